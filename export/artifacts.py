@@ -1,0 +1,125 @@
+"""The files of one version folder."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version as installed
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from safetensors.numpy import save_file
+
+from export.goldens import make_goldens
+from export.onnx import export_onnx, verify_onnx
+from export.signature import as_packed, client_inputs
+from serving import golden
+from training.system import Schema, Servable, Signature, UserStateServable
+
+MODEL_FILE = "model.onnx"
+GOLDEN_FILE = "golden.safetensors"
+MANIFEST_FILE = "manifest.json"
+SCHEMA_FILE = "schema.json"
+HISTORIES_FILE = "histories.safetensors"
+STATE_FILE = "state.json"
+
+_LIBRARIES = ("torch", "onnx", "onnxscript", "onnxruntime-gpu")
+
+_USER_STATE_MODEL = '''"""The user's state, from the store or the encoder; the code lives in serving.user_state."""
+from serving.user_state import TritonPythonModel
+__all__ = ["TritonPythonModel"]
+'''
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """Where a release comes from."""
+
+    kind: Literal["run", "factory"]
+    name: str
+    """The folder of the run, or `package.module:factory`."""
+
+
+def write_version(
+    folder: Path, signature: Signature, version: int, source: Source, schema: Schema | None = None
+) -> None:
+    """Writes all files of one version into an empty folder, the manifest last.
+
+    Raises ValueError where the model breaks a rule of export, or the graph answers differently than the module.
+    """
+    if isinstance(signature, Servable):
+        export_onnx(signature, folder / MODEL_FILE)
+        verify_onnx(signature, folder / MODEL_FILE)
+    elif isinstance(signature, UserStateServable):
+        _write_user_state(folder, signature)
+    golden.write(folder / GOLDEN_FILE, make_goldens(signature))
+    if schema is not None:
+        _write_json(folder / SCHEMA_FILE, asdict(schema))
+    manifest = {
+        "model": signature.name,
+        "version": version,
+        "source": asdict(source),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "versions": {library: installed(library) for library in _LIBRARIES},
+        "files": {path.name: fingerprint(path) for path in sorted(folder.iterdir())},
+    }
+    _write_json(folder / MANIFEST_FILE, manifest)
+
+
+def fingerprint(path: Path) -> dict[str, str | int]:
+    """What the manifest says of a file: sha256 and size in bytes."""
+    with path.open("rb") as file:
+        return {"sha256": hashlib.file_digest(file, "sha256").hexdigest(), "bytes": path.stat().st_size}
+
+
+def _write_user_state(folder: Path, signature: UserStateServable) -> None:
+    for problem in _history_problems(signature):
+        raise ValueError(f"model '{signature.name}': {problem}")
+    encoder = signature.encoder
+    (folder / "model.py").write_text(_USER_STATE_MODEL)
+    save_file(
+        {name: np.ascontiguousarray(array) for name, array in signature.histories.items()}, folder / HISTORIES_FILE
+    )
+    state = {
+        "encoder": encoder.name,
+        "stamp": _stamp(encoder),
+        "inputs": [spec.name for spec in client_inputs(encoder)],
+        "encoder_max_batch_size": encoder.max_batch_size,
+        "outputs": [{"name": spec.name, "dtype": spec.dtype, "shape": list(spec.shape)} for spec in encoder.outputs],
+    }
+    _write_json(folder / STATE_FILE, state)
+
+
+def _history_problems(signature: UserStateServable) -> Iterator[str]:
+    histories = signature.histories
+    expected = {"user_ids", *(spec.name for spec in client_inputs(signature.encoder))}
+    if set(histories) != expected:
+        yield f"histories holds {sorted(histories)}; it must hold {sorted(expected)}"
+        return
+    users = histories["user_ids"]
+    if users.dtype != np.int64 or users.ndim != 1 or (np.diff(users) <= 0).any():
+        yield "histories['user_ids'] must be int64 [U], ascending, each user once"
+    for spec in client_inputs(signature.encoder):
+        array = histories[spec.name]
+        if len(array) != len(users) or array.dtype != spec.dtype:
+            found = f"{array.dtype} {list(array.shape)}"
+            yield f"histories['{spec.name}'] is {found}; it must be {spec.dtype} [{len(users)}, ...]"
+
+
+def _stamp(encoder: Servable) -> int:
+    """The mark by which a stored state is known to come from this encoder: its own output `stamp`."""
+    names = [spec.name for spec in encoder.outputs if spec.dtype == "int64" and spec.shape == (1,)]
+    if "stamp" not in names:
+        raise ValueError(
+            f"model '{encoder.name}' needs an int64 output 'stamp' of shape (1,), unlike any other model's"
+        )
+    with torch.no_grad():
+        outputs = as_packed(encoder.eager(*encoder.example(1, 0)))
+    return int(outputs[[spec.name for spec in encoder.outputs].index("stamp")].item())
+
+
+def _write_json(path: Path, value: dict[str, Any]) -> None:
+    path.write_text(json.dumps(value, indent=2) + "\n")

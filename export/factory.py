@@ -1,0 +1,37 @@
+"""Bring your own model: signatures from a function that the command line names as `package.module:factory`."""
+
+import importlib
+import sys
+from pathlib import Path
+
+from training.system import Signature
+
+
+def load_factory(reference: str) -> tuple[Signature, ...]:
+    """Calls the function that `reference` names, without arguments, and returns the signatures it returns.
+
+    The working directory is importable, as under `python -m`. What the user's own code raises passes through.
+    Raises ValueError where there is no such function, or where it returns something else.
+    """
+    module_name, _, attribute = reference.partition(":")
+    if not module_name or not attribute:
+        raise ValueError(f"'{reference}' is not a factory; write package.module:function, e.g. my_model:servables")
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        # A module that the user's module imports in vain is another mistake, and its own message names it.
+        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
+            raise
+        raise ValueError(f"no module '{module_name}' in {here} or the environment; run from its folder") from error
+    factory = getattr(module, attribute, None)
+    if not callable(factory):
+        found = "nothing" if factory is None else f"a {type(factory).__name__}"
+        raise ValueError(f"'{reference}' names {found}; it must name a function that returns a Servable")
+    result = factory()
+    signatures = (result,) if isinstance(result, Signature) else result
+    if not isinstance(signatures, (list, tuple)) or not all(isinstance(one, Signature) for one in signatures):
+        raise ValueError(f"{reference}() returned {type(result).__name__}; return a Servable or a list of them")
+    return tuple(signatures)

@@ -1,0 +1,110 @@
+"""Requests as a client sends them, cut from the packed tensors of a batch, and goldens made of them."""
+
+import copy
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from export.signature import as_packed, axis_sizes
+from serving.golden import Golden
+from training.system import Packed, Servable, Signature, TensorSpec
+
+NUM_GOLDENS = 16
+
+
+def make_goldens(signature: Signature, seed: int = 0) -> list[Golden]:
+    """Requests of `example(16, seed)`, each with the eager answer, and both fp64 answers where there is a reference.
+
+    Raises ValueError where example or answer does not fit the signature, or where an answer is not finite.
+    """
+    inputs = signature.example(NUM_GOLDENS, seed)
+    sizes = axis_sizes(signature, signature.inputs, inputs)
+    with torch.no_grad():
+        outputs = as_packed(signature.eager(*inputs))
+    if sizes | axis_sizes(signature, signature.outputs, outputs) != sizes:
+        raise ValueError(f"model '{signature.name}': the answer's symbolic axes differ from the request's {sizes}")
+    for spec, tensor in zip(signature.outputs, outputs, strict=True):
+        if not torch.isfinite(tensor).all():
+            raise ValueError(f"model '{signature.name}': output '{spec.name}' is not finite on its example")
+    goldens = cut(signature, inputs, outputs)
+    if signature.reference is None:
+        return goldens
+    references = _cut_in_double(signature, inputs, as_packed(signature.reference(*_in_double(inputs))))
+    return [
+        Golden(golden.inputs, golden.outputs, reference, served)
+        for golden, reference, served in zip(goldens, references, _served64(signature, inputs), strict=True)
+    ]
+
+
+def cut(signature: Signature, inputs: Packed, outputs: Packed) -> list[Golden]:
+    """One golden per request: a leading batch axis of 1, ragged tensors as [1, n], no counts."""
+    requests = cut_tensors(signature, signature.inputs, inputs, inputs)
+    answers = cut_tensors(signature, signature.outputs, outputs, inputs)
+    return [Golden(request, answer) for request, answer in zip(requests, answers, strict=True)]
+
+
+def cut_tensors(
+    signature: Signature, specs: Sequence[TensorSpec], tensors: Packed, inputs: Packed
+) -> list[dict[str, np.ndarray]]:
+    """Cuts `tensors`, described by `specs`, into the requests of the batch whose inputs are `inputs`."""
+    ends = _ends(signature, inputs)
+    num_requests = next(len(tensor) for spec, tensor in zip(signature.inputs, inputs, strict=True) if not spec.ragged)
+    cuts: list[dict[str, np.ndarray]] = [{} for _ in range(num_requests)]
+    for spec, tensor in zip(specs, tensors, strict=True):
+        if spec.of is not None and not spec.ragged:
+            continue
+        array = tensor.detach().numpy()
+        if spec.ragged:
+            parts = [part[None] for part in np.split(array, ends[spec.of or spec.name][:-1])]
+        else:
+            parts = [array[row : row + 1] for row in range(num_requests)]
+        for request, part in zip(cuts, parts, strict=True):
+            request[spec.name] = part
+    return cuts
+
+
+def pack(signature: Signature, requests: Sequence[Mapping[str, np.ndarray]]) -> Packed:
+    """The graph's inputs for requests that the server would put into one batch: the inverse of `cut_tensors`."""
+    packed = []
+    for spec in signature.inputs:
+        if spec.of is not None:
+            counts = [request[spec.of].shape[1] for request in requests]
+            packed.append(torch.tensor(counts, dtype=torch.int64).cumsum(0).to(torch.int32))
+        else:
+            arrays = [request[spec.name] for request in requests]
+            joined = np.concatenate([array[0] for array in arrays] if spec.ragged else arrays)
+            packed.append(torch.from_numpy(joined))
+    return tuple(packed)
+
+
+def _ends(signature: Signature, inputs: Packed) -> dict[str, list[int]]:
+    """Per ragged input the accumulated counts; raises ValueError where they do not cover the packed axis."""
+    named = {spec.name: tensor for spec, tensor in zip(signature.inputs, inputs, strict=True)}
+    ends = {spec.of: named[spec.name].tolist() for spec in signature.inputs if spec.of is not None}
+    for name, counts in ends.items():
+        if counts != sorted(counts) or counts[0] < 0 or counts[-1] != len(named[name]):
+            raise ValueError(
+                f"model '{signature.name}': accumulated counts {counts} do not divide the {len(named[name])} elements "
+                f"of '{name}'; the last must be their number"
+            )
+    return ends
+
+
+def _in_double(tensors: Packed) -> Packed:
+    return tuple(tensor.double() if tensor.is_floating_point() else tensor for tensor in tensors)
+
+
+def _cut_in_double(signature: Signature, inputs: Packed, outputs: Packed) -> list[dict[str, np.ndarray]]:
+    return cut_tensors(signature, signature.outputs, _in_double(outputs), inputs)
+
+
+def _served64(signature: Signature, inputs: Packed) -> list[dict[str, np.ndarray]]:
+    """The served module's own answers in fp64; empty for models that are more than one module."""
+    if not isinstance(signature, Servable):
+        return [{} for _ in range(NUM_GOLDENS)]
+    module = copy.deepcopy(signature.module).double()
+    with torch.no_grad():
+        outputs: Tensor | Packed = module(*_in_double(inputs))
+    return _cut_in_double(signature, inputs, as_packed(outputs))

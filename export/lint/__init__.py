@@ -1,0 +1,37 @@
+"""A linter for any model repository of tritonserver, also for one that recserve did not write.
+
+It reads files only: no server, no GPU. An error keeps a model from loading or makes it answer wrongly; a warning is
+something that works today and hurts later.
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from export.lint.cores import cgroup_cores
+from export.lint.entry import Entry, Finding, read_entries
+from export.lint.folders import folder_findings
+from export.lint.graph import graph_findings
+from export.lint.settings import setting_findings
+from export.lint.targets import target_findings
+
+__all__ = ["Finding", "cgroup_cores", "check"]
+
+
+def check(repository: Path, cores: int | None = None) -> list[Finding]:
+    """All findings, errors first, then by file. `cores` is what the server may use; by default what this process may.
+
+    Raises ValueError when `repository` is not a folder.
+    """
+    if not repository.is_dir():
+        raise ValueError(f"{repository} is not a folder; name the folder that holds one folder per model")
+    entries, findings = read_entries(repository)
+    findings += _findings(entries, cgroup_cores() if cores is None else cores)
+    return sorted(set(findings))
+
+
+def _findings(entries: Sequence[Entry], cores: int) -> Iterator[Finding]:
+    for entry in entries:
+        yield from folder_findings(entry)
+        yield from setting_findings(entry)
+        yield from graph_findings(entry)
+    yield from target_findings(entries, cores)

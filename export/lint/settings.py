@@ -1,0 +1,77 @@
+"""Checks of one configuration by itself: name, queue, threads, ragged tensors."""
+
+from collections.abc import Iterator
+
+from tritonclient.grpc.model_config_pb2 import ModelConfig  # pyright: ignore[reportAttributeAccessIssue]
+
+from export.lint.entry import Entry, Finding, is_ensemble, is_onnx
+from export.model_config import MAX_QUEUE_SIZE, QUEUE_TIMEOUT_US
+
+INTRA_OP_THREADS = "intra_op_thread_count"
+
+
+def setting_findings(entry: Entry) -> Iterator[Finding]:
+    """Findings about each configuration of one model."""
+    for file, config in entry.configs.items():
+        if config.name and config.name != entry.name:
+            reason = f"the name is '{config.name}', the folder's name '{entry.name}'"
+            yield entry.error(file, "name", reason, "use the folder's name")
+        if not is_ensemble(config):
+            yield from _queue(entry, file, config)
+        if is_onnx(config):
+            yield from _threads(entry, file, config)
+            yield from _ragged(entry, file, config)
+
+
+def intra_op_threads(config: ModelConfig) -> int | None:
+    """Threads of one instance; None where nothing or no positive number is set."""
+    text = config.parameters[INTRA_OP_THREADS].string_value if INTRA_OP_THREADS in config.parameters else ""
+    return int(text) if text.isascii() and text.isdigit() and int(text) > 0 else None
+
+
+def _queue(entry: Entry, file: str, config: ModelConfig) -> Iterator[Finding]:
+    if not config.HasField("dynamic_batching"):
+        if config.max_batch_size > 0:
+            reason = "without a dynamic batcher requests run one by one, and their queue has no bound"
+            remedy = f"add dynamic_batching with max_queue_size: {MAX_QUEUE_SIZE} in its default_queue_policy"
+            yield entry.warning(file, "dynamic_batching", reason, remedy)
+        return
+    field = "dynamic_batching.default_queue_policy"
+    policy = config.dynamic_batching.default_queue_policy
+    if policy.max_queue_size == 0:
+        reason = "0 means no bound: an overload fills the memory, and every answer comes too late"
+        yield entry.error(file, f"{field}.max_queue_size", reason, f"set it, e.g. to {MAX_QUEUE_SIZE}")
+    if policy.default_timeout_microseconds == 0:
+        reason = "requests wait in the queue for ever"
+        remedy = f"set the longest useful wait, e.g. {QUEUE_TIMEOUT_US}"
+        yield entry.error(file, f"{field}.default_timeout_microseconds", reason, remedy)
+    if policy.timeout_action != policy.REJECT:
+        reason = "DELAY keeps requests whose caller has given up"
+        yield entry.error(file, f"{field}.timeout_action", reason, "set it to REJECT")
+
+
+def _threads(entry: Entry, file: str, config: ModelConfig) -> Iterator[Finding]:
+    if intra_op_threads(config) is None:
+        reason = "unset: ONNX Runtime starts a thread per core of the host, not of the container"
+        remedy = 'set it to cores / instances, at least { string_value: "1" }'
+        yield entry.error(file, f"parameters.{INTRA_OP_THREADS}", reason, remedy)
+
+
+def _ragged(entry: Entry, file: str, config: ModelConfig) -> Iterator[Finding]:
+    inputs = {tensor.name: tensor for tensor in config.input}
+    ragged = {name for name, tensor in inputs.items() if tensor.allow_ragged_batch}
+    counted = {source for batch_input in config.batch_input for source in batch_input.source_input}
+    for name in sorted(ragged - counted):
+        reason = "the input is ragged, but no batch_input tells the graph where a request's elements end"
+        yield entry.error(file, f"input.{name}", reason, "add a batch_input BATCH_ACCUMULATED_ELEMENT_COUNT of it")
+    outputs = {tensor.name for tensor in config.output}
+    for kind, batch_tensors in (("batch_input", config.batch_input), ("batch_output", config.batch_output)):
+        for source in sorted({source for tensor in batch_tensors for source in tensor.source_input} - ragged):
+            reason = f"source '{source}' is not an input with allow_ragged_batch"
+            remedy = (
+                f"set allow_ragged_batch on input '{source}'" if source in inputs else f"use one of {sorted(inputs)}"
+            )
+            yield entry.error(file, f"{kind}.source_input", reason, remedy)
+    for target in sorted({name for tensor in config.batch_output for name in tensor.target_name} - outputs):
+        reason = f"target '{target}' is not an output"
+        yield entry.error(file, "batch_output.target_name", reason, f"use one of {sorted(outputs)}")

@@ -1,0 +1,72 @@
+"""Checks across configurations: two targets of one model, all models of one target."""
+
+from collections.abc import Iterator, Sequence
+
+from tritonclient.grpc.model_config_pb2 import ModelConfig  # pyright: ignore[reportAttributeAccessIssue]
+
+from export.lint.entry import DEFAULT_TARGET, Entry, Finding, is_ensemble, is_onnx
+from export.lint.settings import INTRA_OP_THREADS, intra_op_threads
+from export.model_config import ensemble_problems, signature_changes
+
+
+def target_findings(entries: Sequence[Entry], cores: int) -> Iterator[Finding]:
+    """Findings that need more than one configuration, or the machine's cores."""
+    for entry in entries:
+        yield from _same_signature(entry)
+    files = {DEFAULT_TARGET, *(file for entry in entries for file in entry.configs)}
+    for file in sorted(files):
+        yield from _ensembles(entries, file)
+        yield from _cores(entries, file, cores)
+
+
+def _same_signature(entry: Entry) -> Iterator[Finding]:
+    default = entry.configs.get(DEFAULT_TARGET)
+    for file, config in entry.configs.items():
+        if default is None or file == DEFAULT_TARGET:
+            continue
+        for field in signature_changes(default, config):
+            reason = f"differs from {DEFAULT_TARGET}: the same client could not use both targets"
+            yield entry.error(file, field, reason, "generate both from one signature")
+
+
+def _used(entry: Entry, file: str) -> ModelConfig | None:
+    """The configuration a server uses that was started for the target: its own, or else the default."""
+    return entry.configs.get(file, entry.configs.get(DEFAULT_TARGET))
+
+
+def _ensembles(entries: Sequence[Entry], file: str) -> Iterator[Finding]:
+    configs = {entry.name: config for entry in entries if (config := _used(entry, file)) is not None}
+    for entry in entries:
+        config = entry.configs.get(file)
+        if config is None or not is_ensemble(config):
+            continue
+        for number, step in enumerate(config.ensemble_scheduling.step):
+            if step.model_name not in configs:
+                field = f"ensemble_scheduling.step[{number}].model_name"
+                reason = f"there is no model '{step.model_name}' in the repository"
+                yield entry.error(file, field, reason, f"use one of {sorted(set(configs) - {entry.name})}")
+        for problem in ensemble_problems(config, configs):
+            yield entry.error(file, problem.field, problem.reason, problem.remedy)
+
+
+def _cores(entries: Sequence[Entry], file: str, cores: int) -> Iterator[Finding]:
+    total = 0
+    for entry in entries:
+        config = _used(entry, file)
+        if config is None or not is_onnx(config):
+            continue
+        instances, threads = _instances(config), intra_op_threads(config) or 1
+        total += instances * threads
+        if instances * threads > cores and file in entry.configs:
+            reason = f"{instances} instances x {threads} threads on {cores} cores: threads take turns, latency jumps"
+            remedy = f"keep the product at or below {cores}"
+            yield entry.error(file, f"parameters.{INTRA_OP_THREADS}", reason, remedy)
+    if total > cores:
+        reason = f"all models of this target together run {total} threads on {cores} cores"
+        remedy = "fine while few models work at the same time; otherwise fewer instances or more cores"
+        yield Finding("warning", f"*/{file}", f"parameters.{INTRA_OP_THREADS}", reason, remedy)
+
+
+def _instances(config: ModelConfig) -> int:
+    """Instances on one machine; a group without a count has one, a GPU group one per GPU that it lists."""
+    return sum(max(1, group.count) * max(1, len(group.gpus)) for group in config.instance_group) or 1

@@ -1,0 +1,190 @@
+"""tritonserver's config.pbtxt, generated from a signature through the server's own protobuf."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from google.protobuf import text_format
+from tritonclient.grpc.model_config_pb2 import ModelConfig  # pyright: ignore[reportAttributeAccessIssue]
+
+from export.signature import check_signature, client_inputs
+from training.system import EnsembleServable, Servable, Signature, TensorSpec
+
+Target = Literal["gpu", "cpu"]
+
+QUEUE_DELAY_US = 200
+"""How long a lone request may wait for company. Under load the queue fills by itself while the instance is busy, so
+a longer wait would only be paid by the requests that come when nothing else does."""
+
+QUEUE_TIMEOUT_US = 1_000_000
+"""Longest wait in the queue before a request is rejected; a request may ask for less, never for more."""
+
+MAX_QUEUE_SIZE = 256
+
+DATA_TYPES = {
+    "int32": "TYPE_INT32",
+    "int64": "TYPE_INT64",
+    "float16": "TYPE_FP16",
+    "float32": "TYPE_FP32",
+}
+
+_SIGNATURE_FIELDS = ("name", "backend", "platform", "max_batch_size", "input", "output", "batch_input", "batch_output")
+
+
+class Problem(NamedTuple):
+    """Something wrong with a field of a configuration."""
+
+    field: str
+    reason: str
+    remedy: str
+
+
+def model_config(signature: Signature, target: Target) -> ModelConfig:
+    """The configuration of one model for one target.
+
+    Raises ValueError where the signature cannot be served, and where an ensemble's steps do not fit together.
+    """
+    check_signature(signature)
+    config = ModelConfig(name=signature.name, max_batch_size=signature.max_batch_size)
+    config.version_policy.latest.num_versions = 1
+    for spec in client_inputs(signature):
+        config.input.add(
+            name=spec.name, data_type=DATA_TYPES[spec.dtype], dims=_dims(spec), allow_ragged_batch=spec.ragged
+        )
+    for spec in signature.outputs:
+        config.output.add(name=spec.name, data_type=DATA_TYPES[spec.dtype], dims=_dims(spec))
+    if isinstance(signature, EnsembleServable):
+        _add_steps(config, signature)
+        for problem in ensemble_problems(config, {}):
+            raise ValueError(f"ensemble '{signature.name}', {problem.field}: {problem.reason}; {problem.remedy}")
+        return config
+    config.backend = "onnxruntime" if isinstance(signature, Servable) else "python"
+    _add_scheduling(config, target)
+    _add_bounds(config, signature)
+    if isinstance(signature, Servable):
+        _add_packing(config, signature)
+        _add_threads(config)
+    return config
+
+
+def render(config: ModelConfig) -> str:
+    """The text of config.pbtxt: the same text for the same configuration."""
+    return text_format.MessageToString(config)
+
+
+def parse(text: str) -> ModelConfig:
+    """The configuration that a config.pbtxt holds; raises ValueError with line and column where it holds none."""
+    try:
+        return text_format.Parse(text, ModelConfig())
+    except text_format.ParseError as error:
+        raise ValueError(f"not a model configuration: {error}") from error
+
+
+def read_config(path: Path) -> ModelConfig:
+    """The configuration in a file; raises ValueError with path, line and column where it holds none."""
+    try:
+        return parse(path.read_text())
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def signature_changes(old: ModelConfig, new: ModelConfig) -> list[str]:
+    """Names of the fields, of those a client depends on, in which two configurations differ."""
+    return [name for name in _SIGNATURE_FIELDS if getattr(old, name) != getattr(new, name)]
+
+
+def ensemble_problems(config: ModelConfig, steps: Mapping[str, ModelConfig]) -> Iterator[Problem]:
+    """What keeps an ensemble from loading; what a step itself offers is checked for those in `steps`."""
+    available = {tensor.name for tensor in config.input}
+    for number, step in enumerate(config.ensemble_scheduling.step):
+        field = f"ensemble_scheduling.step[{number}]"
+        for name, source in sorted(step.input_map.items()):
+            if source not in available:
+                reason = f"input '{name}' of '{step.model_name}' reads '{source}', which nothing before it produces"
+                yield Problem(f"{field}.input_map", reason, f"map it to one of {sorted(available)}")
+        if step.model_name in steps:
+            yield from _step_problems(config, number, steps[step.model_name])
+        for name, tensor in sorted(step.output_map.items()):
+            if tensor in available:
+                reason = f"output '{name}' of '{step.model_name}' writes '{tensor}', which exists already"
+                yield Problem(f"{field}.output_map", reason, "give it another name")
+            available.add(tensor)
+    for tensor in config.output:
+        if tensor.name not in available:
+            yield Problem("output", f"no step produces '{tensor.name}'", f"map it from one of {sorted(available)}")
+
+
+def _step_problems(config: ModelConfig, number: int, model: ModelConfig) -> Iterator[Problem]:
+    step, field = config.ensemble_scheduling.step[number], f"ensemble_scheduling.step[{number}]"
+    if config.max_batch_size > model.max_batch_size:
+        reason = f"the ensemble's {config.max_batch_size} exceeds the {model.max_batch_size} of '{step.model_name}'"
+        yield Problem("max_batch_size", reason, f"set it to at most {model.max_batch_size}")
+    for kind, mapping, tensors in (("input", step.input_map, model.input), ("output", step.output_map, model.output)):
+        offered = {tensor.name for tensor in tensors}
+        for name in sorted(set(mapping) - offered):
+            reason = f"'{step.model_name}' has no {kind} '{name}'"
+            yield Problem(f"{field}.{kind}_map", reason, f"use one of {sorted(offered)}")
+    needed = {tensor.name for tensor in model.input if not tensor.optional}
+    for name in sorted(needed - set(step.input_map)):
+        reason = f"input '{name}' of '{step.model_name}' is not mapped"
+        yield Problem(f"{field}.input_map", reason, "map it to a tensor of the ensemble")
+
+
+def _dims(spec: TensorSpec) -> list[int]:
+    return [axis if isinstance(axis, int) else -1 for axis in spec.shape]
+
+
+def _add_steps(config: ModelConfig, signature: EnsembleServable) -> None:
+    config.platform = "ensemble"
+    # The server sets the flag per step; on the ensemble itself it would say nothing.
+    for tensor in config.input:
+        tensor.allow_ragged_batch = False
+    for step in signature.steps:
+        config.ensemble_scheduling.step.add(
+            model_name=step.model, model_version=-1, input_map=step.inputs, output_map=step.outputs
+        )
+
+
+def _add_scheduling(config: ModelConfig, target: Target) -> None:
+    # The user state is read on the CPU on every target.
+    on_gpu = target == "gpu" and config.backend == "onnxruntime"
+    config.instance_group.add(count=1, kind="KIND_GPU" if on_gpu else "KIND_CPU")
+    batching = config.dynamic_batching
+    batching.max_queue_delay_microseconds = QUEUE_DELAY_US
+    # The policy's timeout_action is left at its default, REJECT.
+    batching.default_queue_policy.default_timeout_microseconds = QUEUE_TIMEOUT_US
+    batching.default_queue_policy.allow_timeout_override = True
+    batching.default_queue_policy.max_queue_size = MAX_QUEUE_SIZE
+
+
+def _add_bounds(config: ModelConfig, signature: Signature) -> None:
+    for spec in client_inputs(signature):
+        for bound in ("minimum", "maximum", "max_elements"):
+            value = getattr(spec, bound)
+            if value is not None:
+                config.parameters[f"{bound}.{spec.name}"].string_value = str(value)
+
+
+def _add_packing(config: ModelConfig, signature: Servable) -> None:
+    for spec in signature.inputs:
+        if spec.of is not None:
+            config.batch_input.add(
+                kind="BATCH_ACCUMULATED_ELEMENT_COUNT",
+                target_name=[spec.name],
+                data_type=DATA_TYPES[spec.dtype],
+                source_input=[spec.of],
+            )
+    for spec in signature.outputs:
+        if spec.of is not None:
+            config.batch_output.add(
+                target_name=[spec.name],
+                kind="BATCH_SCATTER_WITH_INPUT_SHAPE",
+                source_input=[spec.of],
+            )
+
+
+def _add_threads(config: ModelConfig) -> None:
+    # Unset, ONNX Runtime starts a thread per core of the host, whatever the container may use; on a GPU target the
+    # operators that fall back to the CPU would do the same.
+    for name, value in (("intra_op_thread_count", 1), ("inter_op_thread_count", 1), ("execution_mode", 0)):
+        config.parameters[name].string_value = str(value)

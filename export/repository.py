@@ -1,0 +1,186 @@
+"""Releases of models: several models that belong together get one version number and appear together or not at all.
+
+A release is staged in hidden folders beside the versions that serve (`<model>/.<version>.<random>`), proven against
+the eager models there, written through to the disk, and only then renamed into place. A publish that was cut off
+leaves hidden folders only; tritonserver ignores them, and the next publish removes them.
+"""
+
+import fcntl
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from export.artifacts import Source, write_version
+from export.model_config import Target, ensemble_problems, model_config, read_config, render, signature_changes
+from training.system import EnsembleServable, Schema, Signature
+
+CONFIG_FILES: dict[str, Target] = {"config.pbtxt": "gpu", "configs/cpu.pbtxt": "cpu"}
+"""File in a model's folder -> the target it is for."""
+
+
+def publish(
+    repository: Path,
+    signatures: Sequence[Signature],
+    source: Source,
+    schema: Schema | None = None,
+    version: int | None = None,
+    report: Callable[[str], None] = lambda line: None,
+) -> int:
+    """Publishes one release of all `signatures` and returns its version: one above the newest of any of them.
+
+    Raises ValueError, with the repository's versions untouched, when a model cannot be served or answers differently
+    than its eager form, when `version` exists, when a model of the same name with another signature is published
+    already, or when another publish is under way.
+    """
+    check_release(repository, signatures)
+    with _only_publisher(repository):
+        version = _next_version(repository, signatures, version)
+        staged: dict[Path, Path] = {}
+        try:
+            for signature in signatures:
+                final = repository / signature.name / str(version)
+                report(f"{signature.name}: staging version {version}")
+                staged[final] = _stage(final)
+                write_version(staged[final], signature, version, source, schema)
+            write_configs(repository, signatures)
+            _reveal(staged)
+        finally:
+            _discard(staged)
+    report(f"published version {version} of {', '.join(signature.name for signature in signatures)}")
+    return version
+
+
+def write_configs(repository: Path, signatures: Sequence[Signature]) -> list[Path]:
+    """Writes the config files that differ from what the signatures say, each atomically; returns those."""
+    written = []
+    for signature in signatures:
+        for name, target in CONFIG_FILES.items():
+            path = repository / signature.name / name
+            text = render(model_config(signature, target))
+            if path.exists() and path.read_text() == text:
+                continue
+            path.parent.mkdir(parents=True, exist_ok=True)
+            partial = path.with_name(f".{path.name}.{os.getpid()}")
+            partial.write_text(text)
+            _sync(partial)
+            partial.replace(path)
+            _sync(path.parent)
+            written.append(path)
+    return written
+
+
+def versions(model: Path) -> list[int]:
+    """The published versions of the model in this folder, ascending; tritonserver sees the same."""
+    if not model.is_dir():
+        return []
+    return sorted(int(entry.name) for entry in model.iterdir() if entry.is_dir() and is_version(entry.name))
+
+
+def is_version(name: str) -> bool:
+    """Whether tritonserver takes a folder of this name for a version: a number without leading zeros."""
+    return name.isascii() and name.isdigit() and not name.startswith("0")
+
+
+def check_release(repository: Path, signatures: Sequence[Signature]) -> None:
+    """Raises ValueError when the models do not fit together, or do not fit what the repository serves."""
+    names = [signature.name for signature in signatures]
+    if not names or len(set(names)) < len(names):
+        raise ValueError(f"a release needs one or more models with different names, found {names}")
+    for signature in signatures:
+        _check_compatible(repository / signature.name, signature)
+    configs = {path.parent.name: read_config(path) for path in repository.glob("*/config.pbtxt")}
+    configs |= {signature.name: model_config(signature, "gpu") for signature in signatures}
+    for signature in signatures:
+        if not isinstance(signature, EnsembleServable):
+            continue
+        if missing := [step.model for step in signature.steps if step.model not in configs]:
+            raise ValueError(
+                f"ensemble '{signature.name}' has steps {missing}, which are neither in the release nor published"
+            )
+        for problem in ensemble_problems(configs[signature.name], configs):
+            raise ValueError(f"ensemble '{signature.name}', {problem.field}: {problem.reason}; {problem.remedy}")
+
+
+def _check_compatible(model: Path, signature: Signature) -> None:
+    """The configuration is shared by all versions, so another signature would break the version that serves."""
+    for name, target in CONFIG_FILES.items():
+        path = model / name
+        if not versions(model) or not path.exists():
+            continue
+        changes = signature_changes(read_config(path), model_config(signature, target))
+        if changes:
+            raise ValueError(
+                f"{path}: a published model '{signature.name}' differs in {', '.join(changes)}; "
+                "publish under another name or into a new repository, so that the version that serves keeps working"
+            )
+
+
+def _next_version(repository: Path, signatures: Sequence[Signature], wanted: int | None) -> int:
+    existing = {version for signature in signatures for version in versions(repository / signature.name)}
+    if wanted is None:
+        return max(existing, default=0) + 1
+    if wanted < 1 or wanted in existing:
+        raise ValueError(f"version {wanted} cannot be published: versions are >= 1, and {sorted(existing)} exist")
+    return wanted
+
+
+def _stage(final: Path) -> Path:
+    final.parent.mkdir(parents=True, exist_ok=True)
+    for leftover in final.parent.glob(".[0-9]*.*"):
+        shutil.rmtree(leftover)
+    staged = Path(tempfile.mkdtemp(prefix=f".{final.name}.", dir=final.parent))
+    # mkdtemp lets only its owner in, and a server often runs as somebody else.
+    staged.chmod(0o755)
+    return staged
+
+
+def _reveal(staged: dict[Path, Path]) -> None:
+    """Renames all staged folders into place; when one rename fails, takes the others back."""
+    for folder in staged.values():
+        for path in folder.iterdir():
+            _sync(path)
+        _sync(folder)
+    revealed: list[Path] = []
+    try:
+        for final, folder in staged.items():
+            folder.rename(final)
+            revealed.append(final)
+            _sync(final.parent)
+    except OSError:
+        for final in revealed:
+            final.rename(staged[final])
+        raise
+
+
+def _discard(staged: dict[Path, Path]) -> None:
+    """Removes what was not revealed, and folders of new models that got no version: a server would not start."""
+    for final, folder in staged.items():
+        shutil.rmtree(folder, ignore_errors=True)
+        if not any(final.parent.iterdir()):
+            final.parent.rmdir()
+
+
+@contextmanager
+def _only_publisher(repository: Path) -> Iterator[None]:
+    """Holds the repository's lock, which the kernel drops with the process."""
+    repository.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(repository, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ValueError(f"{repository}: another publish is under way; wait for it to finish") from error
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,67 @@
+"""The Python-based `onnxruntime` backend: stands in for NVIDIA's C++ backend on a machine without its container.
+
+A configuration that says `backend: "onnxruntime"` runs unchanged on either. What this one cannot do is refused when
+the model is loaded.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import triton_python_backend_utils as pb_utils  # pyright: ignore[reportMissingImports]
+
+from serving.backends.onnxruntime import batching
+from serving.backends.onnxruntime.model_spec import ModelSpec
+
+
+class TritonPythonModel:
+    """One instance of one model, in its own process."""
+
+    def initialize(self, args: dict[str, str]) -> None:
+        """Loads the ONNX file of the version; raises where the configuration asks for what is not supported."""
+        if int(np.__version__.split(".")[0]) >= 2:
+            # The stub was built against numpy 1 and hands out garbage with numpy 2, without an error.
+            raise RuntimeError(f"numpy {np.__version__} does not work with this server; pip install 'numpy<2'")
+        self._spec = ModelSpec.parse(json.loads(args["model_config"]))
+        path = Path(args["model_repository"]) / args["model_version"] / self._spec.filename
+        self._session = batching.load_session(path, self._spec)
+
+    def execute(self, requests: list[Any]) -> list[Any]:
+        """Answers a dynamic batch with one run; a request that cannot be answered gets its own error."""
+        responses: list[Any] = [None] * len(requests)
+        accepted: list[tuple[int, batching.Request]] = []
+        for place, request in enumerate(requests):
+            arrays = {tensor.name(): tensor.as_numpy() for tensor in request.inputs()}
+            try:
+                batching.check(self._spec, arrays)
+            except ValueError as error:
+                responses[place] = _refusal(str(error), pb_utils.TritonError.INVALID_ARG)
+            else:
+                accepted.append((place, arrays))
+        if accepted:
+            answers = self._answer([arrays for _, arrays in accepted])
+            for (place, _), answer in zip(accepted, answers, strict=True):
+                responses[place] = _response(requests[place], answer)
+        return responses
+
+    def _answer(self, batch: list[batching.Request]) -> list[dict[str, np.ndarray] | Exception]:
+        """One answer per request: the arrays, or why there are none."""
+        try:
+            return [*batching.run(self._session, self._spec, batch)]
+        except Exception as error:  # onnxruntime's errors have no base class of their own
+            if len(batch) == 1:
+                return [error]
+        # Alone, so that only the request at fault fails.
+        return [answer for request in batch for answer in self._answer([request])]
+
+
+def _response(request: Any, answer: dict[str, np.ndarray] | Exception) -> Any:
+    if isinstance(answer, Exception):
+        return _refusal(f"the model failed on this request: {answer}", pb_utils.TritonError.INTERNAL)
+    wanted = request.requested_output_names()
+    return pb_utils.InferenceResponse([pb_utils.Tensor(name, answer[name]) for name in wanted])
+
+
+def _refusal(text: str, code: Any) -> Any:
+    return pb_utils.InferenceResponse(error=pb_utils.TritonError(text, code))

@@ -1,0 +1,188 @@
+"""What the backend needs to know of a model's configuration, and the refusal of what it cannot do."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+
+DTYPES = {
+    "TYPE_BOOL": np.dtype(np.bool_),
+    "TYPE_INT8": np.dtype(np.int8),
+    "TYPE_UINT8": np.dtype(np.uint8),
+    "TYPE_INT32": np.dtype(np.int32),
+    "TYPE_INT64": np.dtype(np.int64),
+    "TYPE_FP16": np.dtype(np.float16),
+    "TYPE_FP32": np.dtype(np.float32),
+    "TYPE_FP64": np.dtype(np.float64),
+}
+BATCH_INPUT_KINDS = (
+    "BATCH_ELEMENT_COUNT",
+    "BATCH_ACCUMULATED_ELEMENT_COUNT",
+    "BATCH_ACCUMULATED_ELEMENT_COUNT_WITH_ZERO",
+    "BATCH_MAX_ELEMENT_COUNT_AS_SHAPE",
+)
+SCATTER = "BATCH_SCATTER_WITH_INPUT_SHAPE"
+CPU_KINDS = ("KIND_AUTO", "KIND_CPU")
+
+_REFUSED = {
+    "sequence_batching": "remove it, or use NVIDIA's onnxruntime backend",
+    "model_operations.op_library_filename": "ship the operators as functions of the model",
+    "model_transaction_policy.decoupled": "one request has one response",
+    "optimization.execution_accelerators": "give this target its own configs/<target>.pbtxt",
+    "optimization.cuda": "give this target its own configs/<target>.pbtxt",
+}
+_REFUSED_OF_TENSORS = {"reshape", "is_shape_tensor", "optional"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputSpec:
+    """An input that requests carry."""
+
+    name: str
+    dtype: np.dtype
+    ragged: bool
+    minimum: int | None
+    maximum: int | None
+    max_elements: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchInputSpec:
+    """An input that is computed from the requests' sizes."""
+
+    name: str
+    dtype: np.dtype
+    kind: str
+    source: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutputSpec:
+    """An output; `scattered_like` names the ragged input whose lengths it has."""
+
+    name: str
+    dtype: np.dtype
+    scattered_like: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSpec:
+    """A model's configuration, as far as it governs how requests become one run."""
+
+    name: str
+    max_batch_size: int
+    inputs: tuple[InputSpec, ...]
+    batch_inputs: tuple[BatchInputSpec, ...]
+    outputs: tuple[OutputSpec, ...]
+    filename: str
+    intra_op_threads: int
+    inter_op_threads: int
+    parallel: bool
+    """Whether independent nodes run at once (`execution_mode` 1)."""
+    graph_level: int | None
+    """-1 basic, 1 extended, 2 no optimisation, None all: as in NVIDIA's backend."""
+
+    @property
+    def ragged(self) -> bool:
+        """Whether requests of unlike length share a run."""
+        return any(spec.ragged for spec in self.inputs)
+
+    @classmethod
+    def parse(cls, config: Mapping[str, Any]) -> Self:
+        """Reads a configuration in its JSON form.
+
+        Args:
+            config: the JSON that tritonserver hands to a backend, or `json_format.MessageToDict(message,
+                preserving_proto_field_name=True)` of a `ModelConfig`.
+
+        Raises:
+            ValueError: the configuration asks for what this backend does not do.
+        """
+        name = str(config.get("name", ""))
+        for problem in _unsupported(config):
+            raise ValueError(f"{name}: {problem}")
+        parameters = {key: str(value["string_value"]) for key, value in config.get("parameters", {}).items()}
+        graph = config.get("optimization", {}).get("graph")
+        return cls(
+            name=name,
+            max_batch_size=int(config.get("max_batch_size", 0)),
+            inputs=tuple(_input(name, entry, parameters) for entry in config.get("input", [])),
+            batch_inputs=tuple(spec for entry in config.get("batch_input", []) for spec in _batch_inputs(name, entry)),
+            outputs=_outputs(name, config),
+            filename=config.get("default_model_filename") or "model.onnx",
+            intra_op_threads=_integer(name, parameters, "intra_op_thread_count") or 1,
+            inter_op_threads=_integer(name, parameters, "inter_op_thread_count") or 1,
+            parallel=_integer(name, parameters, "execution_mode") == 1,
+            graph_level=None if graph is None else int(graph.get("level", 0)) or None,
+        )
+
+
+def _unsupported(config: Mapping[str, Any]) -> Iterator[str]:
+    """What the configuration asks for and this backend would have to ignore."""
+    for path, remedy in _REFUSED.items():
+        section, _, field = path.partition(".")
+        value = config.get(section) or {}
+        if value.get(field) if field else value:
+            yield f"{path} is not supported by this backend; {remedy}"
+    for tensor in (*config.get("input", []), *config.get("output", [])):
+        for field in _REFUSED_OF_TENSORS & {name for name, value in tensor.items() if value}:
+            yield f"tensor '{tensor['name']}': {field} is not supported by this backend; export the model without it"
+    for group in config.get("instance_group", []):
+        if group.get("kind", "KIND_AUTO") not in CPU_KINDS:
+            yield f"instance_group.kind {group['kind']} is not supported by this backend; on a CPU use KIND_CPU"
+    for entry in config.get("batch_input", []):
+        # The first kind is the protobuf default, which MessageToDict leaves out.
+        if (kind := entry.get("kind", BATCH_INPUT_KINDS[0])) not in BATCH_INPUT_KINDS:
+            yield f"batch_input.kind {kind} is not supported by this backend; use one of {', '.join(BATCH_INPUT_KINDS)}"
+
+
+def _input(model: str, entry: Mapping[str, Any], parameters: Mapping[str, str]) -> InputSpec:
+    name = entry["name"]
+    return InputSpec(
+        name=name,
+        dtype=_dtype(model, name, entry["data_type"]),
+        ragged=bool(entry.get("allow_ragged_batch", False)),
+        minimum=_integer(model, parameters, f"minimum.{name}"),
+        maximum=_integer(model, parameters, f"maximum.{name}"),
+        max_elements=_integer(model, parameters, f"max_elements.{name}"),
+    )
+
+
+def _batch_inputs(model: str, entry: Mapping[str, Any]) -> Iterator[BatchInputSpec]:
+    for name in entry["target_name"]:
+        yield BatchInputSpec(
+            name=name,
+            dtype=_dtype(model, name, entry["data_type"]),
+            kind=entry.get("kind", BATCH_INPUT_KINDS[0]),
+            source=entry["source_input"][0],
+        )
+
+
+def _outputs(model: str, config: Mapping[str, Any]) -> tuple[OutputSpec, ...]:
+    scattered = {
+        name: entry["source_input"][0] for entry in config.get("batch_output", []) for name in entry["target_name"]
+    }
+    return tuple(
+        OutputSpec(
+            name=entry["name"],
+            dtype=_dtype(model, entry["name"], entry["data_type"]),
+            scattered_like=scattered.get(entry["name"]),
+        )
+        for entry in config.get("output", [])
+    )
+
+
+def _dtype(model: str, tensor: str, data_type: str) -> np.dtype:
+    if data_type not in DTYPES:
+        raise ValueError(f"{model}: tensor '{tensor}' has data_type {data_type}; use one of {', '.join(DTYPES)}")
+    return DTYPES[data_type]
+
+
+def _integer(model: str, parameters: Mapping[str, str], key: str) -> int | None:
+    if key not in parameters:
+        return None
+    try:
+        return int(parameters[key])
+    except ValueError:
+        raise ValueError(f"{model}: parameter '{key}' is '{parameters[key]}'; write a whole number") from None

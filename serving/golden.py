@@ -1,0 +1,107 @@
+"""Golden requests: seeded requests with the answers that a served model must give.
+
+A golden is stored as a client would send it: a leading batch axis of 1, ragged inputs as [1, n], and none of the
+inputs that the server fills in. The file is one safetensors file with the keys "0007/inputs/<name>",
+"0007/outputs/<name>", "0007/reference64/<name>" and "0007/served64/<name>".
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from safetensors.numpy import load_file, save_file
+
+PARTS = ("inputs", "outputs", "reference64", "served64")
+
+
+@dataclass(frozen=True)
+class Golden:
+    """One request with its expected answer."""
+
+    inputs: dict[str, np.ndarray]
+    outputs: dict[str, np.ndarray]
+    """What the eager module answers, in the served dtypes."""
+    reference64: dict[str, np.ndarray] = field(default_factory=dict)
+    """What the training form answers in fp64; may be empty."""
+    served64: dict[str, np.ndarray] = field(default_factory=dict)
+    """What the served form answers in fp64; may be empty."""
+
+
+class Gap(NamedTuple):
+    """The worst element of a comparison; infinite where the outputs cannot be compared at all."""
+
+    output: str
+    index: tuple[int, ...]  # pyright: ignore[reportIncompatibleMethodOverride]
+    absolute: float
+    relative: float
+    """|actual - expected| / max(1, |expected|)."""
+    ok: bool
+
+
+def write(path: Path, goldens: Sequence[Golden]) -> None:
+    """Writes goldens to one safetensors file."""
+    tensors = {
+        f"{number:04d}/{part}/{name}": np.ascontiguousarray(array)
+        for number, golden in enumerate(goldens)
+        for part in PARTS
+        for name, array in getattr(golden, part).items()
+    }
+    save_file(tensors, path)
+
+
+def read(path: Path) -> list[Golden]:
+    """Reads the goldens of `write` in their order.
+
+    Raises ValueError for a key that is not a golden's.
+    """
+    numbered: dict[str, dict[str, dict[str, np.ndarray]]] = defaultdict(lambda: {part: {} for part in PARTS})
+    for key, array in load_file(path).items():
+        number, _, rest = key.partition("/")
+        part, _, name = rest.partition("/")
+        if part not in PARTS or not name:
+            raise ValueError(f"{path}: '{key}' is not the key of a golden; write the file with serving.golden.write")
+        numbered[number][part][name] = array
+    return [Golden(**numbered[number]) for number in sorted(numbered)]
+
+
+def compare(expected: Mapping[str, np.ndarray], actual: Mapping[str, np.ndarray], tolerance: float) -> Gap:
+    """The worst element over all expected outputs.
+
+    An element of a float output is right when |actual - expected| <= tolerance * max(1, |expected|); NaN is right
+    where NaN is expected. Integers must be equal. A missing output, or one of another shape or dtype, is wrong.
+    """
+    if not expected:
+        raise ValueError("a golden without outputs proves nothing; record at least one output")
+    gaps = [_gap(name, array, actual.get(name), tolerance) for name, array in expected.items()]
+    return max(gaps, key=lambda gap: (not gap.ok, gap.relative))
+
+
+def _gap(name: str, expected: np.ndarray, actual: np.ndarray | None, tolerance: float) -> Gap:
+    if actual is None or actual.shape != expected.shape or actual.dtype != expected.dtype:
+        return Gap(name, (), float("inf"), float("inf"), False)
+    if expected.size == 0:
+        return Gap(name, (), 0.0, 0.0, True)
+    absolute = _differences(expected, actual)
+    finite = np.where(np.isfinite(expected), np.abs(expected.astype(np.float64)), 1.0)
+    relative = absolute / np.maximum(1.0, finite)
+    limit = tolerance if np.issubdtype(expected.dtype, np.floating) else 0.0
+    flat = int(np.argmax(relative))
+    index = tuple(int(axis) for axis in np.unravel_index(flat, expected.shape))
+    return Gap(name, index, float(absolute.flat[flat]), float(relative.flat[flat]), bool(relative.flat[flat] <= limit))
+
+
+def _differences(expected: np.ndarray, actual: np.ndarray) -> np.ndarray:
+    """float64, never NaN: 0 where equal (also NaN and NaN), infinite where only one is a number."""
+    equal = actual == expected
+    if np.issubdtype(expected.dtype, np.floating):
+        equal |= np.isnan(actual) & np.isnan(expected)
+        floor = 0.0
+    else:
+        # Two unequal int64 may be equal once they are float64.
+        floor = 1.0
+    with np.errstate(invalid="ignore"):
+        difference = np.abs(actual.astype(np.float64) - expected.astype(np.float64))
+    return np.where(equal, 0.0, np.where(np.isnan(difference), np.inf, np.maximum(difference, floor)))

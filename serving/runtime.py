@@ -1,0 +1,131 @@
+"""Where tritonserver comes from, and the environment in which it finds Python and its backends."""
+
+import ctypes.util
+import hashlib
+import importlib.util
+import os
+import shutil
+import sys
+import sysconfig
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from serving.errors import StartupError
+
+WHEEL = "nvidia-pytriton==0.7.0"
+BACKENDS = Path(__file__).parent / "backends"
+
+
+def cache() -> Path:
+    """The directory for what can be made again: $RECSERVE_CACHE, else ~/.cache/recserve."""
+    return Path(os.environ.get("RECSERVE_CACHE") or Path.home() / ".cache" / "recserve")
+
+
+def wheel_root() -> Path:
+    """The installed wheel's tritonserver directory; the wheel is found without importing it.
+
+    Raises:
+        StartupError: the wheel is not installed.
+    """
+    spec = importlib.util.find_spec("pytriton")
+    for location in (spec.submodule_search_locations or []) if spec else []:
+        root = Path(location) / "tritonserver"
+        if (root / "bin" / "tritonserver").is_file():
+            return root
+    raise StartupError(f"no tritonserver in this environment: pip install {WHEEL}")
+
+
+def backend_directory(sources: Path) -> Path:
+    """A directory that tritonserver takes as --backend-directory, made once per content in the cache.
+
+    Args:
+        sources: a directory with one directory per Python-based backend, each with a model.py.
+
+    Raises:
+        StartupError: the wheel is not installed, or has no stub for this Python.
+    """
+    files = dict(_backend_files(sources))
+    digest = hashlib.sha256()
+    for name, path in sorted(files.items()):
+        digest.update(f"{name}\0{path.stat().st_size}\0".encode())
+        digest.update(path.read_bytes())
+    target = cache() / "backends" / digest.hexdigest()[:16]
+    if not target.is_dir():
+        _publish(files, target)
+    return target
+
+
+def _backend_files(sources: Path) -> Iterator[tuple[str, Path]]:
+    """(path in the backend directory, file to copy)."""
+    root = wheel_root()
+    stub = root / "python_backend_stubs" / sysconfig.get_python_version() / "triton_python_backend_stub"
+    if not stub.is_file():
+        raise StartupError(f"{WHEEL} has no stub for Python {sysconfig.get_python_version()}; use Python 3.11")
+    yield f"python/{stub.name}", stub
+    for path in (root / "backends" / "python").iterdir():
+        if path.is_file():
+            yield f"python/{path.name}", path
+    for model in sources.glob("*/model.py"):
+        for path in model.parent.glob("*.py"):
+            yield f"{model.parent.name}/{path.name}", path
+
+
+def _publish(files: Mapping[str, Path], target: Path) -> None:
+    """Copies the files to `target` in one step, so that a second server never sees half of it."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(dir=target.parent))
+    try:
+        for name, path in files.items():
+            (scratch / name).parent.mkdir(exist_ok=True)
+            shutil.copy2(path, scratch / name)
+        scratch.rename(target)
+    except OSError:
+        # Somebody else published the same content first.
+        if not target.is_dir():
+            raise
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def environment(state: Path) -> dict[str, str]:
+    """The server's environment: libraries of the wheel, this virtual environment first, one thread per library.
+
+    Raises:
+        StartupError: the wheel or libpython is missing.
+    """
+    inherited = dict(os.environ)
+    inherited.pop("PYTHONHOME", None)
+    libraries = [
+        str(wheel_root().parents[1] / "nvidia_pytriton.libs"),
+        *libpython_directory(sysconfig.get_python_version()),
+    ]
+    return inherited | {
+        "LD_LIBRARY_PATH": os.pathsep.join([*libraries, *filter(None, [os.environ.get("LD_LIBRARY_PATH")])]),
+        # The stub finds the virtual environment only through python3 on PATH.
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
+        "OMP_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+        "MKL_NUM_THREADS": "1",
+        # A published version of a model stays as it was published.
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "RECSERVE_STATE": str(state),
+    }
+
+
+def libpython_directory(version: str) -> list[str]:
+    """The directory to add to the loader's path; none where the loader finds libpython by itself.
+
+    Raises:
+        StartupError: libpython, which the backends' stub loads, is nowhere to be found.
+    """
+    library = f"libpython{version}.so.1.0"
+    directory = Path(sysconfig.get_config_var("LIBDIR") or "")
+    if (directory / library).is_file():
+        return [str(directory)]
+    if ctypes.util.find_library(f"python{version}"):
+        return []
+    raise StartupError(
+        f"{library} is missing, which tritonserver's Python backend loads: apt-get install libpython{version} "
+        "(Debian's package)"
+    )

@@ -1,0 +1,217 @@
+"""The model `user_state`: user id -> the user's state, from the store, or else from the encoder.
+
+`UserState` is the computation, free of tritonserver; `TritonPythonModel` is its shell in the Python backend, which a
+version folder's `model.py` imports from here.
+"""
+
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, Self
+
+import numpy as np
+
+from serving.state_guard import GuardedStore
+from serving.state_source import Encode, EncoderError, Question, State, StateSource
+from serving.state_store import Entry
+
+READ_OUTCOMES = ("hit", "miss", "stale", "corrupt", "store_error")
+WRITE_OUTCOMES = ("written", "failed", "no_store")
+
+
+class Request(NamedTuple):
+    """What one client asks."""
+
+    user_id: np.ndarray
+    """int64 [1, 1]"""
+    candidates: np.ndarray
+    """int64 [1, n]"""
+
+
+class Refusal(NamedTuple):
+    """Why a request gets no state."""
+
+    reason: str
+    status: Literal["INVALID_ARG", "UNAVAILABLE", "INTERNAL"]
+    """The request is wrong; the same request may succeed later; the models do not fit together."""
+
+
+class Bounds(NamedTuple):
+    """What a request's candidates must keep to; None for no limit."""
+
+    minimum: int = 0
+    maximum: int | None = None
+    max_elements: int | None = None
+
+    @classmethod
+    def of(cls, parameters: Mapping[str, str]) -> Self:
+        """From the parameters of `config.pbtxt`."""
+        maximum, max_elements = parameters.get("maximum.candidates"), parameters.get("max_elements.candidates")
+        return cls(
+            int(parameters.get("minimum.candidates", "0")),
+            None if maximum is None else int(maximum),
+            None if max_elements is None else int(max_elements),
+        )
+
+    def user_of(self, request: Request) -> int:
+        """The user who asks. Raises ValueError naming the field and the value that is wrong."""
+        if request.user_id.shape != (1, 1):
+            raise ValueError(f"user_id has shape {list(request.user_id.shape)}: send one user per request, [1, 1]")
+        candidates = request.candidates.reshape(-1)
+        if candidates.size == 0:
+            raise ValueError("candidates is empty: send at least one item id")
+        if self.max_elements is not None and candidates.size > self.max_elements:
+            raise ValueError(
+                f"candidates has {candidates.size} elements, at most {self.max_elements} are allowed: split the request"
+            )
+        is_wrong = candidates < self.minimum
+        if self.maximum is not None:
+            is_wrong |= candidates > self.maximum
+        if is_wrong.any():
+            position = int(is_wrong.argmax())
+            legal = f"at least {self.minimum}" + ("" if self.maximum is None else f" and at most {self.maximum}")
+            raise ValueError(f"candidates[{position}] is {candidates[position]}: an item id must be {legal}")
+        return int(request.user_id[0, 0])
+
+
+class Counters(NamedTuple):
+    """Where reads and writes are counted: (outcome, how many)."""
+
+    read: Callable[[str, int], None]
+    written: Callable[[str, int], None]
+
+
+class UserState:
+    """Answers dynamic batches of requests: one read transaction, then at most one call of the encoder per
+    `encoder_max_batch_size` users that the store could not answer for, then one write transaction."""
+
+    def __init__(
+        self, source: StateSource, store: GuardedStore, bounds: Bounds, encode: Encode, counters: Counters
+    ) -> None:
+        self._source = source
+        self._store = store
+        self._bounds = bounds
+        self._encode = encode
+        self._counters = counters
+
+    def resolve(self, requests: Sequence[Request]) -> list[State | Refusal]:
+        """One answer per request, in order; a request that is wrong is refused alone."""
+        questions: dict[int, Question] = {}
+        asked: list[int | Refusal] = []
+        for request in requests:
+            try:
+                user = self._bounds.user_of(request)
+                if user not in questions:
+                    questions[user] = self._source.question(user)
+                asked.append(user)
+            except ValueError as error:
+                asked.append(Refusal(str(error), "INVALID_ARG"))
+        states = self._states(questions) if questions else {}
+        return [one if isinstance(one, Refusal) else states[one] for one in asked]
+
+    def _states(self, questions: dict[int, Question]) -> dict[int, State | Refusal]:
+        states: dict[int, State | Refusal] = {}
+        reads = self._store.get_many([question.lookup for question in questions.values()])
+        if reads is None:
+            self._counters.read("store_error", len(questions))
+        else:
+            for user, read in zip(questions, reads, strict=True):
+                self._counters.read(read.outcome, 1)
+                if read.arrays is not None:
+                    states[user] = read.arrays
+        missing = {user: question for user, question in questions.items() if user not in states}
+        return states | self._computed(missing) if missing else states
+
+    def _computed(self, questions: dict[int, Question]) -> dict[int, State | Refusal]:
+        """Asks the encoder, and writes to the store what it answered."""
+        states: dict[int, State | Refusal] = {}
+        entries = []
+        users, size = list(questions), self._source.spec.encoder_max_batch_size
+        for chunk in (users[start : start + size] for start in range(0, len(users), size)):
+            try:
+                computed = self._source.compute([questions[user] for user in chunk], self._encode)
+            except EncoderError as error:
+                states |= dict.fromkeys(chunk, Refusal(str(error), "UNAVAILABLE" if error.is_busy else "INTERNAL"))
+                continue
+            states |= zip(chunk, computed, strict=True)
+            entries += [Entry(questions[user].lookup, state) for user, state in zip(chunk, computed, strict=True)]
+        if entries:
+            self._counters.written(self._store.put_many(entries), len(entries))
+        return states
+
+
+class TritonPythonModel:
+    """The shell that tritonserver's Python backend drives; one per model instance, each in its own process."""
+
+    def initialize(self, args: dict[str, str]) -> None:
+        """Reads the version folder and opens the store that RECSERVE_STATE names. A ValueError stops the loading."""
+        # Exists only inside the backend's process; a module-level import would keep the rest of this file from tests.
+        import triton_python_backend_utils as pb_utils  # pyright: ignore[reportMissingImports]
+
+        self._backend: Any = pb_utils
+        self._version = int(args["model_version"])
+        model = args["model_name"]
+        self._source = StateSource(Path(args["model_repository"]) / args["model_version"], model, self._version)
+        parameters = json.loads(args["model_config"]).get("parameters", {})
+        bounds = Bounds.of({name: value["string_value"] for name, value in parameters.items()})
+        directory = os.environ.get("RECSERVE_STATE")
+        warn = pb_utils.Logger.log_warn
+        self._store = GuardedStore(Path(directory) if directory else None, lambda text: warn(f"{model}: {text}"))
+        # The server drops a family, with its series, when the last reference to it goes.
+        self._families: list[Any] = []
+        counters = Counters(
+            self._counter("recserve_user_state_reads_total", "Reads of the user-state store", READ_OUTCOMES, model),
+            self._counter("recserve_user_state_writes_total", "Writes of user states", WRITE_OUTCOMES, model),
+        )
+        self._user_state = UserState(self._source, self._store, bounds, self._ask_encoder, counters)
+
+    def execute(self, requests: list[Any]) -> list[Any]:
+        """One response per request of the dynamic batch."""
+        asked = [Request(self._input(request, "user_id"), self._input(request, "candidates")) for request in requests]
+        return [self._response(answer) for answer in self._user_state.resolve(asked)]
+
+    def finalize(self) -> None:
+        """Closes the store."""
+        self._store.close()
+
+    def _input(self, request: Any, name: str) -> np.ndarray:
+        return self._backend.get_input_tensor_by_name(request, name).as_numpy()
+
+    def _response(self, answer: State | Refusal) -> Any:
+        backend = self._backend
+        if isinstance(answer, Refusal):
+            error = backend.TritonError(answer.reason, getattr(backend.TritonError, answer.status))
+            return backend.InferenceResponse(output_tensors=[], error=error)
+        # The response must have the batch axis, and an array that is its own: rows of an encoder's batch share one.
+        tensors = [backend.Tensor(name, np.array(array[np.newaxis])) for name, array in answer.items()]
+        return backend.InferenceResponse(output_tensors=tensors)
+
+    def _ask_encoder(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Calls the encoder inside the server, at the version of this model: the two are published together."""
+        backend, spec = self._backend, self._source.spec
+        request = backend.InferenceRequest(
+            model_name=spec.encoder,
+            model_version=self._version,
+            requested_output_names=[output.name for output in spec.outputs],
+            inputs=[backend.Tensor(name, array) for name, array in inputs.items()],
+        )
+        try:
+            response = request.exec()
+        except backend.TritonModelException as error:
+            raise EncoderError(
+                f"{spec.encoder} version {self._version} could not be asked: {error}", is_busy=True
+            ) from error
+        if response.has_error():
+            error = response.error()
+            is_busy = error.code() == backend.TritonError.UNAVAILABLE
+            raise EncoderError(f"{spec.encoder} version {self._version} failed: {error.message()}", is_busy=is_busy)
+        outputs = [backend.get_output_tensor_by_name(response, output.name) for output in spec.outputs]
+        return {tensor.name(): tensor.as_numpy() for tensor in outputs if tensor is not None}
+
+    def _counter(self, name: str, description: str, outcomes: Sequence[str], model: str) -> Callable[[str, int], None]:
+        """A Prometheus counter family with a series per outcome, there from the start at zero."""
+        family = self._backend.MetricFamily(name=name, description=description, kind=self._backend.MetricFamily.COUNTER)
+        series = {outcome: family.Metric(labels={"model": model, "outcome": outcome}) for outcome in outcomes}
+        self._families.append(family)
+        return lambda outcome, number: series[outcome].increment(number)

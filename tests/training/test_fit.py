@@ -1,0 +1,183 @@
+"""The loop: what it learns, and that neither a kill nor a second process changes where it ends."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from tests.training import tiny
+from tests.training.tiny import SYSTEM, Config, Tiny, train
+from training.checkpoint import snapshot
+from training.data.synthetic import planted
+from training.fit import FitOptions, predict
+
+STEPS_PER_EPOCH = 17
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return train(tmp_path_factory.mktemp("runs") / "whole", checkpoint_every=5).run
+
+
+def lines(run: Path) -> list[dict]:
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+def start(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"} if "torch.distributed.run" in arguments else None
+    return subprocess.run([sys.executable, *arguments], env=environment, capture_output=True, text=True, timeout=300)
+
+
+def test_it_learns_the_planted_rule(tmp_path: Path) -> None:
+    result = train(tmp_path / "run", Config(epochs=(2, 12), patience=12))
+    assert result.metrics["test"]["auc"] > 0.8
+    losses = [line["loss"] for line in lines(result.run) if line["kind"] == "epoch"]
+    assert losses[-1] < 0.7 * losses[0]
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        pytest.param(2, id="before the first checkpoint"),
+        pytest.param(13, id="within an epoch"),
+        pytest.param(STEPS_PER_EPOCH, id="at the border of two epochs"),
+        pytest.param(2 * STEPS_PER_EPOCH, id="at the border of two stages"),
+        pytest.param(3 * STEPS_PER_EPOCH + 8, id="in the last stage"),
+    ],
+)
+def test_a_run_that_is_killed_and_resumed_ends_bit_identical(uninterrupted: Path, tmp_path: Path, step: int) -> None:
+    run = tmp_path / "run"
+    died = start(str(Path(tiny.__file__)), "die", str(run), str(step))
+    assert died.returncode == -signal.SIGKILL, died.stderr
+    assert json.loads((run / "run.json").read_text())["status"] == "running"
+    train(run, resume=True, checkpoint_every=5)
+    for name in ("model.safetensors", "metrics.jsonl", "metrics.json"):
+        assert (run / name).read_bytes() == (uninterrupted / name).read_bytes(), name
+    assert not (run / "resume.safetensors").exists()
+
+
+def test_how_often_it_checkpoints_changes_nothing(uninterrupted: Path, tmp_path: Path) -> None:
+    run = train(tmp_path / "run", checkpoint_every=1000).run
+    assert (run / "model.safetensors").read_bytes() == (uninterrupted / "model.safetensors").read_bytes()
+
+
+def test_another_seed_ends_elsewhere(uninterrupted: Path, tmp_path: Path) -> None:
+    run = train(tmp_path / "run", seed=1).run
+    assert (run / "model.safetensors").read_bytes() != (uninterrupted / "model.safetensors").read_bytes()
+
+
+@pytest.mark.slow
+def test_two_processes_end_with_one_set_of_weights_and_the_metrics_of_one_process(tmp_path: Path) -> None:
+    run = tmp_path / "two"
+    script = str(Path(tiny.__file__))
+    done = start("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", script, "train", str(run))
+    assert done.returncode == 0, done.stderr
+    first, second = (load_file(run / f"rank{rank}.safetensors") for rank in (0, 1))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    alone = train(tmp_path / "one", Config(dropout=0.0)).metrics
+    two = json.loads((run / "metrics.json").read_text())
+    for part, values in alone.items():
+        assert two[part] == pytest.approx(values, abs=0.02)
+    steps = [(line["stage"], line["epoch"], line["step"]) for line in lines(run) if line["kind"] == "step"]
+    assert len(steps) == len(set(steps)), "both ranks wrote metrics"
+
+
+def test_a_stage_moves_only_its_own_parameters(tmp_path: Path) -> None:
+    data = planted()
+    first_only = replace(SYSTEM, stages=lambda config: tiny.stages(config)[:1])
+    module = train(tmp_path / "run", system=first_only).module
+    torch.manual_seed(0)
+    initial = Tiny(Config(), data.schema)
+    assert torch.equal(module.get_parameter("scale.weight"), initial.scale.weight)
+    assert not torch.equal(module.get_parameter("items.weight"), initial.items.weight)
+    assert all(parameter.requires_grad for parameter in module.parameters())
+
+
+@pytest.mark.parametrize(
+    ("monitor", "scores", "best", "epochs"),
+    [("auc", [0.5, 0.7, 0.6, 0.65, 0.9], 1, 4), ("log_loss", [0.5, 0.7, 0.4, 0.4, 0.5], 2, 5)],
+)
+def test_a_stage_stops_after_its_patience_and_keeps_the_best_weights(
+    tmp_path: Path, monitor: str, scores: list[float], best: int, epochs: int
+) -> None:
+    seen: list[torch.Tensor] = []
+
+    def evaluate(module: torch.nn.Module, _predict: object, _split: object) -> dict[str, float]:
+        seen.append(snapshot(module)["items.weight"])
+        return {monitor: scores[min(len(seen), len(scores)) - 1]}
+
+    one_stage = replace(
+        SYSTEM,
+        evaluate=evaluate,
+        stages=lambda config: [replace(tiny.stages(config)[1], epochs=9, monitor=monitor)],
+    )
+    result = train(tmp_path / "run", system=one_stage)
+    assert sum(line["kind"] == "epoch" for line in lines(result.run)) == epochs
+    assert torch.equal(result.module.get_parameter("items.weight"), seen[best])
+
+
+def test_predictions_come_in_sample_order_whatever_the_batch_size() -> None:
+    data = planted()
+    torch.manual_seed(0)
+    module = Tiny(Config(), data.schema)
+    together = predict(module, data.test, batch_size=7)
+    assert together.dtype == np.float32
+    module.eval()
+    with torch.inference_mode():
+        alone = [module(data.test.batch(np.array([row]))).item() for row in range(len(data.test))]
+    np.testing.assert_allclose(together, alone, rtol=1e-5, atol=1e-6)
+    module.train()
+    predict(module, data.test)
+    assert module.training
+
+
+def test_a_finished_run_is_read_back_when_resumed(uninterrupted: Path) -> None:
+    before = (uninterrupted / "model.safetensors").stat().st_mtime_ns
+    result = train(uninterrupted, resume=True, checkpoint_every=5)
+    assert result.metrics == json.loads((uninterrupted / "metrics.json").read_text())
+    stored = load_file(uninterrupted / "model.safetensors")
+    assert all(torch.equal(value, stored[name]) for name, value in result.module.state_dict().items())
+    assert (uninterrupted / "model.safetensors").stat().st_mtime_ns == before
+
+
+def test_a_run_is_not_overwritten(uninterrupted: Path) -> None:
+    with pytest.raises(ValueError, match="holds a run already; resume it"):
+        train(uninterrupted)
+
+
+def test_there_must_be_something_to_resume(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="holds no run to resume"):
+        train(tmp_path / "none", resume=True)
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_run_is_not_resumed_with_other_settings(uninterrupted: Path) -> None:
+    with pytest.raises(ValueError, match=r"another config in \['dropout', 'width'\]"):
+        train(uninterrupted, Config(width=6, dropout=0.2), resume=True)
+    with pytest.raises(ValueError, match="the run's seed is 0, not 3"):
+        train(uninterrupted, seed=3, resume=True)
+
+
+def test_divergence_is_an_error_that_says_where(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="not finite at stage 'items', epoch 0, step 0; lower learning_rate"):
+        train(tmp_path / "run", system=replace(SYSTEM, prepare=lambda module, _data: module.items.weight.data.fill_(1e30)))
+
+
+def test_a_monitor_that_is_not_measured_is_an_error(tmp_path: Path) -> None:
+    system = replace(SYSTEM, stages=lambda config: [replace(tiny.stages(config)[0], monitor="ndcg")])
+    with pytest.raises(ValueError, match=r"monitors 'ndcg'; evaluate gives \['auc', 'log_loss'\]"):
+        train(tmp_path / "run", system=system)
+
+
+@pytest.mark.parametrize(("name", "value"), [("checkpoint_every", 0), ("max_epochs", 0), ("seed", -1)])
+def test_options_that_make_no_sense_are_refused(tmp_path: Path, name: str, value: int) -> None:
+    with pytest.raises(ValueError, match=f"{name} is {value}"):
+        FitOptions(**{"run": tmp_path, name: value})

@@ -1,0 +1,121 @@
+"""A tiny system, and a process that trains it: alone, to be killed at a step, or as one of torchrun's ranks."""
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.nn import functional
+
+from training.data.ranking import RankingBatch, RankingSplit
+from training.data.synthetic import planted
+from training.fit import FitOptions, FitResult, fit
+from training.metrics import auc, log_loss
+from training.system import Schema, Stage, System
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Two stages: the item table alone, then everything."""
+
+    width: int = 4
+    epochs: tuple[int, ...] = (2, 3)
+    dropout: float = 0.1
+    learning_rate: float = 0.05
+    patience: int = 2
+
+
+class Tiny(nn.Module):
+    """Logit = target embedding times (user bias + mean embedding of the well rated history), with dropout."""
+
+    def __init__(self, config: Config, schema: Schema) -> None:
+        super().__init__()
+        self.items = nn.Embedding(schema["item_id"].cardinality or 0, config.width)
+        nn.init.normal_(self.items.weight, std=0.3)
+        self.scale = nn.Linear(1, 1)
+        self.dropout = nn.Dropout(config.dropout)
+        self.register_buffer("popularity", torch.zeros(self.items.num_embeddings))
+
+    def forward(self, batch: RankingBatch) -> Tensor:
+        liked = (batch.history_ratings >= 4).float()
+        history = torch.einsum("bl,bld->bd", liked, self.items(batch.history_items))
+        mean = self.dropout(history / liked.sum(1, keepdim=True).clamp(min=1))
+        match = (mean * self.items(batch.item)).sum(1, keepdim=True)
+        return self.scale(match).squeeze(1) + self.get_buffer("popularity")[batch.item]
+
+
+def loss(module: nn.Module, batch: RankingBatch, share_done: float) -> tuple[Tensor, dict[str, Tensor]]:
+    """Binary cross-entropy."""
+    logits = module(batch)
+    value = functional.binary_cross_entropy_with_logits(logits, batch.label)
+    return value, {"share": torch.tensor(share_done), "spread": logits.detach().std()}
+
+
+def prepare(module: nn.Module, data: Any) -> None:
+    """Fills the popularity."""
+    module.get_buffer("popularity").copy_(torch.from_numpy(data.train_item_counts / 1000))
+
+
+def stages(config: Config) -> Sequence[Stage]:
+    """Stage one leaves the linear layer alone."""
+    stage = Stage(name="all", loss=loss, epochs=config.epochs[-1], batch_size=100, patience=config.patience)
+    stage = replace(stage, learning_rate=config.learning_rate)
+    return [replace(stage, name="items", epochs=config.epochs[0], parameters=item_parameters), stage]
+
+
+def item_parameters(module: nn.Module) -> list[nn.Parameter]:
+    return [module.get_parameter("items.weight")]
+
+
+def evaluate(module: nn.Module, predict: Callable[..., Any], split: RankingSplit) -> dict[str, float]:
+    logits = predict(module, split)
+    return {"auc": auc(split.label, logits), "log_loss": log_loss(split.label, logits)}
+
+
+SYSTEM = System(
+    name="tiny",
+    title="A tiny system",
+    paper="",
+    provenance="",
+    config=Config,
+    dataset="planted",
+    baseline=None,
+    build=Tiny,
+    prepare=prepare,
+    stages=stages,
+    evaluate=evaluate,
+)
+
+
+def train(run: Path, config: Config | None = None, system: System = SYSTEM, **options: Any) -> FitResult:
+    """Trains on the planted set, in 17 steps per epoch."""
+    return fit(system, config or Config(), planted(), FitOptions(run=run, quiet=True, **options))
+
+
+def killing_itself_at(step: int) -> System:
+    """The tiny system whose loss sends the process SIGKILL when it is asked for the given step, from 0."""
+    asked = 0
+
+    def deadly(module: nn.Module, batch: RankingBatch, share_done: float) -> tuple[Tensor, dict[str, Tensor]]:
+        nonlocal asked
+        if asked == step:
+            os.kill(os.getpid(), signal.SIGKILL)
+        asked += 1
+        return loss(module, batch, share_done)
+
+    return replace(SYSTEM, stages=lambda config: [replace(stage, loss=deadly) for stage in stages(config)])
+
+
+if __name__ == "__main__":
+    command, folder = sys.argv[1], Path(sys.argv[2])
+    if command == "die":
+        train(folder, system=killing_itself_at(int(sys.argv[3])), checkpoint_every=5)
+    else:
+        weights = train(folder, Config(dropout=0.0)).module.state_dict()
+        save_file(weights, folder / f"rank{os.environ['RANK']}.safetensors")

@@ -1,0 +1,225 @@
+"""Files of a run: JSON and safetensors, each written whole or not at all, never pickled.
+
+runs/<system>/<id>/  run.json  config.json  schema.json  metrics.jsonl      from the start
+                     resume.safetensors                                     while it trains
+                     model.safetensors  metrics.json                        when it has finished
+"""
+
+import dataclasses
+import importlib.metadata
+import json
+import os
+import platform
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import safetensors
+import safetensors.torch
+from torch import Tensor, nn
+
+from training.data import schema as schema_file
+from training.system import Schema, System
+
+Weights = dict[str, Tensor]
+Metrics = dict[str, dict[str, float]]
+"""Part ("validation", "test") -> name -> value."""
+OptimizerState = dict[int, dict[str, Tensor]]
+"""Number of the parameter -> name -> value, as in `state_dict()["state"]`."""
+
+_RESUME = "resume.safetensors"
+_PACKAGES = ("recserve", "torch", "numpy", "lightning-fabric", "safetensors", "polars")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RunInfo:
+    """What was run, and how far it came."""
+
+    system: str
+    dataset: str
+    seed: int
+    max_epochs: int | None
+    versions: dict[str, str]
+    started: str
+    """ISO 8601, UTC."""
+    finished: str | None = None
+    status: Literal["running", "finished"] = "running"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Run:
+    """A run as it lies on disk; weights and metrics are there once it has finished."""
+
+    info: RunInfo
+    config: dict[str, Any]
+    """The resolved config as JSON values; `config_from_json` makes it the dataclass again."""
+    schema: Schema
+    weights: Weights | None = None
+    metrics: Metrics | None = None
+
+
+class Progress(NamedTuple):
+    """Where training stands; every number is needed to go on as if nothing had happened."""
+
+    stage: int = 0
+    epoch: int = 0
+    step: int = 0
+    """Batches of the epoch that are done."""
+    loss_sum: float = 0.0
+    """Over those batches."""
+    best: float | None = None
+    """The monitored metric, larger is better."""
+    stale: int = 0
+    """Epochs since the best."""
+    log_bytes: int = 0
+    """Length of metrics.jsonl."""
+
+
+class TrainingState(NamedTuple):
+    """All that resuming needs. Random numbers are not part of it: each step seeds its own."""
+
+    progress: Progress
+    weights: Weights
+    best: Weights
+    """Weights at the best epoch of the stage; empty before the first validation."""
+    optimizer: OptimizerState
+
+
+def start_info(system: System, schema: Schema, seed: int, max_epochs: int | None) -> RunInfo:
+    """The info of a run that starts now, in this environment."""
+    versions = {"python": platform.python_version()}
+    versions |= {name: importlib.metadata.version(name) for name in _PACKAGES}
+    return RunInfo(
+        system=system.name, dataset=schema.dataset, seed=seed, max_epochs=max_epochs, versions=versions, started=now()
+    )
+
+
+def now() -> str:
+    """The time in UTC, ISO 8601, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def save_run(folder: Path, run: Run) -> None:
+    """Writes what `run` has, `run.json` last, so that a finished run is complete. Parents are created."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / "config.json", run.config)
+    write_json(folder / "schema.json", schema_file.to_json(run.schema))
+    if run.weights is not None:
+        write_tensors(folder / "model.safetensors", run.weights)
+    if run.metrics is not None:
+        write_json(folder / "metrics.json", run.metrics)
+    write_json(folder / "run.json", dataclasses.asdict(run.info))
+    if run.info.status == "finished":
+        (folder / _RESUME).unlink(missing_ok=True)
+
+
+def load_run(folder: Path) -> Run:
+    """Reads a run. Raises ValueError where there is none."""
+    if not (folder / "run.json").is_file():
+        raise ValueError(f"{folder} holds no run (no run.json); train first, or name another folder")
+    info = RunInfo(**read_json(folder / "run.json"))
+    done = info.status == "finished"
+    return Run(
+        info=info,
+        config=read_json(folder / "config.json"),
+        schema=schema_file.from_json(read_json(folder / "schema.json")),
+        weights=safetensors.torch.load_file(folder / "model.safetensors") if done else None,
+        metrics=read_json(folder / "metrics.json") if done else None,
+    )
+
+
+def restore(run: Run, system: System) -> tuple[nn.Module, Any]:
+    """The trained module in evaluation mode, and its config.
+
+    Raises ValueError for a run of another system, an unfinished one, and weights that do not fit the config.
+    """
+    if run.info.system != system.name:
+        raise ValueError(f"the run is of the system '{run.info.system}', not of '{system.name}'")
+    if run.weights is None:
+        raise ValueError(f"the run of '{system.name}' started {run.info.started} has not finished; resume it first")
+    config = config_from_json(system.config, run.config)
+    module = system.build(config, run.schema)
+    try:
+        module.load_state_dict(run.weights)
+    except RuntimeError as error:
+        raise ValueError(f"the weights do not fit this version of '{system.name}'; train again: {error}") from error
+    return module.eval(), config
+
+
+def config_to_json(config: Any) -> dict[str, Any]:
+    """A flat config dataclass as JSON values (tuples as lists)."""
+    return json.loads(json.dumps(dataclasses.asdict(config)))
+
+
+def config_from_json(kind: type, values: Mapping[str, Any]) -> Any:
+    """The inverse of `config_to_json` for a dataclass `kind`. Raises ValueError naming unknown fields."""
+    known = {field.name for field in dataclasses.fields(kind)}
+    if unknown := sorted(set(values) - known):
+        raise ValueError(f"config: unknown fields {unknown}; known: {sorted(known)}")
+    return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+
+
+def snapshot(module: nn.Module) -> Weights:
+    """A copy of parameters and buffers on the CPU, each with memory of its own."""
+    return {name: value.detach().cpu().clone().contiguous() for name, value in module.state_dict().items()}
+
+
+def save_state(folder: Path, state: TrainingState) -> None:
+    """One file, so that a crash cannot leave weights of one step beside the progress of another."""
+    tensors = {f"weights/{name}": value for name, value in state.weights.items()}
+    tensors |= {f"best/{name}": value for name, value in state.best.items()}
+    for number, values in state.optimizer.items():
+        tensors |= {f"optimizer/{number}/{name}": value.cpu().contiguous() for name, value in values.items()}
+    write_tensors(folder / _RESUME, tensors, {"progress": json.dumps(state.progress._asdict())})
+
+
+def load_state(folder: Path) -> TrainingState | None:
+    """The last checkpoint of a run; None where it had not come to one."""
+    path = folder / _RESUME
+    if not path.is_file():
+        return None
+    with safetensors.safe_open(path, "pt") as file:
+        progress = Progress(**json.loads(file.metadata()["progress"]))
+        groups: dict[str, Weights] = {"weights": {}, "best": {}, "optimizer": {}}
+        for key in file.keys():
+            group, name = key.split("/", 1)
+            groups[group][name] = file.get_tensor(key)
+    optimizer: OptimizerState = {}
+    for key, value in groups["optimizer"].items():
+        number, name = key.split("/", 1)
+        optimizer.setdefault(int(number), {})[name] = value
+    return TrainingState(progress, groups["weights"], groups["best"], optimizer)
+
+
+def write_json(path: Path, values: Any) -> None:
+    """Indented JSON, atomically."""
+    write_bytes(path, (json.dumps(values, indent=2) + "\n").encode())
+
+
+def read_json(path: Path) -> Any:
+    """Raises ValueError naming the file where it is not JSON."""
+    try:
+        return json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise ValueError(f"cannot read {path}: {error}") from error
+
+
+def write_tensors(path: Path, tensors: Weights, metadata: dict[str, str] | None = None) -> None:
+    """Safetensors, atomically."""
+    write_bytes(path, safetensors.torch.save(tensors, metadata))
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Written beside, forced to disk and renamed: a reader, also after a crash, sees the old file or the new one."""
+    partial = path.with_name(f"{path.name}.partial")
+    with partial.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+    directory = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)

@@ -1,0 +1,1 @@
+"""Data sets: fetched, checked, split by time and turned into batches."""

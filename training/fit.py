@@ -1,0 +1,113 @@
+"""Trains any system, in one or several processes, resumable at every step.
+
+One process per device: alone, or started by `torchrun`, over any number of hosts (which must then share the run's
+folder). Everything random follows from the seed: initial weights, batches and each step's own random numbers. A run
+that was killed and resumed ends with the same bits as one that was not, given the same machine and thread count.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from lightning_fabric import Fabric
+from lightning_fabric.strategies.ddp import DDPStrategy
+from torch import nn
+
+from training import checkpoint
+from training.checkpoint import Metrics, Run, snapshot
+from training.loop import FitOptions, Loop, predict
+from training.system import Data, Schema, System
+
+__all__ = ["FitOptions", "FitResult", "fit", "predict"]
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """A finished run."""
+
+    run: Path
+    module: nn.Module
+    """With the best weights, in evaluation mode, on the CPU."""
+    metrics: Metrics
+
+
+def fit(system: System, config: Any, data: Data, options: FitOptions) -> FitResult:
+    """Trains all stages, keeps each one's best weights and measures them on validation and test.
+
+    A run that has finished is read back. Raises ValueError for a folder that holds a run already, for a resume with
+    another config, seed or data set, and when training diverges.
+    """
+    fabric = _fabric(options.accelerator)
+    run = _open(fabric, system, config, data.schema, options)
+    if run.info.status == "finished":
+        module, _ = checkpoint.restore(run, system)
+        return FitResult(options.run, module, run.metrics or {})
+    with _deterministic():
+        fabric.seed_everything(options.seed, verbose=False)
+        module = system.build(config, data.schema)
+        system.prepare(module, data)
+        loop = Loop(fabric, system, fabric.to_device(module), data, options)
+        metrics = loop.train(system.stages(config))
+    module.cpu().eval()
+    if fabric.is_global_zero:
+        info = replace(run.info, status="finished", finished=checkpoint.now())
+        checkpoint.save_run(options.run, replace(run, info=info, weights=snapshot(module), metrics=metrics))
+    fabric.barrier()
+    return FitResult(options.run, module, metrics)
+
+
+def _fabric(accelerator: Literal["cpu", "auto"]) -> Fabric:
+    """One device, or torchrun's share of them (it says so in the environment)."""
+    local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    world = int(os.environ.get("WORLD_SIZE", local))
+    # A loss that warms up may leave some of the stage's parameters without a gradient.
+    strategy = DDPStrategy(find_unused_parameters=True) if world > 1 else "auto"
+    fabric = Fabric(accelerator=accelerator, devices=local, num_nodes=world // local, strategy=strategy)
+    fabric.launch()
+    return fabric
+
+
+def _open(fabric: Fabric, system: System, config: Any, schema: Schema, options: FitOptions) -> Run:
+    info = checkpoint.start_info(system, schema, options.seed, options.max_epochs)
+    fresh = Run(info=info, config=checkpoint.config_to_json(config), schema=schema)
+    stored = checkpoint.load_run(options.run) if (options.run / "run.json").is_file() else None
+    # No rank may write before all have looked.
+    fabric.barrier()
+    if stored and not options.resume:
+        raise ValueError(f"{options.run} holds a run already; resume it, or name another folder")
+    if options.resume and not stored:
+        raise ValueError(f"{options.run} holds no run to resume; start it without resume")
+    if stored:
+        _check_same(stored, fresh)
+        return stored
+    if fabric.is_global_zero:
+        checkpoint.save_run(options.run, fresh)
+    fabric.barrier()
+    return fresh
+
+
+def _check_same(stored: Run, fresh: Run) -> None:
+    for name in ("system", "dataset", "seed", "max_epochs"):
+        before, after = getattr(stored.info, name), getattr(fresh.info, name)
+        if before != after:
+            raise ValueError(f"cannot resume: the run's {name} is {before}, not {after}")
+    if changed := sorted(k for k in stored.config.keys() | fresh.config if stored.config.get(k) != fresh.config.get(k)):
+        raise ValueError(f"cannot resume: the run has another config in {changed}")
+    if stored.schema != fresh.schema:
+        raise ValueError("cannot resume: the run has another schema; give the data set the same settings")
+
+
+@contextmanager
+def _deterministic() -> Iterator[None]:
+    """Bit-identical sums wherever torch can; where it cannot (some GPU kernels) it warns."""
+    enabled = torch.are_deterministic_algorithms_enabled()
+    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(enabled, warn_only=warn_only)

@@ -1,0 +1,234 @@
+"""One pass through a system's stages, step by step, with checkpoints; `training/fit.py` starts it.
+
+Each step seeds its own random numbers from (seed, stage, epoch, step, rank), so that a resumed run draws what an
+uninterrupted one draws.
+"""
+
+import json
+import math
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from lightning_fabric.utilities import move_data_to_device
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import Tensor, nn
+
+from training import checkpoint
+from training.checkpoint import Metrics, OptimizerState, TrainingState, Weights, snapshot
+from training.data.batching import batches, by_cost
+from training.system import Data, Split, Stage, System
+
+GRADIENT_NORM = 10.0
+_LOG_EVERY = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitOptions:
+    """How to run the loop."""
+
+    run: Path
+    """Folder of the run; must not hold one, unless `resume`."""
+    seed: int = 0
+    resume: bool = False
+    checkpoint_every: int = 50
+    """Steps."""
+    max_epochs: int | None = None
+    """Fewer (or more) epochs than each stage asks for."""
+    accelerator: Literal["cpu", "auto"] = "cpu"
+    quiet: bool = False
+    """No progress bar."""
+
+    def __post_init__(self) -> None:
+        for name in ("checkpoint_every", "max_epochs"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name} is {value}; it must be at least 1")
+        if self.seed < 0:
+            raise ValueError(f"seed is {self.seed}; it must not be negative")
+
+
+def predict(module: nn.Module, split: Split, batch_size: int = 4096, fabric: Fabric | None = None) -> np.ndarray:
+    """Logits float32 [len(split)] in sample order, in evaluation mode.
+
+    With a fabric of several ranks each computes its share and every one gets the whole.
+    """
+    rank, world = (fabric.global_rank, fabric.world_size) if fabric else (0, 1)
+    device = next(module.parameters()).device
+    logits = torch.zeros(len(split), device=device)
+    was_training = module.training
+    module.eval()
+    with torch.inference_mode():
+        for rows in by_cost(split.cost(), batch_size)[rank::world]:
+            batch = move_data_to_device(split.batch(rows), device)
+            logits[torch.from_numpy(rows).to(device)] = module(batch).float()
+    module.train(was_training)
+    if fabric and world > 1:
+        # Each sample is zero on every rank but one, so the sum is exact.
+        logits = fabric.all_reduce(logits, reduce_op="sum")
+        assert isinstance(logits, Tensor)
+    return logits.cpu().numpy()
+
+
+class _Objective(nn.Module):
+    """A stage's loss as a forward pass, so that whatever it calls on the module runs inside the data-parallel wrap."""
+
+    def __init__(self, module: nn.Module, stage: Stage) -> None:
+        super().__init__()
+        self.module = module
+        self._loss = stage.loss
+
+    def forward(self, batch: Any, share_done: float) -> tuple[Tensor, dict[str, Tensor]]:
+        return self._loss(self.module, batch, share_done)
+
+
+class Loop:
+    """What all stages share, and the state that moves with every step."""
+
+    def __init__(self, fabric: Fabric, system: System, module: nn.Module, data: Data, options: FitOptions) -> None:
+        self.fabric, self.system, self.module, self.data, self.options = fabric, system, module, data, options
+        self.log = options.run / "metrics.jsonl"
+        state = checkpoint.load_state(options.run) if options.resume else None
+        self.progress = state.progress if state else checkpoint.Progress()
+        self.best: Weights = state.best if state else {}
+        self.optimizer_state: OptimizerState = state.optimizer if state else {}
+        if state:
+            module.load_state_dict(state.weights)
+        fabric.barrier()
+        if fabric.is_global_zero:
+            # Lines after the checkpoint will be written again.
+            with self.log.open("ab") as file:
+                file.truncate(self.progress.log_bytes)
+
+    def train(self, stages: Sequence[Stage]) -> Metrics:
+        """Runs the stages that are left; returns the final metrics."""
+        columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+        hidden = self.options.quiet or not self.fabric.is_global_zero
+        with Progress(*columns, TextColumn("{task.fields[note]}"), console=Console(stderr=True), disable=hidden) as bar:
+            for number in range(self.progress.stage, len(stages)):
+                self._stage(replace(stages[number], epochs=self.options.max_epochs or stages[number].epochs), bar)
+        return {"validation": self._evaluate(self.data.validation), "test": self._evaluate(self.data.test)}
+
+    def _stage(self, stage: Stage, bar: Progress) -> None:
+        with _only_trainable(self.module, stage) as parameters:
+            optimizer = torch.optim.AdamW(parameters, lr=stage.learning_rate, weight_decay=stage.weight_decay)
+            optimizer.load_state_dict({**optimizer.state_dict(), "state": self.optimizer_state})
+            objective, optimizer = self.fabric.setup(_Objective(self.module, stage), optimizer)
+            steps = len(self._batches(stage, 0))
+            done = self.progress.epoch * steps + self.progress.step
+            task = bar.add_task(f"{self.system.name} {stage.name}", total=stage.epochs * steps, completed=done, note="")
+            while self.progress.epoch < stage.epochs and self.progress.stale < stage.patience:
+                for loss in self._epoch(stage, objective, optimizer):
+                    bar.update(task, advance=1, note=_note(loss, stage.monitor, self.progress.best))
+                self._validate(stage)
+                self._checkpoint(optimizer)
+        self.module.load_state_dict(self.best)
+        self.best, self.optimizer_state = {}, {}
+        self.progress = checkpoint.Progress(stage=self.progress.stage + 1)
+        self._checkpoint(None)
+
+    def _batches(self, stage: Stage, epoch: int) -> list[np.ndarray]:
+        """The epoch's batches, cut to a multiple of the ranks: every rank gets as many rows, up to ranks - 1 rows of a
+        batch rest for the epoch, and the mean over ranks is the mean over the batch."""
+        world = self.fabric.world_size
+        parts = batches(self.data.train.cost(), stage.batch_size, self.options.seed, epoch)
+        return [rows[: len(rows) // world * world] for rows in parts if len(rows) >= world]
+
+    def _epoch(self, stage: Stage, objective: nn.Module, optimizer: Any) -> Iterator[float]:
+        """The batches that are left of the epoch; yields each one's loss."""
+        parts = self._batches(stage, self.progress.epoch)
+        objective.train()
+        while self.progress.step < len(parts):
+            epoch, step = self.progress.epoch, self.progress.step
+            self._seed(epoch, step)
+            rows = parts[step][self.fabric.global_rank :: self.fabric.world_size]
+            share = (epoch + step / len(parts)) / stage.epochs
+            loss, scalars = objective(self.fabric.to_device(self.data.train.batch(rows)), share)
+            optimizer.zero_grad()
+            self.fabric.backward(loss)
+            self._clip(objective, optimizer, stage)
+            optimizer.step()
+            value = loss.item()
+            self.progress = self.progress._replace(step=step + 1, loss_sum=self.progress.loss_sum + value)
+            if (step + 1) % _LOG_EVERY == 0:
+                logged = {name: float(scalar) for name, scalar in scalars.items()}
+                self._write(
+                    {"kind": "step", "stage": stage.name, "epoch": epoch, "step": step, "loss": value, **logged}
+                )
+            if (epoch * len(parts) + step + 1) % self.options.checkpoint_every == 0:
+                self._checkpoint(optimizer)
+            yield value
+
+    def _clip(self, objective: nn.Module, optimizer: Any, stage: Stage) -> None:
+        norm = self.fabric.clip_gradients(objective, optimizer, max_norm=GRADIENT_NORM, error_if_nonfinite=False)
+        if norm is None or not math.isfinite(norm):
+            where = f"stage '{stage.name}', epoch {self.progress.epoch}, step {self.progress.step}"
+            raise ValueError(f"training diverged: the gradient is not finite at {where}; lower learning_rate")
+
+    def _validate(self, stage: Stage) -> None:
+        progress = self.progress
+        self._seed(progress.epoch, progress.step)
+        measured = self._evaluate(self.data.validation)
+        if stage.monitor not in measured:
+            raise ValueError(f"stage '{stage.name}' monitors '{stage.monitor}'; evaluate gives {sorted(measured)}")
+        value = measured[stage.monitor] * (-1 if stage.monitor.endswith("loss") else 1)
+        better = progress.best is None or value > progress.best
+        if better:
+            self.best = snapshot(self.module)
+        train_loss = progress.loss_sum / max(1, progress.step)
+        self._write(
+            {"kind": "epoch", "stage": stage.name, "epoch": progress.epoch, "loss": train_loss, "validation": measured}
+        )
+        self.progress = progress._replace(
+            epoch=progress.epoch + 1,
+            step=0,
+            loss_sum=0.0,
+            best=value if better else progress.best,
+            stale=0 if better else progress.stale + 1,
+        )
+
+    def _evaluate(self, split: Split) -> dict[str, float]:
+        return self.system.evaluate(self.module, partial(predict, fabric=self.fabric), split)
+
+    def _seed(self, epoch: int, step: int) -> None:
+        key = [self.options.seed, self.progress.stage, epoch, step, self.fabric.global_rank]
+        torch.manual_seed(int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> np.uint64(1)))
+
+    def _write(self, line: dict[str, Any]) -> None:
+        if self.fabric.is_global_zero:
+            with self.log.open("a") as file:
+                file.write(json.dumps(line) + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+
+    def _checkpoint(self, optimizer: Any) -> None:
+        if self.fabric.is_global_zero:
+            progress = self.progress._replace(log_bytes=self.log.stat().st_size)
+            moments = optimizer.state_dict()["state"] if optimizer else {}
+            checkpoint.save_state(self.options.run, TrainingState(progress, snapshot(self.module), self.best, moments))
+
+
+def _note(loss: float, monitor: str, best: float | None) -> str:
+    return f"loss {loss:.4f}" + ("" if best is None else f"  best {monitor} {abs(best):.4f}")
+
+
+@contextmanager
+def _only_trainable(module: nn.Module, stage: Stage) -> Iterator[list[nn.Parameter]]:
+    """The stage's parameters that want a gradient; meanwhile no other parameter gets one."""
+    wanted = {id(parameter) for parameter in stage.parameters(module)}
+    frozen = [p for p in module.parameters() if p.requires_grad and id(p) not in wanted]
+    for parameter in frozen:
+        parameter.requires_grad_(False)
+    try:
+        yield [p for p in module.parameters() if p.requires_grad]
+    finally:
+        for parameter in frozen:
+            parameter.requires_grad_(True)

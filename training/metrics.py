@@ -1,0 +1,68 @@
+"""Measures of ranking quality, exact with ties, in fp64."""
+
+import numpy as np
+
+
+def auc(labels: np.ndarray, scores: np.ndarray) -> float:
+    """Probability that a positive [N] scores above a negative, ties counting half.
+
+    Raises ValueError when there is only one class or a score is not a number.
+    """
+    positive = _positives(labels, scores)
+    num_positive = int(positive.sum())
+    num_negative = len(positive) - num_positive
+    if not num_positive or not num_negative:
+        raise ValueError(f"AUC needs both classes: {num_positive} positive and {num_negative} negative labels")
+    wins = _ranks(np.zeros(len(positive), np.int64), scores)[positive].sum() - num_positive * (num_positive + 1) / 2
+    return float(wins / (num_positive * num_negative))
+
+
+def gauc(users: np.ndarray, labels: np.ndarray, scores: np.ndarray) -> float:
+    """AUC of each user weighted by his number of samples, over the users [N] who have both classes.
+
+    Raises ValueError when no user has both, or a score is not a number.
+    """
+    positive = _positives(labels, scores)
+    _, user = np.unique(users, return_inverse=True)
+    samples = np.bincount(user)
+    positives = np.bincount(user, positive)
+    pairs = positives * (samples - positives)
+    mixed = pairs > 0
+    if not mixed.any():
+        raise ValueError("GAUC needs a user with both classes: every user's labels are all alike")
+    rank_sums = np.bincount(user, np.where(positive, _ranks(user, scores), 0.0))
+    wins = (rank_sums - positives * (positives + 1) / 2)[mixed]
+    return float(np.average(wins / pairs[mixed], weights=samples[mixed]))
+
+
+def log_loss(labels: np.ndarray, logits: np.ndarray) -> float:
+    """Mean binary cross-entropy, in nats, of logits [N]. Raises ValueError when a logit is not a number."""
+    positive = _positives(labels, logits)
+    wide = logits.astype(np.float64)
+    return float(np.mean(np.logaddexp(0.0, wide) - positive * wide))
+
+
+def _positives(labels: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    if labels.shape != scores.shape or labels.ndim != 1:
+        raise ValueError(f"labels {labels.shape} and scores {scores.shape} must be two lists of the same length")
+    if not len(labels):
+        raise ValueError("there are no samples to measure")
+    if missing := int(np.isnan(scores).sum()):
+        raise ValueError(f"{missing} of {len(scores)} scores are not a number; did training diverge?")
+    return labels > 0
+
+
+def _ranks(group: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """Rank [N] of each score within its group, from 1, ties getting their mean."""
+    order = np.lexsort((scores, group))
+    group, scores = group[order], scores[order]
+    place = np.arange(len(order))
+    new_group = np.r_[True, group[1:] != group[:-1]]
+    new_value = new_group | np.r_[True, scores[1:] != scores[:-1]]
+    tie = np.cumsum(new_value) - 1
+    first = np.flatnonzero(new_value)
+    last = np.r_[first[1:], len(order)] - 1
+    group_start = np.maximum.accumulate(np.where(new_group, place, 0))
+    ranks = np.empty(len(order))
+    ranks[order] = (first + last)[tie] / 2 - group_start + 1
+    return ranks

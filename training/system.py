@@ -1,0 +1,217 @@
+"""The contracts of recserve: what a data set, a training stage, a served model and a paper's system are.
+
+Axes: B requests of a dynamic batch (one user each), C candidates packed over those B requests.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+Packed = tuple[Tensor, ...]
+"""Tensors in the order of a signature, for B requests; ragged ones packed along their only axis."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TensorSpec:
+    """One named tensor of a served model; shapes leave the batch axis out."""
+
+    name: str
+    dtype: Literal["int32", "int64", "float16", "float32"]
+    shape: tuple[int | str, ...]
+    """A string is a symbolic axis. Regular: [B, *shape]. Ragged: packed [C], its one axis symbolic."""
+    ragged: bool = False
+    of: str | None = None
+    """Input: accumulated element counts [B] of this ragged input, which the server fills in, not the client.
+    Ragged output: the input whose lengths it has."""
+    minimum: int | None = None
+    """Smallest legal value; a request below it is refused and names the field."""
+    maximum: int | None = None
+    max_elements: int | None = None
+    """Most elements that one request may carry in a ragged input."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Signature:
+    """Name, inputs and outputs of a served model, with seeded requests and the eager answer to them."""
+
+    name: str
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    example: Callable[[int, int], Packed]
+    """(B, seed) -> inputs in order. The first rows hold the edge cases (longest, empty, one, unknown ids)."""
+    eager: Callable[..., Packed]
+    """The trusted computation: inputs in order -> outputs in order."""
+    max_batch_size: int = 64
+    reference: Callable[..., Packed] | None = None
+    """The training form of the same outputs in fp64 (unabsorbed, unpruned), for the parity ladder's first rung."""
+    eager64: Callable[..., Packed] | None = None
+    """`eager` in fp64, which must equal `reference`; given together with it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Servable(Signature):
+    """A module whose `forward` is the served computation; exported to ONNX. `eager` is the module itself."""
+
+    module: nn.Module
+
+
+def servable(
+    *,
+    name: str,
+    module: nn.Module,
+    inputs: Sequence[TensorSpec],
+    outputs: Sequence[TensorSpec],
+    example: Callable[[int, int], Packed],
+    max_batch_size: int = 64,
+) -> Servable:
+    """A servable whose trusted computation is the module itself, in eval mode and without gradients."""
+    module.eval()
+
+    def eager(*tensors: Tensor) -> Packed:
+        with torch.no_grad():
+            result = module(*tensors)
+        return (result,) if isinstance(result, Tensor) else tuple(result)
+
+    return Servable(
+        name=name,
+        module=module,
+        inputs=tuple(inputs),
+        outputs=tuple(outputs),
+        example=example,
+        eager=eager,
+        max_batch_size=max_batch_size,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class UserStateServable(Signature):
+    """The step that reads a user's prestored state, or asks `encoder` for it on a miss and writes it back.
+
+    Its inputs are `user_id` [1] and what must be checked before work is done (ragged candidates); its outputs
+    are the encoder's outputs.
+    """
+
+    encoder: Servable
+    stamp: int
+    """Fingerprint of the weights, which the encoder puts out as `stamp` [1] and the scorer compares with its own."""
+    histories: dict[str, np.ndarray]
+    """`user_ids` int64 [U], sorted, and per encoder input of the same name an array with U rows."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnsembleStep:
+    """One step of an ensemble: the step's own tensor name -> the ensemble's tensor name."""
+
+    model: str
+    inputs: dict[str, str]
+    outputs: dict[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnsembleServable(Signature):
+    """Steps joined by name inside tritonserver."""
+
+    steps: tuple[EnsembleStep, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Field:
+    """One field of a data set."""
+
+    name: str
+    kind: Literal["id", "dense", "sequence", "vector"]
+    cardinality: int | None = None
+    """Ids and sequences of ids: legal values are 0 <= id < cardinality; more are out of vocabulary."""
+    width: int | None = None
+    """Vectors: elements. Sequences: longest length."""
+    values: tuple[str, ...] | None = None
+    """Names of the ids, where a person would want to read them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schema:
+    """The fields of a data set; saved beside the checkpoint, travels into the model repository."""
+
+    dataset: str
+    fields: tuple[Field, ...]
+
+    def __getitem__(self, name: str) -> Field:
+        for candidate in self.fields:
+            if candidate.name == name:
+                return candidate
+        raise ValueError(f"field '{name}' is not in the schema of {self.dataset}: {[f.name for f in self.fields]}")
+
+
+class Split(Protocol):
+    """A part of a data set: samples that can be asked for by number."""
+
+    def __len__(self) -> int: ...
+
+    def batch(self, rows: np.ndarray) -> NamedTuple: ...
+
+    def cost(self) -> np.ndarray:
+        """int64 [len]: the relative cost of each sample (its history's length); batches group like with like."""
+        ...
+
+
+class Data(Protocol):
+    """A data set that was split by time."""
+
+    @property
+    def schema(self) -> Schema: ...
+
+    @property
+    def train(self) -> Split: ...
+
+    @property
+    def validation(self) -> Split: ...
+
+    @property
+    def test(self) -> Split: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """One phase of training."""
+
+    name: str
+    loss: Callable[[nn.Module, Any, float], tuple[Tensor, dict[str, Tensor]]]
+    """(module, batch, share of the stage done in [0, 1)) -> (scalar loss, scalars to log)."""
+    parameters: Callable[[nn.Module], Iterable[nn.Parameter]] = nn.Module.parameters
+    epochs: int = 10
+    batch_size: int = 1024
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.0
+    patience: int = 2
+    """Epochs without a better `monitor` before the stage stops; the best weights are kept."""
+    monitor: str = "auc"
+
+
+@dataclass(frozen=True, kw_only=True)
+class System:
+    """One paper (or baseline): everything the command line needs to train, evaluate and serve it."""
+
+    name: str
+    title: str
+    paper: str
+    """Where it comes from: an arXiv URL."""
+    provenance: str
+    """What a source states, what is reconstructed and what is our design; printed in the README's table."""
+    config: type
+    """A frozen dataclass with the defaults."""
+    dataset: str
+    baseline: str | None
+    """Name of the system it must beat; None for a baseline."""
+    build: Callable[[Any, Schema], nn.Module]
+    """(config, schema) -> module with its shapes settled; buffers derived from data are still empty."""
+    prepare: Callable[[Any, Any], None]
+    """(module, data): fills buffers (vocabulary, popularity) from the training part."""
+    stages: Callable[[Any], Sequence[Stage]]
+    evaluate: Callable[[Any, Any, Any], dict[str, float]]
+    """(module, predict, split) -> metrics; larger is better for every metric named `auc` or `gauc`."""
+    servables: Callable[[Any, Any, Any], tuple[Signature, ...]] | None = None
+    """(module, config, data) -> models in the order in which they must be published; None: not served."""

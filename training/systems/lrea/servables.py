@@ -1,0 +1,253 @@
+"""What LREA serves: names, shapes, bounds, seeded requests and the trusted answers to them.
+
+    lrea_user_encoder   history, user fields -> state (Kc, Vc or M; ub; profile; stamp)
+    user_state          user id -> state, prestored
+    lrea_scorer         state, packed candidates -> scores (click probabilities)
+    lrea_ranker         user id, candidates -> scores: user_state, then lrea_scorer
+
+Legend: B requests, C candidates packed over them.
+"""
+
+import copy
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from training.data.ranking import USER_FIELDS, RankingBatch, RankingData
+from training.system import (
+    EnsembleServable,
+    EnsembleStep,
+    Packed,
+    Servable,
+    Signature,
+    TensorSpec,
+    UserStateServable,
+)
+from training.systems.lrea import attention
+from training.systems.lrea.model import LREA, Config
+from training.systems.lrea.served import Scorer, UserEncoder, stamp_of
+
+MAX_CANDIDATES = 20_000
+"""Of one request: 160 kB of ids; more is refused before any work is done."""
+EDGE_COUNTS = (500, 1, 2, 7, 64, 63, 65, 100)
+
+
+def state_specs(config: Config) -> tuple[TensorSpec, ...]:
+    """The user's state: M or Kc and Vc, then ub, the profile's share of the first layer, the stamp."""
+    width = config.dim // config.heads
+    absorbed = (TensorSpec(name="product", dtype="float32", shape=(config.dim, config.dim)),)
+    factored = tuple(
+        TensorSpec(name=name, dtype="float32", shape=(config.heads, config.rank, width)) for name in ("keys", "values")
+    )
+    return (
+        *(absorbed if config.layout == "absorbed" else factored),
+        TensorSpec(name="bias", dtype="float32", shape=(config.dim,)),
+        TensorSpec(name="profile", dtype="float32", shape=(config.hidden[0],)),
+        TensorSpec(name="stamp", dtype="int64", shape=(1,)),
+    )
+
+
+def history_specs(config: Config) -> tuple[TensorSpec, ...]:
+    """A user's history as the data set stores it, most recent event first."""
+    length = config.max_length
+    return (
+        TensorSpec(name="history_items", dtype="int64", shape=(length,), minimum=0),
+        TensorSpec(name="history_ratings", dtype="int64", shape=(length,), minimum=0),
+        TensorSpec(name="history_length", dtype="int64", shape=(1,), minimum=0, maximum=length),
+        TensorSpec(name="user_fields", dtype="int64", shape=(len(USER_FIELDS),), minimum=0),
+    )
+
+
+USER_ID = TensorSpec(name="user_id", dtype="int64", shape=(1,), minimum=0)
+CANDIDATES = TensorSpec(
+    name="candidates", dtype="int64", shape=("candidates",), ragged=True, minimum=0, max_elements=MAX_CANDIDATES
+)
+OFFSETS = TensorSpec(name="candidate_offsets", dtype="int32", shape=(), of="candidates")
+SCORES = TensorSpec(name="scores", dtype="float32", shape=("candidates",), ragged=True, of="candidates")
+
+
+class Answers:
+    """The eager answers of a trained model, in fp32 as served and in fp64 as trained."""
+
+    def __init__(self, model: LREA, histories: dict[str, np.ndarray], *, dtype: torch.dtype, stamp: int) -> None:
+        self.model = copy.deepcopy(model).to(dtype).eval()
+        self.stamp = stamp
+        self.histories = {name: torch.from_numpy(rows) for name, rows in histories.items()}
+        self.encoder = UserEncoder(self.model, stamp).eval()
+        self.scorer = Scorer(self.model, stamp).eval()
+
+    def history(self, user_id: Tensor) -> Packed:
+        """Encoder inputs of users [B, 1]."""
+        rows = torch.searchsorted(self.histories["user_ids"], user_id[:, 0])
+        return tuple(self.histories[spec.name][rows] for spec in history_specs(self.model.config))
+
+    @torch.no_grad()
+    def encode(self, *history: Tensor) -> Packed:
+        return self.encoder(*history)
+
+    @torch.no_grad()
+    def score(self, candidates: Tensor, ends: Tensor, *state: Tensor) -> Packed:
+        dtype = self.model.bias.dtype
+        return self.scorer(candidates, ends, *(part.to(dtype) if part.is_floating_point() else part for part in state))
+
+    def state(self, user_id: Tensor, candidates: Tensor, ends: Tensor) -> Packed:
+        return self.encode(*self.history(user_id))
+
+    def rank(self, user_id: Tensor, candidates: Tensor, ends: Tensor) -> Packed:
+        return self.score(candidates, ends, *self.encode(*self.history(user_id)))
+
+    @torch.no_grad()
+    def encode_unabsorbed(self, *history: Tensor) -> Packed:
+        """The state out of the decompressed history S~, never through G (eqs. 1, 2, then the sums of eq. 4)."""
+        items, ratings, length, fields = history
+        model, config = self.model, self.model.config
+        events, mask = self.encoder.history(items, ratings, length[:, 0])
+        down, up = model.matrices(events, mask)
+        compressed = attention.compress(down, mask[:, :, None] * events)
+        restored = attention.decompress(up, compressed, mask)
+        keys = attention.split_heads(model.key(compressed), config.heads)
+        divisor = length.to(events.dtype).clamp(min=1)
+        value = model.value(restored)
+        masked_up = mask[:, :, None] * up
+        values = attention.split_heads(masked_up.transpose(1, 2) @ value, config.heads)
+        values = values / (divisor * keys.shape[-1] ** 0.5)[:, :, None, None]
+        bias = (value.sum(dim=1).unflatten(-1, (config.heads, -1)) * model.bias[:, None]).flatten(1) / divisor
+        profile = model.tower.of_profile(model.tables.profile(fields))
+        stamp = torch.full((len(items), 1), self.stamp)
+        if config.layout == "absorbed":
+            return (
+                attention.absorb_fully(attention.Absorbed(keys, values, bias), model.query.weight.T),
+                bias,
+                profile,
+                stamp,
+            )
+        return keys, values, bias, profile, stamp
+
+    @torch.no_grad()
+    def score_one_by_one(self, candidates: Tensor, ends: Tensor, *state: Tensor) -> Packed:
+        """Each request by itself, from the trained module's own layers: no packing, no folded table."""
+        model = self.model
+        scores = []
+        for row, ids in enumerate(torch.tensor_split(candidates, ends[:-1].long())):
+            one = tuple(part[row : row + 1].to(model.bias.dtype) for part in state[:-1])
+            *user, bias, profile = one
+            target = model.tables.items()[torch.where(ids < model.tables.num_items, ids, 0)]
+            if model.config.layout == "absorbed":
+                interest = target @ user[0][0] + bias
+            else:
+                queries = attention.split_heads(model.query(target)[None], model.config.heads)
+                interest = attention.attend(queries, attention.Absorbed(user[0], user[1], bias))[0]
+            first = model.tower.of_target(target) + profile
+            scores.append(torch.sigmoid(model.tower.finish(interest, target, first)))
+        return (torch.cat(scores),)
+
+    @torch.no_grad()
+    def rank_unabsorbed(self, user_id: Tensor, candidates: Tensor, ends: Tensor) -> Packed:
+        """The training form without its ReLU, one sample per candidate."""
+        counts = torch.diff(ends.long(), prepend=torch.zeros(1, dtype=torch.int64))
+        items, ratings, length, fields = (part.repeat_interleave(counts, dim=0) for part in self.history(user_id))
+        batch = RankingBatch(
+            user=user_id[:, 0].repeat_interleave(counts),
+            user_fields=fields,
+            item=candidates,
+            history_items=items,
+            history_ratings=ratings,
+            history_length=length[:, 0],
+            label=torch.zeros(len(candidates)),
+        )
+        return (torch.sigmoid(self.model.predict(batch, linear=True).logits),)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Requests:
+    """Seeded requests out of real histories; the first ones are the edge cases."""
+
+    histories: dict[str, np.ndarray]
+    num_items: int
+
+    def users(self, batch_size: int, seed: int) -> Tensor:
+        """int64 [B, 1]: the user with the longest history, the one with the shortest, then any."""
+        by_length = np.argsort(self.histories["history_length"][:, 0], kind="stable")
+        chosen = np.random.default_rng(seed).choice(by_length, size=batch_size)
+        edges = by_length[[-1, 0]][:batch_size]
+        chosen[: len(edges)] = edges
+        return torch.from_numpy(self.histories["user_ids"][chosen][:, None])
+
+    def candidates(self, batch_size: int, seed: int, *, empty: bool) -> tuple[Tensor, Tensor]:
+        """Packed ids int64 [C] and their ends int32 [B]; one id of the first request is unknown."""
+        random = np.random.default_rng(seed)
+        counts = random.integers(1, 200, size=batch_size)
+        edges = (EDGE_COUNTS[0], 0, *EDGE_COUNTS[1:]) if empty else EDGE_COUNTS
+        counts[: len(edges)] = edges[:batch_size]
+        ids = random.integers(1, self.num_items, size=int(counts.sum()))
+        ids[0] = 2**40
+        return torch.from_numpy(ids), torch.from_numpy(np.cumsum(counts).astype(np.int32))
+
+    def rank(self, batch_size: int, seed: int) -> Packed:
+        return self.users(batch_size, seed), *self.candidates(batch_size, seed, empty=False)
+
+
+def servables(model: LREA, config: Config, data: RankingData) -> tuple[Signature, ...]:
+    """The four models of a release, in the order in which they must appear."""
+    stamp = stamp_of(model)
+    histories = data.histories()
+    served = Answers(model, histories, dtype=torch.float32, stamp=stamp)
+    trained = Answers(model, histories, dtype=torch.float64, stamp=stamp)
+    requests = Requests(histories=histories, num_items=model.tables.num_items)
+    encoder = Servable(
+        name="lrea_user_encoder",
+        inputs=history_specs(config),
+        outputs=state_specs(config),
+        example=lambda batch_size, seed: served.history(requests.users(batch_size, seed)),
+        eager=served.encode,
+        eager64=trained.encode,
+        reference=trained.encode_unabsorbed,
+        module=served.encoder,
+    )
+    scorer = Servable(
+        name="lrea_scorer",
+        inputs=(CANDIDATES, OFFSETS, *state_specs(config)),
+        outputs=(SCORES,),
+        example=lambda batch_size, seed: (
+            *requests.candidates(batch_size, seed, empty=True),
+            *served.state(requests.users(batch_size, seed), *requests.candidates(batch_size, seed, empty=True)),
+        ),
+        eager=served.score,
+        eager64=trained.score,
+        reference=trained.score_one_by_one,
+        module=served.scorer,
+    )
+    rank_inputs = (USER_ID, CANDIDATES, OFFSETS)
+    user_state = UserStateServable(
+        name="user_state",
+        inputs=rank_inputs,
+        outputs=encoder.outputs,
+        example=requests.rank,
+        eager=served.state,
+        encoder=encoder,
+        stamp=stamp,
+        histories=histories,
+    )
+    ranker = EnsembleServable(
+        name="lrea_ranker",
+        inputs=rank_inputs,
+        outputs=(SCORES,),
+        example=requests.rank,
+        eager=served.rank,
+        eager64=trained.rank,
+        reference=trained.rank_unabsorbed,
+        steps=steps(encoder),
+    )
+    return encoder, scorer, user_state, ranker
+
+
+def steps(encoder: Servable) -> tuple[EnsembleStep, ...]:
+    """user_state, then lrea_scorer on its outputs."""
+    state = {spec.name: spec.name for spec in encoder.outputs}
+    candidates = {CANDIDATES.name: CANDIDATES.name}
+    return (
+        EnsembleStep(model="user_state", inputs={USER_ID.name: USER_ID.name, **candidates}, outputs=state),
+        EnsembleStep(model="lrea_scorer", inputs={**candidates, **state}, outputs={SCORES.name: SCORES.name}),
+    )

@@ -1,0 +1,111 @@
+"""LREA's served computations: the user's side once per change of the history, the candidates' side per request.
+
+All that depends on one side only is folded into that side's tables: item vectors, W_Q T and the first layer's W_T T
+into one item table, the first layer's W_p profile into the user's state.
+
+Legend: B requests, C candidates packed over them, L longest history, H heads, D width, E and V widths of a head.
+"""
+
+import hashlib
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from training.layers import ragged
+from training.layers.items import known
+from training.system import Packed
+from training.systems.lrea import attention
+from training.systems.lrea.model import LREA
+
+
+def stamp_of(module: nn.Module) -> int:
+    """Fingerprint of all weights and buffers, 63 bits: a state fits a scorer only if their stamps agree."""
+    digest = hashlib.blake2b(digest_size=8)
+    for name, value in sorted(module.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+    return int.from_bytes(digest.digest(), "big") >> 1
+
+
+class UserEncoder(nn.Module):
+    """History and user fields -> the user's state, eqs. (5) and (7)."""
+
+    behaviours: Tensor
+    stamp: Tensor
+
+    def __init__(self, model: LREA, stamp: int) -> None:
+        super().__init__()
+        self.model = model
+        with torch.no_grad():
+            self.register_buffer("behaviours", model.tables.behaviours(model.tables.items()))
+        self.register_buffer("stamp", torch.tensor(stamp))
+
+    def history(
+        self, items: Int[Tensor, "B L"], ratings: Int[Tensor, "B L"], length: Int[Tensor, " B"]
+    ) -> tuple[Float[Tensor, "B L D"], Float[Tensor, "B L"]]:
+        """Behaviour vectors (unknown items and ratings take the out-of-vocabulary row) and the prefix mask."""
+        tables = self.model.tables
+        rows = tables.behaviours.index(items, ratings, tables.num_items)
+        events = nn.functional.embedding(rows, self.behaviours)
+        return events, attention.prefix_mask(length, items.shape[1]).to(events.dtype)
+
+    def forward(
+        self,
+        history_items: Int[Tensor, "B L"],
+        history_ratings: Int[Tensor, "B L"],
+        history_length: Int[Tensor, "B 1"],
+        user_fields: Int[Tensor, "B F"],
+    ) -> Packed:
+        length = history_length[:, 0]
+        events, mask = self.history(history_items, history_ratings, length)
+        state = self.model.absorb(events, mask, length)
+        # A length that cannot be is answered with NaN, never with a plausible score.
+        possible = (length >= 0) & (length <= history_items.shape[1])
+        bias = torch.where(possible[:, None], state.bias, torch.nan)
+        profile = self.model.tower.of_profile(self.model.tables.profile(user_fields))
+        stamp = self.stamp.expand(history_items.shape[0], 1)
+        if self.model.config.layout == "absorbed":
+            return attention.absorb_fully(state, self.model.query.weight.T), bias, profile, stamp
+        return state.keys, state.values, bias, profile, stamp
+
+
+class Scorer(nn.Module):
+    """Packed candidates and the users' states -> scores, eqs. (6) or (7) and the final network."""
+
+    table: Tensor
+    stamp: Tensor
+
+    def __init__(self, model: LREA, stamp: int) -> None:
+        super().__init__()
+        self.config = model.config
+        self.num_items = model.tables.num_items
+        self.tower = model.tower
+        with torch.no_grad():
+            items = model.tables.items()
+            parts = (items, model.query(items), model.tower.of_target(items))
+        self.widths = [part.shape[1] for part in parts]
+        self.register_buffer("table", torch.cat(parts, dim=1))
+        self.register_buffer("stamp", torch.tensor(stamp))
+
+    def interest(
+        self, target: Float[Tensor, "C D"], query: Float[Tensor, "C HE"], state: tuple[Tensor, ...], at: ragged.Layout
+    ) -> Float[Tensor, "C HV"]:
+        """Eq. (7) or (6) on one padded row of candidates per request."""
+        if self.config.layout == "absorbed":
+            product, bias = state
+            return ragged.pack(ragged.pad(target, at) @ product + bias[:, None, :], at)
+        queries = attention.split_heads(ragged.pad(query, at), self.config.heads)
+        return ragged.pack(attention.attend(queries, attention.Absorbed(*state)), at)
+
+    def forward(self, candidates: Int[Tensor, " C"], candidate_offsets: Int[Tensor, " B"], *state: Tensor) -> Packed:
+        *user, profile, stamp = state
+        # One candidate more, dropped at the end: ORT divides by zero where a batch has none at all.
+        ids = torch.cat([candidates, candidates.new_zeros(1)])
+        at = ragged.layout(candidate_offsets, ids.shape[0])
+        target, query, first = nn.functional.embedding(known(ids, self.num_items), self.table).split(self.widths, dim=1)
+        interest = self.interest(target, query, tuple(user), at)
+        logits = self.tower.finish(interest, target, first + profile.index_select(0, at.request))
+        # Not a number, never a plausible score, where the state is another model's or the id is negative.
+        valid = (ids >= 0) & (stamp == self.stamp)[:, 0].index_select(0, at.request)
+        return (torch.where(valid, torch.sigmoid(logits), torch.nan)[:-1],)
