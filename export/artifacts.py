@@ -76,16 +76,21 @@ def fingerprint(path: Path) -> dict[str, str | int]:
 
 
 def _write_user_state(folder: Path, signature: UserStateServable) -> None:
+    encoder = signature.encoder
     for problem in _history_problems(signature):
         raise ValueError(f"model '{signature.name}': {problem}")
-    encoder = signature.encoder
+    if _stamp(encoder) != signature.stamp:
+        raise ValueError(
+            f"model '{signature.name}': its stamp is {signature.stamp}, that of encoder '{encoder.name}' "
+            f"{_stamp(encoder)}; the encoder needs an int64 output 'stamp' of shape (1,) with the same value"
+        )
     (folder / "model.py").write_text(_USER_STATE_MODEL)
     save_file(
         {name: np.ascontiguousarray(array) for name, array in signature.histories.items()}, folder / HISTORIES_FILE
     )
     state = {
         "encoder": encoder.name,
-        "stamp": _stamp(encoder),
+        "stamp": signature.stamp,
         "inputs": [spec.name for spec in client_inputs(encoder)],
         "encoder_max_batch_size": encoder.max_batch_size,
         "outputs": [{"name": spec.name, "dtype": spec.dtype, "shape": list(spec.shape)} for spec in encoder.outputs],
@@ -109,16 +114,14 @@ def _history_problems(signature: UserStateServable) -> Iterator[str]:
             yield f"histories['{spec.name}'] is {found}; it must be {spec.dtype} [{len(users)}, ...]"
 
 
-def _stamp(encoder: Servable) -> int:
-    """The mark by which a stored state is known to come from this encoder: its own output `stamp`."""
-    names = [spec.name for spec in encoder.outputs if spec.dtype == "int64" and spec.shape == (1,)]
-    if "stamp" not in names:
-        raise ValueError(
-            f"model '{encoder.name}' needs an int64 output 'stamp' of shape (1,), unlike any other model's"
-        )
+def _stamp(encoder: Servable) -> int | None:
+    """The mark that the encoder puts on its states; None where it has no int64 output `stamp` of shape (1,)."""
+    outputs = [(spec.name, spec.dtype, spec.shape) for spec in encoder.outputs]
+    if ("stamp", "int64", (1,)) not in outputs:
+        return None
     with torch.no_grad():
-        outputs = as_packed(encoder.eager(*encoder.example(1, 0)))
-    return int(outputs[[spec.name for spec in encoder.outputs].index("stamp")].item())
+        answer = as_packed(encoder.eager(*encoder.example(1, 0)))
+    return int(answer[outputs.index(("stamp", "int64", (1,)))].item())
 
 
 def _write_json(path: Path, value: dict[str, Any]) -> None:

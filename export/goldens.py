@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from export.signature import as_packed, axis_sizes
 from serving.golden import Golden
@@ -31,7 +30,9 @@ def make_goldens(signature: Signature, seed: int = 0) -> list[Golden]:
     goldens = cut(signature, inputs, outputs)
     if signature.reference is None:
         return goldens
-    references = _cut_in_double(signature, inputs, as_packed(signature.reference(*_in_double(inputs))))
+    with torch.no_grad():
+        reference = as_packed(signature.reference(*_in_double(inputs)))
+    references = _cut_in_double(signature, inputs, reference)
     return [
         Golden(golden.inputs, golden.outputs, reference, served)
         for golden, reference, served in zip(goldens, references, _served64(signature, inputs), strict=True)
@@ -101,10 +102,12 @@ def _cut_in_double(signature: Signature, inputs: Packed, outputs: Packed) -> lis
 
 
 def _served64(signature: Signature, inputs: Packed) -> list[dict[str, np.ndarray]]:
-    """The served module's own answers in fp64; empty for models that are more than one module."""
-    if not isinstance(signature, Servable):
+    """The served form's answers in fp64: by `eager64`, or else by the module in double; empty where neither is."""
+    if signature.eager64 is not None:
+        eager64 = signature.eager64
+    elif isinstance(signature, Servable):
+        eager64 = copy.deepcopy(signature.module).double()
+    else:
         return [{} for _ in range(NUM_GOLDENS)]
-    module = copy.deepcopy(signature.module).double()
     with torch.no_grad():
-        outputs: Tensor | Packed = module(*_in_double(inputs))
-    return _cut_in_double(signature, inputs, as_packed(outputs))
+        return _cut_in_double(signature, inputs, as_packed(eager64(*_in_double(inputs))))

@@ -65,6 +65,7 @@ def export_onnx(servable: Servable, path: Path) -> None:
             dynamic_shapes=_dynamic_shapes(servable),
         )
         assert program is not None
+        _free_names(program.model)
         _count_axes_from_the_front(program.model)
         program.save(path, external_data=_weight_bytes(servable.module) > _LARGEST_FILE)
     check_graph(servable, path)
@@ -72,7 +73,10 @@ def export_onnx(servable: Servable, path: Path) -> None:
 
 def check_graph(signature: Signature, path: Path) -> None:
     """Raises ValueError unless the ONNX file at `path` is valid, loads in the oldest server and fits the signature."""
-    onnx.checker.check_model(str(path), full_check=True)
+    try:
+        onnx.checker.check_model(str(path), full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise ValueError(f"model '{signature.name}': {path.name} is not valid ONNX: {error}") from error
     model = onnx.load(str(path), load_external_data=False)
     opset = max(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
     allowed = SERVERS[OLDEST_SERVER]
@@ -177,6 +181,14 @@ def _dynamic_shapes(servable: Servable) -> tuple[dict[int, torch.export.Dim], ..
         {number: dims[axis] for number, axis in enumerate(graph_axes(spec)) if isinstance(axis, str)}
         for spec in servable.inputs
     )
+
+
+def _free_names(model: ir.Model) -> None:
+    """Renames weights that have the name of an input or output, such as a buffer `stamp` behind an output `stamp`."""
+    taken = {value.name for value in (*model.graph.inputs, *model.graph.outputs)}
+    for value in list(model.graph.initializers.values()):
+        if value.name in taken and not value.is_graph_output():
+            value.name = f"weights.{value.name}"
 
 
 def _count_axes_from_the_front(model: ir.Model) -> None:

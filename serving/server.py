@@ -152,12 +152,13 @@ class TritonServer:
                 process.kill()
         process.terminate()
         try:
-            process.wait(STOP_TIMEOUT_S)
-        except subprocess.TimeoutExpired:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(STOP_TIMEOUT_S)
+        finally:
             process.kill()
             process.wait()
-        _kill_group(process.pid)
-        shared_memory.remove(self._started.memory_prefix)
+            _kill_group(process.pid)
+            shared_memory.remove(self._started.memory_prefix)
 
     @property
     def _started(self) -> _Launch:

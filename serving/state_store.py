@@ -149,11 +149,7 @@ class StateStore:
         return self.get_many([Lookup(key, stamp, digest)])[0]
 
     def get_many(self, lookups: Sequence[Lookup]) -> list[Read]:
-        """Answers in the order of `lookups`, from one snapshot. Arrays are copies and may be kept.
-
-        Raises:
-            StateStoreError: the store as a whole cannot be read.
-        """
+        """Answers in the order of `lookups`, from one snapshot; arrays are copies. Raises StateStoreError."""
         with self._transaction(write=False) as transaction:
             return [_read(transaction, lookup) for lookup in lookups]
 

@@ -7,7 +7,7 @@ import onnx
 from onnx import TensorProto
 from tritonclient.grpc.model_config_pb2 import DataType, ModelConfig  # pyright: ignore[reportAttributeAccessIssue]
 
-from export.lint.entry import DEFAULT_TARGET, Entry, Finding, is_onnx
+from export.lint.entry import Entry, Finding, is_onnx
 from export.onnx import OLDEST_SERVER, SERVERS, random_nodes
 
 _ELEMENT_TYPES = {
@@ -152,8 +152,8 @@ def _dims(
     elif not _fit(wanted, axes[1:]):
         reason = f"dims are {wanted}, but the graph has {axes[1:]} behind the batch axis"
         yield pair.error(field, reason, f"set dims to {axes[1:]}")
-    elif axes[0] != -1:
-        reason = f"the graph's batch axis is frozen to {axes[0]}, but max_batch_size is {pair.config.max_batch_size}"
+    elif axes[:1] != [-1]:
+        reason = f"the graph's batch axis is frozen to {axes[:1]}, but max_batch_size is {pair.config.max_batch_size}"
         yield pair.error(field, reason, "export with a dynamic batch axis, or set max_batch_size to 0")
 
 

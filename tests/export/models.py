@@ -1,13 +1,32 @@
-"""Two small models: one with regular inputs and a sequence axis, one that scores ragged candidates."""
+"""A small release: a profile of each user, a scorer of ragged candidates, stored states, and the ensemble of both."""
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from training.system import Packed, Servable, TensorSpec, servable
+from training.system import (
+    EnsembleServable,
+    EnsembleStep,
+    Packed,
+    Servable,
+    Signature,
+    TensorSpec,
+    UserStateServable,
+    servable,
+)
 
 NUM_ITEMS = 50
 OUT_OF_VOCABULARY = NUM_ITEMS
+NUM_USERS = 5
+STAMP = 1234567890123
+
+CANDIDATES = TensorSpec(
+    name="candidates", dtype="int64", shape=("candidates",), ragged=True, minimum=-1, max_elements=1000
+)
+OFFSETS = TensorSpec(name="candidate_offsets", dtype="int32", shape=(), of="candidates")
+PROFILE = TensorSpec(name="profile", dtype="float32", shape=(8,))
+SCORES = TensorSpec(name="scores", dtype="float32", shape=("candidates",), ragged=True, of="candidates")
 
 
 class Profile(nn.Module):
@@ -71,7 +90,7 @@ def profile_model(name: str = "profile") -> Servable:
             TensorSpec(name="history", dtype="int64", shape=("length",)),
             TensorSpec(name="user", dtype="float32", shape=(4,)),
         ),
-        outputs=(TensorSpec(name="profile", dtype="float32", shape=(8,)),),
+        outputs=(PROFILE,),
         example=profile_example,
         max_batch_size=16,
     )
@@ -82,14 +101,86 @@ def scorer_model(name: str = "scorer") -> Servable:
     return servable(
         name=name,
         module=Scorer(),
-        inputs=(
-            TensorSpec(name="profile", dtype="float32", shape=(8,)),
-            TensorSpec(
-                name="candidates", dtype="int64", shape=("candidates",), ragged=True, minimum=-1, max_elements=1000
-            ),
-            TensorSpec(name="candidate_offsets", dtype="int32", shape=(), of="candidates"),
-        ),
-        outputs=(TensorSpec(name="scores", dtype="float32", shape=("candidates",), ragged=True, of="candidates"),),
+        inputs=(PROFILE, CANDIDATES, OFFSETS),
+        outputs=(SCORES,),
         example=scorer_example,
         max_batch_size=32,
     )
+
+
+class Encoder(nn.Module):
+    """A profile with the mark of the weights that it was computed with."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.items = nn.Embedding(NUM_ITEMS + 1, 8)
+        self.register_buffer("stamp", torch.tensor([STAMP]))
+
+    def forward(self, history: Int[Tensor, "B 6"]) -> tuple[Float[Tensor, "B 8"], Int[Tensor, "B 1"]]:
+        return self.items(known(history)).mean(1), self.stamp.expand(history.shape[0], 1)
+
+
+def encoder_model() -> Servable:
+    torch.manual_seed(3)
+    return servable(
+        name="encoder",
+        module=Encoder(),
+        inputs=(TensorSpec(name="history", dtype="int64", shape=(6,)),),
+        outputs=(PROFILE, TensorSpec(name="stamp", dtype="int64", shape=(1,))),
+        example=lambda batch_size, seed: profile_example(batch_size, seed)[:1],
+    )
+
+
+def user_example(batch_size: int, seed: int) -> Packed:
+    """Users 10, 11, ... in turn; each asks for at least one candidate."""
+    generator = torch.Generator().manual_seed(seed)
+    counts = torch.randint(1, 10, (batch_size,), generator=generator)
+    candidates = torch.randint(0, NUM_ITEMS, (int(counts.sum()),), generator=generator)
+    return torch.arange(batch_size)[:, None] % NUM_USERS + 10, candidates, counts.cumsum(0).int()
+
+
+def release() -> tuple[Signature, ...]:
+    """encoder, scorer, user_state and ranker, in the order of publishing."""
+    encoder, scorer = encoder_model(), scorer_model()
+    (histories, _) = profile_example(NUM_USERS, 0)
+    asked = (TensorSpec(name="user_id", dtype="int64", shape=(1,)), CANDIDATES, OFFSETS)
+
+    def state(user_id: Tensor, candidates: Tensor, candidate_offsets: Tensor) -> Packed:
+        return encoder.eager(histories[user_id[:, 0] - 10])
+
+    def rank(user_id: Tensor, candidates: Tensor, candidate_offsets: Tensor) -> Packed:
+        profile = encoder.eager(histories[user_id[:, 0] - 10])[0]
+        return scorer.eager(profile, candidates, candidate_offsets)
+
+    user_state = UserStateServable(
+        name="user_state",
+        inputs=asked,
+        outputs=encoder.outputs,
+        example=user_example,
+        eager=state,
+        encoder=encoder,
+        stamp=STAMP,
+        histories={"user_ids": np.arange(10, 10 + NUM_USERS), "history": histories.numpy()},
+    )
+    steps = (
+        EnsembleStep(
+            model="user_state",
+            inputs={"user_id": "user_id", "candidates": "candidates"},
+            outputs={"profile": "user_profile"},
+        ),
+        EnsembleStep(
+            model="scorer",
+            inputs={"profile": "user_profile", "candidates": "candidates"},
+            outputs={"scores": "scores"},
+        ),
+    )
+    ranker = EnsembleServable(
+        name="ranker",
+        inputs=asked,
+        outputs=(SCORES,),
+        example=user_example,
+        eager=rank,
+        max_batch_size=32,
+        steps=steps,
+    )
+    return encoder, scorer, user_state, ranker

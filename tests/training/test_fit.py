@@ -168,7 +168,9 @@ def test_a_run_is_not_resumed_with_other_settings(uninterrupted: Path) -> None:
 
 def test_divergence_is_an_error_that_says_where(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="not finite at stage 'items', epoch 0, step 0; lower learning_rate"):
-        train(tmp_path / "run", system=replace(SYSTEM, prepare=lambda module, _data: module.items.weight.data.fill_(1e30)))
+        train(
+            tmp_path / "run", system=replace(SYSTEM, prepare=lambda module, _data: module.items.weight.data.fill_(1e30))
+        )
 
 
 def test_a_monitor_that_is_not_measured_is_an_error(tmp_path: Path) -> None:

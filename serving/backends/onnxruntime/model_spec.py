@@ -122,8 +122,8 @@ def _unsupported(config: Mapping[str, Any]) -> Iterator[str]:
     """What the configuration asks for and this backend would have to ignore."""
     for path, remedy in _REFUSED.items():
         section, _, field = path.partition(".")
-        value = config.get(section) or {}
-        if value.get(field) if field else value:
+        # An empty section asks for its defaults, so its mere presence counts.
+        if (config.get(section) or {}).get(field) if field else section in config:
             yield f"{path} is not supported by this backend; {remedy}"
     for tensor in (*config.get("input", []), *config.get("output", [])):
         for field in _REFUSED_OF_TENSORS & {name for name, value in tensor.items() if value}:

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from training.data.ranking import USER_FIELDS, RankingBatch, RankingData
+from training.data.ranking import USER_FIELDS, RankingData
 from training.system import (
     EnsembleServable,
     EnsembleStep,
@@ -31,6 +31,7 @@ from training.systems.lrea.served import Scorer, UserEncoder, stamp_of
 
 MAX_CANDIDATES = 20_000
 """Of one request: 160 kB of ids; more is refused before any work is done."""
+EDGE_LENGTHS = (0, 1, 2)
 EDGE_COUNTS = (500, 1, 2, 7, 64, 63, 65, 100)
 
 
@@ -145,19 +146,21 @@ class Answers:
 
     @torch.no_grad()
     def rank_unabsorbed(self, user_id: Tensor, candidates: Tensor, ends: Tensor) -> Packed:
-        """The training form without its ReLU, one sample per candidate."""
+        """Eqs. (1) to (4) to the letter and without the ReLU: one decompressed history per candidate."""
+        model, heads = self.model, self.model.config.heads
         counts = torch.diff(ends.long(), prepend=torch.zeros(1, dtype=torch.int64))
         items, ratings, length, fields = (part.repeat_interleave(counts, dim=0) for part in self.history(user_id))
-        batch = RankingBatch(
-            user=user_id[:, 0].repeat_interleave(counts),
-            user_fields=fields,
-            item=candidates,
-            history_items=items,
-            history_ratings=ratings,
-            history_length=length[:, 0],
-            label=torch.zeros(len(candidates)),
+        events, mask = self.encoder.history(items, ratings, length[:, 0])
+        down, up = model.matrices(events, mask)
+        restored = attention.decompress(up, attention.compress(down, mask[:, :, None] * events), mask)
+        target = model.tables.items()[torch.where(candidates < model.tables.num_items, candidates, 0)]
+        scores = attention.attention_scores(
+            attention.split_heads(model.query(target)[:, None], heads),
+            attention.split_heads(model.key(restored), heads),
+            model.bias,
         )
-        return (torch.sigmoid(self.model.predict(batch, linear=True).logits),)
+        interest = attention.weighted_sum(scores, attention.split_heads(model.value(restored), heads), mask)[:, 0]
+        return (torch.sigmoid(model.tower(interest, target, model.tables.profile(fields))),)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -185,7 +188,17 @@ class Requests:
         ids[0] = 2**40
         return torch.from_numpy(ids), torch.from_numpy(np.cumsum(counts).astype(np.int32))
 
+    def encode(self, batch_size: int, seed: int) -> Packed:
+        """Histories: the longest, then cut to each edge length with what was beyond left in place."""
+        rows = np.searchsorted(self.histories["user_ids"], self.users(batch_size, seed)[:, 0].numpy())
+        names = ("history_items", "history_ratings", "history_length", "user_fields")
+        items, ratings, length, fields = (torch.from_numpy(self.histories[name][rows]) for name in names)
+        edges = torch.tensor(EDGE_LENGTHS)[: max(batch_size - 1, 0), None]
+        length[1 : 1 + len(edges)] = torch.minimum(length[1 : 1 + len(edges)], edges)
+        return items, ratings, length, fields
+
     def rank(self, batch_size: int, seed: int) -> Packed:
+        """User ids, candidates and their ends."""
         return self.users(batch_size, seed), *self.candidates(batch_size, seed, empty=False)
 
 
@@ -200,7 +213,7 @@ def servables(model: LREA, config: Config, data: RankingData) -> tuple[Signature
         name="lrea_user_encoder",
         inputs=history_specs(config),
         outputs=state_specs(config),
-        example=lambda batch_size, seed: served.history(requests.users(batch_size, seed)),
+        example=requests.encode,
         eager=served.encode,
         eager64=trained.encode,
         reference=trained.encode_unabsorbed,

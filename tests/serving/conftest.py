@@ -1,0 +1,40 @@
+"""One running server for all tests that do not break it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from serving.client import Client
+from serving.server import ServerOptions, TritonServer
+from tests.serving import models
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RECSERVE_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonServer]:
+    """A server with every model of tests/serving/models.py."""
+    folder = tmp_path_factory.mktemp("served")
+    models.publish_all(folder / "repository")
+    with TritonServer(folder / "repository", ServerOptions(log=folder / "server.log")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def client(server: TritonServer) -> Iterator[Client]:
+    """A client of `server` with the admin key and a deadline that a loaded machine keeps."""
+    with Client(server.url, deadline_s=30.0, admin_key=server.admin_key) as client:
+        yield client
+
+
+@pytest.fixture
+def small_repository(tmp_path: Path) -> Path:
+    """A repository with the model `scaled` alone, for servers that get broken."""
+    models.publish_scaled(tmp_path / "repository")
+    return tmp_path / "repository"

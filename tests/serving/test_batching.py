@@ -1,0 +1,94 @@
+"""Dynamic batches in a running server."""
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from serving.client import Client
+from serving.errors import InvalidRequest, ServerFailure, ServingError
+
+pytestmark = pytest.mark.triton_server
+
+Request = Mapping[str, np.ndarray]
+Answer = dict[str, np.ndarray] | ServingError
+
+
+def ask_together(client: Client, model: str, requests: Sequence[Request]) -> tuple[list[Answer], int]:
+    """Answers in order, and how many executions the server needed for them."""
+
+    def ask(request: Request) -> Answer:
+        try:
+            return client.infer(model, request)
+        except ServingError as error:
+            return error
+
+    before = client.statistics(model).executions
+    with ThreadPoolExecutor(16) as pool:
+        answers = list(pool.map(ask, requests))
+    return answers, client.statistics(model).executions - before
+
+
+def score_request(count: int, weight: float) -> dict[str, np.ndarray]:
+    return {"candidates": np.arange(count, dtype=np.int64)[None], "weight": np.array([[weight]], np.float32)}
+
+
+def test_concurrent_requests_share_executions_and_are_answered_as_alone(client: Client) -> None:
+    random = np.random.default_rng(0)
+    requests = [{"x": random.normal(size=(rows, 3)).astype(np.float32)} for rows in [1, 2, 3, 1] * 16]
+    alone = [client.infer("scaled", request) for request in requests]
+    answers, executions = ask_together(client, "scaled", requests)
+    assert executions < len(requests)
+    for expected, answer in zip(alone, answers, strict=True):
+        assert isinstance(answer, dict)
+        np.testing.assert_array_equal(answer["y"], expected["y"])
+        np.testing.assert_array_equal(answer["z"], expected["z"])
+
+
+def test_ragged_requests_of_unlike_length_share_executions_and_keep_their_scores(client: Client) -> None:
+    requests = [score_request(count, weight) for weight in range(1, 13) for count in (0, 1, 5, 100)]
+    answers, executions = ask_together(client, "scorer", requests)
+    assert executions < len(requests)
+    for request, answer in zip(requests, answers, strict=True):
+        assert isinstance(answer, dict)
+        assert answer["scores"].shape == request["candidates"].shape
+        np.testing.assert_array_equal(answer["scores"], request["weight"] * request["candidates"])
+
+
+def test_batch_inputs_count_the_requests_of_the_batch(client: Client) -> None:
+    requests = [{"items": np.zeros((1, count), np.int64)} for count in [0, 1, 5, 100] * 12]
+    answers, executions = ask_together(client, "counts", requests)
+    assert executions < len(requests)
+    rows = []
+    for request, answer in zip(requests, answers, strict=True):
+        assert isinstance(answer, dict)
+        own, end, start, longest = answer["counts"][0]
+        assert own == request["items"].size == end - start
+        assert longest >= own
+        rows.append((start, longest))
+    # Without batching each request would start at 0 and be the longest of its batch.
+    assert any(start > 0 for start, _ in rows)
+
+
+def test_a_request_that_is_refused_leaves_the_others_of_its_batch_alone(client: Client) -> None:
+    requests = [score_request(5, float(k)) for k in range(31)]
+    bad = {"candidates": np.array([[3, -7]]), "weight": np.ones((1, 1), np.float32)}
+    answers, _ = ask_together(client, "scorer", [*requests[:15], bad, *requests[15:]])
+    refusal = answers.pop(15)
+    assert isinstance(refusal, InvalidRequest)
+    assert "scorer: input 'candidates': id -7 is negative; send 0 or more" in str(refusal)
+    for request, answer in zip(requests, answers, strict=True):
+        assert isinstance(answer, dict)
+        np.testing.assert_array_equal(answer["scores"], request["weight"] * request["candidates"])
+
+
+def test_a_request_that_breaks_the_run_of_its_batch_fails_alone(client: Client) -> None:
+    requests = [{"id": np.array([[k % 10]])} for k in range(31)]
+    answers, _ = ask_together(client, "lookup", [*requests[:15], {"id": np.array([[77]])}, *requests[15:]])
+    failure = answers.pop(15)
+    assert isinstance(failure, ServerFailure)
+    assert "idx=77" in str(failure)
+    for request, answer in zip(requests, answers, strict=True):
+        assert isinstance(answer, dict)
+        assert answer["value"][0, 0] == request["id"][0, 0] / 2
