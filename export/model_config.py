@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from google.protobuf import text_format
-from tritonclient.grpc.model_config_pb2 import ModelConfig  # pyright: ignore[reportAttributeAccessIssue]
+from tritonclient.grpc.model_config_pb2 import DataType, ModelConfig  # pyright: ignore[reportAttributeAccessIssue]
 
 from export.signature import check_signature, client_inputs
 from training.system import EnsembleServable, Servable, Signature, TensorSpec
@@ -95,26 +95,32 @@ def signature_changes(old: ModelConfig, new: ModelConfig) -> list[str]:
 
 def ensemble_problems(config: ModelConfig, steps: Mapping[str, ModelConfig]) -> Iterator[Problem]:
     """What keeps an ensemble from loading; what a step itself offers is checked for those in `steps`."""
-    available = {tensor.name for tensor in config.input}
+    types: dict[str, int | None] = {tensor.name: tensor.data_type for tensor in config.input}
     for number, step in enumerate(config.ensemble_scheduling.step):
-        field = f"ensemble_scheduling.step[{number}]"
-        for name, source in sorted(step.input_map.items()):
-            if source not in available:
-                reason = f"input '{name}' of '{step.model_name}' reads '{source}', which nothing before it produces"
-                yield Problem(f"{field}.input_map", reason, f"map it to one of {sorted(available)}")
-        if step.model_name in steps:
-            yield from _step_problems(config, number, steps[step.model_name])
+        model = steps.get(step.model_name)
+        produced = {} if model is None else {tensor.name: tensor.data_type for tensor in model.output}
         for name, tensor in sorted(step.output_map.items()):
-            if tensor in available:
+            if tensor in types:
                 reason = f"output '{name}' of '{step.model_name}' writes '{tensor}', which exists already"
-                yield Problem(f"{field}.output_map", reason, "give it another name")
-            available.add(tensor)
+                yield Problem(f"ensemble_scheduling.step[{number}].output_map", reason, "give it another name")
+            types[tensor] = produced.get(name)
+    # The server orders the steps by their tensors, so a step may read what a later one writes.
+    for number, step in enumerate(config.ensemble_scheduling.step):
+        for name, source in sorted(step.input_map.items()):
+            if source not in types:
+                reason = f"input '{name}' of '{step.model_name}' reads '{source}', which nothing produces"
+                remedy = f"map it to one of {sorted(types)}"
+                yield Problem(f"ensemble_scheduling.step[{number}].input_map", reason, remedy)
+        if step.model_name in steps:
+            yield from _step_problems(config, number, steps[step.model_name], types)
     for tensor in config.output:
-        if tensor.name not in available:
-            yield Problem("output", f"no step produces '{tensor.name}'", f"map it from one of {sorted(available)}")
+        if tensor.name not in types:
+            yield Problem("output", f"no step produces '{tensor.name}'", f"map it from one of {sorted(types)}")
 
 
-def _step_problems(config: ModelConfig, number: int, model: ModelConfig) -> Iterator[Problem]:
+def _step_problems(
+    config: ModelConfig, number: int, model: ModelConfig, types: Mapping[str, int | None]
+) -> Iterator[Problem]:
     step, field = config.ensemble_scheduling.step[number], f"ensemble_scheduling.step[{number}]"
     if config.max_batch_size > model.max_batch_size:
         reason = f"the ensemble's {config.max_batch_size} exceeds the {model.max_batch_size} of '{step.model_name}'"
@@ -124,10 +130,16 @@ def _step_problems(config: ModelConfig, number: int, model: ModelConfig) -> Iter
         for name in sorted(set(mapping) - offered):
             reason = f"'{step.model_name}' has no {kind} '{name}'"
             yield Problem(f"{field}.{kind}_map", reason, f"use one of {sorted(offered)}")
-    needed = {tensor.name for tensor in model.input if not tensor.optional}
-    for name in sorted(needed - set(step.input_map)):
-        reason = f"input '{name}' of '{step.model_name}' is not mapped"
-        yield Problem(f"{field}.input_map", reason, "map it to a tensor of the ensemble")
+    for tensor in model.input:
+        source = step.input_map.get(tensor.name)
+        found = types.get(source) if source is not None else None
+        if source is None and not tensor.optional:
+            reason = f"input '{tensor.name}' of '{step.model_name}' is not mapped"
+            yield Problem(f"{field}.input_map", reason, "map it to a tensor of the ensemble")
+        if found is not None and found != tensor.data_type:
+            wanted, given = DataType.Name(tensor.data_type), DataType.Name(found)
+            reason = f"input '{tensor.name}' of '{step.model_name}' is {wanted}, '{source}' is {given}"
+            yield Problem(f"{field}.input_map", reason, "map it to a tensor of its own type")
 
 
 def _dims(spec: TensorSpec) -> list[int]:

@@ -132,7 +132,7 @@ def _stage(final: Path) -> Path:
     for leftover in final.parent.glob(".[0-9]*.*"):
         shutil.rmtree(leftover)
     staged = Path(tempfile.mkdtemp(prefix=f".{final.name}.", dir=final.parent))
-    # mkdtemp lets only its owner in, and a server often runs as somebody else.
+    # Likewise mkdtemp lets only its owner in.
     staged.chmod(0o755)
     return staged
 
@@ -141,6 +141,8 @@ def _reveal(staged: dict[Path, Path]) -> None:
     """Renames all staged folders into place; when one rename fails, takes the others back."""
     for folder in staged.values():
         for path in folder.iterdir():
+            # safetensors lets only the owner read what it writes, and a server often runs as somebody else.
+            path.chmod(0o644)
             _sync(path)
         _sync(folder)
     revealed: list[Path] = []

@@ -13,6 +13,8 @@ SETTLED_S = 30.0
 """A file younger than this may belong to a server that has created it and not mapped it yet."""
 
 _OURS = re.compile(r"recserve_\d+_[0-9a-f]+_")
+_SERVERS = ("tritonserver", "triton_python_b")
+"""Names of the processes that map such files, as the kernel shortens them."""
 _DEFAULT = re.compile(r"triton_.*_backend_shm_region_")
 
 
@@ -31,8 +33,8 @@ def sweep(directory: Path = DIRECTORY, settled_s: float = SETTLED_S) -> list[str
     """Removes what killed servers left behind, and returns the names.
 
     A file goes when all of this holds: its name is one that recserve or tritonserver gives, this user owns it, it is
-    older than `settled_s`, and no living process maps it. Where the maps of one of this user's processes cannot be
-    read, nothing goes.
+    older than `settled_s`, and no living process maps it. Where this user runs a tritonserver or stub whose maps cannot
+    be read, nothing goes.
     """
     now = time.time()
     stale = [
@@ -63,7 +65,9 @@ def _mapped(directory: str) -> set[str] | None:
                 continue
             maps = (process / "maps").read_text()
         except PermissionError:
-            return None
+            if (process / "comm").read_text().startswith(_SERVERS):
+                return None
+            continue
         except (FileNotFoundError, ProcessLookupError):
             continue
         names.update(re.findall(rf" {re.escape(directory)}/(\S+)", maps))

@@ -67,9 +67,11 @@ def predict(module: nn.Module, split: Split, batch_size: int = 4096, fabric: Fab
     was_training = module.training
     module.eval()
     with torch.inference_mode():
-        for rows in by_cost(split.cost(), batch_size)[rank::world]:
-            batch = move_data_to_device(split.batch(rows), device)
-            logits[torch.from_numpy(rows).to(device)] = module(batch).float()
+        for part in by_cost(split.cost(), batch_size):
+            rows = part[rank::world]
+            if len(rows):
+                batch = move_data_to_device(split.batch(rows), device)
+                logits[torch.from_numpy(rows).to(device)] = module(batch).float()
     module.train(was_training)
     if fabric and world > 1:
         # Each sample is zero on every rank but one, so the sum is exact.

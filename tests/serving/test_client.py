@@ -80,7 +80,7 @@ def test_a_request_outside_the_bounds_is_refused_by_field_and_value(
 
 def test_a_message_that_is_too_large_is_refused_before_it_is_sent(client: Client) -> None:
     rows = MAX_MESSAGE_BYTES // X.nbytes + 1
-    with pytest.raises(InvalidRequest, match="larger than max .*send fewer rows"):
+    with pytest.raises(InvalidRequest, match=r"larger than max .*send fewer rows"):
         client.infer("scaled", {"x": np.zeros((rows, 3), np.float32)})
 
 
@@ -140,9 +140,9 @@ def test_administration_needs_the_key(server: TritonServer) -> None:
     with Client(server.url) as stranger:
         assert_still_answers(stranger)
         for call in (stranger.statistics, stranger.config, stranger.load, stranger.unload):
-            with pytest.raises(InvalidRequest, match="restricted.*admin_key"):
+            with pytest.raises(InvalidRequest, match=r"restricted.*admin_key"):
                 call("scaled")
-        with pytest.raises(InvalidRequest, match="restricted.*admin_key"):
+        with pytest.raises(InvalidRequest, match=r"restricted.*admin_key"):
             stranger.model_names()
     with Client(server.url, admin_key="wrong") as guesser, pytest.raises(InvalidRequest, match="restricted"):
         guesser.statistics("scaled")

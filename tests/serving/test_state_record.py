@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -24,11 +24,13 @@ def _state() -> dict[str, np.ndarray]:
     return {"keys": np.arange(6, dtype=np.float32).reshape(2, 3)}
 
 
+@settings(deadline=None)
 @given(KEYS)
 def test_a_key_comes_back_from_its_bytes(key: Key):
     assert decode_key(encode_key(key)) == key
 
 
+@settings(deadline=None)
 @given(st.integers(0, 1 << 31), INT64, INT64)
 def test_keys_sort_as_their_user_ids(version: int, one: int, other: int):
     keys = [encode_key(Key("m", version, user)) for user in (one, other)]
@@ -40,6 +42,7 @@ def test_a_model_name_that_no_key_can_hold_is_refused():
         encode_key(Key("m" * 256, 1, 1))
 
 
+@settings(deadline=None)
 @given(KEYS, ARRAYS, INT64, st.binary(min_size=8, max_size=8))
 def test_arrays_come_back_bit_for_bit(key: Key, arrays: dict[str, np.ndarray], stamp: int, digest: bytes):
     name = encode_key(key)

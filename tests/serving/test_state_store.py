@@ -112,18 +112,31 @@ def test_states_are_counted_listed_and_dropped_by_model_and_version(tmp_path: Pa
             store.drop(version=1)
 
 
-def test_a_full_store_says_so_still_reads_and_can_be_emptied(tmp_path: Path):
+def fill(store: StateStore) -> int:
+    """Writes one user after the other, in two versions, until the store is full; returns how many fitted."""
+    for user in range(100_000):
+        try:
+            store.put(entry(user, version=1 + user % 2))
+        except StateStoreFull:
+            return user
+    raise AssertionError("the store never became full")
+
+
+def test_a_full_store_says_so_and_still_reads(tmp_path: Path):
     with StateStore(tmp_path, max_bytes=256 << 10) as store:
         store.put(entry(0))
-        large = [Entry(lookup(user), {"keys": np.zeros(4000, np.float32)}) for user in range(1, 20)]
-        for batch in large[:10]:
-            store.put(batch)
         with pytest.raises(StateStoreFull, match=r"262,144 bytes.*recserve state drop"):
-            store.put_many(large)
+            store.put_many([entry(user) for user in range(1000)])
+        assert store.users("user_state", 1) == [0]
         assert_is_state_of(store.get(*lookup(0)), 0)
-        assert store.drop() > 10
-        store.put(entry(1))
-        assert_is_state_of(store.get(*lookup(1)), 1)
+
+
+def test_a_full_store_can_be_emptied_and_written_again(tmp_path: Path):
+    with StateStore(tmp_path, max_bytes=256 << 10) as store:
+        num_users = fill(store)
+        assert store.drop("user_state", 1) == (num_users + 1) // 2
+        store.put(entry(-1))
+        assert_is_state_of(store.get(*lookup(-1)), -1)
 
 
 def test_a_store_is_private_to_its_owner(tmp_path: Path):

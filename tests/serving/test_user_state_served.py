@@ -46,6 +46,11 @@ def cold(server: TritonServer) -> TritonServer:
     return server
 
 
+def connect(server: TritonServer) -> Client:
+    """A client with a deadline that a loaded machine keeps."""
+    return Client(server.url, deadline_s=30.0, admin_key=server.admin_key)
+
+
 def assert_ranked(client: Client, *users: int) -> None:
     for user in users:
         answer = client.infer("ranker", {"user_id": np.array([[user]]), "candidates": CANDIDATES})
@@ -64,7 +69,7 @@ def counts(server: TritonServer) -> Counter[str]:
 
 def test_the_first_request_of_a_user_is_a_miss_and_the_next_a_hit(cold: TritonServer):
     before = counts(cold)
-    with cold.client() as client:
+    with connect(cold) as client:
         assert_ranked(client, 8)
         assert counts(cold) - before == {"miss": 1, "written": 1}
         assert_ranked(client, 8)
@@ -77,13 +82,13 @@ def test_the_first_request_of_a_user_is_a_miss_and_the_next_a_hit(cold: TritonSe
 def test_states_built_by_another_process_while_serving_are_hits(cold: TritonServer):
     assert build(cold.repository, cold.state, tiny.encode, lambda done, total: None) == len(tiny.USERS)
     before = counts(cold)
-    with cold.client() as client:
+    with connect(cold) as client:
         assert_ranked(client, *tiny.USERS)
     assert counts(cold) - before == {"hit": len(tiny.USERS)}
 
 
 def test_a_corrupt_and_a_stale_state_are_counted_and_never_served(cold: TritonServer):
-    with cold.client() as client:
+    with connect(cold) as client:
         assert_ranked(client, 8, 13)
         stale = latest(cold.repository).question(13).lookup._replace(stamp=tiny.STAMP + 1)
         with StateStore(cold.state) as store:
@@ -101,11 +106,11 @@ def test_sixteen_clients_asking_for_the_same_cold_users_get_right_answers(cold: 
     users = [int(user) for user in tiny.USERS]
 
     def ask(shift: int) -> None:
-        with cold.client() as client:
+        with connect(cold) as client:
             assert_ranked(client, *users[shift % 8 :], *users[: shift % 8])
 
     before = counts(cold)
-    with cold.client() as client:
+    with connect(cold) as client:
         statistics = client.statistics("encoder")
         with ThreadPoolExecutor(16) as pool:
             list(pool.map(ask, range(16)))
@@ -129,7 +134,7 @@ def test_sixteen_clients_asking_for_the_same_cold_users_get_right_answers(cold: 
 def test_a_wrong_request_gets_its_reason_and_the_next_a_right_answer(
     server: TritonServer, user: int, candidates: list[int], message: str
 ):
-    with server.client() as client:
+    with connect(server) as client:
         with pytest.raises(InvalidRequest, match=message):
             client.infer("ranker", {"user_id": np.array([[user]]), "candidates": np.array([candidates], np.int64)})
         assert_ranked(client, 8)
@@ -137,14 +142,14 @@ def test_a_wrong_request_gets_its_reason_and_the_next_a_right_answer(
 
 def test_a_wrong_request_in_a_batch_fails_alone(server: TritonServer):
     def ask(number: int) -> None:
-        with server.client() as client:
+        with connect(server) as client:
             if number % 5:
                 assert_ranked(client, 8)
                 return
             with pytest.raises(InvalidRequest, match="user_id 4: no history"):
                 client.infer("ranker", {"user_id": np.array([[4]]), "candidates": CANDIDATES})
 
-    with server.client() as client:
+    with connect(server) as client:
         before = client.statistics("user_state")
         with ThreadPoolExecutor(10) as pool:
             list(pool.map(ask, range(50)))
@@ -154,7 +159,7 @@ def test_a_wrong_request_in_a_batch_fails_alone(server: TritonServer):
 
 def test_a_store_removed_while_serving_is_made_again(cold: TritonServer):
     before = counts(cold)
-    with cold.client() as client:
+    with connect(cold) as client:
         assert_ranked(client, 8)
         shutil.rmtree(cold.state)
         assert_ranked(client, 8, 8)
@@ -164,7 +169,7 @@ def test_a_store_removed_while_serving_is_made_again(cold: TritonServer):
 @pytest.mark.parametrize("garbage", [b"garbage", b"\x55" * 300_000], ids=["short", "long"])
 def test_a_store_overwritten_by_garbage_while_serving_is_set_aside(cold: TritonServer, garbage: bytes):
     before = counts(cold)
-    with cold.client() as client:
+    with connect(cold) as client:
         assert_ranked(client, 8)
         (cold.state / "data.mdb").write_bytes(garbage)
         assert_ranked(client, 8, 8)
@@ -174,13 +179,13 @@ def test_a_store_overwritten_by_garbage_while_serving_is_set_aside(cold: TritonS
 
 def test_states_outlive_the_server_and_a_damaged_store_does_not_stop_it(repository: Path, tmp_path: Path):
     options = ServerOptions(check_golden=False, state=tmp_path / "state")
-    with TritonServer(repository, options) as server, server.client() as client:
+    with TritonServer(repository, options) as server, connect(server) as client:
         assert_ranked(client, 8)
-    with TritonServer(repository, options) as server, server.client() as client:
+    with TritonServer(repository, options) as server, connect(server) as client:
         assert_ranked(client, 8)
         assert +counts(server) == {"hit": 1}
     (tmp_path / "state" / "data.mdb").write_bytes(b"\x33" * 40_000)
-    with TritonServer(repository, options) as server, server.client() as client:
+    with TritonServer(repository, options) as server, connect(server) as client:
         assert_ranked(client, 8, 8)
         assert +counts(server) == {"miss": 1, "written": 1, "hit": 1}
         assert "is damaged" in server.log.read_text()
@@ -188,7 +193,7 @@ def test_states_outlive_the_server_and_a_damaged_store_does_not_stop_it(reposito
 
 def test_an_encoder_of_another_version_is_an_error_and_not_an_answer(tmp_path: Path):
     tiny.publish_ranker(tmp_path / "models", encoder_stamp=tiny.STAMP + 1)
-    with TritonServer(tmp_path / "models", ServerOptions(check_golden=False)) as server, server.client() as client:
+    with TritonServer(tmp_path / "models", ServerOptions(check_golden=False)) as server, connect(server) as client:
         with pytest.raises(ServerFailure, match="encoder has stamp 78, user_state version 1 needs 77"):
             client.infer("ranker", {"user_id": np.array([[8]]), "candidates": CANDIDATES})
         assert +counts(server) == {"miss": 1}

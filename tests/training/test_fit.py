@@ -49,6 +49,7 @@ def test_it_learns_the_planted_rule(tmp_path: Path) -> None:
         pytest.param(2, id="before the first checkpoint"),
         pytest.param(13, id="within an epoch"),
         pytest.param(STEPS_PER_EPOCH, id="at the border of two epochs"),
+        pytest.param(STEPS_PER_EPOCH + 11, id="after a log line that no checkpoint knows of"),
         pytest.param(2 * STEPS_PER_EPOCH, id="at the border of two stages"),
         pytest.param(3 * STEPS_PER_EPOCH + 8, id="in the last stage"),
     ],
@@ -82,7 +83,9 @@ def test_two_processes_end_with_one_set_of_weights_and_the_metrics_of_one_proces
     assert done.returncode == 0, done.stderr
     first, second = (load_file(run / f"rank{rank}.safetensors") for rank in (0, 1))
     assert all(torch.equal(first[name], second[name]) for name in first)
-    alone = train(tmp_path / "one", Config(dropout=0.0)).metrics
+    counts: list[int] = []
+    alone = train(tmp_path / "one", Config(dropout=0.0), system=tiny.counting(counts)).metrics
+    assert (2 * first["counts"]).tolist() == counts, "each rank takes half of every batch"
     two = json.loads((run / "metrics.json").read_text())
     for part, values in alone.items():
         assert two[part] == pytest.approx(values, abs=0.02)

@@ -112,10 +112,21 @@ def killing_itself_at(step: int) -> System:
     return replace(SYSTEM, stages=lambda config: [replace(stage, loss=deadly) for stage in stages(config)])
 
 
+def counting(rows: list[int]) -> System:
+    """The tiny system that notes how many rows each step of this process had."""
+
+    def counted(module: nn.Module, batch: RankingBatch, share_done: float) -> tuple[Tensor, dict[str, Tensor]]:
+        rows.append(len(batch.label))
+        return loss(module, batch, share_done)
+
+    return replace(SYSTEM, stages=lambda config: [replace(stage, loss=counted) for stage in stages(config)])
+
+
 if __name__ == "__main__":
     command, folder = sys.argv[1], Path(sys.argv[2])
     if command == "die":
         train(folder, system=killing_itself_at(int(sys.argv[3])), checkpoint_every=5)
     else:
-        weights = train(folder, Config(dropout=0.0)).module.state_dict()
-        save_file(weights, folder / f"rank{os.environ['RANK']}.safetensors")
+        counts: list[int] = []
+        weights = train(folder, Config(dropout=0.0), system=counting(counts)).module.state_dict()
+        save_file({**weights, "counts": torch.tensor(counts)}, folder / f"rank{os.environ['RANK']}.safetensors")

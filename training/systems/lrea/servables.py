@@ -27,7 +27,7 @@ from training.system import (
 )
 from training.systems.lrea import attention
 from training.systems.lrea.model import LREA, Config
-from training.systems.lrea.served import Scorer, UserEncoder, stamp_of
+from training.systems.lrea.served import SCORERS, UserEncoder, stamp_of
 
 MAX_CANDIDATES = 20_000
 """Of one request: 160 kB of ids; more is refused before any work is done."""
@@ -77,7 +77,7 @@ class Answers:
         self.stamp = stamp
         self.histories = {name: torch.from_numpy(rows) for name, rows in histories.items()}
         self.encoder = UserEncoder(self.model, stamp).eval()
-        self.scorer = Scorer(self.model, stamp).eval()
+        self.scorer = SCORERS[model.config.layout](self.model, stamp).eval()
 
     def history(self, user_id: Tensor) -> Packed:
         """Encoder inputs of users [B, 1]."""

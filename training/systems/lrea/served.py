@@ -71,14 +71,14 @@ class UserEncoder(nn.Module):
 
 
 class Scorer(nn.Module):
-    """Packed candidates and the users' states -> scores, eqs. (6) or (7) and the final network."""
+    """Packed candidates and the users' states -> scores; the layouts differ in how they attend."""
 
     table: Tensor
     stamp: Tensor
 
     def __init__(self, model: LREA, stamp: int) -> None:
         super().__init__()
-        self.config = model.config
+        self.heads = model.config.heads
         self.num_items = model.tables.num_items
         self.tower = model.tower
         with torch.no_grad():
@@ -89,23 +89,72 @@ class Scorer(nn.Module):
         self.register_buffer("stamp", torch.tensor(stamp))
 
     def interest(
-        self, target: Float[Tensor, "C D"], query: Float[Tensor, "C HE"], state: tuple[Tensor, ...], at: ragged.Layout
-    ) -> Float[Tensor, "C HV"]:
-        """Eq. (7) or (6) on one padded row of candidates per request."""
-        if self.config.layout == "absorbed":
-            product, bias = state
-            return ragged.pack(ragged.pad(target, at) @ product + bias[:, None, :], at)
-        queries = attention.split_heads(ragged.pad(query, at), self.config.heads)
-        return ragged.pack(attention.attend(queries, attention.Absorbed(*state)), at)
+        self, target: Float[Tensor, "B N D"], query: Float[Tensor, "B N HE"], state: tuple[Tensor, ...]
+    ) -> Float[Tensor, "B N HV"]:
+        """What the user's history says of each candidate, one padded row of candidates per request."""
+        raise NotImplementedError
 
-    def forward(self, candidates: Int[Tensor, " C"], candidate_offsets: Int[Tensor, " B"], *state: Tensor) -> Packed:
-        *user, profile, stamp = state
+    def score(
+        self,
+        candidates: Int[Tensor, " C"],
+        ends: Int[Tensor, " B"],
+        state: tuple[Tensor, ...],
+        profile: Float[Tensor, "B K"],
+        stamp: Int[Tensor, "B 1"],
+    ) -> Packed:
+        """Click probabilities [C]; NaN, never a plausible score, for a negative id and a state of another model."""
         # One candidate more, dropped at the end: ORT divides by zero where a batch has none at all.
         ids = torch.cat([candidates, candidates.new_zeros(1)])
-        at = ragged.layout(candidate_offsets, ids.shape[0])
+        at = ragged.layout(ends, ids.shape[0])
         target, query, first = nn.functional.embedding(known(ids, self.num_items), self.table).split(self.widths, dim=1)
-        interest = self.interest(target, query, tuple(user), at)
+        interest = ragged.pack(self.interest(ragged.pad(target, at), ragged.pad(query, at), state), at)
         logits = self.tower.finish(interest, target, first + profile.index_select(0, at.request))
-        # Not a number, never a plausible score, where the state is another model's or the id is negative.
         valid = (ids >= 0) & (stamp == self.stamp)[:, 0].index_select(0, at.request)
         return (torch.where(valid, torch.sigmoid(logits), torch.nan)[:-1],)
+
+
+class FactoredScorer(Scorer):
+    """Eq. (6): the state holds Kc and Vc."""
+
+    def interest(
+        self, target: Float[Tensor, "B N D"], query: Float[Tensor, "B N HE"], state: tuple[Tensor, ...]
+    ) -> Float[Tensor, "B N HV"]:
+        keys, values, bias = state
+        return attention.attend(attention.split_heads(query, self.heads), attention.Absorbed(keys, values, bias))
+
+    def forward(
+        self,
+        candidates: Int[Tensor, " C"],
+        candidate_offsets: Int[Tensor, " B"],
+        keys: Float[Tensor, "B H R E"],
+        values: Float[Tensor, "B H R V"],
+        bias: Float[Tensor, "B HV"],
+        profile: Float[Tensor, "B K"],
+        stamp: Int[Tensor, "B 1"],
+    ) -> Packed:
+        return self.score(candidates, candidate_offsets, (keys, values, bias), profile, stamp)
+
+
+class AbsorbedScorer(Scorer):
+    """Eq. (7): the state holds M."""
+
+    def interest(
+        self, target: Float[Tensor, "B N D"], query: Float[Tensor, "B N HE"], state: tuple[Tensor, ...]
+    ) -> Float[Tensor, "B N HV"]:
+        product, bias = state
+        return target @ product + bias[:, None, :]
+
+    def forward(
+        self,
+        candidates: Int[Tensor, " C"],
+        candidate_offsets: Int[Tensor, " B"],
+        product: Float[Tensor, "B D HV"],
+        bias: Float[Tensor, "B HV"],
+        profile: Float[Tensor, "B K"],
+        stamp: Int[Tensor, "B 1"],
+    ) -> Packed:
+        return self.score(candidates, candidate_offsets, (product, bias), profile, stamp)
+
+
+SCORERS: dict[str, type[Scorer]] = {"factored": FactoredScorer, "absorbed": AbsorbedScorer}
+"""By the configuration's layout."""

@@ -1,0 +1,251 @@
+"""The parity ladder: is what the server answers what was trained?
+
+    model       training form against served form, both in fp64, and the served fp32 against the training form
+    export      the eager answers against ONNX Runtime in this process, in batches of 1, 2, 7 and the largest
+    served      ONNX Runtime in this process against the running server, one request at a time: not a bit may differ;
+                models that are more than one graph are compared with the eager answers
+    concurrent  each request alone against the same request among many clients, really batched by the server
+
+Each rung takes the goldens of the model's newest version. The ladder stops at the first rung that breaks.
+"""
+
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from serving import golden
+from serving.client import Client
+from serving.direct import DirectModel, read_config
+from serving.errors import ServingError
+from serving.golden import Gap, Golden
+from serving.readiness import latest_version, models
+from serving.server import ServerOptions, TritonServer
+
+FP64_TOLERANCE = 1e-10
+FP32_TOLERANCE = 1e-5
+EXACT = 0.0
+BATCH_SIZES = (1, 2, 7)
+DEADLINE_S = 30.0
+Answer = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ParityOptions:
+    """What to walk, and how hard to press on the concurrent rung."""
+
+    target: str = "cpu"
+    requests: int = 256
+    """Concurrent requests per model."""
+    clients: int = 16
+    backends: Path | None = None
+    """Source folder of the Python-based backends; the project's own where None."""
+
+
+class Row(NamedTuple):
+    """One rung of one model; `worst` and `absolute` are of its worst element."""
+
+    model: str
+    rung: str
+    ok: bool
+    worst: float
+    """|actual - expected| / max(1, |expected|)."""
+    absolute: float
+    where: str
+    """The output element, and the request that shows it."""
+
+
+class Concurrency(NamedTuple):
+    """Proof that the concurrent rung met real batches."""
+
+    requests: int
+    executions: int
+
+
+class Ladder(NamedTuple):
+    """All rungs that were walked."""
+
+    rows: list[Row]
+    concurrent: Concurrency
+    """Summed over the models."""
+
+    @property
+    def ok(self) -> bool:
+        return all(row.ok for row in self.rows)
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model of the repository with its goldens; `direct` where it is one ONNX graph."""
+
+    name: str
+    goldens: list[Golden]
+    direct: DirectModel | None
+    batched: str
+    """The model whose statistics show the batching: itself, or an ensemble's last step."""
+    max_batch_size: int
+
+
+def walk(repository: Path, options: ParityOptions, report: Callable[[Row], None] = lambda row: None) -> Ladder:
+    """Walks all models of a repository; `report` hears of each rung as it is done.
+
+    Raises ValueError for a repository that cannot be walked, StartupError for a server that does not come up.
+    """
+    rows: list[Row] = []
+    total = Concurrency(0, 0)
+    opened = [_open(path, options.target) for path in models(repository, options.target)]
+
+    def passed(row: Row) -> bool:
+        rows.append(row)
+        report(row)
+        return row.ok
+
+    if not all(passed(row) for row in _offline(opened)):
+        return Ladder(rows, total)
+    with tempfile.TemporaryDirectory(prefix="recserve-parity-") as state, _server(repository, state, options) as server:
+        with server.client() as client:
+            for model in opened:
+                row, alone = _served(model, client)
+                if not passed(row):
+                    return Ladder(rows, total)
+                row, counted = _concurrent(model, alone, server, options)
+                total = Concurrency(total.requests + counted.requests, total.executions + counted.executions)
+                if not passed(row):
+                    return Ladder(rows, total)
+    return Ladder(rows, total)
+
+
+def _open(path: Path, target: str) -> Model:
+    config = read_config(path, target)
+    goldens = latest_version(path) / "golden.safetensors"
+    if not goldens.is_file():
+        raise ValueError(f"{goldens} is missing: nothing to compare with; export the model again")
+    steps = config.ensemble_scheduling.step
+    return Model(
+        name=path.name,
+        goldens=golden.read(goldens),
+        direct=DirectModel.open(path, target) if config.backend == "onnxruntime" else None,
+        batched=steps[-1].model_name if steps else path.name,
+        max_batch_size=config.max_batch_size,
+    )
+
+
+def _server(repository: Path, state: str, options: ParityOptions) -> TritonServer:
+    # The ladder itself judges the goldens, so that a wrong model breaks a rung and not the start.
+    return TritonServer(
+        repository,
+        ServerOptions(target=options.target, state=Path(state), backends=options.backends, check_golden=False),
+    )
+
+
+def _offline(opened: Sequence[Model]) -> Iterator[Row]:
+    for model in opened:
+        if model.goldens[0].reference64:
+            yield _trained(model)
+        if model.direct is not None:
+            yield _exported(model, model.direct)
+
+
+def _trained(model: Model) -> Row:
+    gaps = []
+    for number, one in enumerate(model.goldens):
+        shape = {name: array.shape for name, array in one.outputs.items()}
+        served = {name: array.reshape(shape[name]) for name, array in one.served64.items()}
+        trained = {name: array.reshape(shape[name]) for name, array in one.reference64.items()}
+        gaps.append((number, golden.compare(trained, served, FP64_TOLERANCE), trained, served))
+        rounded = {name: array.astype(one.outputs[name].dtype) for name, array in trained.items()}
+        gaps.append((number, golden.compare(rounded, one.outputs, FP32_TOLERANCE), rounded, one.outputs))
+    return _worst(model, "model", gaps)
+
+
+def _exported(model: Model, direct: DirectModel) -> Row:
+    gaps = []
+    for size in (*BATCH_SIZES, model.max_batch_size):
+        repeated = [number % len(model.goldens) for number in range(max(size, len(model.goldens)))]
+        for start in range(0, len(repeated) - size + 1, size):
+            numbers = repeated[start : start + size]
+            answers = direct.run([model.goldens[number].inputs for number in numbers])
+            for number, answer in zip(numbers, answers, strict=True):
+                expected = model.goldens[number].outputs
+                gaps.append((number, golden.compare(expected, answer, FP32_TOLERANCE), expected, answer))
+    return _worst(model, "export", gaps)
+
+
+def _served(model: Model, client: Client) -> tuple[Row, list[Answer]]:
+    gaps, alone = [], []
+    for number, one in enumerate(model.goldens):
+        expected, tolerance = one.outputs, FP32_TOLERANCE
+        if model.direct is not None:
+            expected, tolerance = model.direct.run([one.inputs])[0], EXACT
+        try:
+            answer = client.infer(model.name, one.inputs, deadline_s=DEADLINE_S)
+        except ServingError as error:
+            return _failed(model, "served", number, error), alone
+        alone.append(answer)
+        gaps.append((number, golden.compare(expected, answer, tolerance), expected, answer))
+    return _worst(model, "served", gaps), alone
+
+
+def _concurrent(
+    model: Model, alone: Sequence[Answer], server: TritonServer, options: ParityOptions
+) -> tuple[Row, Concurrency]:
+    numbers = np.random.default_rng(0).integers(0, len(model.goldens), size=options.requests).tolist()
+    with server.client() as client:
+        before = client.statistics(model.batched)
+        with ThreadPoolExecutor(options.clients) as pool:
+            asked = [
+                (number, pool.submit(client.infer, model.name, model.goldens[number].inputs, deadline_s=DEADLINE_S))
+                for number in numbers
+            ]
+        after = client.statistics(model.batched)
+    counted = Concurrency(after.requests - before.requests, after.executions - before.executions)
+    gaps = []
+    for number, future in asked:
+        error = future.exception()
+        if error is not None:
+            return _failed(model, "concurrent", number, error), counted
+        expected, answer = alone[number], future.result()
+        gaps.append((number, golden.compare(expected, answer, FP32_TOLERANCE), expected, answer))
+    row = _worst(model, "concurrent", gaps)
+    if counted.executions >= counted.requests:
+        idle = f"{counted.requests} requests took {counted.executions} executions: nothing was batched, nothing proved"
+        return row._replace(ok=False, where=idle), counted
+    batched = f"{counted.requests} requests in {counted.executions} executions; {row.where}"
+    return row._replace(where=batched), counted
+
+
+def _worst(model: Model, rung: str, gaps: Sequence[tuple[int, Gap, Answer, Answer]]) -> Row:
+    number, gap, expected, actual = max(gaps, key=lambda entry: (not entry[1].ok, entry[1].relative))
+    return Row(
+        model.name,
+        rung,
+        gap.ok,
+        gap.relative,
+        gap.absolute,
+        _describe(model.goldens[number], number, gap, expected, actual),
+    )
+
+
+def _failed(model: Model, rung: str, number: int, error: BaseException) -> Row:
+    return Row(model.name, rung, False, float("inf"), float("inf"), f"golden {number} was not answered: {error}")
+
+
+def _describe(one: Golden, number: int, gap: Gap, expected: Answer, actual: Answer) -> str:
+    element = f"golden {number}, {gap.output}{list(gap.index)}"
+    if gap.ok:
+        return element
+    if not gap.index:
+        found = actual.get(gap.output)
+        shape = "nothing" if found is None else f"{found.dtype} {list(found.shape)}"
+        wanted = expected[gap.output]
+        return f"{element}: expected {wanted.dtype} {list(wanted.shape)}, got {shape}"
+    values = f"expected {expected[gap.output][gap.index]:.9g}, got {actual[gap.output][gap.index]:.9g}"
+    request = ", ".join(
+        f"{name}={np.array2string(array.reshape(-1)[:4], separator=',')}{list(array.shape)}"
+        for name, array in one.inputs.items()
+    )
+    return f"{element}: {values}; request: {request}"

@@ -1,0 +1,172 @@
+from dataclasses import replace
+
+import pytest
+
+from export.model_config import Target, ensemble_problems, model_config, parse, render, signature_changes
+from tests.export.models import profile_model, release, scorer_model
+from training.system import EnsembleServable, EnsembleStep
+
+ENCODER, SCORER, USER_STATE, RANKER = release()
+assert isinstance(RANKER, EnsembleServable)
+
+
+@pytest.mark.parametrize("signature", release(), ids=lambda signature: signature.name)
+@pytest.mark.parametrize("target", ["gpu", "cpu"])
+def test_text_and_configuration_are_the_same_thing(signature, target: Target) -> None:
+    config = model_config(signature, target)
+    assert parse(render(config)) == config
+    assert render(parse(render(config))) == render(config)
+
+
+def test_client_sees_ragged_candidates_and_no_counts() -> None:
+    config = model_config(SCORER, "cpu")
+    assert [(t.name, list(t.dims), t.allow_ragged_batch) for t in config.input] == [
+        ("profile", [8], False),
+        ("candidates", [-1], True),
+    ]
+    assert [(t.name, list(t.dims)) for t in config.output] == [("scores", [-1])]
+
+
+def test_server_counts_candidates_and_cuts_scores() -> None:
+    text = render(model_config(SCORER, "gpu"))
+    assert 'kind: BATCH_ACCUMULATED_ELEMENT_COUNT\n  target_name: "candidate_offsets"\n  data_type: TYPE_INT32' in text
+    (batch_output,) = parse(text).batch_output
+    assert (list(batch_output.target_name), list(batch_output.source_input)) == (["scores"], ["candidates"])
+
+
+def test_user_state_takes_ragged_candidates_without_packing() -> None:
+    config = model_config(USER_STATE, "gpu")
+    assert (config.backend, [t.allow_ragged_batch for t in config.input]) == ("python", [False, True])
+    assert (len(config.batch_input), len(config.batch_output)) == (0, 0)
+
+
+def test_each_target_runs_where_it_should() -> None:
+    kinds = {
+        (signature.name, target): [
+            group.KIND_GPU == group.kind for group in model_config(signature, target).instance_group
+        ]
+        for signature in (SCORER, USER_STATE, RANKER)
+        for target in ("gpu", "cpu")
+    }
+    assert kinds == {
+        ("scorer", "gpu"): [True],
+        ("scorer", "cpu"): [False],
+        ("user_state", "gpu"): [False],
+        ("user_state", "cpu"): [False],
+        ("ranker", "gpu"): [],
+        ("ranker", "cpu"): [],
+    }
+
+
+def test_queues_are_bounded_and_late_requests_rejected() -> None:
+    for signature in (SCORER, USER_STATE):
+        policy = model_config(signature, "cpu").dynamic_batching.default_queue_policy
+        assert policy.max_queue_size == 256
+        assert policy.default_timeout_microseconds > 0
+        assert policy.timeout_action == policy.REJECT
+        assert policy.allow_timeout_override
+        assert not model_config(signature, "cpu").dynamic_batching.preferred_batch_size
+
+
+def test_threads_and_bounds_travel_as_parameters() -> None:
+    parameters = {key: value.string_value for key, value in model_config(SCORER, "cpu").parameters.items()}
+    assert parameters == {
+        "intra_op_thread_count": "1",
+        "inter_op_thread_count": "1",
+        "execution_mode": "0",
+        "minimum.candidates": "-1",
+        "max_elements.candidates": "1000",
+    }
+
+
+def test_only_what_a_client_depends_on_counts_as_a_change() -> None:
+    old, new = model_config(SCORER, "cpu"), model_config(SCORER, "gpu")
+    assert signature_changes(old, new) == []
+    assert signature_changes(old, model_config(replace(SCORER, max_batch_size=8), "cpu")) == ["max_batch_size"]
+    assert signature_changes(old, model_config(profile_model("scorer"), "cpu")) == [
+        "max_batch_size",
+        "input",
+        "output",
+        "batch_input",
+        "batch_output",
+    ]
+
+
+def test_text_that_is_no_configuration_is_refused_with_its_line() -> None:
+    with pytest.raises(ValueError, match=r"not a model configuration: 2:1"):
+        parse('name: "x"\nmax_batchsize: 3\n')
+
+
+@pytest.mark.parametrize(
+    ("number", "change", "message"),
+    [
+        (
+            1,
+            {"inputs": {"profile": "nobody", "candidates": "candidates"}},
+            "input 'profile' of 'scorer' reads 'nobody'",
+        ),
+        (1, {"outputs": {"scores": "rank"}}, "no step produces 'scores'"),
+        (1, {"outputs": {"scores": "user_profile"}}, "writes 'user_profile', which exists already"),
+    ],
+)
+def test_ensemble_whose_tensors_do_not_connect_is_refused(number: int, change: dict, message: str) -> None:
+    steps = list(RANKER.steps)
+    steps[number] = replace(steps[number], **change)
+    with pytest.raises(ValueError, match=f"ensemble 'ranker', .*{message}"):
+        model_config(replace(RANKER, steps=tuple(steps)), "cpu")
+
+
+@pytest.mark.parametrize(
+    ("changed", "field", "reason"),
+    [
+        (replace(RANKER, max_batch_size=33), "max_batch_size", "the ensemble's 33 exceeds the 32 of 'scorer'"),
+        (
+            replace(
+                RANKER, steps=(EnsembleStep(model="scorer", inputs={"x": "user_id"}, outputs={"scores": "scores"}),)
+            ),
+            "ensemble_scheduling.step[0].input_map",
+            "'scorer' has no input 'x'",
+        ),
+        (
+            replace(
+                RANKER, steps=(EnsembleStep(model="scorer", inputs={"profile": "user_id"}, outputs={"y": "scores"}),)
+            ),
+            "ensemble_scheduling.step[0].output_map",
+            "'scorer' has no output 'y'",
+        ),
+        (
+            replace(RANKER, steps=(RANKER.steps[0], replace(RANKER.steps[1], inputs={"profile": "user_profile"}))),
+            "ensemble_scheduling.step[1].input_map",
+            "input 'candidates' of 'scorer' is not mapped",
+        ),
+        (
+            replace(
+                RANKER,
+                steps=(
+                    RANKER.steps[0],
+                    replace(RANKER.steps[1], inputs={"profile": "user_id", "candidates": "candidates"}),
+                ),
+            ),
+            "ensemble_scheduling.step[1].input_map",
+            "input 'profile' of 'scorer' is TYPE_FP32, 'user_id' is TYPE_INT64",
+        ),
+    ],
+)
+def test_ensemble_that_does_not_fit_its_steps_is_found(changed: EnsembleServable, field: str, reason: str) -> None:
+    steps = {signature.name: model_config(signature, "cpu") for signature in (SCORER, USER_STATE)}
+    problems = list(ensemble_problems(model_config(changed, "cpu"), steps))
+    assert (field, reason) in [(problem.field, problem.reason) for problem in problems]
+
+
+def test_ensemble_of_the_release_fits_its_steps() -> None:
+    steps = {signature.name: model_config(signature, "cpu") for signature in release()}
+    assert list(ensemble_problems(steps["ranker"], steps)) == []
+
+
+def test_configuration_is_the_same_however_the_steps_were_written() -> None:
+    backwards = tuple(replace(step, inputs=dict(reversed(step.inputs.items()))) for step in RANKER.steps)
+    assert render(model_config(replace(RANKER, steps=backwards), "cpu")) == render(model_config(RANKER, "cpu"))
+
+
+def test_scorer_configuration_does_not_depend_on_the_weights() -> None:
+    assert render(model_config(scorer_model(), "gpu")) == render(model_config(SCORER, "gpu"))

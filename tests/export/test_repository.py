@@ -1,0 +1,236 @@
+import fcntl
+import json
+import os
+import shutil
+import stat
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import load_file
+from torch import Tensor
+
+from export.artifacts import Source, fingerprint
+from export.model_config import read_config, render
+from export.repository import publish, versions, write_configs
+from serving import golden
+from serving.server import TritonServer
+from tests.export.models import STAMP, encoder_model, profile_model, release, scorer_model
+from training.system import Field, Packed, Schema, Signature, UserStateServable
+
+SOURCE = Source(kind="run", name="runs/lrea/0001")
+MODELS = ["encoder", "ranker", "scorer", "user_state"]
+
+
+def tree(repository: Path) -> Mapping[str, bytes]:
+    """Every file below a folder with its content."""
+    return {str(path.relative_to(repository)): path.read_bytes() for path in repository.rglob("*") if path.is_file()}
+
+
+def user_state_model() -> UserStateServable:
+    (model,) = [signature for signature in release() if isinstance(signature, UserStateServable)]
+    return model
+
+
+def wrong_scorer() -> Signature:
+    """A scorer whose graph answers something else than its eager form."""
+
+    def off_by_one(profile: Tensor, candidates: Tensor, candidate_offsets: Tensor) -> Packed:
+        return (scorer_model().eager(profile, candidates, candidate_offsets)[0] + 1,)
+
+    return replace(scorer_model(), eager=off_by_one)
+
+
+def test_release_has_one_version_and_all_files(published_once: Path) -> None:
+    assert sorted(path.name for path in published_once.iterdir()) == MODELS
+    assert {name: versions(published_once / name) for name in MODELS} == dict.fromkeys(MODELS, [1])
+    always = {"golden.safetensors", "manifest.json"}
+    files = {name: {path.name for path in (published_once / name / "1").iterdir()} - always for name in MODELS}
+    assert files == {
+        "encoder": {"model.onnx"},
+        "ranker": set(),
+        "scorer": {"model.onnx"},
+        "user_state": {"model.py", "histories.safetensors", "state.json"},
+    }
+
+
+def test_manifest_names_source_libraries_and_every_file(published_once: Path) -> None:
+    for name in MODELS:
+        folder = published_once / name / "1"
+        manifest = json.loads((folder / "manifest.json").read_text())
+        assert (manifest["model"], manifest["version"]) == (name, 1)
+        assert manifest["source"] == {"kind": "factory", "name": "tests.export.models:release"}
+        assert manifest["versions"]["torch"] == torch.__version__
+        assert set(manifest["versions"]) == {"torch", "onnx", "onnxscript", "onnxruntime-gpu"}
+        others = [path for path in folder.iterdir() if path.name != "manifest.json"]
+        assert manifest["files"] == {path.name: fingerprint(path) for path in others}
+
+
+def test_files_of_a_version_can_be_read_by_another_user(published_once: Path) -> None:
+    modes = {stat.S_IMODE(path.stat().st_mode) for path in published_once.glob("*/1/*")}
+    assert modes == {0o644}
+    assert {stat.S_IMODE(path.stat().st_mode) for path in published_once.glob("*/1")} == {0o755}
+
+
+def test_user_state_describes_its_encoder_and_holds_the_histories(published_once: Path) -> None:
+    folder = published_once / "user_state" / "1"
+    assert json.loads((folder / "state.json").read_text()) == {
+        "encoder": "encoder",
+        "stamp": STAMP,
+        "inputs": ["history"],
+        "encoder_max_batch_size": 64,
+        "outputs": [
+            {"name": "profile", "dtype": "float32", "shape": [8]},
+            {"name": "stamp", "dtype": "int64", "shape": [1]},
+        ],
+    }
+    histories = load_file(folder / "histories.safetensors")
+    np.testing.assert_array_equal(histories["user_ids"], [10, 11, 12, 13, 14])
+    assert histories["history"].shape == (5, 6)
+
+
+def test_schema_travels_with_every_model(tmp_path: Path) -> None:
+    schema = Schema(dataset="toy", fields=(Field(name="item", kind="id", cardinality=50),))
+    publish(tmp_path, [profile_model()], SOURCE, schema)
+    saved = json.loads((tmp_path / "profile" / "1" / "schema.json").read_text())
+    assert (saved["dataset"], saved["fields"][0]["cardinality"]) == ("toy", 50)
+
+
+def test_new_release_leaves_the_old_one_as_it_was(published: Path) -> None:
+    before = tree(published)
+    assert publish(published, release(), SOURCE) == 2
+    after = tree(published)
+    assert {name: after[name] for name in before} == before
+    assert {name: versions(published / name) for name in MODELS} == dict.fromkeys(MODELS, [1, 2])
+
+
+def test_version_is_above_the_newest_of_any_model(published: Path) -> None:
+    (published / "user_state" / "1").rename(published / "user_state" / "7")
+    assert publish(published, release(), SOURCE) == 8
+
+
+def test_wanted_version_is_used_unless_it_exists(published: Path) -> None:
+    before = tree(published)
+    with pytest.raises(ValueError, match=r"version 1 cannot be published: versions are >= 1, and \[1\] exist"):
+        publish(published, [scorer_model()], SOURCE, version=1)
+    assert tree(published) == before
+    assert publish(published, [scorer_model()], SOURCE, version=5) == 5
+
+
+def test_nothing_of_a_release_appears_when_its_last_model_fails(published: Path) -> None:
+    before = tree(published)
+    with pytest.raises(ValueError, match="model 'scorer', batch of 1: output 'scores'"):
+        publish(published, [encoder_model(), wrong_scorer()], SOURCE)
+    assert tree(published) == before
+    assert not list(published.glob("*/.*"))
+
+
+def test_failed_first_release_leaves_no_folder_that_a_server_would_try_to_load(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="model 'scorer'"):
+        publish(tmp_path, [encoder_model(), wrong_scorer()], SOURCE)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_versions_that_were_revealed_are_taken_back_when_a_rename_fails(published: Path) -> None:
+    # A file stands where the scorer's version 2 would go, so its rename fails after the encoder's succeeded.
+    (published / "scorer" / "2").write_text("in the way")
+    before = tree(published)
+    with pytest.raises(OSError, match="scorer/2"):
+        publish(published, [encoder_model(), scorer_model()], SOURCE)
+    assert tree(published) == before
+
+
+def test_changed_signature_is_refused_with_what_differs(published: Path) -> None:
+    before = tree(published)
+    with pytest.raises(ValueError, match=r"scorer/config\.pbtxt: .* differs in max_batch_size; publish under another"):
+        publish(published, [replace(scorer_model(), max_batch_size=8)], SOURCE)
+    assert tree(published) == before
+
+
+def test_changed_signature_is_welcome_where_nothing_serves_yet(published: Path) -> None:
+    shutil.rmtree(published / "scorer" / "1")
+    publish(published, [replace(scorer_model(), max_batch_size=64)], SOURCE)
+    assert read_config(published / "scorer" / "config.pbtxt").max_batch_size == 64
+
+
+def test_leftovers_of_a_publish_that_was_cut_off_are_removed(published: Path) -> None:
+    leftover = published / "scorer" / ".2.abcdef"
+    leftover.mkdir()
+    (leftover / "model.onnx").write_text("half a mod")
+    publish(published, [scorer_model()], SOURCE)
+    assert not leftover.exists()
+
+
+def test_second_publisher_is_turned_away(published: Path) -> None:
+    lock = os.open(published, os.O_RDONLY)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    try:
+        with pytest.raises(ValueError, match="another publish is under way"):
+            publish(published, [scorer_model()], SOURCE)
+    finally:
+        os.close(lock)
+
+
+def test_ensemble_needs_its_steps(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"ensemble 'ranker' has steps \['user_state', 'scorer'\], which are neither"):
+        publish(tmp_path, [release()[-1]], SOURCE)
+
+
+def test_ensemble_may_be_published_after_its_steps(published: Path) -> None:
+    shutil.rmtree(published / "ranker")
+    assert publish(published, [release()[-1]], SOURCE) == 1
+
+
+def test_stamp_of_another_encoder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=f"its stamp is 7, that of encoder 'encoder' {STAMP}"):
+        publish(tmp_path, [encoder_model(), replace(user_state_model(), stamp=7)], SOURCE)
+
+
+@pytest.mark.parametrize(
+    ("histories", "message"),
+    [
+        ({"user_ids": np.arange(3)}, "histories holds"),
+        ({"user_ids": np.array([2, 1]), "history": np.zeros((2, 6), np.int64)}, "ascending, each user once"),
+        ({"user_ids": np.arange(3), "history": np.zeros((2, 6), np.int64)}, r"must be int64 \[3, \.\.\.\]"),
+        ({"user_ids": np.arange(2), "history": np.zeros((2, 6), np.float32)}, "'history'.* is float32"),
+    ],
+)
+def test_histories_that_do_not_fit_are_refused(tmp_path: Path, histories: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=f"model 'user_state': .*{message}"):
+        publish(tmp_path, [encoder_model(), replace(user_state_model(), histories=histories)], SOURCE)
+
+
+def test_same_name_twice_is_no_release(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="different names"):
+        publish(tmp_path, [scorer_model(), scorer_model()], SOURCE)
+
+
+def test_configs_are_written_only_where_they_differ(tmp_path: Path) -> None:
+    assert len(write_configs(tmp_path, release())) == 8
+    assert write_configs(tmp_path, release()) == []
+    path = tmp_path / "scorer" / "configs" / "cpu.pbtxt"
+    config = read_config(path)
+    config.dynamic_batching.max_queue_delay_microseconds = 7
+    path.write_text(render(config))
+    assert write_configs(tmp_path, release()) == [path]
+
+
+def test_progress_is_reported(tmp_path: Path) -> None:
+    lines: list[str] = []
+    publish(tmp_path, [profile_model()], SOURCE, report=lines.append)
+    assert lines == ["profile: staging version 1", "published version 1 of profile"]
+
+
+@pytest.mark.triton_server
+@pytest.mark.slow
+def test_server_answers_every_golden_and_ignores_what_a_cut_off_publish_left(published: Path) -> None:
+    for name in ("scorer", "user_state", "ranker"):
+        (published / name / ".2.abcdef").mkdir()
+    with TritonServer(published) as server, server.client() as client:
+        for name in MODELS:
+            assert list(client.metadata(name).versions) == ["1"]
+            for request in golden.read(published / name / "1" / "golden.safetensors"):
+                assert golden.compare(request.outputs, client.infer(name, request.inputs), 1e-5).ok

@@ -1,0 +1,46 @@
+from dataclasses import replace
+
+import pytest
+
+from export.signature import check_signature
+from tests.export.models import CANDIDATES, OFFSETS, PROFILE, SCORES, release, scorer_model
+from training.system import TensorSpec
+
+
+def test_signatures_of_the_release_are_legal() -> None:
+    for signature in release():
+        check_signature(signature)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "message"),
+    [
+        ((PROFILE, PROFILE, CANDIDATES, OFFSETS), "'profile' is listed twice"),
+        ((CANDIDATES,), "ragged input 'candidates' needs an int32 input with of='candidates'"),
+        ((OFFSETS, PROFILE), "of='candidates' is not a ragged input"),
+        ((CANDIDATES, replace(OFFSETS, dtype="int64")), "counts are int32 with shape"),
+        ((CANDIDATES, OFFSETS, replace(PROFILE, shape=("batch", 8))), "leave 'batch' out of shape"),
+        ((CANDIDATES, OFFSETS, replace(PROFILE, shape=())), r"use shape \(1,\)"),
+        ((replace(CANDIDATES, shape=(4,)), OFFSETS), "a ragged tensor has one symbolic axis"),
+        ((CANDIDATES, OFFSETS, replace(PROFILE, max_elements=3)), "max_elements bounds ragged inputs only"),
+    ],
+)
+def test_illegal_inputs_are_refused_by_name(inputs: tuple[TensorSpec, ...], message: str) -> None:
+    with pytest.raises(ValueError, match=f"model 'scorer': .*{message}"):
+        check_signature(replace(scorer_model(), inputs=inputs))
+
+
+def test_ragged_output_says_whose_lengths_it_has() -> None:
+    with pytest.raises(ValueError, match="ragged output 'scores' needs of="):
+        check_signature(replace(scorer_model(), outputs=(replace(SCORES, of=None),)))
+
+
+@pytest.mark.parametrize("name", ["", "../up", "a/b", "1st", ".hidden"])
+def test_name_that_is_no_folder_name_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="model name"):
+        check_signature(replace(scorer_model(), name=name))
+
+
+def test_batch_size_zero_is_refused() -> None:
+    with pytest.raises(ValueError, match="max_batch_size is 0"):
+        check_signature(replace(scorer_model(), max_batch_size=0))
