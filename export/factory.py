@@ -28,10 +28,14 @@ def load_factory(reference: str) -> tuple[Signature, ...]:
         raise ValueError(f"no module '{module_name}' in {here} or the environment; run from its folder") from error
     factory = getattr(module, attribute, None)
     if not callable(factory):
-        found = "nothing" if factory is None else f"a {type(factory).__name__}"
+        found = "nothing" if factory is None else f"an object of type {type(factory).__name__}"
         raise ValueError(f"'{reference}' names {found}; it must name a function that returns a Servable")
     result = factory()
     signatures = (result,) if isinstance(result, Signature) else result
-    if not isinstance(signatures, (list, tuple)) or not all(isinstance(one, Signature) for one in signatures):
+    if (
+        not signatures
+        or not isinstance(signatures, (list, tuple))
+        or not all(isinstance(one, Signature) for one in signatures)
+    ):
         raise ValueError(f"{reference}() returned {type(result).__name__}; return a Servable or a list of them")
     return tuple(signatures)

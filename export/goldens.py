@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import torch
 
-from export.signature import as_packed, axis_sizes
+from export.signature import as_packed, axis_sizes, client_inputs
 from serving.golden import Golden
 from training.system import Packed, Servable, Signature, TensorSpec
 
@@ -17,6 +17,7 @@ def make_goldens(signature: Signature, seed: int = 0) -> list[Golden]:
     """Requests of `example(16, seed)`, each with the eager answer, and both fp64 answers where there is a reference.
 
     Raises ValueError where example or answer does not fit the signature, or where an answer is not finite.
+    The server must answer a golden, so the example has to keep to the bounds as well.
     """
     inputs = signature.example(NUM_GOLDENS, seed)
     sizes = axis_sizes(signature, signature.inputs, inputs)
@@ -28,6 +29,8 @@ def make_goldens(signature: Signature, seed: int = 0) -> list[Golden]:
         if not torch.isfinite(tensor).all():
             raise ValueError(f"model '{signature.name}': output '{spec.name}' is not finite on its example")
     goldens = cut(signature, inputs, outputs)
+    for golden in goldens:
+        _check_bounds(signature, golden.inputs)
     if signature.reference is None:
         return goldens
     with torch.no_grad():
@@ -91,6 +94,17 @@ def _ends(signature: Signature, inputs: Packed) -> dict[str, list[int]]:
                 f"of '{name}'; the last must be their number"
             )
     return ends
+
+
+def _check_bounds(signature: Signature, request: Mapping[str, np.ndarray]) -> None:
+    for spec in client_inputs(signature):
+        values, prefix = request[spec.name], f"model '{signature.name}': an example of '{spec.name}'"
+        if spec.max_elements is not None and values.size > spec.max_elements:
+            raise ValueError(f"{prefix} has {values.size} elements, above its max_elements {spec.max_elements}")
+        if spec.minimum is not None and (values < spec.minimum).any():
+            raise ValueError(f"{prefix} holds {values.min()}, below its minimum {spec.minimum}")
+        if spec.maximum is not None and (values > spec.maximum).any():
+            raise ValueError(f"{prefix} holds {values.max()}, above its maximum {spec.maximum}")
 
 
 def _in_double(tensors: Packed) -> Packed:

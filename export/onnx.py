@@ -17,6 +17,7 @@ import onnx_ir as ir
 import onnxruntime as ort
 import torch
 from torch import Tensor, nn
+from torch.onnx.errors import OnnxExporterError
 
 from export.goldens import cut_tensors, pack
 from export.signature import BATCH, as_packed, axis_sizes, check_signature, graph_axes
@@ -53,18 +54,8 @@ def export_onnx(servable: Servable, path: Path) -> None:
     check_signature(servable)
     if servable.module.training:
         raise ValueError(f"model '{servable.name}' is in training mode; call .eval() on its module first")
-    tensors = _distinct_example(servable)
     with _silence():
-        program = torch.onnx.export(
-            servable.module,
-            tensors,
-            dynamo=True,
-            verbose=False,
-            input_names=[spec.name for spec in servable.inputs],
-            output_names=[spec.name for spec in servable.outputs],
-            dynamic_shapes=_dynamic_shapes(servable),
-        )
-        assert program is not None
+        program = _translated(servable, _distinct_example(servable))
         _free_names(program.model)
         _count_axes_from_the_front(program.model)
         program.save(path, external_data=_weight_bytes(servable.module) > _LARGEST_FILE)
@@ -159,6 +150,27 @@ def _verify(servable: Servable, session: ort.InferenceSession, tensors: Packed, 
     )
 
 
+def _translated(servable: Servable, tensors: Packed) -> torch.onnx.ONNXProgram:
+    try:
+        program = torch.onnx.export(
+            servable.module,
+            tensors,
+            dynamo=True,
+            verbose=False,
+            input_names=[spec.name for spec in servable.inputs],
+            output_names=[spec.name for spec in servable.outputs],
+            dynamic_shapes=_dynamic_shapes(servable),
+        )
+    except OnnxExporterError as error:
+        cause: BaseException = error
+        while cause.__cause__ is not None:
+            cause = cause.__cause__
+        reason = str(cause).strip().split("\n")[0]
+        raise ValueError(f"model '{servable.name}': its forward cannot be exported to ONNX: {reason}") from error
+    assert program is not None
+    return program
+
+
 def _distinct_example(servable: Servable) -> Packed:
     """An example whose symbolic axes differ in size, so that the exporter cannot take one axis for another."""
     tried = []
@@ -203,12 +215,13 @@ def _count_axes_from_the_front(model: ir.Model) -> None:
         data, axes = node.inputs[:2]
         if data is None or data.shape is None or axes is None or axes.const_value is None:
             continue
-        rank = len(data.shape)
-        positive = ir.tensor(axes.const_value.numpy() % rank, name=f"{node.name}_axes")
+        positive = ir.tensor(axes.const_value.numpy() % len(data.shape), name=f"{node.name}_axes")
         initializer = ir.Value(name=positive.name, const_value=positive)
         initializer.dtype, initializer.shape = positive.dtype, ir.Shape(axes.const_value.numpy().shape)
         model.graph.register_initializer(initializer)
         node.replace_input_with(1, initializer)
+        if axes.name in model.graph.initializers and not axes.uses():
+            del model.graph.initializers[axes.name]
 
 
 def _check_tensors(

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from export.artifacts import Source, write_version
 from export.model_config import Target, ensemble_problems, model_config, read_config, render, signature_changes
-from training.system import EnsembleServable, Schema, Signature
+from training.system import EnsembleServable, Schema, Signature, UserStateServable
 
 CONFIG_FILES: dict[str, Target] = {"config.pbtxt": "gpu", "configs/cpu.pbtxt": "cpu"}
 """File in a model's folder -> the target it is for."""
@@ -94,6 +94,11 @@ def check_release(repository: Path, signatures: Sequence[Signature]) -> None:
     configs = {path.parent.name: read_config(path) for path in repository.glob("*/config.pbtxt")}
     configs |= {signature.name: model_config(signature, "gpu") for signature in signatures}
     for signature in signatures:
+        if isinstance(signature, UserStateServable) and signature.encoder.name not in configs:
+            raise ValueError(
+                f"model '{signature.name}' has encoder '{signature.encoder.name}', which is neither in the release nor "
+                "published"
+            )
         if not isinstance(signature, EnsembleServable):
             continue
         if missing := [step.model for step in signature.steps if step.model not in configs]:

@@ -33,7 +33,7 @@ _CHANNEL_OPTIONS = [
     # Its own connection, so that two clients neither share a socket nor each other's reconnection back-off.
     ("grpc.use_local_subchannel_pool", 1),
     ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.max_reconnect_backoff_ms", 1000),
+    ("grpc.max_reconnect_backoff_ms", 250),
     ("grpc.enable_http_proxy", 0),
 ]
 

@@ -10,7 +10,6 @@ from training.system import (
     EnsembleStep,
     Packed,
     Servable,
-    Signature,
     TensorSpec,
     UserStateServable,
     servable,
@@ -111,6 +110,8 @@ def scorer_model(name: str = "scorer") -> Servable:
 class Encoder(nn.Module):
     """A profile with the mark of the weights that it was computed with."""
 
+    stamp: Tensor
+
     def __init__(self) -> None:
         super().__init__()
         self.items = nn.Embedding(NUM_ITEMS + 1, 8)
@@ -139,7 +140,7 @@ def user_example(batch_size: int, seed: int) -> Packed:
     return torch.arange(batch_size)[:, None] % NUM_USERS + 10, candidates, counts.cumsum(0).int()
 
 
-def release() -> tuple[Signature, ...]:
+def release() -> tuple[Servable, Servable, UserStateServable, EnsembleServable]:
     """encoder, scorer, user_state and ranker, in the order of publishing."""
     encoder, scorer = encoder_model(), scorer_model()
     (histories, _) = profile_example(NUM_USERS, 0)

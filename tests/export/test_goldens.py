@@ -76,3 +76,18 @@ def test_answer_that_is_not_a_number_is_refused() -> None:
 
     with pytest.raises(ValueError, match="output 'profile' is not finite"):
         make_goldens(replace(profile_model(), eager=broken))
+
+
+@pytest.mark.parametrize(
+    ("bound", "message"),
+    [
+        ({"minimum": 0}, "'candidates' holds -1, below its minimum 0"),
+        ({"maximum": 3}, r"'candidates' holds \d+, above its maximum 3"),
+        ({"max_elements": 8}, "'candidates' has 9 elements, above its max_elements 8"),
+    ],
+)
+def test_example_that_the_server_would_refuse_is_refused(bound: dict[str, int], message: str) -> None:
+    scorer = scorer_model()
+    inputs = (scorer.inputs[0], replace(scorer.inputs[1], **bound), scorer.inputs[2])
+    with pytest.raises(ValueError, match=message):
+        make_goldens(replace(scorer, inputs=inputs))

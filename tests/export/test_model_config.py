@@ -4,15 +4,14 @@ import pytest
 
 from export.model_config import Target, ensemble_problems, model_config, parse, render, signature_changes
 from tests.export.models import profile_model, release, scorer_model
-from training.system import EnsembleServable, EnsembleStep
+from training.system import EnsembleServable, EnsembleStep, Signature
 
-ENCODER, SCORER, USER_STATE, RANKER = release()
-assert isinstance(RANKER, EnsembleServable)
+_, SCORER, USER_STATE, RANKER = release()
 
 
 @pytest.mark.parametrize("signature", release(), ids=lambda signature: signature.name)
 @pytest.mark.parametrize("target", ["gpu", "cpu"])
-def test_text_and_configuration_are_the_same_thing(signature, target: Target) -> None:
+def test_text_and_configuration_are_the_same_thing(signature: Signature, target: Target) -> None:
     config = model_config(signature, target)
     assert parse(render(config)) == config
     assert render(parse(render(config))) == render(config)

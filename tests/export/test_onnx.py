@@ -56,6 +56,16 @@ class HalfPrecision(nn.Module):
         return x.half()
 
 
+class Branch(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x + 1 if x.sum() > 0 else x
+
+
+class Search(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.searchsorted(torch.arange(9.0), x).float()
+
+
 class SwappedAxes(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return x.transpose(0, 1)
@@ -100,6 +110,7 @@ def test_reductions_count_axes_from_the_front(scorer_file: Path) -> None:
     weights = {value.name: onnx.numpy_helper.to_array(value) for value in graph.initializer}
     reductions = [node for node in graph.node if node.op_type == "ReduceSum"]
     assert reductions
+    assert weights.keys() <= {name for node in graph.node for name in node.input}
     assert all((weights[node.input[1]] >= 0).all() for node in reductions)
 
 
@@ -133,6 +144,8 @@ def test_first_export_of_a_process_is_silent(tmp_path: Path) -> None:
         (AlwaysDropout(), r"model 'scaled': node .* \(\w+\) is random; make the noise an input"),
         (FrozenBatch(), r"input 'x': the graph has float32 \[3, 2\].*use x.shape\[0\], not len\(x\)"),
         (HalfPrecision(), r"output 'y': the graph has float16 \['batch', 2\], the signature says float32"),
+        (Branch(), "its forward cannot be exported to ONNX: .*data-dependent"),
+        (Search(), "its forward cannot be exported to ONNX: .*searchsorted"),
         (SwappedAxes(), r"output 'y': the graph has float32 \[2, 'batch'\], the signature says"),
     ],
 )

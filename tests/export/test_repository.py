@@ -31,8 +31,7 @@ def tree(repository: Path) -> Mapping[str, bytes]:
 
 
 def user_state_model() -> UserStateServable:
-    (model,) = [signature for signature in release() if isinstance(signature, UserStateServable)]
-    return model
+    return release()[2]
 
 
 def wrong_scorer() -> Signature:
@@ -46,7 +45,7 @@ def wrong_scorer() -> Signature:
 
 def test_release_has_one_version_and_all_files(published_once: Path) -> None:
     assert sorted(path.name for path in published_once.iterdir()) == MODELS
-    assert {name: versions(published_once / name) for name in MODELS} == dict.fromkeys(MODELS, [1])
+    assert {name: versions(published_once / name) for name in MODELS} == {name: [1] for name in MODELS}
     always = {"golden.safetensors", "manifest.json"}
     files = {name: {path.name for path in (published_once / name / "1").iterdir()} - always for name in MODELS}
     assert files == {
@@ -104,7 +103,7 @@ def test_new_release_leaves_the_old_one_as_it_was(published: Path) -> None:
     assert publish(published, release(), SOURCE) == 2
     after = tree(published)
     assert {name: after[name] for name in before} == before
-    assert {name: versions(published / name) for name in MODELS} == dict.fromkeys(MODELS, [1, 2])
+    assert {name: versions(published / name) for name in MODELS} == {name: [1, 2] for name in MODELS}
 
 
 def test_version_is_above_the_newest_of_any_model(published: Path) -> None:
@@ -184,9 +183,14 @@ def test_ensemble_may_be_published_after_its_steps(published: Path) -> None:
     assert publish(published, [release()[-1]], SOURCE) == 1
 
 
-def test_stamp_of_another_encoder_is_refused(tmp_path: Path) -> None:
+def test_user_state_needs_its_encoder(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="model 'user_state' has encoder 'encoder', which is neither"):
+        publish(tmp_path, [user_state_model()], SOURCE)
+
+
+def test_stamp_of_another_encoder_is_refused(published: Path) -> None:
     with pytest.raises(ValueError, match=f"its stamp is 7, that of encoder 'encoder' {STAMP}"):
-        publish(tmp_path, [encoder_model(), replace(user_state_model(), stamp=7)], SOURCE)
+        publish(published, [replace(user_state_model(), stamp=7)], SOURCE)
 
 
 @pytest.mark.parametrize(
@@ -198,9 +202,9 @@ def test_stamp_of_another_encoder_is_refused(tmp_path: Path) -> None:
         ({"user_ids": np.arange(2), "history": np.zeros((2, 6), np.float32)}, "'history'.* is float32"),
     ],
 )
-def test_histories_that_do_not_fit_are_refused(tmp_path: Path, histories: dict, message: str) -> None:
+def test_histories_that_do_not_fit_are_refused(published: Path, histories: dict, message: str) -> None:
     with pytest.raises(ValueError, match=f"model 'user_state': .*{message}"):
-        publish(tmp_path, [encoder_model(), replace(user_state_model(), histories=histories)], SOURCE)
+        publish(published, [replace(user_state_model(), histories=histories)], SOURCE)
 
 
 def test_same_name_twice_is_no_release(tmp_path: Path) -> None:

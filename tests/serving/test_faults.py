@@ -62,11 +62,11 @@ def wait_until_gone(processes: Sequence[int]) -> None:
 @pytest.mark.parametrize("model", ["slow", "slow_ensemble"])
 def test_a_full_queue_rejects_at_once_and_the_others_are_answered(client: Client, model: str) -> None:
     with ThreadPoolExecutor(8) as pool:
-        outcomes = [future.result() for future in flood(pool, client, model, 200_000)]
+        outcomes = [future.result() for future in flood(pool, client, model, 500_000)]
     answered = [outcome for outcome in outcomes if isinstance(outcome, float)]
     rejected = [outcome for outcome in outcomes if isinstance(outcome, QueueFull)]
     assert len(answered) + len(rejected) == len(outcomes)
-    assert set(answered) == {200_000.0}
+    assert set(answered) == {500_000.0}
     assert rejected
     assert "Exceeds maximum queue size; retry with back-off" in str(rejected[0])
     assert ask(client, model, 2) == 2.0

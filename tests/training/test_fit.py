@@ -85,7 +85,8 @@ def test_two_processes_end_with_one_set_of_weights_and_the_metrics_of_one_proces
     assert all(torch.equal(first[name], second[name]) for name in first)
     counts: list[int] = []
     alone = train(tmp_path / "one", Config(dropout=0.0), system=tiny.counting(counts)).metrics
-    assert (2 * first["counts"]).tolist() == counts, "each rank takes half of every batch"
+    halves = [count // 2 for count in counts]
+    assert first["counts"].tolist() == second["counts"].tolist() == halves, "an odd row rests"
     two = json.loads((run / "metrics.json").read_text())
     for part, values in alone.items():
         assert two[part] == pytest.approx(values, abs=0.02)

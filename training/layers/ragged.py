@@ -6,7 +6,7 @@ nowhere else. Requests may be empty.
 Legend: B requests, C candidates packed over them, N candidates of the longest request, D width.
 """
 
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from jaxtyping import Float, Int
@@ -30,8 +30,10 @@ def layout(ends: Int[Tensor, " B"], total: int) -> Layout:
     Candidates past the last end belong to the last request.
     """
     ends = ends.long()
-    starts = torch.cat([ends.new_zeros(1), ends[:-1]])
-    longest = int((ends - starts).max().clamp(min=1).item())
+    # Not cat([0], ends[:-1]): for export that slice would need a batch of at least 3.
+    starts = torch.cat([ends.new_zeros(1), ends]).narrow(0, 0, ends.shape[0])
+    # Not int(...): export keeps the item a symbol, int would ask for its value.
+    longest = cast(int, (ends - starts).max().clamp(min=1).item())
     torch._check(longest >= 1)
     crossed = ends.new_zeros(total + 1).scatter_add(0, ends, torch.ones_like(ends))
     request = crossed[:-1].cumsum(0).clamp(max=ends.shape[0] - 1)

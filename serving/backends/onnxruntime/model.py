@@ -60,7 +60,7 @@ def _response(request: Any, answer: dict[str, np.ndarray] | Exception) -> Any:
     if isinstance(answer, Exception):
         return _refusal(f"the model failed on this request: {answer}", pb_utils.TritonError.INTERNAL)
     wanted = request.requested_output_names()
-    return pb_utils.InferenceResponse([pb_utils.Tensor(name, answer[name]) for name in wanted])
+    return pb_utils.InferenceResponse([pb_utils.Tensor(name, answer[name]) for name in answer if name in wanted])
 
 
 def _refusal(text: str, code: Any) -> Any:

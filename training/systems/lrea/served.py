@@ -122,7 +122,7 @@ class FactoredScorer(Scorer):
         keys, values, bias = state
         return attention.attend(attention.split_heads(query, self.heads), attention.Absorbed(keys, values, bias))
 
-    def forward(
+    def forward(  # noqa: PLR0913 - the graph's inputs
         self,
         candidates: Int[Tensor, " C"],
         candidate_offsets: Int[Tensor, " B"],
