@@ -7,7 +7,8 @@ no randomness.
 import logging
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from io import StringIO
 from pathlib import Path
 from typing import NamedTuple
 
@@ -220,7 +221,7 @@ def _count_axes_from_the_front(model: ir.Model) -> None:
         initializer.dtype, initializer.shape = positive.dtype, ir.Shape(axes.const_value.numpy().shape)
         model.graph.register_initializer(initializer)
         node.replace_input_with(1, initializer)
-        if axes.name in model.graph.initializers and not axes.uses():
+        if axes.name is not None and axes.name in model.graph.initializers and not axes.uses():
             del model.graph.initializers[axes.name]
 
 
@@ -251,13 +252,15 @@ def _weight_bytes(module: nn.Module) -> int:
 
 @contextmanager
 def _silence() -> Iterator[None]:
-    """Keeps the exporter's warnings and log lines, which say nothing a user could act on, off the terminal."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+    """Keeps warnings, log lines and printed graphs, of which the exporter's errors repeat what matters, to itself."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.fx")]
+    levels = [logger.level for logger in loggers]
+    with warnings.catch_warnings(), redirect_stdout(StringIO()), redirect_stderr(StringIO()):
+        warnings.simplefilter("ignore")
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        try:
             yield
-    finally:
-        logger.setLevel(level)
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)

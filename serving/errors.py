@@ -1,7 +1,6 @@
 """What can go wrong between a client and tritonserver, as exceptions that say what to do."""
 
 # Named by what happened, as in `except QueueFull`.
-# ruff: noqa: N818
 
 
 class ServingError(RuntimeError):

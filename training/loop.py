@@ -57,27 +57,28 @@ class FitOptions:
 
 
 def predict(module: nn.Module, split: Split, batch_size: int = 4096, fabric: Fabric | None = None) -> np.ndarray:
-    """Logits float32 [len(split)] in sample order, in evaluation mode.
+    """What the module answers, float32 [len(split), ...] in sample order, in evaluation mode.
 
     With a fabric of several ranks each computes its share and every one gets the whole.
     """
     rank, world = (fabric.global_rank, fabric.world_size) if fabric else (0, 1)
     device = next(module.parameters()).device
-    logits = torch.zeros(len(split), device=device)
     was_training = module.training
     module.eval()
     with torch.inference_mode():
+        one = module(move_data_to_device(split.batch(np.zeros(1, np.int64)), device))
+        answers = torch.zeros(len(split), *one.shape[1:], device=device)
         for part in by_cost(split.cost(), batch_size):
             rows = part[rank::world]
             if len(rows):
                 batch = move_data_to_device(split.batch(rows), device)
-                logits[torch.from_numpy(rows).to(device)] = module(batch).float()
+                answers[torch.from_numpy(rows).to(device)] = module(batch).float()
     module.train(was_training)
     if fabric and world > 1:
         # Each sample is zero on every rank but one, so the sum is exact.
-        logits = fabric.all_reduce(logits, reduce_op="sum")
-        assert isinstance(logits, Tensor)
-    return logits.cpu().numpy()
+        answers = fabric.all_reduce(answers, reduce_op="sum")
+        assert isinstance(answers, Tensor)
+    return answers.cpu().numpy()
 
 
 class _Objective(nn.Module):

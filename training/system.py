@@ -13,6 +13,8 @@ from torch import Tensor, nn
 
 Packed = tuple[Tensor, ...]
 """Tensors in the order of a signature, for B requests; ragged ones packed along their only axis."""
+Infer = Callable[[str, dict[str, np.ndarray]], dict[str, np.ndarray]]
+"""(model, request) -> outputs by name: a client of the server, or the same graphs in this process."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -215,3 +217,5 @@ class System:
     """(module, predict, split) -> metrics; larger is better for every metric named `auc` or `gauc`."""
     servables: Callable[[Any, Any, Any], tuple[Signature, ...]] | None = None
     """(module, config, data) -> models in the order in which they must be published; None: not served."""
+    score_split: Callable[[Infer, Any, Any], np.ndarray] | None = None
+    """(infer, split, config) -> served scores float32 [len(split)]: the quality of what is served, measured there."""

@@ -149,9 +149,12 @@ def test_first_export_of_a_process_is_silent(tmp_path: Path) -> None:
         (SwappedAxes(), r"output 'y': the graph has float32 \[2, 'batch'\], the signature says"),
     ],
 )
-def test_graph_that_breaks_a_rule_is_refused_by_name(module: nn.Module, message: str, tmp_path: Path) -> None:
+def test_graph_that_breaks_a_rule_is_refused_by_name(
+    module: nn.Module, message: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(ValueError, match=message):
         export_onnx(scaled(module), tmp_path / "model.onnx")
+    assert capfd.readouterr() == ("", "")
 
 
 def test_module_in_training_mode_is_refused(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from training.data.ranking import RankingBatch, RankingSplit
 from training.layers.ranker import Predict, one_stage, quality
 from training.system import Stage, System
 from training.systems.lrea.model import LREA, Config, lrea_loss, non_negativity_weight
-from training.systems.lrea.servables import servables
+from training.systems.lrea.servables import score_split, servables
 
 
 def stages(config: Config) -> tuple[Stage, ...]:
@@ -66,4 +66,5 @@ SYSTEM = System(
     stages=stages,
     evaluate=evaluate,
     servables=servables,
+    score_split=score_split,
 )

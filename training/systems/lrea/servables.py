@@ -15,10 +15,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from training.data.ranking import USER_FIELDS, RankingData
+from training.data.ranking import USER_FIELDS, RankingData, RankingSplit
 from training.system import (
     EnsembleServable,
     EnsembleStep,
+    Infer,
     Packed,
     Servable,
     Signature,
@@ -31,6 +32,7 @@ from training.systems.lrea.served import SCORERS, UserEncoder, stamp_of
 
 MAX_CANDIDATES = 20_000
 """Of one request: 160 kB of ids; more is refused before any work is done."""
+ENCODER_BATCH = 64
 EDGE_LENGTHS = (0, 1, 2)
 EDGE_COUNTS = (500, 1, 2, 7, 64, 63, 65, 100)
 
@@ -254,6 +256,30 @@ def servables(model: LREA, config: Config, data: RankingData) -> tuple[Signature
         steps=steps(encoder),
     )
     return encoder, scorer, user_state, ranker
+
+
+def score_split(infer: Infer, split: RankingSplit, config: Config) -> np.ndarray:
+    """Served scores float32 [len(split)] in sample order: one request per user and moment, each with its own past."""
+    _, first, moment = np.unique(
+        np.stack([split.user, split.timestamp]), axis=1, return_index=True, return_inverse=True
+    )
+    rows_of = np.split(np.argsort(moment, kind="stable"), np.cumsum(np.bincount(moment))[:-1])
+    scores = np.zeros(len(split), np.float32)
+    for start in range(0, len(first), ENCODER_BATCH):
+        batch = split.batch(first[start : start + ENCODER_BATCH])
+        spare = config.max_length - batch.history_items.shape[1]
+        history = {
+            "history_items": np.pad(batch.history_items.numpy(), ((0, 0), (0, spare))),
+            "history_ratings": np.pad(batch.history_ratings.numpy(), ((0, 0), (0, spare))),
+            "history_length": batch.history_length.numpy()[:, None],
+            "user_fields": batch.user_fields.numpy(),
+        }
+        states = infer("lrea_user_encoder", history)
+        for number, rows in enumerate(rows_of[start : start + ENCODER_BATCH]):
+            state = {name: values[number : number + 1] for name, values in states.items()}
+            candidates = split.batch(rows).item.numpy()[None]
+            scores[rows] = infer("lrea_scorer", {"candidates": candidates, **state})["scores"][0]
+    return scores
 
 
 def steps(encoder: Servable) -> tuple[EnsembleStep, ...]:

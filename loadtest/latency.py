@@ -1,0 +1,28 @@
+"""Latency of several ways to answer the same question, side by side in one run."""
+
+import time
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Percentiles(NamedTuple):
+    """Of one call, in milliseconds."""
+
+    p50: float
+    p95: float
+    p99: float
+
+
+def measure(calls: Mapping[str, Callable[[], object]], repetitions: int, warm_up: int = 20) -> dict[str, Percentiles]:
+    """Calls all in turn, so that a change of the machine's speed meets each of them alike (closed loop, one caller)."""
+    times: dict[str, list[float]] = {name: [] for name in calls}
+    for repetition in range(warm_up + repetitions):
+        for name, call in calls.items():
+            start = time.perf_counter()
+            call()
+            elapsed = time.perf_counter() - start
+            if repetition >= warm_up:
+                times[name].append(elapsed * 1e3)
+    return {name: Percentiles(*(float(p) for p in np.percentile(taken, (50, 95, 99)))) for name, taken in times.items()}

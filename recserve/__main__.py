@@ -1,0 +1,7 @@
+"""`python -m recserve`."""
+
+import sys
+
+from recserve.cli import main
+
+sys.exit(main())

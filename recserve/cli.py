@@ -1,0 +1,93 @@
+"""The command line: `recserve COMMAND ...`; `--help` after any command says more."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+import tyro
+from rich.console import Console
+from tyro.conf import FlagCreatePairsOff, OmitSubcommandPrefixes, subcommand
+
+from recserve.commands import data, state
+from recserve.commands.command import Command
+from recserve.commands.demo import Demo
+from recserve.commands.evaluate import Evaluate
+from recserve.commands.export import Export
+from recserve.commands.parity import Parity
+from recserve.commands.rank import Rank
+from recserve.commands.serve import Serve
+from recserve.commands.systems import Systems
+from recserve.commands.train import AnyTrain
+from serving.errors import ServingError
+from serving.state_source import EncoderError
+from serving.state_store import StateStoreError
+
+USE_ERROR = 2
+EXPECTED = (ValueError, OSError, ServingError, StateStoreError, EncoderError)
+"""What a user can cause; anything else is our fault and shows its traceback."""
+
+
+@dataclass(frozen=True)
+class DataGroup:
+    """Data sets."""
+
+    command: Annotated[data.Fetch, subcommand("fetch")] | Annotated[data.List, subcommand("list")]
+
+
+@dataclass(frozen=True)
+class StateGroup:
+    """Prestored user states."""
+
+    command: (
+        Annotated[state.Build, subcommand("build")]
+        | Annotated[state.Show, subcommand("show")]
+        | Annotated[state.Drop, subcommand("drop")]
+    )
+
+
+@dataclass(frozen=True)
+class TrainGroup:
+    """Train a system or a baseline."""
+
+    command: AnyTrain  # pyright: ignore[reportInvalidTypeForm]
+
+
+Commands = (
+    Annotated[DataGroup, subcommand("data")]
+    | Annotated[TrainGroup, subcommand("train")]
+    | Annotated[Evaluate, subcommand("evaluate")]
+    | Annotated[Export, subcommand("export")]
+    | Annotated[Parity, subcommand("parity")]
+    | Annotated[Serve, subcommand("serve")]
+    | Annotated[Rank, subcommand("rank")]
+    | Annotated[StateGroup, subcommand("state")]
+    | Annotated[Systems, subcommand("systems")]
+    | Annotated[Demo, subcommand("demo")]
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command; returns its exit code, 2 for an error of use, which is one line unless --debug is given."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in words
+    try:
+        return _parse([word for word in words if word != "--debug"]).run()
+    except KeyboardInterrupt:
+        return 130
+    except EXPECTED as error:
+        if debug:
+            raise
+        text = " ".join(str(error).split()) or type(error).__name__
+        Console(stderr=True, soft_wrap=True).print(f"[red]error:[/] {text}", highlight=False, markup=True)
+        return USE_ERROR
+
+
+def _parse(words: list[str]) -> Command:
+    parsed = tyro.cli(
+        FlagCreatePairsOff[OmitSubcommandPrefixes[Commands]],  # pyright: ignore[reportInvalidTypeArguments]
+        prog="recserve",
+        description="Recommendation models from PyTorch to tritonserver. --debug shows tracebacks.",
+        args=words,
+    )
+    return parsed.command if isinstance(parsed, (DataGroup, StateGroup, TrainGroup)) else parsed

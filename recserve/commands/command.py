@@ -1,0 +1,61 @@
+"""What all commands share: where they print, and machine-readable output."""
+
+import dataclasses
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """Arguments of a command."""
+
+    json: bool = False
+    """Print one JSON value instead of text."""
+
+    def run(self) -> int:
+        """Does the work; 0 for success, 1 for a check that found something."""
+        raise NotImplementedError
+
+    @property
+    def console(self) -> Console:
+        """For people: standard output, or standard error where standard output carries JSON."""
+        return Console(stderr=self.json)
+
+    def emit(self, value: Any) -> None:
+        """The JSON value, where it was asked for."""
+        if self.json:
+            json.dump(value, sys.stdout, indent=2, default=_plain)
+            sys.stdout.write("\n")
+
+
+def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
+    """A table whose numbers stand to the right."""
+    drawn = Table(title=title, title_justify="left", title_style="bold")
+    cells = [[_cell(value) for value in row] for row in rows]
+    for number, column in enumerate(columns):
+        numeric = bool(cells) and all(_is_number(row[number]) for row in cells)
+        drawn.add_column(column, justify="right" if numeric else "left", overflow="fold")
+    for row in cells:
+        drawn.add_row(*row)
+    return drawn
+
+
+def _cell(value: object) -> str:
+    return f"{value:.4f}" if isinstance(value, float) else str(value)
+
+
+def _is_number(text: str) -> bool:
+    return text.replace(".", "", 1).replace("-", "", 1).replace("+", "", 1).replace("e", "", 1).isdigit() or text == ""
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.asdict(value)
+    return value.tolist() if isinstance(value, np.generic | np.ndarray) else str(value)

@@ -1,0 +1,44 @@
+"""`recserve data fetch`."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from tyro.conf import Positional
+
+from recserve.commands.command import Command, table
+from training.data.fetch import default_cache, fetch
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fetch(Command):
+    """Fetch a data set into the cache, checked by sha256."""
+
+    name: Positional[Literal["ml-100k"]]
+    """MovieLens-100k."""
+    cache: Path | None = None
+    """Folder of the data sets; $RECSERVE_CACHE/data or ~/.cache/recserve/data by default."""
+
+    def run(self) -> int:
+        console = self.console
+        folder = fetch(self.name, self.cache, lambda line: console.print(line, highlight=False))
+        source = json.loads((folder / "SOURCE.json").read_text())
+        console.print(f"[bold]{self.name}[/] is in {folder}, from {source['source']}", highlight=False)
+        console.print(f"licence: {source['licence']}", highlight=False)
+        self.emit({"folder": folder, **source})
+        return 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class List(Command):
+    """List the data sets and whether they are in the cache."""
+
+    cache: Path | None = None
+
+    def run(self) -> int:
+        folder = (self.cache or default_cache()) / "ml-100k"
+        rows = [["ml-100k", "MovieLens-100k: 100,000 ratings", folder if folder.is_dir() else "not fetched"]]
+        self.console.print(table("data sets", ["name", "what", "folder"], rows))
+        self.emit([{"name": name, "fetched": folder.is_dir(), "folder": folder} for name, *_ in rows])
+        return 0

@@ -1,0 +1,28 @@
+"""`recserve evaluate RUN`."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from tyro.conf import Positional
+
+from recserve import runs
+from recserve.commands.command import Command, table
+from training.fit import predict
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluate(Command):
+    """Measure a finished run again."""
+
+    folder: Positional[Path]
+    """Folder of the run, as `recserve train` printed it."""
+    part: Literal["validation", "test"] = "test"
+
+    def run(self) -> int:
+        trained = runs.load(self.folder)
+        metrics = trained.system.evaluate(trained.module, predict, getattr(trained.data, self.part))
+        title = f"{trained.system.name}: {self.part} part of {trained.system.dataset}"
+        self.console.print(table(title, ["metric", "value"], metrics.items()))
+        self.emit({"run": self.folder, "part": self.part, "metrics": metrics})
+        return 0

@@ -1,0 +1,65 @@
+"""`recserve parity`: the ladder from training form to concurrent traffic."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from export.parity import Ladder, ParityOptions, Row, walk
+from recserve.commands.command import Command, table
+from training.checkpoint import write_json
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parity(Command):
+    """Prove that what is served equals what was trained; exits with 1 on the first broken rung."""
+
+    repository: Path
+    target: str = "cpu"
+    requests: int = 256
+    """Concurrent requests per model, at least 200."""
+    clients: int = 16
+    output: Path | None = None
+    """Write the ladder as JSON to this file as well."""
+
+    def __post_init__(self) -> None:
+        if self.requests < 200 or self.clients < 2:
+            raise ValueError("the concurrent rung needs --requests 200 or more and --clients 2 or more")
+
+    def run(self) -> int:
+        options = ParityOptions(target=self.target, requests=self.requests, clients=self.clients)
+        ladder = walk_visibly(self.repository, options, self.console)
+        if self.output is not None:
+            write_json(self.output, as_json(ladder))
+        self.emit(as_json(ladder))
+        return 0 if ladder.ok else 1
+
+
+def walk_visibly(repository: Path, options: ParityOptions, console: Console) -> Ladder:
+    """Walks the ladder, names each rung as it is done, and prints the table."""
+    with console.status("parity: comparing the exported graphs, then starting tritonserver") as status:
+
+        def report(row: Row) -> None:
+            status.update(f"parity: {row.model}, {row.rung}: {'ok' if row.ok else 'BROKEN'}")
+
+        ladder = walk(repository, options, report)
+    rows = [
+        [row.model, row.rung, "ok" if row.ok else "BROKEN", f"{row.worst:.1e}", f"{row.absolute:.1e}", row.where]
+        for row in ladder.rows
+    ]
+    console.print(table("parity", ["model", "rung", "", "worst rel", "worst abs", "where"], rows))
+    verdict = "all rungs hold" if ladder.ok else f"broken: {ladder.rows[-1].model}, rung '{ladder.rows[-1].rung}'"
+    console.print(
+        f"{verdict}; {ladder.concurrent.requests} concurrent requests, {ladder.concurrent.executions} executions",
+        highlight=False,
+    )
+    return ladder
+
+
+def as_json(ladder: Ladder) -> dict[str, object]:
+    """`rows[].{model, rung, ok, worst, absolute, where}` and `concurrent.{requests, executions}`."""
+    return {
+        "ok": ladder.ok,
+        "rows": [row._asdict() for row in ladder.rows],
+        "concurrent": ladder.concurrent._asdict(),
+    }

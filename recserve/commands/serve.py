@@ -1,0 +1,54 @@
+"""`recserve serve`: tritonserver in the foreground."""
+
+import signal
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+from recserve.commands.command import Command
+from serving.errors import StartupError
+from serving.server import ServerOptions, TritonServer
+
+
+@dataclass(frozen=True, kw_only=True)
+class Serve(Command):
+    """Serve a model repository on loopback until SIGINT or SIGTERM."""
+
+    repository: Path
+    target: str = "cpu"
+    """Which configs/<target>.pbtxt the models use."""
+    state: Path | None = None
+    """Directory of the user-state store; <repository>.state by default."""
+    grpc_port: int = 8001
+    metrics_port: int = 8002
+    log: Path | None = None
+    """The server's log; a new file in the cache by default."""
+
+    def run(self) -> int:
+        stop = threading.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: stop.set())
+        options = ServerOptions(
+            target=self.target,
+            state=self.state,
+            grpc_port=self.grpc_port,
+            metrics_port=self.metrics_port,
+            log=self.log,
+        )
+        server = TritonServer(self.repository, options)
+        with self.console.status("starting tritonserver, then asking every model its golden requests"):
+            server.start()
+        try:
+            self.console.print(
+                f"ready: gRPC {server.url}, metrics {server.metrics_url}, log {server.log}; stop with Ctrl-C",
+                highlight=False,
+                soft_wrap=True,
+            )
+            self.emit({"url": server.url, "metrics_url": server.metrics_url, "log": server.log})
+            while not stop.wait(0.2):
+                if server.fault:
+                    raise StartupError(server.fault)
+        finally:
+            server.stop()
+        self.console.print("stopped")
+        return 0

@@ -1,0 +1,67 @@
+"""`recserve systems`: what can be trained and served, and what it reaches."""
+
+from dataclasses import dataclass
+
+from rich.markup import escape
+
+from recserve import results
+from recserve.commands.command import Command, table
+from training.registry import SYSTEMS
+from training.system import System
+
+COLUMNS = ["system", "what", "data", "served", "AUC", "served AUC", "GAUC", "log loss", "against its baseline"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Systems(Command):
+    """List all systems with their published results (mean and standard deviation over seeds)."""
+
+    markdown: bool = False
+    """As the README's table."""
+
+    def run(self) -> int:
+        rows = [row(system) for system in SYSTEMS.values()]
+        if self.markdown:
+            self.console.out(markdown(rows), highlight=False)
+        elif not self.json:
+            self.console.print(table("systems", COLUMNS, [[escape(cell) for cell in cells] for cells in rows]))
+        self.emit([dict(zip(COLUMNS, cells, strict=True)) for cells in rows])
+        return 0
+
+
+def row(system: System) -> list[str]:
+    """One line of the table."""
+    result = results.read(system.name)
+    test = result.test if result else {}
+
+    def mean_and_spread(name: str) -> str:
+        return f"{test[name]['mean']:.4f} ± {test[name]['std']:.4f}" if name in test else ""
+
+    return [
+        system.name,
+        f"[{system.title}]({system.paper}); {system.provenance}"
+        if system.paper
+        else f"{system.title}; {system.provenance}",
+        f"{system.dataset}, {len(result.seeds)} seeds" if result else system.dataset,
+        "yes" if system.servables else "",
+        mean_and_spread("auc"),
+        mean_and_spread("served_auc"),
+        mean_and_spread("gauc"),
+        mean_and_spread("log_loss"),
+        _margin(system),
+    ]
+
+
+def _margin(system: System) -> str:
+    if system.baseline is None:
+        return ""
+    own, other = results.read(system.name), results.read(system.baseline)
+    if own is None or other is None:
+        return f"{system.baseline}: not measured"
+    return f"{own.test['auc']['mean'] - other.test['auc']['mean']:+.4f} AUC over {system.baseline}"
+
+
+def markdown(rows: list[list[str]]) -> str:
+    """A GitHub table."""
+    lines = [COLUMNS, ["---"] * len(COLUMNS), *rows]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)

@@ -1,0 +1,123 @@
+"""`recserve train SYSTEM`: one run, or several seeds with their mean and spread."""
+
+import dataclasses
+import shutil
+import statistics
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Union
+
+import tyro
+
+from recserve import results
+from recserve.commands.command import Command, table
+from recserve.runs import folder_of, load_data
+from training.checkpoint import Metrics, config_to_json
+from training.fit import FitOptions, FitResult, fit
+from training.registry import SYSTEMS
+from training.system import System
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train(Command):
+    """Train a system; `recserve train SYSTEM --help` lists its configuration."""
+
+    system: ClassVar[System]
+    config: Any = None
+    seed: int = 0
+    """Everything random follows from it."""
+    seeds: int = 1
+    """Train this many seeds, from `seed` on, and report mean and spread."""
+    runs: Path = Path("runs")
+    """Runs go to RUNS/<system>/<configuration>-s<seed>."""
+    resume: bool = False
+    """Go on where the run stopped; a finished run is read back."""
+    overwrite: bool = False
+    """Delete an earlier run of the same configuration and seed first."""
+    record: bool = False
+    """Keep mean and spread as this system's published result (training/results)."""
+    max_epochs: int | None = None
+    checkpoint_every: int = 50
+    """Steps between checkpoints."""
+    accelerator: str = "cpu"
+    """cpu, or auto for what Lightning finds."""
+
+    def __post_init__(self) -> None:
+        if self.seeds < 1:
+            raise ValueError(f"--seeds is {self.seeds}; it must be at least 1")
+        if self.resume and self.overwrite:
+            raise ValueError("--resume and --overwrite contradict each other; choose one")
+
+    def run(self) -> int:
+        results_of = [self._train(seed) for seed in range(self.seed, self.seed + self.seeds)]
+        metrics = [result.metrics for result in results_of]
+        summary = summarise(metrics)
+        columns = ["metric", *(f"seed {self.seed + n}" for n in range(self.seeds))]
+        rows = [[name, *(one["test"][name] for one in metrics)] for name in metrics[0]["test"]]
+        if self.seeds > 1:
+            columns += ["mean", "std"]
+            rows = [[*row, summary[row[0]]["mean"], summary[row[0]]["std"]] for row in rows]
+        self.console.print(table(f"{self.system.name} on the test part of {self.system.dataset}", columns, rows))
+        for result in results_of:
+            self.console.print(f"run: {result.run}", highlight=False)
+        if self.record:
+            results.record(self._result(summary))
+        self.emit({"runs": [result.run for result in results_of], "metrics": metrics, "test": summary})
+        return 0
+
+    def _train(self, seed: int) -> FitResult:
+        folder = folder_of(self.runs, self.system.name, self.config, seed)
+        started = (folder / "run.json").is_file()
+        if started and self.overwrite:
+            shutil.rmtree(folder)
+            started = False
+        if started and not self.resume:
+            raise ValueError(f"{folder} holds a run already; go on with --resume, or start again with --overwrite")
+        options = FitOptions(
+            run=folder,
+            seed=seed,
+            resume=self.resume and started,
+            max_epochs=self.max_epochs,
+            checkpoint_every=self.checkpoint_every,
+            accelerator="auto" if self.accelerator == "auto" else "cpu",
+            quiet=self.json,
+        )
+        return fit(self.system, self.config, load_data(self.system, self.config), options)
+
+    def _result(self, summary: dict[str, dict[str, float]]) -> results.Result:
+        return results.Result(
+            system=self.system.name,
+            dataset=self.system.dataset,
+            seeds=list(range(self.seed, self.seed + self.seeds)),
+            test=summary,
+            config=config_to_json(self.config),
+            versions=results.versions(),
+            recorded=datetime.now(UTC).date().isoformat(),
+        )
+
+
+def summarise(metrics: list[Metrics]) -> dict[str, dict[str, float]]:
+    """Mean and sample standard deviation (0 for one seed) of each test metric."""
+    names = metrics[0]["test"]
+    columns = {name: [one["test"][name] for one in metrics] for name in names}
+    return {
+        name: {"mean": statistics.fmean(values), "std": statistics.stdev(values) if len(values) > 1 else 0.0}
+        for name, values in columns.items()
+    }
+
+
+def subcommand(system: System) -> Any:
+    """`recserve train <system>` with the system's own configuration."""
+    made = dataclasses.make_dataclass(
+        f"Train{system.name.title().replace('_', '')}",
+        [("config", system.config, field(default=system.config()))],
+        bases=(Train,),
+        namespace={"system": system, "__doc__": f"Train {system.title}."},
+        frozen=True,
+        kw_only=True,
+    )
+    return Annotated[made, tyro.conf.subcommand(name=system.name, description=f"Train {system.title}.")]
+
+
+AnyTrain = Union[tuple(subcommand(system) for system in SYSTEMS.values())]  # noqa: UP007 - built from the registry
