@@ -15,14 +15,19 @@ class Percentiles(NamedTuple):
     p99: float
 
 
-def measure(calls: Mapping[str, Callable[[], object]], repetitions: int, warm_up: int = 20) -> dict[str, Percentiles]:
+def measure(
+    calls: Mapping[str, Callable[[], object]],
+    repetitions: int,
+    warm_up: int = 20,
+    clock: Callable[[], float] = time.perf_counter,
+) -> dict[str, Percentiles]:
     """Calls all in turn, so that a change of the machine's speed meets each of them alike (closed loop, one caller)."""
     times: dict[str, list[float]] = {name: [] for name in calls}
     for repetition in range(warm_up + repetitions):
         for name, call in calls.items():
-            start = time.perf_counter()
+            start = clock()
             call()
-            elapsed = time.perf_counter() - start
+            elapsed = clock() - start
             if repetition >= warm_up:
                 times[name].append(elapsed * 1e3)
     return {name: Percentiles(*(float(p) for p in np.percentile(taken, (50, 95, 99)))) for name, taken in times.items()}

@@ -1,5 +1,8 @@
 """The command line: `recserve COMMAND ...`; `--help` after any command says more."""
 
+import contextlib
+import io
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,6 +10,7 @@ from typing import Annotated
 
 import tyro
 from rich.console import Console
+from rich.markup import escape
 from tyro.conf import FlagCreatePairsOff, OmitSubcommandPrefixes, subcommand
 
 from recserve.commands import data, state
@@ -19,12 +23,12 @@ from recserve.commands.rank import Rank
 from recserve.commands.serve import Serve
 from recserve.commands.systems import Systems
 from recserve.commands.train import AnyTrain
-from serving.errors import ServingError
+from serving.errors import ServingError, StartupError
 from serving.state_source import EncoderError
 from serving.state_store import StateStoreError
 
 USE_ERROR = 2
-EXPECTED = (ValueError, OSError, ServingError, StateStoreError, EncoderError)
+EXPECTED = (ValueError, OSError, ServingError, StartupError, StateStoreError, EncoderError)
 """What a user can cause; anything else is our fault and shows its traceback."""
 
 
@@ -78,16 +82,36 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except EXPECTED as error:
         if debug:
             raise
-        text = " ".join(str(error).split()) or type(error).__name__
-        Console(stderr=True, soft_wrap=True).print(f"[red]error:[/] {text}", highlight=False, markup=True)
-        return USE_ERROR
+        return complain(" ".join(str(error).split()) or type(error).__name__)
+
+
+def complain(text: str) -> int:
+    """Prints an error of use as one line and returns its exit code."""
+    Console(stderr=True, soft_wrap=True).print(f"[red]error:[/] {escape(text)}", highlight=False)
+    return USE_ERROR
 
 
 def _parse(words: list[str]) -> Command:
-    parsed = tyro.cli(
-        FlagCreatePairsOff[OmitSubcommandPrefixes[Commands]],  # pyright: ignore[reportInvalidTypeArguments]
-        prog="recserve",
-        description="Recommendation models from PyTorch to tritonserver. --debug shows tracebacks.",
-        args=words,
-    )
+    """Raises ValueError for arguments that are wrong, and SystemExit where --help was asked for."""
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            parsed = tyro.cli(
+                FlagCreatePairsOff[OmitSubcommandPrefixes[Commands]],  # pyright: ignore[reportInvalidTypeArguments]
+                prog="recserve",
+                description="Recommendation models from PyTorch to tritonserver. --debug shows tracebacks.",
+                args=words,
+            )
+    except SystemExit as stop:
+        if not stop.code:
+            raise
+        raise ValueError(_first_of_box(said.getvalue())) from stop
     return parsed.command if isinstance(parsed, (DataGroup, StateGroup, TrainGroup)) else parsed
+
+
+def _first_of_box(box: str) -> str:
+    """What is wrong, and where to read on, out of tyro's error box: title, reason and advice between rulers."""
+    _, reason, *advice = re.split(r"[─-]{5,}", re.sub(r"[│╭╮╰╯]", " ", box))
+    reason = re.sub(r"^Error parsing __tyro\S*: ", "", " ".join(reason.split())).rstrip(".")
+    helps = re.search(r"recserve[\w -]* --help", " ".join(advice))
+    return f"{reason}; see {helps.group() if helps else 'recserve --help'}"

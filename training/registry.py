@@ -1,10 +1,12 @@
 """All systems, by name."""
 
-from training.baselines import din, mean_pooling
+from training.baselines import din, pooling
 from training.system import System
 from training.systems import lrea
 
-SYSTEMS: dict[str, System] = {system.name: system for system in (din.SYSTEM, lrea.SYSTEM, mean_pooling.SYSTEM)}
+SYSTEMS: dict[str, System] = {
+    system.name: system for system in (din.SYSTEM, lrea.SYSTEM, pooling.MEAN, pooling.RECENCY)
+}
 
 
 def system(name: str) -> System:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 
@@ -33,6 +34,8 @@ class Command:
         if self.json:
             json.dump(value, sys.stdout, indent=2, default=_plain)
             sys.stdout.write("\n")
+            # A program may wait for the value of a command that goes on, as serve does.
+            sys.stdout.flush()
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
@@ -43,7 +46,7 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) 
         numeric = bool(cells) and all(_is_number(row[number]) for row in cells)
         drawn.add_column(column, justify="right" if numeric else "left", overflow="fold")
     for row in cells:
-        drawn.add_row(*row)
+        drawn.add_row(*map(escape, row))
     return drawn
 
 

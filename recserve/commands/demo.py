@@ -19,6 +19,7 @@ from recserve.commands.command import Command, table
 from recserve.commands.parity import as_json, walk_visibly
 from recserve.commands.rank import rank, show
 from recserve.runs import Trained, folder_of, load
+from serving.backends.onnxruntime import batching
 from serving.client import Client
 from serving.direct import DirectModel
 from serving.server import ServerOptions, TritonServer
@@ -31,7 +32,7 @@ from training.layers.ranker import quality
 from training.registry import SYSTEMS
 
 CANDIDATES = (1, 100, 1000)
-BASELINES = ("din", "mean_pooling")
+BASELINES = ("din", "mean_pooling", "recency_pooling")
 SERVED_SYSTEM = "lrea"
 
 
@@ -44,6 +45,8 @@ class Demo(Command):
     users: tuple[int, ...] = (42, 405, 655)
     top: int = 10
     seed: int = 0
+    max_epochs: int | None = None
+    """Fewer epochs than configured, for a quick look."""
     repetitions: int = 500
     """Timed requests for each number of candidates."""
 
@@ -98,7 +101,7 @@ class Demo(Command):
         chosen = SYSTEMS[name]
         config = chosen.config()
         folder = folder_of(self.folder, name, config, self.seed)
-        fit(chosen, config, data, FitOptions(run=folder, seed=self.seed, quiet=self.json))
+        fit(chosen, config, data, FitOptions(run=folder, seed=self.seed, max_epochs=self.max_epochs, quiet=self.json))
         return load(folder)
 
     def _publish(self, trained: Trained, repository: Path) -> None:
@@ -130,8 +133,9 @@ class Demo(Command):
         for count in track(CANDIDATES, "measuring latency", console=self.console, transient=True):
             ids = np.resize(np.arange(1, 1683), count)[None]
             state = client.infer("user_state", {"user_id": user, "candidates": ids})
+            feeds = batching.pack(direct.spec, [{"candidates": ids, **state}])
             calls: dict[str, Callable[[], object]] = {
-                "direct": lambda state=state, ids=ids: direct.run([{"candidates": ids, **state}]),
+                "direct": lambda feeds=feeds: direct.session.run(None, feeds),
                 "served": lambda ids=ids: client.infer("lrea_ranker", {"user_id": user, "candidates": ids}),
             }
             for name, percentiles in measure(calls, self.repetitions).items():

@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass
 
-from rich.markup import escape
-
 from recserve import results
 from recserve.commands.command import Command, table
 from training.registry import SYSTEMS
@@ -24,7 +22,7 @@ class Systems(Command):
         if self.markdown:
             self.console.out(markdown(rows), highlight=False)
         elif not self.json:
-            self.console.print(table("systems", COLUMNS, [[escape(cell) for cell in cells] for cells in rows]))
+            self.console.print(table("systems", COLUMNS, rows))
         self.emit([dict(zip(COLUMNS, cells, strict=True)) for cells in rows])
         return 0
 

@@ -1,6 +1,7 @@
 """`recserve train SYSTEM`: one run, or several seeds with their mean and spread."""
 
 import dataclasses
+import os
 import shutil
 import statistics
 from dataclasses import dataclass, field
@@ -51,6 +52,8 @@ class Train(Command):
 
     def run(self) -> int:
         results_of = [self._train(seed) for seed in range(self.seed, self.seed + self.seeds)]
+        if int(os.environ.get("RANK", "0")) > 0:  # under torchrun one process speaks for all
+            return 0
         metrics = [result.metrics for result in results_of]
         summary = summarise(metrics)
         columns = ["metric", *(f"seed {self.seed + n}" for n in range(self.seeds))]
@@ -70,7 +73,7 @@ class Train(Command):
         folder = folder_of(self.runs, self.system.name, self.config, seed)
         started = (folder / "run.json").is_file()
         if started and self.overwrite:
-            shutil.rmtree(folder)
+            shutil.rmtree(folder, ignore_errors=True)  # under torchrun another process may be first
             started = False
         if started and not self.resume:
             raise ValueError(f"{folder} holds a run already; go on with --resume, or start again with --overwrite")

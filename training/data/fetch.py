@@ -56,8 +56,8 @@ def silent(_line: str) -> None:
 
 
 def default_cache() -> Path:
-    """`$RECSERVE_CACHE`, or `~/.cache/recserve/data`."""
-    return Path(os.environ.get("RECSERVE_CACHE") or Path.home() / ".cache" / "recserve" / "data")
+    """`$RECSERVE_CACHE/data`, or `~/.cache/recserve/data`."""
+    return Path(os.environ.get("RECSERVE_CACHE") or Path.home() / ".cache" / "recserve") / "data"
 
 
 def fetch(name: Literal["ml-100k"], cache: Path | None = None, report: Report = silent) -> Path:

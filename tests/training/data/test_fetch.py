@@ -83,6 +83,6 @@ def test_an_unknown_set_is_refused(tmp_path: Path) -> None:
 
 def test_the_cache_is_where_the_environment_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RECSERVE_CACHE", str(tmp_path))
-    assert module.default_cache() == tmp_path
+    assert module.default_cache() == tmp_path / "data"
     monkeypatch.delenv("RECSERVE_CACHE")
     assert module.default_cache() == Path.home() / ".cache" / "recserve" / "data"

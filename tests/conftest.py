@@ -1,0 +1,71 @@
+"""A small LREA, published once, and a server that serves it: for every test that needs the whole line."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from export.artifacts import Source
+from export.repository import publish
+from serving.client import Client
+from serving.server import ServerOptions, TritonServer
+from training.data.fetch import default_cache
+from training.data.synthetic import planted
+from training.system import Signature
+from training.systems.lrea import LREA, Config, servables
+
+SMALL = Config(dim=8, heads=2, rank=4, max_length=16, hidden=(8, 4), dropout=0.0)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Backends and logs go to a folder of this session; data sets stay where they are, as nobody fetches them twice."""
+    cache = tmp_path_factory.mktemp("cache")
+    default_cache().mkdir(parents=True, exist_ok=True)
+    (cache / "data").symlink_to(default_cache())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RECSERVE_CACHE", str(cache))
+        yield
+
+
+def lrea(seed: int = 0) -> tuple[Signature, ...]:
+    """The models of an untrained LREA whose weights follow from the seed."""
+    data = planted(max_length=SMALL.max_length)
+    torch.manual_seed(seed)
+    model = LREA(SMALL, data.schema)
+    model.prepare(data)
+    with torch.no_grad():
+        model.bias.copy_(torch.randn(SMALL.heads))
+    return servables(model.eval(), SMALL, data)
+
+
+@pytest.fixture(scope="session")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A release of LREA; not to be changed."""
+    folder = tmp_path_factory.mktemp("lrea") / "repository"
+    schema = planted(max_length=SMALL.max_length).schema
+    publish(folder, lrea(), Source(kind="factory", name="tests.conftest:lrea"), schema)
+    return folder
+
+
+@pytest.fixture
+def broken(repository: Path, tmp_path: Path) -> Path:
+    """A copy of the release, to be broken."""
+    return Path(shutil.copytree(repository, tmp_path / "repository"))
+
+
+@pytest.fixture(scope="session")
+def lrea_server(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonServer]:
+    """A server over the release, with a store of its own."""
+    folder = tmp_path_factory.mktemp("lrea_server")
+    with TritonServer(repository, ServerOptions(state=folder / "state", log=folder / "server.log")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def lrea_client(lrea_server: TritonServer) -> Iterator[Client]:
+    """A client of `lrea_server` with the admin key and a deadline that a loaded machine keeps."""
+    with Client(lrea_server.url, deadline_s=30.0, admin_key=lrea_server.admin_key) as client:
+        yield client

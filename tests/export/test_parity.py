@@ -1,0 +1,188 @@
+"""The ladder holds for a good release, and each kind of damage breaks the rung that is there for it."""
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+from export.artifacts import Source
+from export.parity import ParityOptions, Row, walk
+from export.repository import publish
+from recserve.cli import main
+from serving import golden, runtime
+from tests.conftest import lrea
+
+OPTIONS = ParityOptions(requests=200, clients=16)
+OFFLINE = [
+    ("lrea_ranker", "model"),
+    ("lrea_scorer", "model"),
+    ("lrea_scorer", "export"),
+    ("lrea_user_encoder", "model"),
+    ("lrea_user_encoder", "export"),
+]
+ONLINE = [
+    (model, rung)
+    for model in ("lrea_ranker", "lrea_scorer", "lrea_user_encoder", "user_state")
+    for rung in ("served", "concurrent")
+]
+
+
+def rungs(rows: list[Row]) -> list[tuple[str, str]]:
+    return [(row.model, row.rung) for row in rows]
+
+
+def broken_rung(repository: Path, options: ParityOptions = OPTIONS) -> Row:
+    """The last row, after a check that all before it hold."""
+    ladder = walk(repository, options)
+    assert not ladder.ok
+    assert all(row.ok for row in ladder.rows[:-1])
+    return ladder.rows[-1]
+
+
+def corrupt_one_weight(repository: Path) -> None:
+    path = repository / "lrea_scorer" / "1" / "model.onnx"
+    model = onnx.load(path)
+    (weight,) = (tensor for tensor in model.graph.initializer if tensor.name == "tower.last.weight")
+    values = numpy_helper.to_array(weight).copy()
+    values[0, 0] += 0.5
+    weight.CopyFrom(numpy_helper.from_array(values, weight.name))
+    onnx.save(model, path)
+
+
+def backend_with(tmp_path: Path, old: str, new: str) -> Path:
+    """A copy of the stand-in backend whose model.py says `new` in place of `old`."""
+    backends = Path(shutil.copytree(runtime.BACKENDS, tmp_path / "backends"))
+    model = backends / "onnxruntime" / "model.py"
+    text = model.read_text()
+    assert text.count(old) == 1
+    model.write_text(text.replace(old, new))
+    return backends
+
+
+@pytest.mark.triton_server
+def test_a_good_release_passes_every_rung_and_was_really_batched(repository: Path) -> None:
+    reported: list[Row] = []
+    ladder = walk(repository, OPTIONS, reported.append)
+    assert ladder.ok
+    assert rungs(ladder.rows) == OFFLINE + ONLINE
+    assert reported == ladder.rows
+    served = {row.model: row.worst for row in ladder.rows if row.rung == "served"}
+    assert served["lrea_scorer"] == served["lrea_user_encoder"] == 0.0
+    assert ladder.concurrent.requests >= 4 * 200
+    assert ladder.concurrent.executions < ladder.concurrent.requests
+
+
+def test_a_corrupt_reference_breaks_the_rung_of_the_model(broken: Path) -> None:
+    path = broken / "lrea_scorer" / "1" / "golden.safetensors"
+    goldens = golden.read(path)
+    scores = goldens[6].reference64["scores"].copy()
+    scores[0, 3] += 1e-6
+    goldens[6] = replace(goldens[6], reference64={"scores": scores})
+    golden.write(path, goldens)
+    row = broken_rung(broken)
+    assert (row.model, row.rung) == ("lrea_scorer", "model")
+    assert row.absolute == pytest.approx(1e-6, rel=1e-3)
+    assert row.where.startswith(f"golden 6, scores[0, 3]: expected {scores[0, 3]:.9g}, got ")
+    assert f"request: candidates=[{goldens[6].inputs['candidates'][0, 0]}," in row.where
+
+
+def test_a_corrupt_weight_breaks_the_rung_of_the_export(broken: Path) -> None:
+    corrupt_one_weight(broken)
+    row = broken_rung(broken)
+    assert (row.model, row.rung) == ("lrea_scorer", "export")
+    assert 1e-3 < row.worst < 1
+    assert ", scores[0, " in row.where
+    assert ": expected 0." in row.where
+
+
+@pytest.mark.triton_server
+def test_a_backend_that_computes_otherwise_breaks_the_rung_of_the_server(repository: Path, tmp_path: Path) -> None:
+    backends = backend_with(tmp_path, "pb_utils.Tensor(name, answer[name])", "pb_utils.Tensor(name, -answer[name])")
+    row = broken_rung(repository, replace(OPTIONS, backends=backends))
+    assert row.rung == "served"
+
+
+@pytest.mark.triton_server
+def test_a_backend_that_swaps_two_answers_of_a_batch_breaks_the_concurrent_rung_alone(
+    repository: Path, tmp_path: Path
+) -> None:
+    line = "            answers = self._answer([arrays for _, arrays in accepted])\n"
+    backends = backend_with(tmp_path, line, f"{line}            answers[:2] = answers[:2][::-1]\n")
+    ladder = walk(repository, replace(OPTIONS, backends=backends))
+    assert not ladder.ok
+    assert [row.rung for row in ladder.rows if not row.ok] == ["concurrent"]
+    assert rungs(ladder.rows)[-2:] == [("lrea_ranker", "served"), ("lrea_ranker", "concurrent")]
+    assert "request: user_id=[" in ladder.rows[-1].where or "expected float32" in ladder.rows[-1].where
+
+
+def encoder_of_another_version(repository: Path, tmp_path: Path) -> None:
+    """Encoder and user_state of a release with other weights, whole in themselves."""
+    encoder, _, user_state, _ = lrea(seed=1)
+    publish(tmp_path / "other", [encoder, user_state], Source(kind="factory", name="tests.conftest:lrea"))
+    for model in (encoder.name, user_state.name):
+        shutil.rmtree(repository / model)
+        shutil.move(tmp_path / "other" / model, repository / model)
+
+
+def state_of_another_user(repository: Path, _: Path) -> None:
+    """A user_state that answers one number off, under a stamp that is right."""
+    (repository / "user_state" / "1" / "model.py").write_text(
+        "from serving.user_state import Refusal, TritonPythonModel as Right\n"
+        "class TritonPythonModel(Right):\n"
+        "    def _response(self, answer):\n"
+        "        if not isinstance(answer, Refusal):\n"
+        "            answer = {**answer, 'bias': answer['bias'] + 1}\n"
+        "        return super()._response(answer)\n"
+    )
+
+
+@pytest.mark.triton_server
+@pytest.mark.parametrize(
+    ("damage", "text"),
+    [
+        (encoder_of_another_version, "golden 0 was not answered: lrea_ranker: output 'scores' holds NaN: a state of"),
+        (state_of_another_user, ": expected 0."),
+    ],
+)
+def test_a_state_of_another_version_breaks_the_rung_of_the_server(
+    broken: Path, tmp_path: Path, damage: Callable[[Path, Path], None], text: str
+) -> None:
+    damage(broken, tmp_path)
+    row = broken_rung(broken)
+    assert (row.model, row.rung) == ("lrea_ranker", "served")
+    assert text in row.where
+
+
+def test_a_repository_that_cannot_be_walked_is_an_error(broken: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="holds no model"):
+        walk(tmp_path / "empty", OPTIONS)
+    (broken / "user_state" / "1" / "golden.safetensors").unlink()
+    with pytest.raises(ValueError, match=r"golden\.safetensors is missing: nothing to compare with"):
+        walk(broken, OPTIONS)
+
+
+def test_the_command_exits_with_1_and_prints_and_writes_the_worst_element(
+    broken: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "1000")
+    corrupt_one_weight(broken)
+    output = tmp_path / "parity.json"
+    assert main(["parity", "--repository", str(broken), "--output", str(output)]) == 1
+    printed = capsys.readouterr().out
+    written = json.loads(output.read_text())
+    assert not written["ok"]
+    assert [(row["model"], row["rung"], row["ok"]) for row in written["rows"]] == [
+        ("lrea_ranker", "model", True),
+        ("lrea_scorer", "model", True),
+        ("lrea_scorer", "export", False),
+    ]
+    assert written["concurrent"] == {"requests": 0, "executions": 0}
+    assert "broken: lrea_scorer, rung 'export'" in printed
+    assert written["rows"][-1]["where"] in printed
+    assert f"{np.float64(written['rows'][-1]['worst']):.1e}" in printed

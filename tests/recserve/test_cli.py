@@ -1,0 +1,265 @@
+"""The command line as a person and as a script meet it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from recserve.cli import main
+from serving import golden, shared_memory
+from serving.client import Client
+from training.data.fetch import default_cache
+from training.registry import SYSTEMS
+
+Captured = pytest.CaptureFixture[str]
+
+
+def run_json(capsys: Captured, *words: object, code: int = 0) -> Any:
+    """The JSON value that a command prints, and nothing else, on standard output."""
+    assert main([*map(str, words), "--json"]) == code
+    return json.loads(capsys.readouterr().out)
+
+
+def recserve(*words: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "recserve", *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_systems_are_listed_for_scripts_people_and_the_readme(capsys: Captured) -> None:
+    listed = run_json(capsys, "systems")
+    assert [row["system"] for row in listed] == list(SYSTEMS)
+    assert [row["system"] for row in listed if row["served"] == "yes"] == ["lrea"]
+    assert main(["systems", "--markdown"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2 + len(SYSTEMS)
+    assert {line.count("|") for line in lines} == {len(listed[0]) + 1}
+    assert "[LREA: low-rank efficient attention](https://arxiv.org/abs/2503.02542)" in "\n".join(lines)
+    assert main(["systems"]) == 0
+    assert "[LREA:" in capsys.readouterr().out
+
+
+def test_data_sets_are_listed_with_their_place(capsys: Captured, tmp_path: Path) -> None:
+    place = str(tmp_path / "ml-100k")
+    assert run_json(capsys, "data", "list", "--cache", tmp_path) == [
+        {"name": "ml-100k", "fetched": False, "folder": place}
+    ]
+    assert run_json(capsys, "data", "list")[0]["folder"] == str(default_cache() / "ml-100k")
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        ("evaluate no/such/run", "no/such/run holds no run; recserve train SYSTEM makes one"),
+        ("export no/such/run --repository /tmp/never", "no/such/run holds no run; recserve train SYSTEM makes one"),
+        ("export", "say what to export and where: recserve export RUN --repository DIR"),
+        ("export [/x]:factory --repository /tmp/never", "no module '[/x]'"),
+        ("export --check no/such/folder", "no/such/folder is not a directory; name a model repository"),
+        ("parity --repository no/such/folder", "no/such/folder holds no model; make one with recserve export"),
+        ("parity --repository . --requests 10", "the concurrent rung needs --requests 200 or more"),
+        ("serve --repository no/such/folder", "no/such/folder holds no model; make one with recserve export"),
+        ("state build --repository no/such/folder", "no/such/folder has no user-state model: export one first"),
+        ("train lrea --seeds 0", "--seeds is 0; it must be at least 1; see recserve --help"),
+        ("train lrea --seeds many", "Error parsing --seeds: invalid literal for int() with base 10: 'many'"),
+        ("train lrea --config.dim 7", "dim (7) must be a multiple of heads (2)"),
+        ("train lrea --resume --overwrite", "--resume and --overwrite contradict each other; choose one"),
+        ("train", "Expected one of {din, lrea, mean_pooling}; see recserve --help"),
+        ("serve", "Missing from recserve serve: --repository PATH (required); see recserve serve --help"),
+        ("rank --user 1 --top 0", "--top is 0; it must be at least 1"),
+        ("nonsense", "Unrecognized options: nonsense; see recserve --help"),
+    ],
+)
+def test_an_error_of_use_is_one_line_that_says_what_to_do(capsys: Captured, words: str, text: str) -> None:
+    assert main(words.split()) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.startswith("error: ")
+    assert printed.err.endswith("\n")
+    assert printed.err.count("\n") == 1
+    assert text in printed.err
+
+
+def test_a_process_ends_with_the_code_and_without_a_traceback() -> None:
+    result = recserve("parity", "--repository", "no/such/folder")
+    assert result.returncode == 2
+    assert result.stdout == ""
+    assert result.stderr.count("\n") == 1
+    assert result.stderr.startswith("error: no/such/folder holds no model")
+
+
+def test_help_is_no_error() -> None:
+    result = recserve("rank", "--help")
+    assert result.returncode == 0
+    assert "Rank what a user has not seen yet." in result.stdout
+
+
+def test_debug_shows_where_an_error_came_from() -> None:
+    with pytest.raises(ValueError, match="holds no run"):
+        main(["evaluate", "no/such/run", "--debug"])
+    result = recserve("--debug", "evaluate", "no/such/run")
+    assert result.returncode == 1
+    assert "Traceback" in result.stderr
+
+
+def test_states_are_built_shown_and_dropped(capsys: Captured, repository: Path, tmp_path: Path) -> None:
+    where = ("--repository", repository, "--state", tmp_path / "state")
+    assert run_json(capsys, "state", "build", *where) == {"written": 64, "store": str(tmp_path / "state")}
+    assert run_json(capsys, "state", "build", *where)["written"] == 0
+    shown = run_json(capsys, "state", "show", "1", *where)
+    assert (shown["user"], shown["outcome"]) == (1, "hit")
+    assert [name for name, _ in shown["tensors"]] == ["keys", "values", "bias", "profile", "stamp"]
+    assert run_json(capsys, "state", "show", *where)["entries"] == [["user_state", 1, 64]]
+    assert run_json(capsys, "state", "drop", *where, "--model", "user_state", "--version", "2")["dropped"] == 0
+    assert run_json(capsys, "state", "drop", *where)["dropped"] == 64
+    assert run_json(capsys, "state", "show", "1", *where)["outcome"] == "miss"
+    assert main(["state", "show", "999", *map(str, where)]) == 2
+    assert "user_id 999: no history is stored for this user" in capsys.readouterr().err
+
+
+def test_the_linter_passes_a_good_repository_and_fails_a_broken_one(
+    capsys: Captured, repository: Path, broken: Path
+) -> None:
+    assert [one for one in run_json(capsys, "export", "--check", repository) if one["severity"] == "error"] == []
+    (broken / "lrea_scorer" / "1" / "golden.safetensors").unlink()
+    findings = run_json(capsys, "export", "--check", broken, code=1)
+    assert any("golden.safetensors" in one["file"] + one["reason"] for one in findings if one["severity"] == "error")
+    assert set(findings[0]) == {"severity", "file", "field", "reason", "remedy"}
+
+
+@pytest.mark.triton_server
+def test_a_model_of_ones_own_is_exported_in_one_command(capsys: Captured, tmp_path: Path) -> None:
+    repository = tmp_path / "own"
+    answer = run_json(capsys, "export", "tests.export.models:release", "--repository", repository)
+    assert answer["version"] == 1
+    assert {path.name for path in repository.iterdir()} == set(answer["models"])
+
+
+def processes_of(group: int) -> list[int]:
+    """Live processes whose group this is."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, _, owner = path.read_text().rpartition(")")[2].split()[:3]
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if int(owner) == group and state != "Z":
+            found.append(int(path.parent.name))
+    return found
+
+
+def shared_files(process: int) -> list[Path]:
+    return list(shared_memory.DIRECTORY.glob(f"recserve_{process}_*"))
+
+
+@pytest.mark.triton_server
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_serve_says_when_it_is_ready_and_stops_cleanly(
+    repository: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    words = ("--repository", repository, "--state", tmp_path / "state", "--log", tmp_path / "log", "--json")
+    command = [sys.executable, "-m", "recserve", "serve", *map(str, words), "--grpc-port", "0", "--metrics-port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        try:
+            said = json.loads("".join(process.stdout.readline() for _ in range(5)))
+            one = golden.read(repository / "lrea_ranker" / "1" / "golden.safetensors")[0]
+            with Client(said["url"], deadline_s=30.0) as client:
+                answer = client.infer("lrea_ranker", one.inputs)
+            assert golden.compare(one.outputs, answer, 1e-5).ok
+            (server,) = children(process.pid)
+            assert shared_files(process.pid)
+        finally:
+            process.send_signal(number)
+        errors = process.stderr.read()
+    assert process.returncode == 0, errors
+    assert "ready: gRPC 127.0.0.1:" in errors
+    assert errors.endswith("stopped\n")
+    assert processes_of(server) == []
+    assert shared_files(process.pid) == []
+
+
+def children(process: int) -> list[int]:
+    text = "".join(path.read_text() for path in Path(f"/proc/{process}/task").glob("*/children"))
+    return [int(child) for child in text.split()]
+
+
+@pytest.mark.triton_server
+def test_a_server_that_dies_ends_serve_with_an_error(repository: Path, tmp_path: Path) -> None:
+    words = ("--repository", repository, "--state", tmp_path / "state", "--log", tmp_path / "log", "--json")
+    command = [sys.executable, "-m", "recserve", "serve", *map(str, words), "--grpc-port", "0", "--metrics-port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        try:
+            for _ in range(5):
+                process.stdout.readline()
+            (server,) = children(process.pid)
+            os.kill(server, signal.SIGKILL)
+            errors = process.stderr.read()
+        finally:
+            process.send_signal(signal.SIGTERM)
+    assert process.returncode == 2
+    assert "error: tritonserver ended with exit code -9" in errors
+    assert processes_of(server) == []
+    assert shared_files(process.pid) == []
+
+
+@pytest.fixture
+def movielens() -> None:
+    """The true set, without fetching it for these tests."""
+    if not (default_cache() / "ml-100k").is_dir() and "RECSERVE_DATA" not in os.environ:
+        pytest.skip("MovieLens-100k is not here: recserve data fetch ml-100k")
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("movielens")
+def test_a_run_is_trained_read_back_and_measured_again(capsys: Captured, tmp_path: Path) -> None:
+    words = ["train", "mean_pooling", "--runs", tmp_path, "--max-epochs", "1"]
+    words += ["--config.dim", "4", "--config.max-length", "8"]
+    trained = run_json(capsys, *words)
+    (run,) = trained["runs"]
+    assert Path(run).parent == tmp_path / "mean_pooling"
+    assert 0.5 < trained["test"]["auc"]["mean"] < 1.0
+    assert main([*map(str, words)]) == 2
+    assert "holds a run already; go on with --resume, or start again with --overwrite" in capsys.readouterr().err
+    assert run_json(capsys, *words, "--resume")["metrics"] == trained["metrics"]
+    measured = run_json(capsys, "evaluate", run)
+    assert measured["metrics"] == pytest.approx(trained["metrics"][0]["test"])
+    assert main(["export", run, "--repository", str(tmp_path / "repository")]) == 2
+    assert "system 'mean_pooling' is a baseline without served models" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("movielens")
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        ("rank --user 1 --url 127.0.0.1:1", "is the server running there? start one with recserve serve"),
+        ("rank --user 1 --url nonsense", "recserve serve"),
+    ],
+)
+def test_ranking_with_nobody_serving_says_how_to_serve(capsys: Captured, words: str, text: str) -> None:
+    assert main(words.split()) == 2
+    printed = capsys.readouterr()
+    assert text in printed.err
+    assert printed.err.count("\n") == 1
+
+
+@pytest.mark.slow
+@pytest.mark.triton_server
+@pytest.mark.usefixtures("movielens")
+def test_ranking_asks_the_server_for_the_candidates_in_order_of_score(capsys: Captured, lrea_client: Client) -> None:
+    words = ("rank", "--user", "1", "--top", "3", "--url", lrea_client.url, "--candidates", *range(1, 49))
+    ranked = run_json(capsys, *words)["ranked"]
+    (scores,) = lrea_client.infer("lrea_ranker", {"user_id": np.array([[1]]), "candidates": np.arange(1, 49)[None]})[
+        "scores"
+    ]
+    assert [one["item"] for one in ranked] == [int(place) + 1 for place in np.argsort(-scores, kind="stable")[:3]]
+    assert [one["score"] for one in ranked] == pytest.approx(np.sort(scores)[:-4:-1].tolist())
+    assert all(one["title"] for one in ranked)

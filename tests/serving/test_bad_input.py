@@ -1,0 +1,235 @@
+"""Requests that are wrong, against the released LREA: each gets its reason, and the next one a right answer."""
+
+import re
+import shutil
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from serving import golden
+from serving.client import Client
+from serving.errors import DeadlineExceeded, InvalidRequest, QueueFull, ServingError, StaleState
+from serving.golden import Golden
+from serving.server import ServerOptions, TritonServer
+from serving.state_builder import latest, show
+from serving.state_store import Entry, StateStore
+from tests.serving.test_user_state_served import counts
+
+pytestmark = pytest.mark.triton_server
+
+TOLERANCE = 1e-5
+PATIENCE_S = 60.0
+"""Far more than anything here takes; only a hang reaches it."""
+Request = dict[str, np.ndarray]
+USER, CANDIDATES = np.array([[1]]), np.array([[3, 1, 2]])
+
+
+def goldens(repository: Path, model: str) -> list[Golden]:
+    return golden.read(repository / model / "1" / "golden.safetensors")
+
+
+def is_right(expected: Golden, answer: Request) -> bool:
+    return golden.compare(expected.outputs, answer, TOLERANCE).ok
+
+
+@pytest.fixture
+def still_right(repository: Path, lrea_client: Client) -> Callable[[], None]:
+    """Asks good requests of users that no other test asks about wrongly, and checks the scores."""
+    good = goldens(repository, "lrea_ranker")[:3]
+
+    def check() -> None:
+        for one in good:
+            assert is_right(one, lrea_client.infer("lrea_ranker", one.inputs))
+
+    return check
+
+
+@pytest.mark.parametrize(
+    ("request_", "text"),
+    [
+        (
+            {"user_id": np.array([[999]])},
+            "user_id 999: no history is stored for this user; ask for one of the 64 users",
+        ),
+        ({"user_id": np.array([[-1]])}, "user_id -1: no history is stored for this user"),
+        ({"candidates": np.zeros((1, 0), np.int64)}, "candidates is empty: send at least one item id"),
+        ({"candidates": np.array([[1, 2, -3]])}, "candidates[2] is -3: an item id must be at least 0"),
+        ({"candidates": np.ones((1, 20_001), np.int64)}, "candidates has 20001 elements, at most 20000 are allowed"),
+        ({"candidates": np.ones((1, 10**6), np.int64)}, "candidates has 1000000 elements, at most 20000 are allowed"),
+        ({"user_id": USER.astype(np.int32)}, "input 'user_id' data-type is 'INT32', but model 'lrea_ranker' expects"),
+        ({"candidates": CANDIDATES.astype(np.float32)}, "input 'candidates' data-type is 'FP32', but model"),
+        ({"user_id": np.array([[1, 2]])}, "unexpected shape for input 'user_id' for model 'lrea_ranker'"),
+        ({"candidates": CANDIDATES[0]}, "batch size does not match other inputs for 'lrea_ranker'"),
+        (
+            {"user_id": np.array([[1], [2]]), "candidates": np.array([[1, 2], [3, 4]])},
+            "user_id has shape [2, 1]: send one user per request, [1, 1]",
+        ),
+        ({"surplus": CANDIDATES}, "expected 2 inputs but got 3 inputs for model 'lrea_ranker'"),
+    ],
+)
+def test_a_wrong_request_to_the_ranker_is_refused_with_its_reason(
+    lrea_client: Client, still_right: Callable[[], None], request_: Request, text: str
+) -> None:
+    with pytest.raises(InvalidRequest, match=re.escape(text)):
+        lrea_client.infer("lrea_ranker", {"user_id": USER, "candidates": CANDIDATES, **request_})
+    still_right()
+
+
+@pytest.mark.parametrize("missing", ["user_id", "candidates"])
+def test_a_missing_input_is_named(lrea_client: Client, still_right: Callable[[], None], missing: str) -> None:
+    inputs = {"user_id": USER, "candidates": CANDIDATES}
+    del inputs[missing]
+    with pytest.raises(InvalidRequest, match=re.escape(f"missing required input(s) ['{missing}']")):
+        lrea_client.infer("lrea_ranker", inputs)
+    still_right()
+
+
+def test_an_unknown_item_is_scored_as_the_out_of_vocabulary_one(lrea_client: Client) -> None:
+    candidates = np.array([[0, 49, 2**40, 5]])
+    (scores,) = lrea_client.infer("lrea_ranker", {"user_id": USER, "candidates": candidates})["scores"]
+    assert scores[0] == scores[1] == scores[2] != scores[3]
+
+
+@pytest.mark.parametrize(
+    ("model", "change", "text"),
+    [
+        ("lrea_scorer", lambda good: {"candidates": np.array([[-1]])}, "input 'candidates': id -1 is negative"),
+        ("lrea_scorer", lambda good: {"candidates": np.ones((1, 10**6), np.int64)}, "more than the 20000 that one"),
+        ("lrea_scorer", lambda good: {"keys": good["keys"][:, :, :3]}, "unexpected shape for input 'keys'"),
+        ("lrea_scorer", lambda good: {"keys": good["keys"].astype(np.float64)}, "input 'keys' data-type is 'FP64'"),
+        (
+            "lrea_scorer",
+            lambda good: {name: array.repeat(2, axis=0) for name, array in good.items()},
+            "input 'candidates' has batch size 2; this model takes requests of unlike length",
+        ),
+        (
+            "lrea_user_encoder",
+            lambda good: {"history_items": np.ones((1, 17), np.int64)},
+            "unexpected shape for input 'history_items' for model 'lrea_user_encoder'. Expected [-1,16], got [1,17]",
+        ),
+        ("lrea_user_encoder", lambda good: {"history_length": np.array([[17]])}, "'history_length': id 17 is above 16"),
+        ("lrea_user_encoder", lambda good: {"history_length": np.array([[-1]])}, "'history_length': id -1 is negative"),
+        ("lrea_user_encoder", lambda good: {"history_items": -np.ones((1, 16), np.int64)}, "id -1 is negative"),
+    ],
+)
+def test_a_wrong_request_to_a_step_is_refused_with_its_reason(
+    repository: Path, lrea_client: Client, model: str, change: Callable[[Request], Request], text: str
+) -> None:
+    good = goldens(repository, model)[5]
+    with pytest.raises(InvalidRequest, match=re.escape(text)):
+        lrea_client.infer(model, good.inputs | change(good.inputs))
+    assert is_right(good, lrea_client.infer(model, good.inputs))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(lambda state: {"keys": np.full_like(state["keys"], np.nan)}, id="not a number"),
+        pytest.param(lambda state: {"stamp": state["stamp"] + 1}, id="stale stamp"),
+    ],
+)
+def test_a_state_that_is_not_fit_gives_no_score_and_its_batch_mates_theirs(
+    repository: Path, lrea_client: Client, change: Callable[[Request], Request]
+) -> None:
+    good = [one for one in goldens(repository, "lrea_scorer") if one.inputs["candidates"].size]
+
+    def ask(number: int) -> None:
+        one = good[number % len(good)]
+        if number % 3:
+            assert is_right(one, lrea_client.infer("lrea_scorer", one.inputs))
+            return
+        with pytest.raises(StaleState, match=r"lrea_scorer: output 'scores' holds NaN: a state of another model"):
+            lrea_client.infer("lrea_scorer", one.inputs | change(one.inputs))
+
+    before = lrea_client.statistics("lrea_scorer")
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(ask, range(96)))
+    after = lrea_client.statistics("lrea_scorer")
+    assert after.requests - before.requests == 96
+    assert after.executions - before.executions < 96, "no two requests shared an execution"
+
+
+def test_a_store_that_is_stale_corrupt_or_gone_is_computed_again_and_counted(
+    repository: Path, lrea_server: TritonServer, lrea_client: Client
+) -> None:
+    one = goldens(repository, "lrea_ranker")[0]
+    user = int(one.inputs["user_id"][0, 0])
+
+    def outcomes() -> Counter[str]:
+        """What was counted for one request, which was answered right."""
+        before = counts(lrea_server)
+        assert is_right(one, lrea_client.infer("lrea_ranker", one.inputs))
+        return counts(lrea_server) - before
+
+    outcomes()
+    assert outcomes() == {"hit": 1}
+    stored = show(repository, lrea_server.state, user).state
+    assert stored is not None
+    with StateStore(lrea_server.state) as store:
+        lookup = latest(repository).question(user).lookup
+        other = {name: array + 1 for name, array in stored.items()}
+        store.put(Entry(lookup._replace(stamp=lookup.stamp + 1), other))
+    assert outcomes() == {"stale": 1, "written": 1}
+    (lrea_server.state / "data.mdb").write_bytes(b"\x55" * 50_000)
+    assert outcomes() == {"store_error": 1, "written": 1}
+    shutil.rmtree(lrea_server.state)
+    assert outcomes() == {"store_error": 1, "written": 1}
+    assert outcomes() == {"hit": 1}
+
+
+def test_a_deadline_that_has_passed_is_an_error_and_the_next_request_is_answered(
+    lrea_client: Client, still_right: Callable[[], None]
+) -> None:
+    with pytest.raises(DeadlineExceeded, match=r"no answer within 0\.0001 s"):
+        lrea_client.infer("lrea_ranker", {"user_id": USER, "candidates": CANDIDATES}, deadline_s=1e-4)
+    still_right()
+
+
+def ask_all(client: Client, good: list[Golden], number: int) -> list[ServingError | None]:
+    """Many clients at once; None for each that was answered right, else its error."""
+
+    def ask(one: Golden) -> ServingError | None:
+        try:
+            answer = client.infer("lrea_ranker", one.inputs, deadline_s=PATIENCE_S)
+        except ServingError as error:
+            return error
+        assert is_right(one, answer)
+        return None
+
+    with ThreadPoolExecutor(number) as pool:
+        return list(pool.map(ask, [good[n % len(good)] for n in range(2 * number)]))
+
+
+def test_two_hundred_clients_at_once_are_answered_right_or_told_that_the_queue_is_full(
+    repository: Path, lrea_client: Client, still_right: Callable[[], None]
+) -> None:
+    good = goldens(repository, "lrea_ranker")
+    before = lrea_client.statistics("lrea_ranker")
+    outcomes = ask_all(lrea_client, good, 200)
+    after = lrea_client.statistics("lrea_ranker")
+    assert {type(outcome) for outcome in outcomes} <= {type(None), QueueFull}
+    assert after.success - before.success == outcomes.count(None) > 0
+    assert after.fail - before.fail == 400 - outcomes.count(None)
+    still_right()
+
+
+@pytest.mark.parametrize("model", ["user_state", "lrea_scorer"])
+def test_a_queue_that_overflows_in_any_step_rejects_and_recovers(broken: Path, tmp_path: Path, model: str) -> None:
+    path = broken / model / "configs" / "cpu.pbtxt"
+    text = path.read_text()
+    assert "max_queue_size: 256" in text
+    path.write_text(text.replace("max_queue_size: 256", "max_queue_size: 1"))
+    good = goldens(broken, "lrea_ranker")
+    options = ServerOptions(state=tmp_path / "state", log=tmp_path / "log", check_golden=False)
+    with TritonServer(broken, options) as server, server.client() as client:
+        outcomes = ask_all(client, good, 200)
+        rejected = [outcome for outcome in outcomes if outcome is not None]
+        assert 0 < len(rejected) < len(outcomes)
+        assert {type(error) for error in rejected} == {QueueFull}
+        assert "Exceeds maximum queue size; retry with back-off" in str(rejected[0])
+        for one in good:
+            assert is_right(one, client.infer("lrea_ranker", one.inputs, deadline_s=PATIENCE_S))
