@@ -1,8 +1,8 @@
 """Pooling baselines (our design): the history as a weighted sum of its events, the same for every target.
 
 mean_pooling     every event weighs the same: what a model reaches that knows the history but not what is asked
-recency_pooling  one learned weight for each place in the history, as LREA's compression has, and no attention: what
-                 LREA reaches beyond it is owed to looking at the target
+recency_pooling  one learned weight for each place in the history, starting at 1 / place, and no attention: what LREA
+                 reaches beyond it is not owed to the order of the events alone
 
 Legend: B batch, L history, D width.
 """
@@ -21,10 +21,11 @@ from training.system import Schema, System
 class Pooling(nn.Module):
     """Average of the events under weights by position, projected like the values of an attention."""
 
-    def __init__(self, config: RankerConfig, schema: Schema, *, learn_weights: bool) -> None:
+    def __init__(self, config: RankerConfig, schema: Schema, *, by_recency: bool) -> None:
         super().__init__()
         self.tables = Tables(schema, config.dim)
-        self.weight = nn.Parameter(torch.ones(config.max_length), requires_grad=learn_weights)
+        start = -torch.log(torch.arange(1.0, config.max_length + 1)) * by_recency
+        self.log_weight = nn.Parameter(start, requires_grad=by_recency)
         self.value = nn.Linear(config.dim, config.dim, bias=False)
         self.tower = Tower(config.dim, config.hidden, config.dropout)
 
@@ -33,12 +34,12 @@ class Pooling(nn.Module):
 
     def forward(self, batch: RankingBatch) -> Float[Tensor, " B"]:
         history, mask, target, profile = self.tables.look_up(batch)
-        weights = mask * self.weight[: mask.shape[1]]
-        pooled = (weights[:, None, :] @ history)[:, 0] / mask.sum(dim=1, keepdim=True).clamp(min=1)
+        weights = mask * self.log_weight[: mask.shape[1]].exp()
+        pooled = (weights[:, None, :] @ history)[:, 0] / weights.sum(dim=1, keepdim=True).clamp(min=1e-6)
         return self.tower(self.value(pooled), target, profile)
 
 
-def _system(name: str, title: str, *, learn_weights: bool) -> System:
+def _system(name: str, title: str, *, by_recency: bool) -> System:
     return System(
         name=name,
         title=title,
@@ -47,12 +48,12 @@ def _system(name: str, title: str, *, learn_weights: bool) -> System:
         config=RankerConfig,
         dataset="ml-100k",
         baseline=None,
-        build=partial(Pooling, learn_weights=learn_weights),
+        build=partial(Pooling, by_recency=by_recency),
         prepare=Pooling.prepare,
         stages=lambda config: (one_stage(config, binary_loss),),
         evaluate=evaluate,
     )
 
 
-MEAN = _system("mean_pooling", "Mean pooling", learn_weights=False)
-RECENCY = _system("recency_pooling", "Recency pooling, the control without attention", learn_weights=True)
+MEAN = _system("mean_pooling", "Mean pooling", by_recency=False)
+RECENCY = _system("recency_pooling", "Recency pooling, the control without attention", by_recency=True)
