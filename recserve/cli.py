@@ -28,7 +28,8 @@ from serving.state_source import EncoderError
 from serving.state_store import StateStoreError
 
 USE_ERROR = 2
-EXPECTED = (ValueError, OSError, ServingError, StartupError, StateStoreError, EncoderError)
+SERVER_ERROR = 1
+EXPECTED = (ValueError, OSError, ServingError, StateStoreError, EncoderError)
 """What a user can cause; anything else is our fault and shows its traceback."""
 
 
@@ -72,13 +73,21 @@ Commands = (
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one command; returns its exit code, 2 for an error of use, which is one line unless --debug is given."""
+    """Runs one command and returns its exit code: 2 for an error of use, 1 for a server that fails.
+
+    Either is one line on standard error; --debug shows the traceback instead.
+    """
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words
     try:
         return _parse([word for word in words if word != "--debug"]).run()
     except KeyboardInterrupt:
         return 130
+    except StartupError as error:
+        if debug:
+            raise
+        complain(str(error))
+        return SERVER_ERROR
     except EXPECTED as error:
         if debug:
             raise
