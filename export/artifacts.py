@@ -14,10 +14,12 @@ import torch
 from safetensors.numpy import save_file
 
 from export.goldens import make_goldens
+from export.kernel_form import save_kernel_form
 from export.onnx import export_onnx, verify_onnx
 from export.signature import as_packed, client_inputs
 from serving import golden
-from training.system import Schema, Servable, Signature, UserStateServable
+from serving.backends.recserve.program import PROGRAM_FILE
+from training.system import KernelServable, Schema, Servable, Signature, UserStateServable
 
 MODEL_FILE = "model.onnx"
 GOLDEN_FILE = "golden.safetensors"
@@ -53,6 +55,8 @@ def write_version(
     if isinstance(signature, Servable):
         export_onnx(signature, folder / MODEL_FILE)
         verify_onnx(signature, folder / MODEL_FILE)
+    elif isinstance(signature, KernelServable):
+        save_kernel_form(signature, folder / PROGRAM_FILE)
     elif isinstance(signature, UserStateServable):
         _write_user_state(folder, signature)
     golden.write(folder / GOLDEN_FILE, make_goldens(signature))
@@ -66,6 +70,8 @@ def write_version(
         "versions": {library: installed(library) for library in _LIBRARIES},
         "files": {path.name: fingerprint(path) for path in sorted(folder.iterdir())},
     }
+    if isinstance(signature, KernelServable):
+        manifest["form_of"] = signature.form_of
     _write_json(folder / MANIFEST_FILE, manifest)
 
 

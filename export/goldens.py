@@ -8,7 +8,7 @@ import torch
 
 from export.signature import as_packed, axis_sizes, client_inputs
 from serving.golden import Golden
-from training.system import Packed, Servable, Signature, TensorSpec
+from training.system import KernelServable, Packed, Servable, Signature, TensorSpec
 
 NUM_GOLDENS = 16
 
@@ -119,7 +119,7 @@ def _served64(signature: Signature, inputs: Packed) -> list[dict[str, np.ndarray
     """The served form's answers in fp64: by `eager64`, or else by the module in double; empty where neither is."""
     if signature.eager64 is not None:
         eager64 = signature.eager64
-    elif isinstance(signature, Servable):
+    elif isinstance(signature, Servable | KernelServable):
         eager64 = copy.deepcopy(signature.module).double()
     else:
         return [{} for _ in range(NUM_GOLDENS)]

@@ -8,7 +8,8 @@ from google.protobuf import text_format
 from tritonclient.grpc.model_config_pb2 import DataType, ModelConfig  # pyright: ignore[reportAttributeAccessIssue]
 
 from export.signature import check_signature, client_inputs
-from training.system import EnsembleServable, Servable, Signature, TensorSpec
+from serving.backends.recserve.program import PROGRAM_FILE
+from training.system import EnsembleServable, KernelServable, Servable, Signature, TensorSpec
 
 Target = Literal["gpu", "cpu"]
 
@@ -20,6 +21,9 @@ QUEUE_TIMEOUT_US = 1_000_000
 """Longest wait in the queue before a request is rejected; a request may ask for less, never for more."""
 
 MAX_QUEUE_SIZE = 256
+
+KERNEL_BACKEND = "recserve"
+"""The Python-based backend that runs saved programs."""
 
 DATA_TYPES = {
     "int32": "TYPE_INT32",
@@ -58,10 +62,12 @@ def model_config(signature: Signature, target: Target) -> ModelConfig:
         for problem in ensemble_problems(config, {}):
             raise ValueError(f"ensemble '{signature.name}', {problem.field}: {problem.reason}; {problem.remedy}")
         return config
-    config.backend = "onnxruntime" if isinstance(signature, Servable) else "python"
+    config.backend = _backend(signature)
     _add_scheduling(config, target)
     _add_bounds(config, signature)
-    if isinstance(signature, Servable):
+    if isinstance(signature, KernelServable):
+        config.default_model_filename = PROGRAM_FILE
+    if isinstance(signature, Servable | KernelServable):
         _add_packing(config, signature)
         _add_threads(config)
     return config
@@ -142,6 +148,12 @@ def _step_problems(
             yield Problem(f"{field}.input_map", reason, "map it to a tensor of its own type")
 
 
+def _backend(signature: Signature) -> str:
+    if isinstance(signature, Servable):
+        return "onnxruntime"
+    return KERNEL_BACKEND if isinstance(signature, KernelServable) else "python"
+
+
 def _dims(spec: TensorSpec) -> list[int]:
     return [axis if isinstance(axis, int) else -1 for axis in spec.shape]
 
@@ -159,7 +171,7 @@ def _add_steps(config: ModelConfig, signature: EnsembleServable) -> None:
 
 def _add_scheduling(config: ModelConfig, target: Target) -> None:
     # The user state is read on the CPU on every target.
-    on_gpu = target == "gpu" and config.backend == "onnxruntime"
+    on_gpu = target == "gpu" and config.backend != "python"
     config.instance_group.add(count=1, kind="KIND_GPU" if on_gpu else "KIND_CPU")
     batching = config.dynamic_batching
     batching.max_queue_delay_microseconds = QUEUE_DELAY_US
@@ -177,7 +189,7 @@ def _add_bounds(config: ModelConfig, signature: Signature) -> None:
                 config.parameters[f"{bound}.{spec.name}"].string_value = str(value)
 
 
-def _add_packing(config: ModelConfig, signature: Servable) -> None:
+def _add_packing(config: ModelConfig, signature: Signature) -> None:
     for spec in signature.inputs:
         if spec.of is not None:
             config.batch_input.add(
@@ -198,5 +210,8 @@ def _add_packing(config: ModelConfig, signature: Servable) -> None:
 def _add_threads(config: ModelConfig) -> None:
     # Unset, ONNX Runtime starts a thread per core of the host, whatever the container may use; on a GPU target the
     # operators that fall back to the CPU would do the same.
-    for name, value in (("intra_op_thread_count", 1), ("inter_op_thread_count", 1), ("execution_mode", 0)):
+    threads = [("intra_op_thread_count", 1), ("inter_op_thread_count", 1)]
+    if config.backend == "onnxruntime":
+        threads.append(("execution_mode", 0))
+    for name, value in threads:
         config.parameters[name].string_value = str(value)

@@ -6,7 +6,7 @@ no randomness.
 
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from io import StringIO
 from pathlib import Path
@@ -22,8 +22,10 @@ from torch.onnx.errors import OnnxExporterError
 
 from export.goldens import cut_tensors, pack
 from export.signature import BATCH, as_packed, axis_sizes, check_signature, graph_axes
+from kernels.bodies import DOMAIN
+from kernels.functions import attach
 from serving import golden
-from training.system import Packed, Servable, Signature, TensorSpec
+from training.system import KernelServable, Packed, Servable, Signature, TensorSpec
 
 
 class Limits(NamedTuple):
@@ -42,6 +44,9 @@ OLDEST_SERVER = "2.51"
 TOLERANCE = 1e-5
 """Largest |served - eager| / max(1, |eager|) of an fp32 export."""
 
+Run = Callable[[Packed], dict[str, np.ndarray]]
+"""Inputs in the signature's order -> outputs by name."""
+
 _RANDOM = {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli", "Multinomial"}
 _LARGEST_FILE = 2**31 - 2**24
 """Bytes of weights that one protobuf holds, with room for the graph itself."""
@@ -56,10 +61,11 @@ def export_onnx(servable: Servable, path: Path) -> None:
     if servable.module.training:
         raise ValueError(f"model '{servable.name}' is in training mode; call .eval() on its module first")
     with _silence():
-        program = _translated(servable, _distinct_example(servable))
+        program = _translated(servable, distinct_example(servable))
         _free_names(program.model)
         _count_axes_from_the_front(program.model)
         program.save(path, external_data=_weight_bytes(servable.module) > _LARGEST_FILE)
+    _attach_functions(path)
     check_graph(servable, path)
 
 
@@ -121,32 +127,40 @@ def verify_onnx(servable: Servable, path: Path) -> float:
     Raises ValueError with output, index and both values where the gap exceeds TOLERANCE.
     """
     session = open_session(path)
-    batches = sorted({size for size in (1, 2, 7, servable.max_batch_size) if size <= servable.max_batch_size})
-    worst = 0.0
-    for batch_size in batches:
-        tensors = servable.example(batch_size, batch_size)
-        worst = max(worst, _verify(servable, session, tensors, f"batch of {batch_size}"))
-    inputs = servable.example(16, 0)
-    for number, request in enumerate(cut_tensors(servable, servable.inputs, inputs, inputs)):
-        worst = max(worst, _verify(servable, session, pack(servable, [request]), f"request {number} of 16 alone"))
+    return verify(servable, lambda tensors: run_session(session, servable, tensors), "ONNX Runtime")
+
+
+def verify(signature: Signature, run: Run, runner: str) -> float:
+    """The worst gap of `run` against the eager answers, on the same requests as in `verify_onnx`.
+
+    Raises ValueError with output, index and both values where the gap exceeds TOLERANCE.
+    """
+    limit, worst = signature.max_batch_size, 0.0
+    for batch_size in sorted({size for size in (1, 2, 7, limit) if size <= limit}):
+        tensors = signature.example(batch_size, batch_size)
+        worst = max(worst, _gap(signature, run, runner, tensors, f"batch of {batch_size}"))
+    inputs = signature.example(16, 0)
+    for number, request in enumerate(cut_tensors(signature, signature.inputs, inputs, inputs)):
+        alone = pack(signature, [request])
+        worst = max(worst, _gap(signature, run, runner, alone, f"request {number} of 16 alone"))
     return worst
 
 
-def _verify(servable: Servable, session: ort.InferenceSession, tensors: Packed, case: str) -> float:
-    names = [spec.name for spec in servable.outputs]
+def _gap(signature: Signature, run: Run, runner: str, tensors: Packed, case: str) -> float:
+    names = [spec.name for spec in signature.outputs]
     with torch.no_grad():
-        eager = [tensor.numpy() for tensor in as_packed(servable.eager(*tensors))]
+        eager = [tensor.numpy() for tensor in as_packed(signature.eager(*tensors))]
     expected = dict(zip(names, eager, strict=True))
-    actual = run_session(session, servable, tensors)
+    actual = run(tensors)
     gap = golden.compare(expected, actual, TOLERANCE)
     if gap.ok:
         return gap.relative
     shown = [
         f"{side} {array[gap.index]!r}" if gap.index else f"{side} {array.dtype} {list(array.shape)}"
-        for side, array in (("eager", expected[gap.output]), ("ONNX Runtime", actual[gap.output]))
+        for side, array in (("eager", expected[gap.output]), (runner, actual[gap.output]))
     ]
     raise ValueError(
-        f"model '{servable.name}', {case}: output '{gap.output}'{list(gap.index)} differs: {', '.join(shown)} "
+        f"model '{signature.name}', {case}: output '{gap.output}'{list(gap.index)} differs: {', '.join(shown)} "
         f"(gap {gap.relative:.3g}, allowed {TOLERANCE:g})"
     )
 
@@ -160,7 +174,7 @@ def _translated(servable: Servable, tensors: Packed) -> torch.onnx.ONNXProgram:
             verbose=False,
             input_names=[spec.name for spec in servable.inputs],
             output_names=[spec.name for spec in servable.outputs],
-            dynamic_shapes=_dynamic_shapes(servable),
+            dynamic_shapes=dynamic_shapes(servable),
         )
     except OnnxExporterError as error:
         cause: BaseException = error
@@ -172,7 +186,7 @@ def _translated(servable: Servable, tensors: Packed) -> torch.onnx.ONNXProgram:
     return program
 
 
-def _distinct_example(servable: Servable) -> Packed:
+def distinct_example(servable: Servable | KernelServable) -> Packed:
     """An example whose symbolic axes differ in size, so that the exporter cannot take one axis for another."""
     tried = []
     for batch_size in (3, 4, 5, 7):
@@ -187,7 +201,8 @@ def _distinct_example(servable: Servable) -> Packed:
     )
 
 
-def _dynamic_shapes(servable: Servable) -> tuple[dict[int, torch.export.Dim], ...]:
+def dynamic_shapes(servable: Servable | KernelServable) -> tuple[dict[int, torch.export.Dim], ...]:
+    """Per input the axes that an exported program leaves open: the symbolic ones, the batch of at least 1."""
     names = {axis for spec in servable.inputs for axis in graph_axes(spec) if isinstance(axis, str)}
     dims = {name: torch.export.Dim(name, min=1 if name == BATCH else 0) for name in names}
     return tuple(
@@ -223,6 +238,14 @@ def _count_axes_from_the_front(model: ir.Model) -> None:
         node.replace_input_with(1, initializer)
         if axes.name is not None and axes.name in model.graph.initializers and not axes.uses():
             del model.graph.initializers[axes.name]
+
+
+def _attach_functions(path: Path) -> None:
+    """Gives the hot ops' nodes their meaning in standard operators; a file without such nodes stays as it is."""
+    model = onnx.load(str(path), load_external_data=False)
+    if any(node.domain == DOMAIN for node in model.graph.node):
+        attach(model)
+        onnx.save(model, str(path))
 
 
 def _check_tensors(

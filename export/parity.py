@@ -4,11 +4,14 @@
     export      the eager answers against ONNX Runtime in this process, in batches of 1, 2, 7 and the largest
     served      ONNX Runtime in this process against the running server, one request at a time: not a bit may differ;
                 models that are more than one graph are compared with the eager answers
+    kernel      in place of `served` for the kernel form of a model: the running server against the ONNX form's
+                graph in this process
     concurrent  each request alone against the same request among many clients, really batched by the server
 
 Each rung takes the goldens of the model's newest version. The ladder stops at the first rung that breaks.
 """
 
+import json
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +21,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from export.artifacts import MANIFEST_FILE
+from export.model_config import KERNEL_BACKEND
 from serving import golden
 from serving.client import Client
 from serving.direct import DirectModel, read_config
@@ -80,11 +85,13 @@ class Ladder(NamedTuple):
 
 @dataclass(frozen=True)
 class Model:
-    """A model of the repository with its goldens; `direct` where it is one ONNX graph."""
+    """A model of the repository with its goldens; `direct` where it, or the model that it is a form of, is one graph
+    of ONNX."""
 
     name: str
     goldens: list[Golden]
     direct: DirectModel | None
+    is_kernel_form: bool
     batched: str
     """The model whose statistics show the batching: itself, or an ensemble's last step."""
     max_batch_size: int
@@ -128,10 +135,26 @@ def _open(path: Path, target: str) -> Model:
     return Model(
         name=path.name,
         goldens=golden.read(goldens),
-        direct=DirectModel.open(path, target) if config.backend == "onnxruntime" else None,
+        direct=_direct(path, config.backend, target),
+        is_kernel_form=config.backend == KERNEL_BACKEND,
         batched=steps[-1].model_name if steps else path.name,
         max_batch_size=config.max_batch_size,
     )
+
+
+def _direct(path: Path, backend: str, target: str) -> DirectModel | None:
+    if backend == "onnxruntime":
+        return DirectModel.open(path, target)
+    return DirectModel.open(path.parent / _form_of(path), target) if backend == KERNEL_BACKEND else None
+
+
+def _form_of(path: Path) -> str:
+    """Name of the ONNX model that a kernel form must equal."""
+    manifest = latest_version(path) / MANIFEST_FILE
+    try:
+        return json.loads(manifest.read_text())["form_of"]
+    except (OSError, ValueError, KeyError) as error:
+        raise ValueError(f"{manifest} does not say which model this is a form of: {error}; export it again") from error
 
 
 def _server(repository: Path, state: str, options: ParityOptions) -> TritonServer:
@@ -146,7 +169,7 @@ def _offline(opened: Sequence[Model]) -> Iterator[Row]:
     for model in opened:
         if model.goldens[0].reference64:
             yield _trained(model)
-        if model.direct is not None:
+        if model.direct is not None and not model.is_kernel_form:
             yield _exported(model, model.direct)
 
 
@@ -176,18 +199,18 @@ def _exported(model: Model, direct: DirectModel) -> Row:
 
 
 def _served(model: Model, client: Client) -> tuple[Row, list[Answer]]:
+    rung = "kernel" if model.is_kernel_form else "served"
+    tolerance = FP32_TOLERANCE if model.direct is None or model.is_kernel_form else EXACT
     gaps, alone = [], []
     for number, one in enumerate(model.goldens):
-        expected, tolerance = one.outputs, FP32_TOLERANCE
-        if model.direct is not None:
-            expected, tolerance = model.direct.run([one.inputs])[0], EXACT
+        expected = one.outputs if model.direct is None else model.direct.run([one.inputs])[0]
         try:
             answer = client.infer(model.name, one.inputs, deadline_s=DEADLINE_S)
         except ServingError as error:
-            return _failed(model, "served", number, error), alone
+            return _failed(model, rung, number, error), alone
         alone.append(answer)
         gaps.append((number, golden.compare(expected, answer, tolerance), expected, answer))
-    return _worst(model, "served", gaps), alone
+    return _worst(model, rung, gaps), alone
 
 
 def _concurrent(

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from tyro.conf import FlagCreatePairsOff, OmitSubcommandPrefixes, subcommand
 
-from recserve.commands import data, state
+from recserve.commands import data, kernels, state
 from recserve.commands.command import Command
 from recserve.commands.demo import Demo
 from recserve.commands.evaluate import Evaluate
@@ -52,6 +52,13 @@ class StateGroup:
 
 
 @dataclass(frozen=True)
+class KernelsGroup:
+    """Hot ops: static figures and timings."""
+
+    command: Annotated[kernels.Report, subcommand("report")] | Annotated[kernels.Bench, subcommand("bench")]
+
+
+@dataclass(frozen=True)
 class TrainGroup:
     """Train a system or a baseline."""
 
@@ -68,6 +75,7 @@ Commands = (
     | Annotated[Rank, subcommand("rank")]
     | Annotated[StateGroup, subcommand("state")]
     | Annotated[Systems, subcommand("systems")]
+    | Annotated[KernelsGroup, subcommand("kernels")]
     | Annotated[Demo, subcommand("demo")]
 )
 
@@ -115,7 +123,7 @@ def _parse(words: list[str]) -> Command:
         if not stop.code:
             raise
         raise ValueError(_first_of_box(said.getvalue())) from stop
-    return parsed.command if isinstance(parsed, (DataGroup, StateGroup, TrainGroup)) else parsed
+    return parsed.command if isinstance(parsed, (DataGroup, KernelsGroup, StateGroup, TrainGroup)) else parsed
 
 
 def _first_of_box(box: str) -> str:

@@ -90,6 +90,15 @@ def servable(
 
 
 @dataclass(frozen=True, kw_only=True)
+class KernelServable(Signature):
+    """The kernel form of a Servable: the same module as a saved program in which the hot ops stay custom ops."""
+
+    module: nn.Module
+    form_of: str
+    """Name of the ONNX model whose answers it must equal."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class UserStateServable(Signature):
     """The step that reads a user's prestored state, or asks `encoder` for it on a miss and writes it back.
 

@@ -9,7 +9,7 @@ from google.protobuf.message import DecodeError
 from tritonclient.grpc.model_config_pb2 import ModelConfig  # pyright: ignore[reportAttributeAccessIssue]
 
 from export.artifacts import MODEL_FILE
-from export.model_config import parse
+from export.model_config import KERNEL_BACKEND, parse
 from export.repository import versions
 
 DEFAULT_TARGET = "config.pbtxt"
@@ -52,6 +52,11 @@ class Entry:
 def is_onnx(config: ModelConfig) -> bool:
     """Whether ONNX Runtime runs the model."""
     return config.backend == "onnxruntime" or config.platform == "onnxruntime_onnx"
+
+
+def is_kernel_form(config: ModelConfig) -> bool:
+    """Whether our own backend runs the model, as a saved program."""
+    return config.backend == KERNEL_BACKEND
 
 
 def is_ensemble(config: ModelConfig) -> bool:

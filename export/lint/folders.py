@@ -5,9 +5,13 @@ from collections.abc import Iterator
 
 from export.artifacts import GOLDEN_FILE, MANIFEST_FILE, fingerprint
 from export.lint.entry import DEFAULT_TARGET, Entry, Finding
+from export.model_config import KERNEL_BACKEND
 from export.repository import is_version, versions
+from serving.backends.recserve.program import PROGRAM_FILE
 
 _NOT_VERSIONS = {"configs", "warmup"}
+_MODEL_FILES = {"python": "model.py", KERNEL_BACKEND: PROGRAM_FILE}
+"""Backend -> its file in a version folder, where the configuration names no other; ONNX files are read as graphs."""
 
 
 def folder_findings(entry: Entry) -> Iterator[Finding]:
@@ -16,7 +20,7 @@ def folder_findings(entry: Entry) -> Iterator[Finding]:
     for version in versions(entry.folder):
         yield from _goldens(entry, version)
         yield from _manifest(entry, version)
-        yield from _python_model(entry, version)
+        yield from _model_file(entry, version)
 
 
 def _version_names(entry: Entry) -> Iterator[Finding]:
@@ -59,10 +63,11 @@ def _manifest(entry: Entry, version: int) -> Iterator[Finding]:
             yield entry.error(f"{version}/{name}", "", reason, "publish a new version; never edit one that exists")
 
 
-def _python_model(entry: Entry, version: int) -> Iterator[Finding]:
+def _model_file(entry: Entry, version: int) -> Iterator[Finding]:
     config = entry.configs.get(DEFAULT_TARGET)
-    if config is None or config.backend != "python":
+    if config is None or config.backend not in _MODEL_FILES:
         return
-    name = config.default_model_filename or "model.py"
+    name = config.default_model_filename or _MODEL_FILES[config.backend]
     if not (entry.folder / str(version) / name).exists():
-        yield entry.error(f"{version}/{name}", "", "the Python backend finds no model", "publish the version again")
+        reason = f"the backend '{config.backend}' finds no model"
+        yield entry.error(f"{version}/{name}", "", reason, "publish the version again")

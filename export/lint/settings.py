@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from tritonclient.grpc.model_config_pb2 import ModelConfig  # pyright: ignore[reportAttributeAccessIssue]
 
-from export.lint.entry import Entry, Finding, is_ensemble, is_onnx
+from export.lint.entry import Entry, Finding, is_ensemble, is_kernel_form, is_onnx
 from export.model_config import MAX_QUEUE_SIZE, QUEUE_TIMEOUT_US
 
 INTRA_OP_THREADS = "intra_op_thread_count"
@@ -20,6 +20,7 @@ def setting_findings(entry: Entry) -> Iterator[Finding]:
             yield from _queue(entry, file, config)
         if is_onnx(config):
             yield from _threads(entry, file, config)
+        if is_onnx(config) or is_kernel_form(config):
             yield from _ragged(entry, file, config)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from tritonclient.grpc.model_config_pb2 import ModelConfig  # pyright: ignore[reportAttributeAccessIssue]
 
-from export.lint.entry import DEFAULT_TARGET, Entry, Finding, is_ensemble, is_onnx
+from export.lint.entry import DEFAULT_TARGET, Entry, Finding, is_ensemble, is_kernel_form, is_onnx
 from export.lint.settings import INTRA_OP_THREADS, intra_op_threads
 from export.model_config import ensemble_problems, signature_changes
 
@@ -53,7 +53,7 @@ def _cores(entries: Sequence[Entry], file: str, cores: int) -> Iterator[Finding]
     total = 0
     for entry in entries:
         config = _used(entry, file)
-        if config is None or not is_onnx(config):
+        if config is None or not (is_onnx(config) or is_kernel_form(config)):
             continue
         instances, threads = _instances(config), intra_op_threads(config) or 1
         total += instances * threads

@@ -8,6 +8,7 @@ from tyro.conf import Positional
 from export import lint
 from export.artifacts import Source
 from export.factory import load_factory
+from export.kernel_form import kernel_forms
 from export.repository import publish
 from recserve import runs
 from recserve.commands.command import Command, table
@@ -22,6 +23,8 @@ class Export(Command):
     """Folder of a finished run, or package.module:factory."""
     repository: Path | None = None
     """The model repository to publish into."""
+    kernel_form: bool = False
+    """Publish the kernel form of models with hot ops as well."""
     check: Path | None = None
     """Only check this repository: dims, batching, threads, queues, versions, goldens, checksums."""
 
@@ -31,6 +34,8 @@ class Export(Command):
         if self.source is None or self.repository is None:
             raise ValueError("say what to export and where: recserve export RUN --repository DIR")
         signatures, source, schema = self._signatures(self.source)
+        if self.kernel_form:
+            signatures += kernel_forms(signatures)
         console = self.console
         version = publish(
             self.repository, signatures, source, schema, report=lambda line: console.print(line, highlight=False)

@@ -71,10 +71,19 @@ def run(
     Raises:
         ValueError: a request breaks the model's bounds.
     """
+    return answer(spec, requests, lambda feeds: _outputs(session, spec, feeds))
+
+
+def answer(
+    spec: ModelSpec,
+    requests: Sequence[Request],
+    compute: Callable[[dict[str, np.ndarray]], Mapping[str, np.ndarray]],
+) -> list[dict[str, np.ndarray]]:
+    """Like `run`, with any computation from the feeds of a run to its outputs."""
     for request in requests:
         check(spec, request)
     groups = [requests] if spec.max_batch_size else [[request] for request in requests]
-    return [answer for group in groups for answer in unpack(spec, group, _outputs(session, spec, pack(spec, group)))]
+    return [part for group in groups for part in unpack(spec, group, compute(pack(spec, group)))]
 
 
 def _outputs(

@@ -12,20 +12,30 @@ import numpy as np
 import triton_python_backend_utils as pb_utils  # pyright: ignore[reportMissingImports]
 
 from serving.backends.onnxruntime import batching
-from serving.backends.onnxruntime.model_spec import ModelSpec
+from serving.backends.onnxruntime.model_spec import CPU_KINDS, ModelSpec
 
 
 class TritonPythonModel:
     """One instance of one model, in its own process."""
 
+    kinds = CPU_KINDS
+    """Kinds of instances that the backend runs."""
+
     def initialize(self, args: dict[str, str]) -> None:
-        """Loads the ONNX file of the version; raises where the configuration asks for what is not supported."""
+        """Loads the model file of the version; raises where the configuration asks for what is not supported."""
         if int(np.__version__.split(".")[0]) >= 2:
             # The stub was built against numpy 1 and hands out garbage with numpy 2, without an error.
             raise RuntimeError(f"numpy {np.__version__} does not work with this server; pip install 'numpy<2'")
-        self._spec = ModelSpec.parse(json.loads(args["model_config"]))
-        path = Path(args["model_repository"]) / args["model_version"] / self._spec.filename
-        self._session = batching.load_session(path, self._spec)
+        self.spec = ModelSpec.parse(json.loads(args["model_config"]), self.kinds)
+        self.load(Path(args["model_repository"]) / args["model_version"] / self.spec.filename, args)
+
+    def load(self, path: Path, args: dict[str, str]) -> None:
+        """Makes the model at `path` ready to run; `args` as for `initialize`."""
+        self._session = batching.load_session(path, self.spec)
+
+    def run(self, batch: list[batching.Request]) -> list[dict[str, np.ndarray]]:
+        """The answers to requests that passed the check, of one run."""
+        return batching.run(self._session, self.spec, batch)
 
     def execute(self, requests: list[Any]) -> list[Any]:
         """Answers a dynamic batch with one run; a request that cannot be answered gets its own error."""
@@ -34,7 +44,7 @@ class TritonPythonModel:
         for place, request in enumerate(requests):
             arrays = {tensor.name(): tensor.as_numpy() for tensor in request.inputs()}
             try:
-                batching.check(self._spec, arrays)
+                batching.check(self.spec, arrays)
             except ValueError as error:
                 responses[place] = _refusal(str(error), pb_utils.TritonError.INVALID_ARG)
             else:
@@ -48,8 +58,8 @@ class TritonPythonModel:
     def _answer(self, batch: list[batching.Request]) -> list[dict[str, np.ndarray] | Exception]:
         """One answer per request: the arrays, or why there are none."""
         try:
-            return [*batching.run(self._session, self._spec, batch)]
-        except Exception as error:  # onnxruntime's errors have no base class of their own
+            return [*self.run(batch)]
+        except Exception as error:  # the errors of runtimes have no base class of their own
             if len(batch) == 1:
                 return [error]
         # Alone, so that only the request at fault fails.

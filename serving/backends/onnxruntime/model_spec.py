@@ -1,6 +1,6 @@
 """What the backend needs to know of a model's configuration, and the refusal of what it cannot do."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -89,18 +89,19 @@ class ModelSpec:
         return any(spec.ragged for spec in self.inputs)
 
     @classmethod
-    def parse(cls, config: Mapping[str, Any]) -> Self:
+    def parse(cls, config: Mapping[str, Any], kinds: Sequence[str] = CPU_KINDS) -> Self:
         """Reads a configuration in its JSON form.
 
         Args:
             config: the JSON that tritonserver hands to a backend, or `json_format.MessageToDict(message,
                 preserving_proto_field_name=True)` of a `ModelConfig`.
+            kinds: the kinds of instances that the backend runs.
 
         Raises:
             ValueError: the configuration asks for what this backend does not do.
         """
         name = str(config.get("name", ""))
-        for problem in _unsupported(config):
+        for problem in _unsupported(config, kinds):
             raise ValueError(f"{name}: {problem}")
         parameters = {key: str(value["string_value"]) for key, value in config.get("parameters", {}).items()}
         graph = config.get("optimization", {}).get("graph")
@@ -118,7 +119,7 @@ class ModelSpec:
         )
 
 
-def _unsupported(config: Mapping[str, Any]) -> Iterator[str]:
+def _unsupported(config: Mapping[str, Any], kinds: Sequence[str]) -> Iterator[str]:
     """What the configuration asks for and this backend would have to ignore."""
     for path, remedy in _REFUSED.items():
         section, _, field = path.partition(".")
@@ -129,7 +130,7 @@ def _unsupported(config: Mapping[str, Any]) -> Iterator[str]:
         for field in _REFUSED_OF_TENSORS & {name for name, value in tensor.items() if value}:
             yield f"tensor '{tensor['name']}': {field} is not supported by this backend; export the model without it"
     for group in config.get("instance_group", []):
-        if group.get("kind", "KIND_AUTO") not in CPU_KINDS:
+        if group.get("kind", "KIND_AUTO") not in kinds:
             yield f"instance_group.kind {group['kind']} is not supported by this backend; on a CPU use KIND_CPU"
     for entry in config.get("batch_input", []):
         # The first kind is the protobuf default, which MessageToDict leaves out.

@@ -254,7 +254,7 @@ def test_a_state_of_another_model_gives_no_score() -> None:
     state[-1] = state[-1].clone()
     state[-1][2] += 1
     (scores,) = scorer.eager(candidates, ends, *state)
-    stale = ragged.layout(ends, len(candidates)).request == 2
+    stale = ragged.requests(ends, len(candidates)) == 2
     assert stale.any()
     assert torch.equal(scores.isnan(), stale)
 
@@ -266,7 +266,7 @@ def test_an_impossible_length_gives_no_score() -> None:
     length = length.clone()
     length[1], length[3] = LENGTH + 1, -1
     (scores,) = scorer.eager(candidates, ends, *encoder.eager(items, ratings, length, fields))
-    request = ragged.layout(ends, len(candidates)).request
+    request = ragged.requests(ends, len(candidates))
     assert torch.equal(scores.isnan(), (request == 1) | (request == 3))
 
 

@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from kernels.low_rank_attention import absorbed_attention, low_rank_attention
 from training.layers import ragged
 from training.layers.items import known
 from training.system import Packed
@@ -89,9 +90,13 @@ class Scorer(nn.Module):
         self.register_buffer("stamp", torch.tensor(stamp))
 
     def interest(
-        self, target: Float[Tensor, "B N D"], query: Float[Tensor, "B N HE"], state: tuple[Tensor, ...]
-    ) -> Float[Tensor, "B N HV"]:
-        """What the user's history says of each candidate, one padded row of candidates per request."""
+        self,
+        target: Float[Tensor, "C D"],
+        query: Float[Tensor, "C HE"],
+        ends: Int[Tensor, " B"],
+        state: tuple[Tensor, ...],
+    ) -> Float[Tensor, "C HV"]:
+        """What its user's history says of each candidate; candidates beyond the last end are the last user's."""
         raise NotImplementedError
 
     def score(
@@ -105,11 +110,11 @@ class Scorer(nn.Module):
         """Click probabilities [C]; NaN, never a plausible score, for a negative id and a state of another model."""
         # One candidate more, dropped at the end: ORT divides by zero where a batch has none at all.
         ids = torch.cat([candidates, candidates.new_zeros(1)])
-        at = ragged.layout(ends, ids.shape[0])
+        request = ragged.requests(ends, ids.shape[0])
         target, query, first = nn.functional.embedding(known(ids, self.num_items), self.table).split(self.widths, dim=1)
-        interest = ragged.pack(self.interest(ragged.pad(target, at), ragged.pad(query, at), state), at)
-        logits = self.tower.finish(interest, target, first + profile.index_select(0, at.request))
-        valid = (ids >= 0) & (stamp == self.stamp)[:, 0].index_select(0, at.request)
+        interest = self.interest(target, query, ends, state)
+        logits = self.tower.finish(interest, target, first + profile.index_select(0, request))
+        valid = (ids >= 0) & (stamp == self.stamp)[:, 0].index_select(0, request)
         return (torch.where(valid, torch.sigmoid(logits), torch.nan)[:-1],)
 
 
@@ -117,10 +122,14 @@ class FactoredScorer(Scorer):
     """Eq. (6): the state holds Kc and Vc."""
 
     def interest(
-        self, target: Float[Tensor, "B N D"], query: Float[Tensor, "B N HE"], state: tuple[Tensor, ...]
-    ) -> Float[Tensor, "B N HV"]:
+        self,
+        target: Float[Tensor, "C D"],
+        query: Float[Tensor, "C HE"],
+        ends: Int[Tensor, " B"],
+        state: tuple[Tensor, ...],
+    ) -> Float[Tensor, "C HV"]:
         keys, values, bias = state
-        return attention.attend(attention.split_heads(query, self.heads), attention.Absorbed(keys, values, bias))
+        return low_rank_attention(query.unflatten(1, (self.heads, -1)), ends, keys, values, bias)
 
     def forward(  # noqa: PLR0913 - the graph's inputs
         self,
@@ -139,10 +148,14 @@ class AbsorbedScorer(Scorer):
     """Eq. (7): the state holds M."""
 
     def interest(
-        self, target: Float[Tensor, "B N D"], query: Float[Tensor, "B N HE"], state: tuple[Tensor, ...]
-    ) -> Float[Tensor, "B N HV"]:
+        self,
+        target: Float[Tensor, "C D"],
+        query: Float[Tensor, "C HE"],
+        ends: Int[Tensor, " B"],
+        state: tuple[Tensor, ...],
+    ) -> Float[Tensor, "C HV"]:
         product, bias = state
-        return target @ product + bias[:, None, :]
+        return absorbed_attention(target, ends, product, bias)
 
     def forward(
         self,

@@ -1,0 +1,76 @@
+"""The kernel form of a servable: its module as a saved program that calls the hot ops themselves.
+
+The portable form of the same module is ONNX, where a runtime without our operators runs the ops' function bodies.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.export import ExportedProgram
+
+from export.onnx import distinct_example, dynamic_shapes, verify
+from export.signature import as_packed, check_signature
+from serving.backends.recserve.program import Names, hot_ops, load_program, save_program
+from training.system import KernelServable, Packed, Servable, Signature
+
+SUFFIX = "_kernel"
+
+
+def kernel_forms(signatures: tuple[Signature, ...]) -> tuple[KernelServable, ...]:
+    """`<name>_kernel` for each servable whose program calls a hot op.
+
+    Raises ValueError where a servable's module cannot be exported.
+    """
+    servables = [signature for signature in signatures if isinstance(signature, Servable)]
+    return tuple(_kernel_form(servable) for servable in servables if hot_ops(_exported(servable)))
+
+
+def save_kernel_form(servable: KernelServable, path: Path) -> float:
+    """Writes the program to `path`, reads it again, and returns the worst gap of its answers to the eager ones.
+
+    Raises ValueError where the module cannot be exported, calls no hot op, or where the program answers otherwise:
+    on the requests and with the tolerance of the ONNX form.
+    """
+    check_signature(servable)
+    program = _exported(servable)
+    if not hot_ops(program):
+        raise ValueError(f"model '{servable.name}' calls no hot op; serve its ONNX form '{servable.form_of}' alone")
+    names = Names(tuple(spec.name for spec in servable.inputs), tuple(spec.name for spec in servable.outputs))
+    save_program(program, names, path)
+    module = load_program(path)[0].module()
+
+    def run(tensors: Packed) -> dict[str, np.ndarray]:
+        with torch.no_grad():
+            outputs = as_packed(module(*tensors))
+        return {name: tensor.numpy() for name, tensor in zip(names.outputs, outputs, strict=True)}
+
+    return verify(servable, run, "the saved program")
+
+
+def _kernel_form(servable: Servable) -> KernelServable:
+    return KernelServable(
+        name=f"{servable.name}{SUFFIX}",
+        inputs=servable.inputs,
+        outputs=servable.outputs,
+        example=servable.example,
+        eager=servable.eager,
+        max_batch_size=servable.max_batch_size,
+        reference=servable.reference,
+        eager64=servable.eager64,
+        module=servable.module,
+        form_of=servable.name,
+    )
+
+
+def _exported(servable: Servable | KernelServable) -> ExportedProgram:
+    tensors = distinct_example(servable)
+    try:
+        with torch.no_grad():
+            program = torch.export.export(servable.module, tensors, dynamic_shapes=dynamic_shapes(servable))
+    except (RuntimeError, ValueError) as error:
+        reason = str(error).strip().split("\n")[0]
+        raise ValueError(f"model '{servable.name}': its forward cannot be exported: {reason}") from error
+    # They may be real users' requests, and they are the one part of the file that would be pickled.
+    program.example_inputs = None
+    return program

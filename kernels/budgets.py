@@ -1,0 +1,90 @@
+"""Resource budgets of the shipped kernels, and the manifest of their machine code.
+
+`python -m kernels.budgets` compiles all of them and writes both files anew: run it after a change of a kernel, and
+read the difference.
+"""
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from kernels.compile import Compiled, Specialization, compile_one, toolchain
+
+BUDGETS = Path(__file__).with_name("budgets.json")
+CUBINS = Path(__file__).with_name("cubins.json")
+
+
+class Budget(NamedTuple):
+    """What a kernel may take at most, and what it must reach; the tensor-core instructions must be these kinds."""
+
+    registers: int
+    shared_bytes: int
+    occupancy: float
+    vector_loads: int
+    tensor_instructions: list[str]
+
+
+def budget_of(compiled: Compiled) -> Budget:
+    """The budget that `compiled` just keeps, with a tenth of slack in registers, rounded up to 8."""
+    return Budget(
+        registers=min(255, -(-int(compiled.registers * 1.1) // 8) * 8),
+        shared_bytes=compiled.shared_bytes,
+        occupancy=round(compiled.occupancy * 0.75, 4),
+        vector_loads=compiled.vector_loads,
+        tensor_instructions=sorted(compiled.tensor_instructions),
+    )
+
+
+def excess(compiled: Compiled, budget: Budget) -> list[str]:
+    """What breaks the budget, in words; stack and local memory are never allowed."""
+    checks = [
+        (compiled.stack_bytes == 0, f"{compiled.stack_bytes} bytes of stack, allowed 0"),
+        (compiled.local_loads == 0, f"{compiled.local_loads} local loads, allowed 0"),
+        (compiled.local_stores == 0, f"{compiled.local_stores} local stores, allowed 0"),
+        (compiled.registers <= budget.registers, f"{compiled.registers} registers, allowed {budget.registers}"),
+        (
+            compiled.shared_bytes <= budget.shared_bytes,
+            f"{compiled.shared_bytes} bytes of shared memory, allowed {budget.shared_bytes}",
+        ),
+        (compiled.occupancy >= budget.occupancy, f"occupancy {compiled.occupancy}, at least {budget.occupancy}"),
+        (
+            compiled.vector_loads >= budget.vector_loads,
+            f"{compiled.vector_loads} vector loads, at least {budget.vector_loads}",
+        ),
+        (
+            sorted(compiled.tensor_instructions) == budget.tensor_instructions,
+            f"tensor instructions {compiled.tensor_instructions}, expected kinds {budget.tensor_instructions}",
+        ),
+    ]
+    return [message for holds, message in checks if not holds]
+
+
+def read_budgets(path: Path = BUDGETS) -> dict[str, Budget]:
+    """Budgets by `Specialization.key`."""
+    return {key: Budget(**fields) for key, fields in json.loads(path.read_text()).items()}
+
+
+def read_manifest(path: Path = CUBINS) -> dict[str, Any]:
+    """`toolchain` (versions) and `cubins` (key -> sha256)."""
+    return json.loads(path.read_text())
+
+
+def write(specializations: list[Specialization]) -> None:
+    """Compiles all and writes budgets and manifest; raises ValueError for a kernel that spills."""
+    compiled = {spec.key: compile_one(spec) for spec in specializations}
+    budgets = {key: budget_of(result) for key, result in compiled.items()}
+    spills = [f"{key}: {', '.join(excess(compiled[key], budget))}" for key, budget in budgets.items()]
+    if broken := [line for line in spills if not line.endswith(": ")]:
+        raise ValueError("; ".join(broken))
+    _dump(BUDGETS, {key: budget._asdict() for key, budget in budgets.items()})
+    _dump(CUBINS, {"toolchain": toolchain(), "cubins": {k: v.cubin_sha256 for k, v in compiled.items()}})
+
+
+def _dump(path: Path, value: dict[str, Any]) -> None:
+    path.write_text(json.dumps(value, indent=2, sort_keys=True) + "\n")
+
+
+if __name__ == "__main__":
+    from kernels.registry import OPS
+
+    write([spec for op in OPS for spec in op.specializations()])

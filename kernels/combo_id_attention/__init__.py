@@ -1,0 +1,13 @@
+"""Combo-ID attention of DEA: see README.md."""
+
+from kernels.combo_id_attention.op import combo_id_attention
+from kernels.combo_id_attention.reference import (
+    Codebooks,
+    Fields,
+    Fusion,
+    absorb,
+    field_salt,
+    mix,
+)
+
+__all__ = ["Codebooks", "Fields", "Fusion", "absorb", "combo_id_attention", "field_salt", "mix"]
