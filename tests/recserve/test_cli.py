@@ -68,7 +68,7 @@ def test_data_sets_are_listed_with_their_place(capsys: Captured, tmp_path: Path)
         ("train lrea --seeds many", "Error parsing --seeds: invalid literal for int() with base 10: 'many'"),
         ("train lrea --config.dim 7", "dim (7) must be a multiple of heads (2)"),
         ("train lrea --resume --overwrite", "--resume and --overwrite contradict each other; choose one"),
-        ("train", "Expected one of {din, lrea, mean_pooling}; see recserve --help"),
+        ("train", f"Expected one of {{{', '.join(SYSTEMS)}}}; see recserve --help"),
         ("serve", "Missing from recserve serve: --repository PATH (required); see recserve serve --help"),
         ("rank --user 1 --top 0", "--top is 0; it must be at least 1"),
         ("nonsense", "Unrecognized options: nonsense; see recserve --help"),
