@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch.export import ExportedProgram
 
-from export.onnx import distinct_example, dynamic_shapes, verify
-from export.signature import as_packed, check_signature
+from export.onnx import check_servable, distinct_example, dynamic_shapes, verify
+from export.signature import as_packed
 from serving.backends.recserve.program import Names, hot_ops, load_program, save_program
 from training.system import KernelServable, Packed, Servable, Signature
 
@@ -32,7 +32,7 @@ def save_kernel_form(servable: KernelServable, path: Path) -> float:
     Raises ValueError where the module cannot be exported, calls no hot op, or where the program answers otherwise:
     on the requests and with the tolerance of the ONNX form.
     """
-    check_signature(servable)
+    check_servable(servable)
     program = _exported(servable)
     if not hot_ops(program):
         raise ValueError(f"model '{servable.name}' calls no hot op; serve its ONNX form '{servable.form_of}' alone")

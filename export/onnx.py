@@ -57,9 +57,7 @@ def export_onnx(servable: Servable, path: Path) -> None:
 
     Raises ValueError that names the tensor or node when the graph would break a rule of the module's docstring.
     """
-    check_signature(servable)
-    if servable.module.training:
-        raise ValueError(f"model '{servable.name}' is in training mode; call .eval() on its module first")
+    check_servable(servable)
     with _silence():
         program = _translated(servable, distinct_example(servable))
         _free_names(program.model)
@@ -67,6 +65,13 @@ def export_onnx(servable: Servable, path: Path) -> None:
         program.save(path, external_data=_weight_bytes(servable.module) > _LARGEST_FILE)
     _attach_functions(path)
     check_graph(servable, path)
+
+
+def check_servable(servable: Servable | KernelServable) -> None:
+    """Raises ValueError for a signature that tritonserver could not serve and for a module in training mode."""
+    check_signature(servable)
+    if servable.module.training:
+        raise ValueError(f"model '{servable.name}' is in training mode; call .eval() on its module first")
 
 
 def check_graph(signature: Signature, path: Path) -> None:

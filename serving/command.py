@@ -4,6 +4,8 @@ import os
 import secrets
 from pathlib import Path
 
+import kernels
+
 IMAGE = "nvcr.io/nvidia/tritonserver:26.06-py3"
 ADMIN_APIS = ("model-config", "model-repository", "statistics", "trace", "logging")
 
@@ -11,11 +13,18 @@ ADMIN_APIS = ("model-config", "model-repository", "statistics", "trace", "loggin
 def container_command(repository: Path, state: Path, image: str = IMAGE, admin_key: str | None = None) -> list[str]:
     """The command line that serves the same repository in NVIDIA's container, on a GPU, for this machine only.
 
-    The image needs the packages `lmdb` and `safetensors` where the repository has a `user_state` model. Without an
-    `admin_key` nobody gets at the administrative APIs.
+    The image needs the packages `lmdb` and `safetensors` where the repository has a `user_state` model, and `torch`,
+    `triton`, `jaxtyping` and `onnx` where it has kernel forms. Without an `admin_key` nobody gets at the
+    administrative APIs.
     """
     source = Path(__file__).parent
-    mounts = {repository.resolve(): "/models:ro", state.resolve(): "/state", source: "/recserve/serving:ro"}
+    mounts = {
+        repository.resolve(): "/models:ro",
+        state.resolve(): "/state",
+        source: "/recserve/serving:ro",
+        Path(kernels.__path__[0]): "/recserve/kernels:ro",
+        source / "backends" / "recserve": "/opt/tritonserver/backends/recserve:ro",
+    }
     return [
         *("docker", "run", "--rm", "--gpus=all", "--shm-size=1g"),
         *("--security-opt=no-new-privileges", "--cap-drop=ALL", f"--user={os.getuid()}:{os.getgid()}"),

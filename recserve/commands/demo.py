@@ -19,7 +19,7 @@ from recserve.commands.command import Command, table
 from recserve.commands.parity import as_json, walk_visibly
 from recserve.commands.rank import rank, show
 from recserve.runs import Trained, folder_of, load
-from serving.backends.onnxruntime import batching
+from serving.backends import packing
 from serving.client import Client
 from serving.direct import DirectModel
 from serving.server import ServerOptions, TritonServer
@@ -133,7 +133,7 @@ class Demo(Command):
         for count in track(CANDIDATES, "measuring latency", console=self.console, transient=True):
             ids = np.resize(np.arange(1, 1683), count)[None]
             state = client.infer("user_state", {"user_id": user, "candidates": ids})
-            feeds = batching.pack(direct.spec, [{"candidates": ids, **state}])
+            feeds = packing.pack(direct.spec, [{"candidates": ids, **state}])
             calls: dict[str, Callable[[], object]] = {
                 "direct": lambda feeds=feeds: direct.session.run(None, feeds),
                 "served": lambda ids=ids: client.infer("lrea_ranker", {"user_id": user, "candidates": ids}),

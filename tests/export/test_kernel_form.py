@@ -75,7 +75,14 @@ def test_a_model_without_hot_ops_is_refused_as_a_kernel_form(tmp_path: Path) -> 
 
     _, form = hot_release()
     with pytest.raises(ValueError, match="calls no hot op; serve its ONNX form 'hot' alone"):
-        save_kernel_form(replace(form, module=Plain()), tmp_path / "model.pt2")
+        save_kernel_form(replace(form, module=Plain().eval()), tmp_path / "model.pt2")
+
+
+def test_a_module_in_training_mode_is_refused(tmp_path: Path) -> None:
+    _, form = hot_release()
+    form.module.train()
+    with pytest.raises(ValueError, match=r"'hot_kernel' is in training mode; call \.eval\(\)"):
+        save_kernel_form(form, tmp_path / "model.pt2")
 
 
 def test_a_module_that_cannot_be_exported_is_refused_by_name() -> None:
@@ -84,7 +91,7 @@ def test_a_module_that_cannot_be_exported_is_refused_by_name() -> None:
             return candidates * 2.0 if bias.sum() > 0 else candidates * 3.0
 
     with pytest.raises(ValueError, match="model 'hot': its forward cannot be exported"):
-        kernel_forms((replace(hot_model(), module=Branching()),))
+        kernel_forms((replace(hot_model(), module=Branching().eval()),))
 
 
 @pytest.mark.parametrize(("target", "kind"), [("gpu", "KIND_GPU"), ("cpu", "KIND_CPU")])

@@ -55,13 +55,18 @@ def corrupt_one_weight(repository: Path) -> None:
     onnx.save(model, path)
 
 
-def backend_with(tmp_path: Path, old: str, new: str) -> Path:
-    """A copy of the stand-in backend whose model.py says `new` in place of `old`."""
+def backend_with(tmp_path: Path, damage: str) -> Path:
+    """A copy of the stand-in backend that does `damage` to the answers of a run."""
     backends = Path(shutil.copytree(runtime.BACKENDS, tmp_path / "backends"))
-    model = backends / "onnxruntime" / "model.py"
-    text = model.read_text()
-    assert text.count(old) == 1
-    model.write_text(text.replace(old, new))
+    with (backends / "onnxruntime" / "model.py").open("a") as model:
+        model.write(
+            "class Damaged(TritonPythonModel):\n"
+            "    def run(self, batch):\n"
+            "        answers = super().run(batch)\n"
+            f"        {damage}\n"
+            "        return answers\n"
+            "TritonPythonModel = Damaged\n"
+        )
     return backends
 
 
@@ -103,7 +108,9 @@ def test_a_corrupt_weight_breaks_the_rung_of_the_export(broken: Path) -> None:
 
 @pytest.mark.triton_server
 def test_a_backend_that_computes_otherwise_breaks_the_rung_of_the_server(repository: Path, tmp_path: Path) -> None:
-    backends = backend_with(tmp_path, "pb_utils.Tensor(name, answer[name])", "pb_utils.Tensor(name, -answer[name])")
+    backends = backend_with(
+        tmp_path, "answers = [{name: -array for name, array in answer.items()} for answer in answers]"
+    )
     row = broken_rung(repository, replace(OPTIONS, backends=backends))
     assert row.rung == "served"
 
@@ -112,8 +119,7 @@ def test_a_backend_that_computes_otherwise_breaks_the_rung_of_the_server(reposit
 def test_a_backend_that_swaps_two_answers_of_a_batch_breaks_the_concurrent_rung_alone(
     repository: Path, tmp_path: Path
 ) -> None:
-    line = "            answers = self._answer([arrays for _, arrays in accepted])\n"
-    backends = backend_with(tmp_path, line, f"{line}            answers[:2] = answers[:2][::-1]\n")
+    backends = backend_with(tmp_path, "answers[:2] = answers[:2][::-1]")
     ladder = walk(repository, replace(OPTIONS, backends=backends))
     assert not ladder.ok
     assert [row.rung for row in ladder.rows if not row.ok] == ["concurrent"]

@@ -11,6 +11,7 @@ import pytest
 from google.protobuf import json_format, text_format
 from tritonclient.grpc import model_config_pb2 as proto
 
+from serving.backends import packing
 from serving.backends.onnxruntime import batching
 from serving.backends.onnxruntime.model_spec import ModelSpec
 from serving.errors import StartupError
@@ -35,7 +36,7 @@ def score_request(candidates: list[int], weight: float) -> dict[str, np.ndarray]
 
 def test_ragged_requests_are_packed_with_the_ends_of_each() -> None:
     requests = [score_request(list(range(count)), 1.0) for count in (0, 1, 5)]
-    feeds = batching.pack(parsed(models.SCORER), requests)
+    feeds = packing.pack(parsed(models.SCORER), requests)
     np.testing.assert_array_equal(feeds["candidates"], [0, 0, 1, 2, 3, 4])
     np.testing.assert_array_equal(feeds["ends"], np.array([0, 1, 6], np.int32))
     assert feeds["ends"].dtype == np.int32
@@ -74,7 +75,7 @@ def test_a_model_without_batching_answers_each_request_as_it_is(tmp_path: Path) 
 def test_a_run_with_too_few_rows_is_an_error_and_not_somebody_elses_answer() -> None:
     spec = parsed(models.SCALED)
     with pytest.raises(ValueError, match=r"output 'y' has shape \(1, 3\) for 2 rows of 2 requests"):
-        batching.unpack(spec, [{"x": np.zeros((1, 3), np.float32)}] * 2, {"y": np.zeros((1, 3), np.float32)})
+        packing.unpack(spec, [{"x": np.zeros((1, 3), np.float32)}] * 2, {"y": np.zeros((1, 3), np.float32)})
 
 
 @pytest.mark.parametrize(
@@ -90,12 +91,12 @@ def test_a_run_with_too_few_rows_is_an_error_and_not_somebody_elses_answer() -> 
 def test_a_request_outside_the_bounds_is_refused_by_field_and_value(candidates: list[list[float]], text: str) -> None:
     request = {"candidates": np.array(candidates), "weight": np.ones((1, 1), np.float32)}
     with pytest.raises(ValueError, match=re.escape(text)):
-        batching.check(parsed(models.SCORER), request)
+        packing.check(parsed(models.SCORER), request)
 
 
 def test_a_missing_input_is_named() -> None:
     with pytest.raises(ValueError, match="scorer: input 'weight' is missing"):
-        batching.check(parsed(models.SCORER), {"candidates": np.array([[1]])})
+        packing.check(parsed(models.SCORER), {"candidates": np.array([[1]])})
 
 
 @pytest.mark.parametrize(

@@ -18,9 +18,9 @@ from export.goldens import make_goldens
 from export.model_config import model_config
 from export.repository import publish
 from serving import runtime
-from serving.backends.onnxruntime import batching
-from serving.backends.onnxruntime.batching import Request
+from serving.backends import packing
 from serving.backends.onnxruntime.model_spec import CPU_KINDS, ModelSpec
+from serving.backends.packing import Request
 from serving.backends.recserve import graphs
 from serving.backends.recserve.graphs import Bucket
 from serving.backends.recserve.program import Program, load_program
@@ -76,7 +76,7 @@ def feeds_of(spec: ModelSpec, counts: list[int]) -> dict[str, np.ndarray]:
         }
         for count in counts
     ]
-    return batching.pack(spec, requests)
+    return packing.pack(spec, requests)
 
 
 @pytest.mark.parametrize(
@@ -147,7 +147,7 @@ def test_the_hot_program_can_be_captured(repository: Path) -> None:
 
 
 def test_requests_of_one_run_get_their_golden_answers(spec: ModelSpec, program: Program, goldens: list[Golden]) -> None:
-    answers = batching.answer(spec, [golden.inputs for golden in goldens], program)
+    answers = packing.answer(spec, [golden.inputs for golden in goldens], program)
     for golden, answer in zip(goldens, answers, strict=True):
         np.testing.assert_allclose(answer["scores"], golden.outputs["scores"], rtol=0, atol=1e-5)
 
@@ -184,11 +184,13 @@ def test_a_configuration_of_another_model_is_refused(repository: Path, spec: Mod
         Program(repository / "hot_kernel" / "1" / "model.pt2", other, CPU)
 
 
-def test_a_program_is_read_without_a_line_of_training(repository: Path) -> None:
+def test_a_program_is_read_without_training_and_without_onnx_runtime(repository: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from serving.backends.recserve.program import load_program; "
+        "import sys; from pathlib import Path; import serving.backends.packing; "
+        "from serving.backends.recserve.program import load_program; "
         f"load_program(Path({str(repository / 'hot_kernel' / '1' / 'model.pt2')!r})); "
-        "assert not {name.partition('.')[0] for name in sys.modules} & {'training', 'export', 'recserve'}"
+        "loaded = {name.partition('.')[0] for name in sys.modules}; "
+        "assert not loaded & {'training', 'export', 'recserve', 'onnxruntime'}"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
 

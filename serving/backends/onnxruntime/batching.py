@@ -1,39 +1,20 @@
-"""Many requests, one run of ONNX Runtime: what NVIDIA's C++ onnxruntime backend does with a dynamic batch.
+"""ONNX Runtime under the stand-in backend, inside tritonserver and in process for the parity checks."""
 
-Pure functions on numpy, used inside tritonserver by model.py and in process by the parity checks. A request is a
-mapping from input name to array [b, *shape]; a ragged input is [1, n].
-
-Axes: B requests (or rows) of a run, C elements of a ragged input packed over the run.
-"""
-
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
 
-from serving.backends.onnxruntime.model_spec import BatchInputSpec, InputSpec, ModelSpec, OutputSpec
-
-Request = Mapping[str, np.ndarray]
+from serving.backends import packing
+from serving.backends.onnxruntime.model_spec import ModelSpec
+from serving.backends.packing import Request
 
 _LEVELS = {
     None: onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL,
     -1: onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC,
     1: onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED,
     2: onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL,
-}
-
-
-def _accumulated_with_zero(counts: np.ndarray) -> np.ndarray:
-    return np.concatenate(([0], np.cumsum(counts)))
-
-
-_BATCH_INPUTS: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {
-    "BATCH_ELEMENT_COUNT": np.asarray,
-    "BATCH_ACCUMULATED_ELEMENT_COUNT": np.cumsum,
-    "BATCH_ACCUMULATED_ELEMENT_COUNT_WITH_ZERO": _accumulated_with_zero,
-    # Only the shape speaks: its one axis is as long as the longest request.
-    "BATCH_MAX_ELEMENT_COUNT_AS_SHAPE": lambda counts: np.zeros(counts.max()),
 }
 
 
@@ -71,19 +52,7 @@ def run(
     Raises:
         ValueError: a request breaks the model's bounds.
     """
-    return answer(spec, requests, lambda feeds: _outputs(session, spec, feeds))
-
-
-def answer(
-    spec: ModelSpec,
-    requests: Sequence[Request],
-    compute: Callable[[dict[str, np.ndarray]], Mapping[str, np.ndarray]],
-) -> list[dict[str, np.ndarray]]:
-    """Like `run`, with any computation from the feeds of a run to its outputs."""
-    for request in requests:
-        check(spec, request)
-    groups = [requests] if spec.max_batch_size else [[request] for request in requests]
-    return [part for group in groups for part in unpack(spec, group, compute(pack(spec, group)))]
+    return packing.answer(spec, requests, lambda feeds: _outputs(session, spec, feeds))
 
 
 def _outputs(
@@ -91,101 +60,6 @@ def _outputs(
 ) -> dict[str, np.ndarray]:
     names = [output.name for output in spec.outputs]
     return {name: np.asarray(array) for name, array in zip(names, session.run(names, feeds), strict=True)}
-
-
-def check(spec: ModelSpec, request: Request) -> None:
-    """Raises ValueError, naming the field, its value and the remedy, where one request cannot be answered."""
-    for field in spec.inputs:
-        if field.name not in request:
-            raise ValueError(
-                f"{spec.name}: input '{field.name}' is missing; send {[spec.name for spec in spec.inputs]}"
-            )
-        array = request[field.name]
-        if array.dtype != field.dtype:
-            raise ValueError(f"{spec.name}: input '{field.name}' is {array.dtype}; send {field.dtype}")
-        if spec.ragged and array.shape[0] != 1:
-            raise ValueError(
-                f"{spec.name}: input '{field.name}' has batch size {array.shape[0]}; this model takes requests of "
-                "unlike length, so send one request [1, n] per user: the server batches them"
-            )
-        _check_bounds(spec.name, field, array)
-
-
-def _check_bounds(model: str, field: InputSpec, array: np.ndarray) -> None:
-    where = f"{model}: input '{field.name}'"
-    if field.max_elements is not None and array.size > field.max_elements:
-        raise ValueError(
-            f"{where} has {array.size} elements, more than the {field.max_elements} that one request may carry; "
-            "split it into several requests"
-        )
-    if array.size == 0:
-        return
-    smallest, largest = array.min(), array.max()
-    if field.minimum is not None and smallest < field.minimum:
-        fault = "negative" if field.minimum == 0 else f"below {field.minimum}"
-        raise ValueError(f"{where}: id {smallest} is {fault}; send {field.minimum} or more")
-    if field.maximum is not None and largest > field.maximum:
-        raise ValueError(f"{where}: id {largest} is above {field.maximum}; send {field.maximum} or less")
-
-
-def pack(spec: ModelSpec, requests: Sequence[Request]) -> dict[str, np.ndarray]:
-    """The feeds of one run: regular inputs [B, *shape], ragged inputs [C], batch inputs [B], [B + 1] or [longest]."""
-    feeds = {field.name: _packed(field, requests) for field in spec.inputs}
-    for batch_input in spec.batch_inputs:
-        feeds[batch_input.name] = _counted(batch_input, requests)
-    return feeds
-
-
-def _packed(field: InputSpec, requests: Sequence[Request]) -> np.ndarray:
-    arrays = [request[field.name].reshape(-1) if field.ragged else request[field.name] for request in requests]
-    return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
-
-
-def _counted(batch_input: BatchInputSpec, requests: Sequence[Request]) -> np.ndarray:
-    counts = np.array([request[batch_input.source].size for request in requests])
-    return _BATCH_INPUTS[batch_input.kind](counts).astype(batch_input.dtype)
-
-
-def unpack(
-    spec: ModelSpec, requests: Sequence[Request], outputs: Mapping[str, np.ndarray]
-) -> list[dict[str, np.ndarray]]:
-    """Gives each request its own part of the outputs of one run.
-
-    Args:
-        spec: the model's configuration.
-        requests: the requests that were packed.
-        outputs: regular outputs [B, *shape], scattered outputs [C]; may be fewer than the model has.
-
-    Raises:
-        ValueError: the model gave more or fewer rows than the requests have.
-    """
-    answers: list[dict[str, np.ndarray]] = [{} for _ in requests]
-    for output in spec.outputs:
-        if output.name not in outputs:
-            continue
-        parts = _parts(spec, output, requests, outputs[output.name])
-        for answer, part in zip(answers, parts, strict=True):
-            answer[output.name] = part
-    return answers
-
-
-def _parts(spec: ModelSpec, output: OutputSpec, requests: Sequence[Request], array: np.ndarray) -> list[np.ndarray]:
-    if spec.max_batch_size == 0:
-        return [array]
-    if output.scattered_like is None:
-        first = spec.inputs[0].name
-        rows = [request[first].shape[0] for request in requests]
-        shapes = [(count, *array.shape[1:]) for count in rows]
-    else:
-        shapes = [request[output.scattered_like].shape for request in requests]
-        rows = [int(np.prod(shape)) for shape in shapes]
-    if array.ndim == 0 or array.shape[0] != sum(rows):
-        raise ValueError(
-            f"{spec.name}: output '{output.name}' has shape {array.shape} for {sum(rows)} rows of {len(requests)} "
-            "requests; its first axis must be the batch"
-        )
-    ends = np.cumsum(rows)
-    return [array[end - count : end].reshape(shape) for end, count, shape in zip(ends, rows, shapes, strict=True)]
 
 
 def _same_names(model: str, what: str, configured: set[str], found: set[str]) -> None:

@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from serving.backends.onnxruntime import batching
-from serving.backends.onnxruntime.model import TritonPythonModel as PackedModel
+from serving.backends import packing
 from serving.backends.onnxruntime.model_spec import CPU_KINDS
+from serving.backends.packed_model import PackedModel
+from serving.backends.packing import Request
 from serving.backends.recserve.program import Program
 
 
@@ -29,5 +30,6 @@ class TritonPythonModel(PackedModel):
         device = torch.device("cuda", int(args["model_instance_device_id"])) if on_gpu else torch.device("cpu")
         self._program = Program(path, self.spec, device)
 
-    def run(self, batch: list[batching.Request]) -> list[dict[str, np.ndarray]]:
-        return batching.answer(self.spec, batch, self._program)
+    def run(self, batch: list[Request]) -> list[dict[str, np.ndarray]]:
+        """The answers of one run of the program."""
+        return packing.answer(self.spec, batch, self._program)
