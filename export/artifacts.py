@@ -31,7 +31,9 @@ STATE_FILE = "state.json"
 _LIBRARIES = ("torch", "onnx", "onnxscript", "onnxruntime-gpu")
 
 _USER_STATE_MODEL = '''"""The user's state, from the store or the encoder; the code lives in serving.user_state."""
+
 from serving.user_state import TritonPythonModel
+
 __all__ = ["TritonPythonModel"]
 '''
 

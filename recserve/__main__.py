@@ -12,9 +12,12 @@ def main() -> int:
     except ValueError as error:
         sys.stderr.write(f"error: {error}\n")
         return 2
-    from recserve.cli import main as run
+    try:
+        from recserve.cli import main as run
 
-    return run()
+        return run()
+    except KeyboardInterrupt:  # also while torch is being imported
+        return 130
 
 
 if __name__ == "__main__":

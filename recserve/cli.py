@@ -1,5 +1,8 @@
 """The command line: `recserve COMMAND ...`; `--help` after any command says more."""
 
+# pyright: reportInvalidTypeForm=false
+# tyro prints a comment behind a field as its help, so the switch for AnyTrain, made from the registry, stands here.
+
 import contextlib
 import io
 import re
@@ -62,7 +65,7 @@ class KernelsGroup:
 class TrainGroup:
     """Train a system or a baseline."""
 
-    command: AnyTrain  # pyright: ignore[reportInvalidTypeForm]
+    command: AnyTrain
 
 
 Commands = (
