@@ -19,7 +19,7 @@ import torch
 from lightning_fabric import Fabric
 from lightning_fabric.utilities import move_data_to_device
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 
 from training import checkpoint
@@ -113,7 +113,7 @@ class Loop:
 
     def train(self, stages: Sequence[Stage]) -> Metrics:
         """Runs the stages that are left; returns the final metrics."""
-        columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+        columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
         hidden = self.options.quiet or not self.fabric.is_global_zero
         with Progress(*columns, TextColumn("{task.fields[note]}"), console=Console(stderr=True), disable=hidden) as bar:
             for number in range(self.progress.stage, len(stages)):
@@ -131,13 +131,13 @@ class Loop:
             while self.progress.epoch < stage.epochs and self.progress.stale < stage.patience:
                 for loss in self._epoch(stage, objective, optimizer):
                     bar.update(task, advance=1, note=_note(loss, stage.monitor, self.progress.best))
+                self._validate(stage)
+                self._checkpoint(optimizer)
                 if not (bar.disable or bar.console.is_terminal):
                     best = f"best {stage.monitor} {self.progress.best:.4f}"
                     bar.console.print(f"{self.system.name} {stage.name}: epoch {self.progress.epoch}, {best}")
             if self.progress.epoch < stage.epochs:
                 bar.update(task, description=f"{self.system.name} {stage.name}, stopped early")
-                self._validate(stage)
-                self._checkpoint(optimizer)
         self.module.load_state_dict(self.best)
         self.best, self.optimizer_state = {}, {}
         self.progress = checkpoint.Progress(stage=self.progress.stage + 1)
