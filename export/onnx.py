@@ -4,11 +4,7 @@ A graph that passes here loads in every supported tritonserver, has exactly the 
 no randomness.
 """
 
-import logging
-import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from io import StringIO
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,6 +20,7 @@ from export.goldens import cut_tensors, pack
 from export.signature import BATCH, as_packed, axis_sizes, check_signature, graph_axes
 from kernels.bodies import DOMAIN
 from kernels.functions import attach
+from kernels.quiet import quiet_exporter
 from serving import golden
 from training.system import KernelServable, Packed, Servable, Signature, TensorSpec
 
@@ -58,7 +55,7 @@ def export_onnx(servable: Servable, path: Path) -> None:
     Raises ValueError that names the tensor or node when the graph would break a rule of the module's docstring.
     """
     check_servable(servable)
-    with _silence():
+    with quiet_exporter():
         program = _translated(servable, distinct_example(servable))
         _free_names(program.model)
         _count_axes_from_the_front(program.model)
@@ -276,19 +273,3 @@ def _check_tensors(
 def _weight_bytes(module: nn.Module) -> int:
     tensors: list[Tensor] = [*module.parameters(), *module.buffers()]
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
-
-
-@contextmanager
-def _silence() -> Iterator[None]:
-    """Keeps warnings, log lines and printed graphs, of which the exporter's errors repeat what matters, to itself."""
-    loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.fx")]
-    levels = [logger.level for logger in loggers]
-    with warnings.catch_warnings(), redirect_stdout(StringIO()), redirect_stderr(StringIO()):
-        warnings.simplefilter("ignore")
-        for logger in loggers:
-            logger.setLevel(logging.ERROR)
-        try:
-            yield
-        finally:
-            for logger, level in zip(loggers, levels, strict=True):
-                logger.setLevel(level)

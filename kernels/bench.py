@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from random import Random
 from statistics import median
 
 import onnx
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 from kernels.case import Arguments, Case, Outputs
 from kernels.compile import toolchain
 from kernels.functions import attach
+from kernels.quiet import quiet_exporter
 from kernels.registry import OPS
 
 RESULTS = Path(__file__).with_name("results")
@@ -100,7 +102,7 @@ def _time(op: str, case: Case, device: str) -> Timing:
         competitors["copy_us"] = _copy_of(case)
     if run := _onnx_runner(case, inputs[0], device):
         competitors["onnx_us"] = run
-    with torch.no_grad(), _one_thread():
+    with torch.inference_mode(), _one_thread():
         medians = clock(competitors, inputs)
     return Timing(op=op, case=case.name, config=case.config, gap=gap, ok=True, **medians)
 
@@ -117,10 +119,12 @@ class _one_thread:  # noqa: N801 - a context manager
 
 
 def _cpu_times(competitors: dict[str, Callable[..., object]], inputs: list[Arguments]) -> dict[str, float]:
-    """Competitors take turns, so that what else the machine does meets all of them."""
+    """Competitors take turns in random order: what else the machine does, and an input's first touch, meet all."""
     times: dict[str, list[float]] = {name: [] for name in competitors}
+    turns, order = list(competitors.items()), Random(0)  # noqa: S311 - no secret
     for number in range(_WARM_UP + _REPEATS):
-        for name, run in competitors.items():
+        order.shuffle(turns)
+        for name, run in turns:
             started = time.perf_counter()
             run(*inputs[number % _ROTATION])
             times[name].append(1e6 * (time.perf_counter() - started))
@@ -168,7 +172,8 @@ def onnx_model(case: Case) -> onnx.ModelProto:
     """The op as one node with its function attached."""
     arguments = case.inputs(0)
     graph = _Graph(case, arguments).eval()
-    program = torch.onnx.export(graph, _only_tensors(arguments), dynamo=True, verbose=False)
+    with quiet_exporter():
+        program = torch.onnx.export(graph, _only_tensors(arguments), dynamo=True, verbose=False)
     assert program is not None
     model = program.model_proto
     attach(model)

@@ -10,7 +10,12 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 from rich.markup import escape
+from rich.measure import Measurement
 from rich.table import Table
+
+_CELL = 72
+"""Characters after which a cell goes on in the next line."""
+_WIDEST = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,13 +43,20 @@ class Command:
             sys.stdout.flush()
 
 
+def show(console: Console, drawn: Table) -> None:
+    """Prints a table as wide as it needs to be: a narrow terminal wraps lines, a pipe gets them whole."""
+    natural = Measurement.get(console, console.options.update(width=_WIDEST), drawn).maximum
+    console.width = max(console.width, natural)
+    console.print(drawn)
+
+
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
     """A table whose numbers stand to the right."""
     drawn = Table(title=title, title_justify="left", title_style="bold")
     cells = [[_cell(value) for value in row] for row in rows]
     for number, column in enumerate(columns):
         numeric = bool(cells) and all(_is_number(row[number]) for row in cells)
-        drawn.add_column(column, justify="right" if numeric else "left", overflow="fold")
+        drawn.add_column(column, justify="right" if numeric else "left", overflow="fold", max_width=_CELL)
     for row in cells:
         drawn.add_row(*map(escape, row))
     return drawn

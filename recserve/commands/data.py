@@ -7,7 +7,7 @@ from typing import Literal
 
 from tyro.conf import Positional
 
-from recserve.commands.command import Command, table
+from recserve.commands.command import Command, show, table
 from training.data.fetch import default_cache, fetch
 
 
@@ -39,6 +39,6 @@ class List(Command):
     def run(self) -> int:
         folder = (self.cache or default_cache()) / "ml-100k"
         rows = [["ml-100k", "MovieLens-100k: 100,000 ratings", folder if folder.is_dir() else "not fetched"]]
-        self.console.print(table("data sets", ["name", "what", "folder"], rows))
+        show(self.console, table("data sets", ["name", "what", "folder"], rows))
         self.emit([{"name": name, "fetched": folder.is_dir(), "folder": folder} for name, *_ in rows])
         return 0

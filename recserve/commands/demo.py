@@ -15,9 +15,9 @@ from export.parity import ParityOptions
 from export.repository import publish
 from loadtest.latency import Percentiles, measure
 from recserve import results
-from recserve.commands.command import Command, table
+from recserve.commands.command import Command, show, table
 from recserve.commands.parity import as_json, walk_visibly
-from recserve.commands.rank import rank, show
+from recserve.commands.rank import rank, show_ranking
 from recserve.runs import Trained, folder_of, load
 from serving.backends import packing
 from serving.client import Client
@@ -76,7 +76,7 @@ class Demo(Command):
             "versions": results.versions(),
             "seconds": round(time.monotonic() - started, 1),
         }
-        self._tables(trained, report)
+        self._tables(trained, served, report)
         write_json(self.folder / "report.json", report)
         self._say(f"\n{self.folder / 'report.json'} written after {report['seconds']} s; the server is stopped")
         self.emit(report)
@@ -117,7 +117,7 @@ class Demo(Command):
         with TritonServer(repository, ServerOptions(log=log)) as server, server.client() as client:
             self._say(f"ready: gRPC {server.url}, log {log}")
             for user in self.users:
-                show(self.console, data, user, rank(client, data, user)[: self.top])
+                show_ranking(self.console, data, user, rank(client, data, user)[: self.top])
             self._say(f"\nscoring the {len(data.test)} test ratings through the server")
             assert trained.system.score_split is not None
             scores = trained.system.score_split(client.infer, data.test, trained.config)
@@ -149,12 +149,12 @@ class Demo(Command):
             **{name: trained[name].metrics["test"]["auc"] for name in BASELINES},
         }
 
-    def _tables(self, trained: dict[str, Trained], report: dict[str, Any]) -> None:
+    def _tables(self, trained: dict[str, Trained], served: dict[str, float], report: dict[str, Any]) -> None:
         names = ("auc", "gauc", "log_loss")
         rows = [[name, *(one.metrics["test"][metric] for metric in names)] for name, one in trained.items()]
-        rows.insert(1, ["lrea, through tritonserver", report["auc"]["lrea_served"], "", ""])
+        rows.insert(1, ["lrea, through tritonserver", *(served[metric] for metric in names)])
         self.console.print()
-        self.console.print(table("quality on the test part", ["model", "AUC", "GAUC", "log loss"], rows))
+        show(self.console, table("quality on the test part", ["model", "AUC", "GAUC", "log loss"], rows))
         self._say(f"share of negative attention mass: {report['negative_share']:.5f}")
         rows = [
             [what, int(count), *Percentiles(**percentiles)]
@@ -162,4 +162,4 @@ class Demo(Command):
             for count, percentiles in by_count.items()
         ]
         columns = ["ms per request", "candidates", "p50", "p95", "p99"]
-        self.console.print(table("latency, one client", columns, rows))
+        show(self.console, table("latency, one client", columns, rows))

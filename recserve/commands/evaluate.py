@@ -7,7 +7,7 @@ from typing import Literal
 from tyro.conf import Positional
 
 from recserve import runs
-from recserve.commands.command import Command, table
+from recserve.commands.command import Command, show, table
 from training.fit import predict
 
 
@@ -23,6 +23,6 @@ class Evaluate(Command):
         trained = runs.load(self.folder)
         metrics = trained.system.evaluate(trained.module, predict, getattr(trained.data, self.part))
         title = f"{trained.system.name}: {self.part} part of {trained.system.dataset}"
-        self.console.print(table(title, ["metric", "value"], metrics.items()))
+        show(self.console, table(title, ["metric", "value"], metrics.items()))
         self.emit({"run": self.folder, "part": self.part, "metrics": metrics})
         return 0

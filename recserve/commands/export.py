@@ -11,7 +11,7 @@ from export.factory import load_factory
 from export.kernel_form import kernel_forms
 from export.repository import publish
 from recserve import runs
-from recserve.commands.command import Command, table
+from recserve.commands.command import Command, show, table
 from training.system import Schema, Signature
 
 
@@ -60,7 +60,7 @@ class Export(Command):
         errors = [finding for finding in findings if finding.severity == "error"]
         columns = ["severity", "file", "field", "reason", "remedy"]
         if findings:
-            self.console.print(table(f"{len(findings)} findings in {repository}", columns, findings))
+            show(self.console, table(f"{len(findings)} findings in {repository}", columns, findings))
         else:
             self.console.print(f"{repository}: nothing to complain about", highlight=False)
         self.emit([finding._asdict() for finding in findings])

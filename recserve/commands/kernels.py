@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 from typing import Literal
 
 from kernels import bench, report
-from recserve.commands.command import Command, table
+from recserve.commands.command import Command, show, table
 
 _REPORTED = ["config", "regs", "spill", "shared", "occ", "x min", "model us", "GPU us"]
 """Spill: bytes of stack plus local loads and stores."""
@@ -23,7 +23,7 @@ class Report(Command):
             rows = report.rows(lambda text: status.update(f"kernels: {text}"))
         for op, arch in dict.fromkeys((row.op, row.arch) for row in rows):
             lines = [_line(row) for row in rows if (row.op, row.arch) == (op, arch)]
-            self.console.print(table(f"{op}, {arch}", _REPORTED, lines))
+            show(self.console, table(f"{op}, {arch}", _REPORTED, lines))
         self.emit({"rows": [asdict(row) for row in rows]})
         return 0 if all(row.stack_bytes == row.local_loads == row.local_stores == 0 for row in rows) else 1
 
@@ -44,7 +44,7 @@ class Bench(Command):
         with self.console.status("kernels: timing") as status:
             timings = bench.bench(self.device, self.op, lambda done: status.update(f"kernels: timed {done.config}"))
         columns = ["op", "case", "config", "gap", "op us", "eager us", "compiled us", "onnx us", "copy us", "onnx / op"]
-        self.console.print(table(f"kernels on {self.device}", columns, [_cells(timing) for timing in timings]))
+        show(self.console, table(f"kernels on {self.device}", columns, [_cells(timing) for timing in timings]))
         if self.device == "cuda" and self.op is None:
             self.console.print(f"written to {bench.write_results(timings)}", highlight=False)
         self.emit(

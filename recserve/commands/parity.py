@@ -6,7 +6,7 @@ from pathlib import Path
 from rich.console import Console
 
 from export.parity import Ladder, ParityOptions, Row, walk
-from recserve.commands.command import Command, table
+from recserve.commands.command import Command, show, table
 from training.checkpoint import write_json
 
 
@@ -47,7 +47,7 @@ def walk_visibly(repository: Path, options: ParityOptions, console: Console) -> 
         [row.model, row.rung, "ok" if row.ok else "BROKEN", f"{row.worst:.1e}", f"{row.absolute:.1e}", row.where]
         for row in ladder.rows
     ]
-    console.print(table("parity", ["model", "rung", "", "worst rel", "worst abs", "where"], rows))
+    show(console, table("parity", ["model", "rung", "", "worst rel", "worst abs", "where"], rows))
     verdict = "all rungs hold" if ladder.ok else f"broken: {ladder.rows[-1].model}, rung '{ladder.rows[-1].rung}'"
     console.print(
         f"{verdict}; {ladder.concurrent.requests} concurrent requests, {ladder.concurrent.executions} executions",

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from rich.console import Console
 
-from recserve.commands.command import Command, table
+from recserve.commands.command import Command, show, table
 from serving.client import Client
 from training.data import movielens
 from training.data.ranking import RankingData
@@ -43,7 +43,7 @@ class Rank(Command):
         data = movielens.load()
         with Client(self.url, deadline_s=self.deadline_s) as client:
             ranked = rank(client, data, self.user, self.candidates, model=self.model)[: self.top]
-        show(self.console, data, self.user, ranked)
+        show_ranking(self.console, data, self.user, ranked)
         taste = [{"item": item, "title": data.titles[item]} for item in data.liked(self.user, TASTE)]
         self.emit({"user": self.user, "liked": taste, "ranked": [one._asdict() for one in ranked]})
         return 0
@@ -61,9 +61,9 @@ def rank(
     return [Ranked(int(ids[n]), data.titles.get(int(ids[n]), "unknown"), float(scores[n])) for n in order]
 
 
-def show(console: Console, data: RankingData, user: int, ranked: list[Ranked]) -> None:
+def show_ranking(console: Console, data: RankingData, user: int, ranked: list[Ranked]) -> None:
     """The user's recent likes, then the ranking."""
     liked = ", ".join(data.titles[item] for item in data.liked(user, TASTE)) or "nothing yet"
     console.print(f"\n[bold]user {user}[/] lately liked: {liked}", highlight=False)
     rows = [[place, one.title, one.item, one.score] for place, one in enumerate(ranked, 1)]
-    console.print(table("best unseen titles", ["", "title", "item", "score"], rows))
+    show(console, table("best unseen titles", ["", "title", "item", "score"], rows))

@@ -8,7 +8,7 @@ import numpy as np
 from rich.progress import Progress
 from tyro.conf import Positional
 
-from recserve.commands.command import Command, table
+from recserve.commands.command import Command, show, table
 from serving import state_builder
 from serving.direct import DirectModel
 from serving.state_store import StateStore
@@ -71,7 +71,7 @@ class Show(StateCommand):
         ]
         self.console.print(f"user {user}: {shown.outcome}, written {written}", highlight=False)
         if rows:
-            self.console.print(table("state", ["tensor", "type", "mean |x|"], rows))
+            show(self.console, table("state", ["tensor", "type", "mean |x|"], rows))
         self.emit({"user": user, "outcome": shown.outcome, "written": written, "tensors": [row[:2] for row in rows]})
         return 0
 
@@ -79,7 +79,7 @@ class Show(StateCommand):
         with StateStore(self.store, readonly=True) as store:
             stat = store.stat()
         rows = [[model, version, count] for (model, version), count in stat.entries.items()]
-        self.console.print(table(f"{stat.path}: {stat.file_bytes} bytes", ["model", "version", "users"], rows))
+        show(self.console, table(f"{stat.path}: {stat.file_bytes} bytes", ["model", "version", "users"], rows))
         self.emit({"path": stat.path, "bytes": stat.file_bytes, "entries": rows})
         return 0
 

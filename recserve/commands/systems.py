@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from recserve import results
-from recserve.commands.command import Command, table
+from recserve.commands.command import Command, show, table
 from training.registry import SYSTEMS
 from training.system import System
 
@@ -18,13 +18,29 @@ class Systems(Command):
     """As the README's table."""
 
     def run(self) -> int:
-        rows = [row(system) for system in SYSTEMS.values()]
         if self.markdown:
-            self.console.out(markdown(rows), highlight=False)
+            self.console.out(markdown([row(system) for system in SYSTEMS.values()]), highlight=False)
         elif not self.json:
-            self.console.print(table("systems", COLUMNS, rows))
-        self.emit([dict(zip(COLUMNS, cells, strict=True)) for cells in rows])
+            rows = [[system.name, system.title, *row(system)[2:]] for system in SYSTEMS.values()]
+            show(self.console, table("systems", COLUMNS, rows))
+        self.emit([facts(system) for system in SYSTEMS.values()])
         return 0
+
+
+def facts(system: System) -> dict[str, object]:
+    """What `row` says, for programs; `test` is {metric: {mean, std}}, empty where nothing was recorded."""
+    result = results.read(system.name)
+    return {
+        "system": system.name,
+        "title": system.title,
+        "paper": system.paper,
+        "provenance": system.provenance,
+        "dataset": system.dataset,
+        "served": bool(system.servables),
+        "seeds": result.seeds if result else [],
+        "test": result.test if result else {},
+        "baseline": system.baseline,
+    }
 
 
 def row(system: System) -> list[str]:

@@ -12,7 +12,7 @@ from typing import Annotated, Any, ClassVar, Union
 import tyro
 
 from recserve import results
-from recserve.commands.command import Command, table
+from recserve.commands.command import Command, show, table
 from recserve.runs import folder_of, load_data
 from training.checkpoint import Metrics, config_to_json
 from training.fit import FitOptions, FitResult, fit
@@ -61,7 +61,7 @@ class Train(Command):
         if self.seeds > 1:
             columns += ["mean", "std"]
             rows = [[*row, summary[row[0]]["mean"], summary[row[0]]["std"]] for row in rows]
-        self.console.print(table(f"{self.system.name} on the test part of {self.system.dataset}", columns, rows))
+        show(self.console, table(f"{self.system.name} on the test part of {self.system.dataset}", columns, rows))
         for result in results_of:
             self.console.print(f"run: {result.run}", highlight=False)
         if self.record:

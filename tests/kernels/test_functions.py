@@ -1,74 +1,112 @@
 """A model with a hot op runs everywhere; an operator registered under its name takes the node over."""
 
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
 import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
 import torch
 from onnxruntime_extensions import PyCustomOpDef, get_library_path, onnx_op
+from torch import Tensor
 
 from kernels.bench import onnx_model
 from kernels.bodies import DOMAIN, OPSET
 from kernels.case import Case
 from kernels.functions import attach
-from kernels.low_rank_attention import absorbed_attention, reference
-from kernels.low_rank_attention.cases import cases
 from kernels.registry import OPS
 
-CALLS: list[tuple[int, ...]] = []
+_TYPES: dict[int, int] = {
+    onnx.TensorProto.FLOAT: PyCustomOpDef.dt_float,
+    onnx.TensorProto.INT32: PyCustomOpDef.dt_int32,
+    onnx.TensorProto.INT64: PyCustomOpDef.dt_int64,
+}
 
 
-@onnx_op(
-    op_type="recserve::AbsorbedAttention",
-    inputs=[PyCustomOpDef.dt_float, PyCustomOpDef.dt_int64, PyCustomOpDef.dt_float, PyCustomOpDef.dt_float],
-    outputs=[PyCustomOpDef.dt_float],
-)
-def registered(targets: np.ndarray, ends: np.ndarray, product: np.ndarray, bias: np.ndarray) -> np.ndarray:
-    """An accelerator's stand-in: notes that it was called, and computes the definition."""
-    CALLS.append(targets.shape)
-    return absorbed_attention(*(torch.from_numpy(x) for x in (targets, ends, product, bias))).numpy()
+@dataclass
+class Registered:
+    """A case with its model, and the operator that stands in for an accelerator's: it counts its calls."""
+
+    case: Case
+    model: onnx.ModelProto
+    calls: int = 0
+
+    def __call__(self, *tensors: np.ndarray, **attributes: float) -> np.ndarray | tuple[np.ndarray, ...]:
+        self.calls += 1
+        given = iter(torch.from_numpy(tensor) for tensor in tensors)
+        outputs = self.case.op(*(next(given) if isinstance(x, Tensor) else x for x in self.case.inputs(0)))
+        flat = (outputs,) if isinstance(outputs, Tensor) else outputs
+        return flat[0].numpy() if len(flat) == 1 else tuple(output.numpy() for output in flat)
 
 
-def case_of(config: str) -> Case:
-    return next(case for case in cases() if case.config == config and case.name == "request")
-
-
-def absorbed_case() -> Case:
+def single_precision(case: Case, extra: tuple[Tensor, ...] = ()) -> Case:
     """The extensions know fp32 only."""
-    case = case_of("absorbed-fp16-wide")
-    inputs = tuple(x.float() if x.is_floating_point() else x for x in case.inputs(0))
-    return Case(
-        name="fp32",
-        config="",
-        inputs=lambda _: inputs,
-        op=case.op,
-        reference=reference.absorbed_attention,
-        launch=case.launch,
-        work=case.work,
-    )
+    inputs = (*(x.float() if isinstance(x, Tensor) and x.is_floating_point() else x for x in case.inputs(0)), *extra)
+    return replace(case, inputs=lambda _: inputs)
+
+
+def representative_cases() -> Iterator[Case]:
+    """One for each function of each op."""
+    for op in OPS:
+        requests = (case for case in op.cases() if case.in_onnx and case.name == "request")
+        for form, case in {case.config.split("-")[0]: case for case in requests}.items():
+            yield single_precision(case)
+            if form in ("linear", "softmax"):
+                yield single_precision(case, (torch.tensor([20]),))
+
+
+def register(case: Case) -> Registered:
+    """Makes the operator known to ONNX Runtime, where a session asks for the extensions' library."""
+    model = onnx_model(case)
+    (node,) = (node for node in model.graph.node if node.domain == DOMAIN)
+    types = {v.name: v.type.tensor_type.elem_type for v in (*model.graph.input, *model.graph.output)}
+    found = Registered(case, model)
+    kinds: dict[int, int] = {
+        onnx.AttributeProto.INT: PyCustomOpDef.dt_int64,
+        onnx.AttributeProto.FLOAT: PyCustomOpDef.dt_float,
+    }
+    onnx_op(
+        op_type=f"{DOMAIN}::{node.op_type}",
+        inputs=[_TYPES[types[name]] for name in node.input],
+        outputs=[_TYPES[types[name]] for name in node.output],
+        attrs={attribute.name: kinds[attribute.type] for attribute in node.attribute},
+    )(found)
+    return found
+
+
+@pytest.fixture(scope="module")
+def registered() -> dict[str, Registered]:
+    """By the node's name."""
+    cases = {
+        next(n.op_type for n in onnx_model(case).graph.node if n.domain == DOMAIN): case
+        for case in representative_cases()
+    }
+    return {name: register(case) for name, case in cases.items()}
 
 
 @pytest.mark.parametrize(
     "level", [ort.GraphOptimizationLevel.ORT_DISABLE_ALL, ort.GraphOptimizationLevel.ORT_ENABLE_ALL]
 )
+@pytest.mark.parametrize("name", [name for op in OPS for name in op.functions])
 def test_a_registered_operator_takes_the_node_and_without_it_the_function_runs(
-    level: ort.GraphOptimizationLevel,
+    registered: dict[str, Registered], name: str, level: ort.GraphOptimizationLevel
 ) -> None:
-    case = absorbed_case()
-    model = onnx_model(case).SerializeToString()
-    feeds = dict(zip(("targets", "ends", "product", "bias"), (x.numpy() for x in case.inputs(0)), strict=True))
-    answers = {}
+    operator = registered[name]
+    tensors = [x.numpy() for x in operator.case.inputs(0) if isinstance(x, Tensor)]
+    answers = []
     for library in (None, get_library_path()):
         options = ort.SessionOptions()
         options.graph_optimization_level = level
         if library:
             options.register_custom_ops_library(library)
-        session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-        CALLS.clear()
-        named = dict(zip((given.name for given in session.get_inputs()), feeds.values(), strict=True))
-        answers[library] = np.asarray(session.run(None, named)[0])
-        assert CALLS == ([(1000, 64)] if library else [])
-    np.testing.assert_allclose(*answers.values(), rtol=1e-5, atol=1e-5)
+        session = ort.InferenceSession(operator.model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        operator.calls = 0
+        feeds = dict(zip((given.name for given in session.get_inputs()), tensors, strict=True))
+        answers.append(session.run(None, feeds))
+        assert operator.calls == (1 if library else 0)
+    for one, other in zip(*answers, strict=True):
+        np.testing.assert_allclose(np.asarray(one), np.asarray(other), rtol=1e-5, atol=1e-5)
 
 
 def test_functions_are_named_as_registered_and_keep_to_the_opset_of_the_exporter() -> None:

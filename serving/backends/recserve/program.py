@@ -84,7 +84,7 @@ class Program:
         capturable = device.type == "cuda" and graphs.capturable(program)
         self._graphs = graphs.Graphs(self._eager, device) if capturable else None
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def __call__(self, feeds: Feeds) -> Feeds:
         """Regular inputs [B, *shape], ragged inputs [C], counts [B] -> outputs [B, *shape] or [C].
 
