@@ -8,19 +8,23 @@ from google.protobuf import text_format
 from tritonclient.grpc.model_config_pb2 import DataType, ModelConfig  # pyright: ignore[reportAttributeAccessIssue]
 
 from export.signature import check_signature, client_inputs
+from serving.backends import backlog
 from serving.backends.recserve.program import PROGRAM_FILE
 from training.system import EnsembleServable, KernelServable, Servable, Signature, TensorSpec
 
 Target = Literal["gpu", "cpu"]
 
-QUEUE_DELAY_US = 200
+QUEUE_DELAY_US: dict[Target, int] = {"gpu": 200, "cpu": 0}
 """How long a lone request may wait for company. Under load the queue fills by itself while the instance is busy, so
-a longer wait would only be paid by the requests that come when nothing else does."""
+a longer wait would only be paid by the requests that come when nothing else does; on a CPU, batches gain less."""
 
 QUEUE_TIMEOUT_US = 1_000_000
 """Longest wait in the queue before a request is rejected; a request may ask for less, never for more."""
 
 MAX_QUEUE_SIZE = 256
+
+MAX_BACKLOG_MS = 500
+"""The bound of the queue on the target `cpu`, kept by our backends: see serving/backends/backlog.py."""
 
 KERNEL_BACKEND = "recserve"
 """The Python-based backend that runs saved programs."""
@@ -174,7 +178,10 @@ def _add_scheduling(config: ModelConfig, target: Target) -> None:
     on_gpu = target == "gpu" and config.backend != "python"
     config.instance_group.add(count=1, kind="KIND_GPU" if on_gpu else "KIND_CPU")
     batching = config.dynamic_batching
-    batching.max_queue_delay_microseconds = QUEUE_DELAY_US
+    batching.max_queue_delay_microseconds = QUEUE_DELAY_US[target]
+    if target == "cpu":
+        config.parameters[backlog.PARAMETER].string_value = str(MAX_BACKLOG_MS)
+        return
     # The policy's timeout_action is left at its default, REJECT.
     batching.default_queue_policy.default_timeout_microseconds = QUEUE_TIMEOUT_US
     batching.default_queue_policy.allow_timeout_override = True

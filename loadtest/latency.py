@@ -1,7 +1,7 @@
 """Latency of several ways to answer the same question, side by side in one run."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -31,3 +31,15 @@ def measure(
             if repetition >= warm_up:
                 times[name].append(elapsed * 1e3)
     return {name: Percentiles(*(float(p) for p in np.percentile(taken, (50, 95, 99)))) for name, taken in times.items()}
+
+
+def times_of(calls: Sequence[Callable[[], object]], clock: Callable[[], float] = time.perf_counter) -> np.ndarray:
+    """Milliseconds [N] of each call, in turn, after one round to warm up."""
+    for call in calls:
+        call()
+    taken = []
+    for call in calls:
+        start = clock()
+        call()
+        taken.append(1e3 * (clock() - start))
+    return np.array(taken)

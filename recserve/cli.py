@@ -17,6 +17,10 @@ from rich.markup import escape
 from tyro.conf import FlagCreatePairsOff, OmitSubcommandPrefixes, subcommand
 
 from recserve.commands import data, kernels, state
+from recserve.commands.bench import AnyScenario
+from recserve.commands.bench_faults import BenchFaults
+from recserve.commands.bench_length import BenchLength
+from recserve.commands.bench_peers import BenchPeers
 from recserve.commands.command import Command
 from recserve.commands.demo import Demo
 from recserve.commands.evaluate import Evaluate
@@ -68,6 +72,20 @@ class TrainGroup:
     command: AnyTrain
 
 
+@dataclass(frozen=True)
+class BenchGroup:
+    """Latency and throughput under load, against the floor."""
+
+    command: (
+        AnyScenario
+        | Annotated[BenchFaults, subcommand("faults")]
+        | Annotated[BenchLength, subcommand("lrea-length")]
+        | Annotated[BenchPeers, subcommand("peers")]
+    )
+
+
+_GROUPS = (BenchGroup, DataGroup, KernelsGroup, StateGroup, TrainGroup)
+
 Commands = (
     Annotated[DataGroup, subcommand("data")]
     | Annotated[TrainGroup, subcommand("train")]
@@ -78,6 +96,7 @@ Commands = (
     | Annotated[Rank, subcommand("rank")]
     | Annotated[StateGroup, subcommand("state")]
     | Annotated[Systems, subcommand("systems")]
+    | Annotated[BenchGroup, subcommand("bench")]
     | Annotated[KernelsGroup, subcommand("kernels")]
     | Annotated[Demo, subcommand("demo")]
 )
@@ -126,7 +145,7 @@ def _parse(words: list[str]) -> Command:
         if not stop.code:
             raise
         raise ValueError(_first_of_box(said.getvalue())) from stop
-    return parsed.command if isinstance(parsed, (DataGroup, KernelsGroup, StateGroup, TrainGroup)) else parsed
+    return parsed.command if isinstance(parsed, _GROUPS) else parsed
 
 
 def _first_of_box(box: str) -> str:

@@ -1,8 +1,6 @@
 """Published results: mean and spread over seeds, committed beside the systems, printed in the README's table."""
 
-import importlib.metadata
 import json
-import platform
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +9,6 @@ import training
 from training.checkpoint import write_json
 
 FOLDER = Path(training.__path__[0]) / "results"
-_PACKAGES = ("torch", "onnx", "onnxruntime-gpu", "onnxscript", "triton", "tritonclient", "numpy", "nvidia-pytriton")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,9 +35,3 @@ def read(system: str) -> Result | None:
     """The published result of a system; None where nothing was recorded."""
     path = FOLDER / f"{system}.json"
     return Result(**json.loads(path.read_text())) if path.is_file() else None
-
-
-def versions() -> dict[str, str]:
-    """Python and the packages that results depend on; tritonserver is that of the wheel."""
-    found = {name: importlib.metadata.version(name) for name in _PACKAGES}
-    return {"python": platform.python_version(), "tritonserver": "2.51.0", **found}

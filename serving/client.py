@@ -5,9 +5,11 @@ makes its first `Client`. Such a program must close its clients: an open channel
 """
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, NamedTuple, Self
 
 import numpy as np
+from google.protobuf import json_format
 from tritonclient.grpc import InferenceServerClient, InferInput
 from tritonclient.grpc.model_config_pb2 import ModelConfig  # pyright: ignore[reportAttributeAccessIssue]
 from tritonclient.utils import InferenceServerException, np_to_triton_dtype
@@ -174,9 +176,13 @@ class Client:
         ]
         return InferStats(*(sum(column) for column in zip(*counts, strict=True)))
 
-    def load(self, model: str) -> None:
-        """Loads or reloads a model from the repository. Needs the admin key and the control mode `explicit`."""
-        self._call(self._connection.load_model, model)
+    def load(self, model: str, config: ModelConfig | None = None, *, deadline_s: float | None = None) -> None:
+        """Loads or reloads a model from the repository, with `config` instead of the file there.
+
+        Needs the admin key and the control mode `explicit`.
+        """
+        text = None if config is None else json_format.MessageToJson(config, preserving_proto_field_name=True)
+        self._call(partial(self._connection.load_model, config=text), model, deadline_s=deadline_s)
 
     def unload(self, model: str) -> None:
         """Unloads a model. Needs the admin key and the control mode `explicit`."""
@@ -238,7 +244,7 @@ def _translate(error: InferenceServerException, url: str, deadline_s: float) -> 
 def _unavailable(text: str, url: str) -> ServingError:
     lower = text.lower()
     if "queue" in lower or "timeout expired" in lower:
-        return QueueFull(f"{text}; retry with back-off, or raise max_queue_size or the number of instances")
+        return QueueFull(f"{text}; retry with back-off, or serve with more instances or servers")
     if "restricted" in lower:
         remedy = "make the client with the server's admin_key" if ADMIN_HEADER in text else "this API is switched off"
         return InvalidRequest(f"{text}; {remedy}")

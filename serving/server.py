@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Self
 
-from serving import readiness, runtime, server_log, shared_memory
+from serving import readiness, rollout, runtime, server_log, shared_memory
 from serving.client import Client
 from serving.command import container_command, shared_flags
 from serving.errors import StartupError
@@ -132,8 +132,10 @@ class TritonServer:
         shared_memory.sweep()
         try:
             self._launch_on_free_ports()
-            if self.options.check_golden:
-                with self.client() as client:
+            with self.client() as client:
+                if self.options.model_control == "explicit":
+                    rollout.pin(client, self.repository, self.options.target)
+                if self.options.check_golden:
                     readiness.check_goldens(client, self.repository, self.options.target)
             self._watchdog = Watchdog(self.process)
         except BaseException:
@@ -182,7 +184,7 @@ class TritonServer:
         return self.options.grpc_port, self.options.metrics_port
 
     def _spawn(self) -> None:
-        grpc_port, metrics_port = _available_ports(self.options.host, self._ports)
+        grpc_port, metrics_port = available_ports(self.options.host, self._ports)
         self._launch = _Launch(
             grpc_port=grpc_port,
             metrics_port=metrics_port,
@@ -243,7 +245,7 @@ class TritonServer:
         return False
 
 
-def _available_ports(host: str, wanted: Sequence[int]) -> list[int]:
+def available_ports(host: str, wanted: Sequence[int]) -> list[int]:
     """The wanted ports, each 0 replaced; all were free a moment ago."""
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in wanted]

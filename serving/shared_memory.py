@@ -23,6 +23,11 @@ def prefix(token: str) -> str:
     return f"recserve_{os.getpid()}_{token}_"
 
 
+def files() -> list[str]:
+    """Names of the files that servers use here, or left behind."""
+    return sorted(path.name for path in DIRECTORY.iterdir() if _OURS.match(path.name) or _DEFAULT.match(path.name))
+
+
 def remove(name_prefix: str) -> None:
     """Removes the files of one server that has stopped."""
     for path in DIRECTORY.glob(f"{name_prefix}*"):

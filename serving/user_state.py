@@ -12,6 +12,7 @@ from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
 
+from serving.backends.backlog import Backlog
 from serving.state_guard import GuardedStore
 from serving.state_source import Encode, EncoderError, Question, State, StateSource
 from serving.state_store import Entry
@@ -153,7 +154,9 @@ class TritonPythonModel:
         self._version = int(args["model_version"])
         model = args["model_name"]
         self._source = StateSource(Path(args["model_repository"]) / args["model_version"], model, self._version)
-        parameters = json.loads(args["model_config"]).get("parameters", {})
+        config = json.loads(args["model_config"])
+        self._backlog = Backlog.of(config)
+        parameters = config.get("parameters", {})
         bounds = Bounds.of({name: value["string_value"] for name, value in parameters.items()})
         directory = os.environ.get("RECSERVE_STATE")
         warn = pb_utils.Logger.log_warn
@@ -168,6 +171,9 @@ class TritonPythonModel:
 
     def execute(self, requests: list[Any]) -> list[Any]:
         """One response per request of the dynamic batch."""
+        if self._backlog is not None and self._backlog.refuses(len(requests)):
+            refusal = Refusal(self._backlog.reason, "UNAVAILABLE")
+            return [self._response(refusal) for _ in requests]
         asked = [Request(self._input(request, "user_id"), self._input(request, "candidates")) for request in requests]
         return [self._response(answer) for answer in self._user_state.resolve(asked)]
 

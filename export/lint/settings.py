@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from tritonclient.grpc.model_config_pb2 import ModelConfig  # pyright: ignore[reportAttributeAccessIssue]
 
 from export.lint.entry import Entry, Finding, is_ensemble, is_kernel_form, is_onnx
-from export.model_config import MAX_QUEUE_SIZE, QUEUE_TIMEOUT_US
+from export.model_config import MAX_BACKLOG_MS, MAX_QUEUE_SIZE, QUEUE_TIMEOUT_US
+from serving.backends.backlog import PARAMETER
 
 INTRA_OP_THREADS = "intra_op_thread_count"
 
@@ -37,6 +38,9 @@ def _queue(entry: Entry, file: str, config: ModelConfig) -> Iterator[Finding]:
             remedy = f"add dynamic_batching with max_queue_size: {MAX_QUEUE_SIZE} in its default_queue_policy"
             yield entry.warning(file, "dynamic_batching", reason, remedy)
         return
+    if PARAMETER in config.parameters:
+        yield from _backlog(entry, file, config)
+        return
     field = "dynamic_batching.default_queue_policy"
     policy = config.dynamic_batching.default_queue_policy
     if policy.max_queue_size == 0:
@@ -49,6 +53,19 @@ def _queue(entry: Entry, file: str, config: ModelConfig) -> Iterator[Finding]:
     if policy.timeout_action != policy.REJECT:
         reason = "DELAY keeps requests whose caller has given up"
         yield entry.error(file, f"{field}.timeout_action", reason, "set it to REJECT")
+
+
+def _backlog(entry: Entry, file: str, config: ModelConfig) -> Iterator[Finding]:
+    """The bound that our backends keep, in place of the server's."""
+    text, field = config.parameters[PARAMETER].string_value, f"parameters.{PARAMETER}"
+    if not (text.isascii() and text.isdigit() and int(text) > 0):
+        yield entry.error(file, field, f"'{text}' is not a number of milliseconds", f"write e.g. {MAX_BACKLOG_MS}")
+    if file != "configs/cpu.pbtxt":
+        remedy = "set max_queue_size and a timeout in dynamic_batching.default_queue_policy"
+        yield entry.error(file, field, "only our backends on the target cpu keep this bound", remedy)
+    if config.dynamic_batching.HasField("default_queue_policy"):
+        reason = "a queue policy beside it switches off prefetching in tritonserver 2.51, which then stalls"
+        yield entry.warning(file, "dynamic_batching.default_queue_policy", reason, "remove one of the two")
 
 
 def _threads(entry: Entry, file: str, config: ModelConfig) -> Iterator[Finding]:

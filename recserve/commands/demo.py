@@ -14,7 +14,6 @@ from export.artifacts import Source
 from export.parity import ParityOptions
 from export.repository import publish
 from loadtest.latency import Percentiles, measure
-from recserve import results
 from recserve.commands.command import Command, show, table
 from recserve.commands.parity import as_json, walk_visibly
 from recserve.commands.rank import rank, show_ranking
@@ -22,6 +21,7 @@ from recserve.runs import Trained, folder_of, load
 from serving.backends import packing
 from serving.client import Client
 from serving.direct import DirectModel
+from serving.environment import versions
 from serving.server import ServerOptions, TritonServer
 from training.checkpoint import write_json
 from training.data import movielens
@@ -73,7 +73,7 @@ class Demo(Command):
             "negative_share": trained[SERVED_SYSTEM].metrics["test"]["negative_share"],
             "parity": as_json(ladder),
             "latency_ms": latency,
-            "versions": results.versions(),
+            "versions": versions(),
             "seconds": round(time.monotonic() - started, 1),
         }
         self._tables(trained, served, report)

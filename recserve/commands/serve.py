@@ -5,8 +5,11 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 
+from rich.markup import escape
+
 from recserve.commands.command import Command
-from serving.errors import StartupError
+from serving.errors import ServingError, StartupError
+from serving.rollout import Release, roll_out
 from serving.server import ServerOptions, TritonServer
 
 
@@ -23,6 +26,8 @@ class Serve(Command):
     metrics_port: int = 8002
     log: Path | None = None
     """The server's log; a new file in the cache by default."""
+    follow: bool = False
+    """Take over each release that is published into the repository while the server runs, without a failed request."""
 
     def run(self) -> int:
         stop = threading.Event()
@@ -34,6 +39,7 @@ class Serve(Command):
             grpc_port=self.grpc_port,
             metrics_port=self.metrics_port,
             log=self.log,
+            model_control="explicit" if self.follow else "none",
         )
         server = TritonServer(self.repository, options)
         with self.console.status("starting tritonserver, then asking every model its golden requests"):
@@ -45,10 +51,27 @@ class Serve(Command):
                 soft_wrap=True,
             )
             self.emit({"url": server.url, "metrics_url": server.metrics_url, "log": server.log})
+            refused: Release | None = None
             while not stop.wait(0.2):
                 if server.fault:
                     raise StartupError(server.fault)
+                if self.follow:
+                    refused = self._follow(server, refused)
         finally:
             server.stop()
         self.console.print("stopped")
         return 0
+
+    def _follow(self, server: TritonServer, refused: Release | None) -> Release | None:
+        """Rolls out what is new; the release that was refused, if any, which is not tried again."""
+        newest = Release.newest(self.repository, self.target)
+        if newest == refused:
+            return refused
+        try:
+            with server.client() as client:
+                if roll_out(client, self.repository, self.target):
+                    self.console.print(f"serving release {max(newest.versions.values())}", highlight=False)
+        except ServingError as error:
+            self.console.print(f"[red]release refused:[/] {escape(str(error))}", highlight=False)
+            return newest
+        return None

@@ -14,6 +14,7 @@ import tyro
 from recserve import results
 from recserve.commands.command import Command, show, table
 from recserve.runs import folder_of, load_data
+from serving.environment import versions
 from training.checkpoint import Metrics, config_to_json
 from training.fit import FitOptions, FitResult, fit
 from training.registry import SYSTEMS
@@ -95,7 +96,7 @@ class Train(Command):
             seeds=list(range(self.seed, self.seed + self.seeds)),
             test=summary,
             config=config_to_json(self.config),
-            versions=results.versions(),
+            versions=versions(),
             recorded=datetime.now(UTC).date().isoformat(),
         )
 

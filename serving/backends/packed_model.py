@@ -8,6 +8,7 @@ import numpy as np
 import triton_python_backend_utils as pb_utils  # pyright: ignore[reportMissingImports]
 
 from serving.backends import packing
+from serving.backends.backlog import Backlog
 from serving.backends.onnxruntime.model_spec import CPU_KINDS, ModelSpec
 from serving.backends.packing import Request
 
@@ -24,7 +25,9 @@ class PackedModel:
             # The stub of the wheel, which has no GPU, was built against numpy 1 and hands out garbage with numpy 2,
             # without an error.
             raise RuntimeError(f"numpy {np.__version__} does not work with this server; pip install 'numpy<2'")
-        self.spec = ModelSpec.parse(json.loads(args["model_config"]), self.kinds)
+        config = json.loads(args["model_config"])
+        self.spec = ModelSpec.parse(config, self.kinds)
+        self._backlog = Backlog.of(config)
         self.load(Path(args["model_repository"]) / args["model_version"] / self.spec.filename, args)
 
     def load(self, path: Path, args: dict[str, str]) -> None:
@@ -37,6 +40,8 @@ class PackedModel:
 
     def execute(self, requests: list[Any]) -> list[Any]:
         """Answers a dynamic batch with one run; a request that cannot be answered gets its own error."""
+        if self._backlog is not None and self._backlog.refuses(len(requests)):
+            return [_refusal(self._backlog.reason, pb_utils.TritonError.UNAVAILABLE) for _ in requests]
         responses: list[Any] = [None] * len(requests)
         accepted: list[tuple[int, Request]] = []
         for place, request in enumerate(requests):

@@ -138,6 +138,27 @@ BROKEN: dict[str, tuple[Break, str, str, str, str]] = {
         "dynamic_batching.default_queue_policy.timeout_action",
         "DELAY keeps",
     ),
+    "bound of a backend that is not there": (
+        config(lambda c: setattr(c.parameters["max_backlog_ms"], "string_value", "500")),
+        "error",
+        SCORER,
+        "parameters.max_backlog_ms",
+        "only our backends",
+    ),
+    "bound without a number": (
+        config(lambda c: setattr(c.parameters["max_backlog_ms"], "string_value", "soon"), file="configs/cpu.pbtxt"),
+        "error",
+        CPU,
+        "parameters.max_backlog_ms",
+        "'soon' is not a number",
+    ),
+    "two bounds": (
+        config(drop_queue, file="configs/cpu.pbtxt"),
+        "warning",
+        CPU,
+        "dynamic_batching.default_queue_policy",
+        "stalls",
+    ),
     "no batcher": (
         config(lambda c: c.ClearField("dynamic_batching")),
         "warning",

@@ -59,12 +59,21 @@ def test_each_target_runs_where_it_should() -> None:
 
 def test_queues_are_bounded_and_late_requests_rejected() -> None:
     for signature in (SCORER, USER_STATE):
-        policy = model_config(signature, "cpu").dynamic_batching.default_queue_policy
+        batching = model_config(signature, "gpu").dynamic_batching
+        policy = batching.default_queue_policy
         assert policy.max_queue_size == 256
         assert policy.default_timeout_microseconds > 0
         assert policy.timeout_action == policy.REJECT
         assert policy.allow_timeout_override
-        assert not model_config(signature, "cpu").dynamic_batching.preferred_batch_size
+        assert not batching.preferred_batch_size
+
+
+def test_on_the_target_cpu_our_backends_bound_the_queue_because_a_policy_stalls_that_server() -> None:
+    for signature in (SCORER, USER_STATE):
+        config = model_config(signature, "cpu")
+        assert config.HasField("dynamic_batching")
+        assert not config.dynamic_batching.HasField("default_queue_policy")
+        assert config.parameters["max_backlog_ms"].string_value == "500"
 
 
 def test_threads_and_bounds_travel_as_parameters() -> None:
@@ -73,6 +82,7 @@ def test_threads_and_bounds_travel_as_parameters() -> None:
         "intra_op_thread_count": "1",
         "inter_op_thread_count": "1",
         "execution_mode": "0",
+        "max_backlog_ms": "500",
         "minimum.candidates": "-1",
         "max_elements.candidates": "1000",
     }

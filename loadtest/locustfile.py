@@ -1,0 +1,146 @@
+"""Locust's users: `locust -f loadtest/locustfile.py --host 127.0.0.1:8001 --repository model_repository`.
+
+One class for each scenario. Without --rate each user sends its next request when the last was answered (closed loop);
+with it each user sends at Poisson times whatever the server does (open loop), and a request's latency
+counts from the moment at which it was meant to be sent.
+"""
+
+import grpc.experimental.gevent
+
+grpc.experimental.gevent.init_gevent()  # before the first channel
+
+import os  # noqa: E402
+import random  # noqa: E402
+import sys  # noqa: E402
+import time  # noqa: E402
+from pathlib import Path  # noqa: E402
+from typing import Any, ClassVar  # noqa: E402
+
+import gevent  # noqa: E402
+from gevent.pool import Group  # noqa: E402
+from locust import User, events, task  # noqa: E402
+
+from loadtest.arrivals import poisson  # noqa: E402
+from loadtest.pool import Pool, Request  # noqa: E402
+from loadtest.records import OK, WRONG, Records  # noqa: E402
+from loadtest.scenarios import SCENARIOS, Scenario  # noqa: E402
+from loadtest.transports import Connection, transport  # noqa: E402
+
+_rows: list[tuple[float, float, float, int, str]] = []
+
+
+class WrongAnswer(Exception):
+    """An answer that differs from what the pool says."""
+
+
+@events.init_command_line_parser.add_listener
+def _(parser: Any) -> None:
+    parser.add_argument(
+        "--repository", default="model_repository", help="model repository whose users make the traffic"
+    )
+    parser.add_argument("--pool-file", default="", help="requests with their answers; answers are then compared")
+    parser.add_argument("--transport", default="recserve", help="how to talk to the server: recserve, or a peer's name")
+    parser.add_argument(
+        "--rate", type=float, default=0.0, help="open loop: requests per second of each user, Poisson; 0 = closed"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="everything random follows from it")
+    parser.add_argument(
+        "--records", default="", help="folder for one file of records per worker", include_in_web_ui=False
+    )
+
+
+@events.quitting.add_listener
+def _(environment: Any, **_: Any) -> None:
+    folder = environment.parsed_options.records
+    if folder and _rows:
+        Records.of(_rows).save(Path(folder) / f"{os.getpid()}.npz")
+
+
+@events.quit.add_listener
+def _(exit_code: int, **_: Any) -> None:
+    # gRPC's threads under gevent now and then keep the interpreter from ending by itself.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(exit_code)
+
+
+class ScenarioUser(User):
+    """Sends a scenario's requests, and compares the answers."""
+
+    abstract = True
+    scenario: Scenario
+    pools: ClassVar[dict[str, Pool]] = {}
+    """Of this process, by scenario."""
+
+    def __init__(self, environment: Any) -> None:
+        super().__init__(environment)
+        options = environment.parsed_options
+        worker = getattr(environment.runner, "worker_index", 0)
+        self.choice = random.Random(f"{options.seed}/{worker}/{id(self)}")  # noqa: S311 - no secret
+        self.connect = transport(options.transport)
+        self.free: list[Connection] = []
+        self.in_flight = Group()
+        self.pool = self._pool(options)
+        self.arrivals = poisson(options.rate, self.choice.getrandbits(32)) if options.rate else None
+        self.began = 0.0
+
+    def on_start(self) -> None:
+        """Arrivals count from here."""
+        self.began = time.time()
+
+    def _pool(self, options: Any) -> Pool:
+        name = self.scenario.name
+        if name not in self.pools:
+            if options.pool_file:
+                self.pools[name] = Pool.load(Path(options.pool_file))
+            else:
+                inputs = self.scenario.requests(Path(options.repository), options.seed)
+                self.pools[name] = Pool(self.scenario.model, [Request(one, ()) for one in inputs])
+        return self.pools[name]
+
+    @task
+    def send(self) -> None:
+        """One request; in an open loop it is sent when it is due, and its answer is not waited for."""
+        if self.arrivals is None:
+            self._exchange(time.time())
+            return
+        due = self.began + next(self.arrivals)
+        gevent.sleep(max(0.0, due - time.time()))
+        self.in_flight.spawn(self._exchange, due)
+
+    def on_stop(self) -> None:
+        """Waits for answers under way."""
+        self.in_flight.join(timeout=5)
+        for connection in self.free:
+            connection.close()
+
+    def _exchange(self, intended: float) -> None:
+        request = self.choice.choice(self.pool.requests)
+        sent = time.time()
+        error = self._ask(request)
+        now = time.time()
+        latency, lag = 1e3 * (now - intended), 1e3 * (sent - intended)
+        outcome = OK if error is None else WRONG if isinstance(error, WrongAnswer) else type(error).__name__
+        _rows.append((intended, latency, lag, request.size, outcome))
+        events.request.fire(
+            request_type=self.environment.parsed_options.transport,
+            name=self.pool.model,
+            response_time=latency,
+            response_length=request.size,
+            exception=error,
+        )
+
+    def _ask(self, request: Request) -> Exception | None:
+        connection = self.free.pop() if self.free else self.connect(self.host or "")
+        try:
+            answer = connection.infer(self.pool.model, request.inputs)
+        except Exception as error:  # every failure is counted under its name
+            return error
+        finally:
+            self.free.append(connection)
+        return None if request.is_right(answer) else WrongAnswer(f"{self.pool.model} gave another answer than alone")
+
+
+for _scenario in SCENARIOS.values():
+    _name = _scenario.name.title().replace("_", "")
+    globals()[_name] = type(_name, (ScenarioUser,), {"scenario": _scenario, "__module__": __name__})

@@ -1,0 +1,283 @@
+"""`python -m loadtest.peers.compare REPOSITORY`: our server and the peers, same model, same requests, same core.
+
+Servers take turns: each repetition starts every one of them once, in an order that rotates, so that a change of the
+machine's speed meets all alike. Ratios are taken within a repetition.
+"""
+
+import argparse
+import json
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import median
+from typing import Any, NamedTuple
+
+from loadtest.bench import RESULTS, keeps, serving, trusted_pool
+from loadtest.cores import Pinning, split
+from loadtest.driver import Load, drive
+from loadtest.peers import environments
+from loadtest.peers.environments import PEERS
+from loadtest.peers.launch import running
+from loadtest.scenarios import SCENARIOS
+from loadtest.server_side import cpu_seconds
+from loadtest.summary import summarise
+from loadtest.transports import OURS
+from serving.environment import hardware, versions
+from serving.readiness import latest_version
+
+MODEL = "lrea_scorer"
+SERVERS = (OURS, *PEERS)
+_PERCENTILES = ("p50_ms", "p95_ms", "p99_ms")
+
+Report = Callable[[str], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """How much is measured."""
+
+    servers: tuple[str, ...] = SERVERS
+    repetitions: int = 5
+    users: tuple[int, ...] = (1, 8, 32)
+    """Closed loops."""
+    p99_budget_ms: float = 20.0
+    """Of the open loops that look for the highest rate."""
+    seconds: float = 5.0
+    """Of each run, after its warm-up."""
+    warm_up: float = 2.0
+    sweep_steps: int = 5
+    """Open loops; each halves the interval in which the highest rate lies."""
+    seed: int = 0
+
+
+class Visit(NamedTuple):
+    """What one server showed in one repetition."""
+
+    throughput: float
+    """Requests per second: the highest offered rate within the p99 budget; 0 where no rate was."""
+    cpu_seconds: float
+    """Per 1,000 requests, over all closed loops."""
+    closed: dict[int, dict[str, float]]
+    """Users -> percentiles of latency."""
+    wrong: int
+    errors: int
+    """Of the closed loops: an open loop beyond what a server can do may fail."""
+    late: bool
+    """Whether the load generator sent late at the lowest rate that broke the budget: the limit may be its own."""
+
+
+class Found(NamedTuple):
+    """What the open loops of one visit found; see `Visit`."""
+
+    rate: float
+    wrong: int
+    late: bool
+
+
+class Target(NamedTuple):
+    """A server to be measured."""
+
+    url: str
+    transport: str
+    pid: int
+
+
+def compare(repository: Path, plan: Plan, report: Report = lambda line: None) -> dict[str, Any]:
+    """The result, with a row for each server.
+
+    Raises:
+        EnvironmentFailure: a peer's environment could not be made.
+        StartupError: our server did not come up.
+        StartFailure: a peer did not come up, or answers wrongly.
+    """
+    pinning = split()
+    pinning = Pinning(pinning.server[:1], pinning.load)
+    visits: dict[str, list[Visit]] = {name: [] for name in plan.servers}
+    peers = [name for name in plan.servers if name != OURS]
+    for name in peers:
+        report(f"environment of {name}: {environments.make(name)}")
+    installed = {name: environments.versions(name)[PEERS[name].environment] for name in peers}
+    with tempfile.TemporaryDirectory() as folder:
+        pool = Path(folder) / "pool.safetensors"
+        trusted_pool(SCENARIOS[MODEL], repository, plan.seed).save(pool)
+        alone = Path(folder) / "repository"
+        shutil.copytree(repository / MODEL, alone / MODEL)
+        for repetition in range(plan.repetitions):
+            for name in _rotated(plan.servers, repetition):
+                report(f"repetition {repetition + 1} of {plan.repetitions}: {name}")
+                with _target(name, alone, pinning) as target:
+                    visits[name].append(_visit(target, _load(target, pool, pinning, plan), plan))
+                report(f"  {visits[name][-1]}")
+    return {
+        "scenario": "peers",
+        "kind": "peers",
+        "recorded": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+        "versions": versions() | installed,
+        "hardware": hardware(),
+        "pinning": {"server": list(pinning.server), "load": list(pinning.load)},
+        "p99_budget_ms": plan.p99_budget_ms,
+        "repetitions": plan.repetitions,
+        "traffic": {"distribution": SCENARIOS[MODEL].distribution},
+        "rows": [row(name, visits[name]) for name in plan.servers],
+        "ratios": ratios(visits),
+    }
+
+
+def _rotated(names: Sequence[str], by: int) -> list[str]:
+    first = by % len(names)
+    return [*names[first:], *names[:first]]
+
+
+@contextmanager
+def _target(name: str, repository: Path, pinning: Pinning) -> Iterator[Target]:
+    if name == OURS:
+        with serving(repository, pinning) as (server, _):
+            yield Target(server.url, OURS, server.process.pid)
+        return
+    model = latest_version(repository / MODEL) / "model.onnx"
+    with running(name, model, pinning.server) as one:
+        yield Target(one.url, environments.peer(name).transport, one.process.pid)
+
+
+def _load(target: Target, pool: Path, pinning: Pinning, plan: Plan) -> Load:
+    return Load(
+        url=target.url,
+        pool=pool,
+        scenario=MODEL,
+        # The records of the warm-up are wanted too, for processor time per request.
+        seconds=plan.warm_up + plan.seconds,
+        warm_up=0.0,
+        transport=target.transport,
+        cores=pinning.load,
+        seed=plan.seed,
+    )
+
+
+def _visit(target: Target, load: Load, plan: Plan) -> Visit:
+    before = cpu_seconds(target.pid)
+    everything = {users: drive(replace(load, users=users)) for users in plan.users}
+    spent = cpu_seconds(target.pid) - before
+    closed = {
+        users: summarise(records.between(plan.warm_up, load.seconds), plan.seconds)
+        for users, records in everything.items()
+    }
+    answered = sum(int(records.ok.sum()) for records in everything.values())
+    found = _highest_rate(load, plan, max(one["rate"] for one in closed.values()))
+    return Visit(
+        throughput=found.rate,
+        cpu_seconds=1e3 * spent / max(answered, 1),
+        closed={users: {p: one[p] for p in _PERCENTILES} for users, one in closed.items()},
+        wrong=found.wrong + sum(records.wrong for records in everything.values()),
+        errors=sum(sum(records.errors.values()) for records in everything.values()),
+        late=found.late,
+    )
+
+
+def _highest_rate(load: Load, plan: Plan, closed: float) -> Found:
+    """Halves the interval between a rate that keeps the budget and one that does not, below the closed loop's best."""
+    low, high, wrong, late = 0.0, closed, 0, False
+    rate = 0.6 * high
+    for _ in range(plan.sweep_steps):
+        records = drive(replace(load, rate=rate))
+        one = {"offered": rate, **summarise(records.between(plan.warm_up, load.seconds), plan.seconds)}
+        wrong += records.wrong
+        if keeps(one, plan.p99_budget_ms):
+            low = rate
+        else:
+            high, late = rate, (one["lag_p99_ms"] or 0.0) > plan.p99_budget_ms / 2
+        rate = (low + high) / 2
+    return Found(low, wrong, late)
+
+
+def row(name: str, visits: Sequence[Visit]) -> dict[str, Any]:
+    """Medians over the repetitions; a spread is [lowest, highest]."""
+    throughputs = [visit.throughput for visit in visits]
+    seconds = [visit.cpu_seconds for visit in visits]
+    latencies = {
+        f"{percentile}_{users}": _median([visit.closed[users][percentile] for visit in visits])
+        for users in visits[0].closed
+        for percentile in _PERCENTILES
+    }
+    return {
+        "server": name,
+        "throughput_at_p99": round(median(throughputs), 1),
+        "throughput_spread": _spread(throughputs, 1),
+        "cpu_seconds_per_1000": round(median(seconds), 4),
+        "cpu_spread": _spread(seconds, 4),
+        **latencies,
+        "wrong": sum(visit.wrong for visit in visits),
+        "errors": sum(visit.errors for visit in visits),
+        "load_late": sum(visit.late for visit in visits),
+    }
+
+
+def ratios(visits: dict[str, list[Visit]]) -> dict[str, dict[str, Any]]:
+    """Ours over each peer, within repetitions: a throughput above 1 and a CPU below 1 say that ours is better."""
+    return {
+        name: {
+            "throughput": _ratio([(o.throughput, p.throughput) for o, p in zip(visits[OURS], other, strict=True)]),
+            "cpu": _ratio([(o.cpu_seconds, p.cpu_seconds) for o, p in zip(visits[OURS], other, strict=True)]),
+        }
+        for name, other in visits.items()
+        if name != OURS and OURS in visits
+    }
+
+
+def _ratio(pairs: Sequence[tuple[float, float]]) -> dict[str, Any]:
+    """Over the repetitions in which the peer's figure is not 0."""
+    found = [ours / theirs for ours, theirs in pairs if theirs]
+    return {"median": _median(found), "spread": _spread(found, 3) if found else None}
+
+
+def _median(values: Sequence[float | None]) -> float | None:
+    """None where nothing was measured, as in a closed loop without an answer."""
+    found = [value for value in values if value is not None]
+    return round(median(found), 3) if found else None
+
+
+def _spread(values: Sequence[float], digits: int) -> list[float]:
+    return [round(min(values), digits), round(max(values), digits)]
+
+
+def write(result: dict[str, Any], path: Path) -> None:
+    """As JSON."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(result, indent=1) + "\n")
+
+
+def table(result: dict[str, Any]) -> str:
+    """The rows as text, the highest throughput first."""
+    columns = [name for name in result["rows"][0] if not name.endswith("spread")]
+    rows = sorted(result["rows"], key=lambda one: -one["throughput_at_p99"])
+    cells = [columns, *([str(one[name]) for name in columns] for one in rows)]
+    widths = [max(len(line[column]) for line in cells) for column in range(len(columns))]
+    return "\n".join("  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) for line in cells)
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()
+
+
+def main() -> None:
+    """Measures, writes the result, prints the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("repository", type=Path, help="model repository that holds lrea_ranker and lrea_scorer")
+    parser.add_argument("--servers", nargs="+", default=SERVERS, choices=SERVERS)
+    parser.add_argument("--repetitions", type=int, default=Plan.repetitions)
+    parser.add_argument("--seconds", type=float, default=Plan.seconds, help="of each run, after its warm-up")
+    parser.add_argument("--output", type=Path, default=RESULTS / "peers.json")
+    options = parser.parse_args()
+    plan = Plan(servers=tuple(options.servers), repetitions=options.repetitions, seconds=options.seconds)
+    result = compare(options.repository, plan, _say)
+    write(result, options.output)
+    sys.stdout.write(f"{table(result)}\n{options.output}\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""A plain gRPC server, as one writes it by hand."""

@@ -1,0 +1,85 @@
+"""How the load generator talks to each peer; works under gevent. One connection per user, kept alive."""
+
+from base64 import b64encode
+from collections.abc import Callable, Mapping
+from http import HTTPStatus
+from typing import NamedTuple
+
+import numpy as np
+from geventhttpclient import HTTPClient
+from safetensors.numpy import load, save
+
+from loadtest.transports import Connect
+from serving.client import Client
+
+TIMEOUT_S = 5.0
+"""As our client's deadline."""
+
+
+class HTTPError(RuntimeError):
+    """An answer with another status than 200."""
+
+
+class Posted(NamedTuple):
+    """How a peer takes a safetensors file."""
+
+    path: str
+    content_type: str
+    body: Callable[[bytes], bytes]
+    """The file -> what is sent."""
+
+
+BENTOML = Posted("/score", "application/json", lambda file: b'{"bodies":["' + b64encode(file) + b'"]}')
+LITSERVE = Posted("/predict", "application/octet-stream", lambda file: file)
+
+
+class HTTP:
+    """A safetensors file of the inputs goes out, one of the outputs comes back."""
+
+    def __init__(self, url: str, posted: Posted) -> None:
+        host, _, port = url.partition(":")
+        self._posted = posted
+        self._client = HTTPClient(
+            host,
+            int(port),
+            headers={"Content-Type": posted.content_type},
+            connection_timeout=TIMEOUT_S,
+            network_timeout=TIMEOUT_S,
+        )
+
+    def infer(self, model: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """All outputs by name; raises HTTPError, or an OSError where nobody answers. The path names the model."""
+        response = self._client.post(self._posted.path, body=self._posted.body(save(dict(inputs))))
+        body = bytes(response.read())
+        if response.status_code != HTTPStatus.OK:
+            raise HTTPError(f"{model}: status {response.status_code}: {body[:200].decode(errors='replace')}")
+        return load(body)
+
+    def close(self) -> None:
+        """Closes the socket."""
+        self._client.close()
+
+
+class BytesOverV2:
+    """The V2 protocol with a safetensors file of the inputs in one BYTES tensor, and one of the outputs back."""
+
+    def __init__(self, url: str) -> None:
+        self._client = Client(url, deadline_s=TIMEOUT_S)
+
+    def infer(self, model: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """All outputs by name; raises a ServingError."""
+        body = np.array([save(dict(inputs))], np.object_)
+        (answer,) = self._client.infer(model, {"request": body}).values()
+        return load(answer[0])
+
+    def close(self) -> None:
+        """Closes the channel."""
+        self._client.close()
+
+
+TRANSPORTS: dict[str, Connect] = {
+    "bentoml": lambda url: HTTP(url, BENTOML),
+    "grpcio": Client,
+    "litserve": lambda url: HTTP(url, LITSERVE),
+    "mlserver": BytesOverV2,
+}

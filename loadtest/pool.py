@@ -1,0 +1,74 @@
+"""The requests of a load test with the answers that count as right, in one file that every worker reads."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple, Self
+
+import numpy as np
+from safetensors import safe_open
+from safetensors.numpy import save_file
+
+Tensors = Mapping[str, np.ndarray]
+
+TOLERANCE = 1e-5
+"""Largest |answer - expected| / max(1, |expected|): that of the parity ladder's served rung."""
+
+
+class Request(NamedTuple):
+    """One request and its answers, one for each version that may give it."""
+
+    inputs: Tensors
+    """[1, ...] each."""
+    expected: tuple[Tensors, ...]
+
+    @property
+    def size(self) -> int:
+        """Elements of the largest input: for a ranker, the candidates."""
+        return max(array.size for array in self.inputs.values())
+
+    def is_right(self, outputs: Tensors) -> bool:
+        """Whether one version, and not a mixture of two, gave these outputs; true where nothing is expected."""
+        return not self.expected or any(_equal(outputs, answer) for answer in self.expected)
+
+
+class Pool:
+    """Distinct requests to one model."""
+
+    def __init__(self, model: str, requests: Sequence[Request]) -> None:
+        if not requests:
+            raise ValueError(f"the pool of requests to '{model}' is empty")
+        self.model = model
+        self.requests = list(requests)
+
+    def save(self, path: Path) -> None:
+        """Writes one safetensors file; tensors are named <request>/<kind>/<tensor>."""
+        tensors: dict[str, np.ndarray] = {}
+        for number, request in enumerate(self.requests):
+            parts = {"input": request.inputs, **{f"answer{n}": one for n, one in enumerate(request.expected)}}
+            for kind, arrays in parts.items():
+                tensors |= {f"{number}/{kind}/{name}": np.ascontiguousarray(array) for name, array in arrays.items()}
+        save_file(tensors, path, {"model": self.model})
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """The inverse of `save`."""
+        parts: dict[int, dict[str, dict[str, np.ndarray]]] = {}
+        with safe_open(path, framework="numpy") as file:
+            model = file.metadata()["model"]
+            for key in file.keys():
+                number, kind, name = key.split("/", 2)
+                parts.setdefault(int(number), {}).setdefault(kind, {})[name] = file.get_tensor(key)
+        return cls(model, [_request(parts[number]) for number in sorted(parts)])
+
+
+def _request(parts: dict[str, dict[str, np.ndarray]]) -> Request:
+    inputs = parts.pop("input")
+    return Request(inputs, tuple(parts[kind] for kind in sorted(parts)))
+
+
+def _equal(outputs: Tensors, expected: Tensors) -> bool:
+    return outputs.keys() == expected.keys() and all(
+        outputs[name].shape == array.shape
+        and bool(np.all(np.abs(outputs[name] - array) <= TOLERANCE * np.maximum(1.0, np.abs(array))))
+        for name, array in expected.items()
+    )

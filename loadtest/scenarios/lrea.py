@@ -1,0 +1,92 @@
+"""Traffic of LREA's ranker (user id and candidates) and of its scorer (state and candidates)."""
+
+from pathlib import Path
+
+import numpy as np
+
+from loadtest.pool import Tensors
+from loadtest.scenarios.scenario import Scenario
+from serving.direct import DirectModel
+from serving.state_builder import latest
+from serving.state_source import StateSource
+
+REQUESTS = 512
+MEDIAN, SPREAD, LARGEST = 100, 0.8, 1000
+"""Candidates of a request: log-normal."""
+DISTRIBUTION = (
+    f"users by the length of their stored history, candidates by how often they occur in the histories, their number "
+    f"log-normal (median {MEDIAN}, sigma {SPREAD}, 1 to {LARGEST}); {REQUESTS} distinct requests"
+)
+
+
+def ranker_requests(repository: Path, seed: int) -> list[Tensors]:
+    """user_id [1, 1] and candidates [1, n]."""
+    random = np.random.default_rng(seed)
+    source = latest(repository)
+    users = source.histories.user_ids
+    items, lengths = _history(source)
+    popular, counts = np.unique(items, return_counts=True)
+    drawn = random.choice(users, REQUESTS, p=lengths / lengths.sum())
+    sizes = np.exp(random.normal(np.log(MEDIAN), SPREAD, REQUESTS)).astype(int).clip(1, LARGEST)
+    return [
+        {
+            "user_id": np.array([[user]], np.int64),
+            "candidates": random.choice(popular, size, p=counts / counts.sum()).astype(np.int64)[None],
+        }
+        for user, size in zip(drawn, sizes, strict=True)
+    ]
+
+
+def _history(source: StateSource) -> tuple[np.ndarray, np.ndarray]:
+    """All items of all histories, and the number of each user's events."""
+    rows = [source.histories.of(int(user)) for user in source.histories.user_ids]
+    lengths = np.array([row["history_length"][0, 0] for row in rows if row])
+    items = np.concatenate([row["history_items"][0, : row["history_length"][0, 0]] for row in rows if row])
+    return items, lengths
+
+
+class DirectRanker:
+    """Encoder and scorer in this process; a state at hand is what a hit in the store gives."""
+
+    def __init__(self, repository: Path) -> None:
+        self.source = latest(repository)
+        self.encoder = DirectModel.open(repository / self.source.spec.encoder)
+        self.scorer = DirectModel.open(repository / "lrea_scorer")
+
+    def prepare(self, inputs: Tensors) -> Tensors:
+        """The scorer's inputs."""
+        history = self.source.question(int(inputs["user_id"][0, 0])).inputs
+        return {"candidates": inputs["candidates"], **self.encoder.run([history])[0]}
+
+    def run(self, prepared: Tensors) -> Tensors:
+        """scores [1, n]."""
+        return self.scorer.run([prepared])[0]
+
+
+class DirectScorer(DirectRanker):
+    """The scorer alone: its requests carry the state."""
+
+    def prepare(self, inputs: Tensors) -> Tensors:
+        return inputs
+
+
+def scorer_requests(repository: Path, seed: int) -> list[Tensors]:
+    """The ranker's requests with the state instead of the user."""
+    direct = DirectRanker(repository)
+    return [direct.prepare(inputs) for inputs in ranker_requests(repository, seed)]
+
+
+RANKER = Scenario(
+    name="lrea_ranker",
+    model="lrea_ranker",
+    distribution=DISTRIBUTION,
+    requests=ranker_requests,
+    direct=DirectRanker,
+)
+SCORER = Scenario(
+    name="lrea_scorer",
+    model="lrea_scorer",
+    distribution=f"{DISTRIBUTION}; the user's state travels with the request",
+    requests=scorer_requests,
+    direct=DirectScorer,
+)

@@ -1,0 +1,124 @@
+"""`recserve bench SCENARIO`: load runs against a server of its own, with a report page and a gate for CI."""
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Union
+
+import tyro
+
+from loadtest.bench import RESULTS, Plan, run, write_result
+from loadtest.gate import Row, compare, parse_tolerance, require_comparable
+from loadtest.report import write_report
+from loadtest.scenarios import SCENARIOS, Scenario
+from recserve.commands.command import Command, show, table
+
+_RUNS = ["load", "rate/s", "p50 ms", "p95 ms", "p99 ms", "p50 x floor", "CPU s/1,000", "wrong", "errors"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bench(Command):
+    """Measure one scenario: closed loops, then Poisson arrivals up to the highest rate within the p99 budget."""
+
+    scenario: ClassVar[Scenario]
+    repository: Path = Path("model_repository")
+    """The model repository to serve."""
+    users: tuple[int, ...] = (1, 8, 32)
+    """Closed loops, each with this many users."""
+    rates: tuple[float, ...] = ()
+    """Open loops with these Poisson rates, requests per second; by default a search for the highest within budget."""
+    p99_budget_ms: float = 20.0
+    """The latency budget of the search."""
+    seconds: float = 10.0
+    """Length of each run."""
+    workers: int = 0
+    """Locust workers beside a master; 0 for one process."""
+    seed: int = 0
+    """Everything random follows from it."""
+    output: Path = RESULTS
+    """Folder of the result and its report page."""
+    against: Path | None = None
+    """An earlier result: the page compares with it."""
+    gate: Path | None = None
+    """A baseline result: exit with 1 where a ratio to the floor is worse than there by more than --tolerance."""
+    tolerance: str = "10%"
+    """What --gate allows."""
+
+    def __post_init__(self) -> None:
+        parse_tolerance(self.tolerance)
+        if not self.users and not self.rates:
+            raise ValueError("nothing to run: name --users, --rates or both")
+        if self.seconds < 1 or any(users < 1 for users in self.users) or any(rate <= 0 for rate in self.rates):
+            raise ValueError("--seconds and --users must be at least 1, --rates above 0")
+
+    def run(self) -> int:
+        against, baseline = (self._read(path) for path in (self.against, self.gate))
+        with self.console.status(f"bench {self.scenario.name}") as status:
+            result = run(self.scenario, self.repository, self._plan(), status.update)
+        path = write_result(result, self.output)
+        write_report(result, path.with_suffix(".html"), against)
+        show(self.console, table(f"{self.scenario.name}: {result['traffic']['distribution']}", _RUNS, _rows(result)))
+        self.console.print(f"{path}\n{path.with_suffix('.html')}", highlight=False, soft_wrap=True)
+        rows = compare(baseline, result, parse_tolerance(self.tolerance)) if baseline else []
+        if baseline:
+            self._say_gate(rows)
+        self.emit(result | {"file": path, "gate": [row._asdict() for row in rows]})
+        wrong = sum(one["wrong"] for one in result["runs"])
+        return 1 if wrong or not all(row.ok for row in rows) else 0
+
+    def _plan(self) -> Plan:
+        return Plan(
+            users=self.users,
+            rates=self.rates,
+            p99_budget_ms=self.p99_budget_ms,
+            seconds=self.seconds,
+            workers=self.workers,
+            seed=self.seed,
+        )
+
+    def _read(self, path: Path | None) -> dict[str, Any] | None:
+        """Refused before the load, not after it, where the two cannot be compared."""
+        if path is None:
+            return None
+        try:
+            found = json.loads(path.read_text())
+            require_comparable(found, {"scenario": self.scenario.name, "sweep": {"p99_budget_ms": self.p99_budget_ms}})
+        except (OSError, KeyError, TypeError, json.JSONDecodeError) as error:
+            raise ValueError(f"{path} is not a result of recserve bench ({error!r})") from error
+        return found
+
+    def _say_gate(self, rows: list[Row]) -> None:
+        cells = [[row.name, row.baseline, row.measured, row.change, "ok" if row.ok else "WORSE"] for row in rows]
+        show(self.console, table(f"gate, {self.tolerance}", ["ratio", "baseline", "measured", "change", ""], cells))
+
+
+def _rows(result: dict[str, Any]) -> list[list[Any]]:
+    floor = result["floor"]
+    first = ["floor: direct ORT", "", *(f"{floor[f'{p}_ms']:.2f}" for p in ("p50", "p95", "p99")), "1.0", "", "", ""]
+    return [first, *(_row(one) for one in result["runs"])]
+
+
+def _row(one: dict[str, Any]) -> list[Any]:
+    load = f"{one['users']} users" if one["mode"] == "closed" else f"{one['offered']:.0f}/s offered"
+    times = ["" if one[f"{p}_ms"] is None else f"{one[f'{p}_ms']:.2f}" for p in ("p50", "p95", "p99")]
+    errors = ", ".join(f"{name} {count}" for name, count in one["errors"].items())
+    ratio, cpu = one["over_floor"]["p50"], one["cpu_seconds_per_1000"]
+    return [load, f"{one['rate']:.0f}", *times, ratio or "", f"{cpu:.3f}", one["wrong"], errors]
+
+
+def subcommand(scenario: Scenario) -> Any:
+    """`recserve bench <scenario>`."""
+    described = f"Load test of {scenario.model}."
+    made = dataclasses.make_dataclass(
+        f"Bench{scenario.name.title().replace('_', '')}",
+        [],
+        bases=(Bench,),
+        namespace={"scenario": scenario, "__doc__": f"{described} Exits with 1 on a wrong answer or a failed gate."},
+        frozen=True,
+        kw_only=True,
+    )
+    return Annotated[made, tyro.conf.subcommand(name=scenario.name, description=described)]
+
+
+AnyScenario = Union[tuple(subcommand(scenario) for scenario in SCENARIOS.values())]  # noqa: UP007 - from the registry

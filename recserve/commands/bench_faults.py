@@ -1,0 +1,78 @@
+"""`recserve bench faults`: roll-outs, killed processes, overload and a soak, under load whose answers are checked."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from loadtest.bench import RESULTS, write_result
+from loadtest.faults import Plan, run
+from loadtest.scenarios import SCENARIOS
+from recserve.commands.command import Command, show, table
+
+_COLUMNS = ["experiment", "requests", "ok", "wrong", "errors", "p50 ms", "p99 ms", "outage s", "what else"]
+_SHOWN = ("requests", "ok", "wrong", "errors", "p50_ms", "p99_ms", "outage_s")
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchFaults(Command):
+    """Break things under load: publish a release, kill a stub, kill the server, fill the queues, soak with roll-outs.
+
+    Exits with 1 on a wrong answer, a lost state, or a request that failed during a roll-out.
+    """
+
+    repository: Path = Path("model_repository")
+    """A model repository with two releases or more, which take turns; it is copied, not changed."""
+    rate: float = Plan.rate
+    """Requests per second, Poisson."""
+    seconds: float = Plan.seconds
+    """Length of each experiment; the fault comes after a third."""
+    soak_minutes: float = Plan.soak_minutes
+    """Length of the soak."""
+    swap_every: float = Plan.swap_every_s
+    """Seconds between the roll-outs of the soak."""
+    seed: int = 0
+    """Everything random follows from it."""
+    output: Path = RESULTS
+    """Folder of the result."""
+
+    def __post_init__(self) -> None:
+        if self.rate <= 0 or self.seconds < 6:
+            raise ValueError("--rate must be above 0 and --seconds at least 6")
+        if 60 * self.soak_minutes < 2 * self.swap_every:
+            raise ValueError("--soak-minutes must hold two roll-outs at least; shorten --swap-every")
+
+    def run(self) -> int:
+        plan = Plan(
+            rate=self.rate,
+            seconds=self.seconds,
+            soak_minutes=self.soak_minutes,
+            swap_every_s=self.swap_every,
+            seed=self.seed,
+        )
+        with self.console.status("bench faults") as status:
+            result = run(SCENARIOS["lrea_ranker"], self.repository, plan, status.update)
+        path = write_result(result, self.output)
+        rows = [_row(one) for one in (*result["experiments"], {"name": "soak", **result["soak"]})]
+        show(self.console, table("faults under load", _COLUMNS, rows))
+        self.console.print(f"{path}", highlight=False, soft_wrap=True)
+        self.emit(result | {"file": path})
+        return 0 if holds(result) else 1
+
+
+def holds(result: dict[str, Any]) -> bool:
+    """Nothing wrong, no state lost, and roll-outs that nobody noticed."""
+    everything = [*result["experiments"], result["soak"]]
+    quiet = [result["soak"], *(one for one in result["experiments"] if one["name"] == "swap")]
+    return not (
+        any(one["wrong"] for one in everything)
+        or any(one.get("lost_state_writes") for one in everything)
+        or any(one["errors"] for one in quiet)
+    )
+
+
+def _row(one: dict[str, Any]) -> list[Any]:
+    cells = [one[name] for name in _SHOWN]
+    cells[3] = ", ".join(f"{name} {count}" for name, count in one["errors"].items())
+    hidden = {"name", "samples", "max_ms", "p90_ms", "p95_ms", *_SHOWN}
+    rest = ", ".join(f"{name} {value}" for name, value in one.items() if name not in hidden)
+    return [one["name"], *("" if cell is None else cell for cell in cells), rest]

@@ -1,0 +1,47 @@
+"""`recserve bench peers`: our server beside what else serves an ONNX model from Python."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from loadtest.bench import RESULTS
+from loadtest.peers.compare import SERVERS, Plan, compare
+from recserve.commands.command import Command, show, table
+from training.checkpoint import write_json
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchPeers(Command):
+    """Serve the same scorer with grpcio, LitServe, BentoML and MLServer, and measure all in turn on the same core.
+
+    The first run makes a virtual environment for each peer in the cache, from the package index.
+    """
+
+    repository: Path = Path("model_repository")
+    """A model repository with lrea_ranker and lrea_scorer."""
+    servers: tuple[str, ...] = SERVERS
+    """Which servers; recserve is ours."""
+    repetitions: int = Plan.repetitions
+    """Each starts every server once."""
+    seconds: float = Plan.seconds
+    """Length of each load run."""
+    output: Path = RESULTS / "peers.json"
+    """The result."""
+
+    def __post_init__(self) -> None:
+        if unknown := sorted(set(self.servers) - set(SERVERS)):
+            raise ValueError(f"--servers: {unknown[0]} is unknown; use some of {list(SERVERS)}")
+        if self.repetitions < 1 or self.seconds < 1:
+            raise ValueError("--repetitions and --seconds must be at least 1")
+
+    def run(self) -> int:
+        plan = Plan(servers=self.servers, repetitions=self.repetitions, seconds=self.seconds)
+        with self.console.status("bench peers") as status:
+            result = compare(self.repository, plan, status.update)
+        write_json(self.output, result)
+        rows = sorted(result["rows"], key=lambda row: -row["throughput_at_p99"])
+        columns = [name for name in rows[0] if not name.endswith("spread")]
+        title = f"requests/s at p99 <= {result['p99_budget_ms']:g} ms, ms at 1, 8, 32 users; medians"
+        show(self.console, table(title, columns, [[row[name] for name in columns] for row in rows]))
+        self.console.print(f"{self.output}", highlight=False, soft_wrap=True)
+        self.emit(result)
+        return 1 if any(row["wrong"] for row in rows) else 0

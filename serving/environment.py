@@ -1,0 +1,31 @@
+"""What was measured with: versions of the packages that results depend on, and the machine."""
+
+import importlib.metadata
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+_PACKAGES = ("torch", "onnx", "onnxruntime-gpu", "onnxscript", "triton", "tritonclient", "numpy", "nvidia-pytriton")
+
+
+def versions() -> dict[str, str]:
+    """Python and the packages that results depend on; tritonserver is that of the wheel."""
+    found = {name: importlib.metadata.version(name) for name in _PACKAGES}
+    return {"python": platform.python_version(), "tritonserver": "2.51.0", **found}
+
+
+def hardware() -> dict[str, Any]:
+    """Processor, cores that this process may use, memory, kernel."""
+    models = [line.split(":", 1)[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")]
+    kibibytes = [int(line.split()[1]) for line in _lines("/proc/meminfo") if line.startswith("MemTotal")]
+    return {
+        "cpu": models[0] if models else platform.machine(),
+        "cores": len(os.sched_getaffinity(0)),
+        "memory_gib": round(kibibytes[0] / 2**20, 1) if kibibytes else None,
+        "kernel": platform.release(),
+    }
+
+
+def _lines(path: str) -> list[str]:
+    return Path(path).read_text().splitlines()

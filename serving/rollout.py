@@ -1,0 +1,112 @@
+"""Takes a running server to the newest published release, without a failed request.
+
+Models of a release are loaded one after the other, and an ensemble whose steps follow "the newest version" would mix
+two releases meanwhile. So ensembles are pinned: to the versions that serve, right after the start, and to the new ones
+in a single step, after every new model has answered its golden requests. The version before stays loaded until the
+next roll-out, so requests under way end where they began.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from tritonclient.grpc.model_config_pb2 import ModelConfig  # pyright: ignore[reportAttributeAccessIssue]
+
+from serving import golden
+from serving.client import Client
+from serving.direct import read_config
+from serving.errors import StartupError
+from serving.readiness import DEADLINE_S, TOLERANCE, latest_version, models
+
+LOAD_DEADLINE_S = 300.0
+
+
+class Release(NamedTuple):
+    """The newest version of each model in the repository."""
+
+    versions: dict[str, int]
+
+    @classmethod
+    def newest(cls, repository: Path, target: str) -> "Release":
+        """Raises ValueError where a model has no version."""
+        return cls({model.name: int(latest_version(model).name) for model in models(repository, target)})
+
+
+def served(client: Client) -> Release:
+    """The newest version of each model that the server has loaded."""
+    return Release({name: max(map(int, client.metadata(name).versions)) for name in client.model_names()})
+
+
+def pin(client: Client, repository: Path, target: str = "cpu") -> None:
+    """Pins all ensembles to what is served now; for a server in the control mode `explicit`, before any publish."""
+    now = served(client)
+    for name, config in _ensembles(repository, target).items():
+        client.load(name, _pinned(config, now), deadline_s=LOAD_DEADLINE_S)
+
+
+def roll_out(
+    client: Client, repository: Path, target: str = "cpu", report: Callable[[str], None] = lambda line: None
+) -> bool:
+    """Serves the newest release; False where it is served already.
+
+    Args:
+        client: with the admin key of a server in the control mode `explicit`.
+        repository: what the server serves.
+        target: whose configurations it uses.
+        report: told of each step.
+
+    Raises:
+        ValueError: an ensemble is not pinned.
+        StartupError: a new model answers its golden requests wrong; the release before goes on serving.
+        ServingError: the server refused to load a model; the release before goes on serving.
+    """
+    before, after = served(client), Release.newest(repository, target)
+    changed = [name for name, version in after.versions.items() if before.versions.get(name) != version]
+    if not changed:
+        return False
+    ensembles = _ensembles(repository, target)
+    for name in ensembles.keys() & before.versions.keys():
+        if any(step.model_version < 1 for step in client.config(name).ensemble_scheduling.step):
+            raise ValueError(f"ensemble '{name}' is not pinned: start the server with model_control='explicit'")
+    for name in changed:
+        if name not in ensembles:
+            report(f"loading {name} version {after.versions[name]}")
+            both = {after.versions[name], before.versions.get(name, after.versions[name])}
+            client.load(name, _with_versions(read_config(repository / name, target), both), deadline_s=LOAD_DEADLINE_S)
+            _check(client, repository / name, after.versions[name])
+    for name, config in ensembles.items():
+        report(f"switching {name} to version {after.versions[name]}")
+        client.load(name, _pinned(config, after), deadline_s=LOAD_DEADLINE_S)
+        _check(client, repository / name, after.versions[name])
+    return True
+
+
+def _ensembles(repository: Path, target: str) -> dict[str, ModelConfig]:
+    configs = [read_config(model, target) for model in models(repository, target)]
+    return {config.name: config for config in configs if config.platform == "ensemble"}
+
+
+def _pinned(config: ModelConfig, release: Release) -> ModelConfig:
+    """The ensemble with the release's version in each step."""
+    pinned = _with_versions(config, {release.versions[config.name]})
+    for step in pinned.ensemble_scheduling.step:
+        step.model_version = release.versions[step.model_name]
+    return pinned
+
+
+def _with_versions(config: ModelConfig, versions: set[int]) -> ModelConfig:
+    chosen = ModelConfig()
+    chosen.CopyFrom(config)
+    chosen.version_policy.specific.versions.extend(sorted(versions))
+    return chosen
+
+
+def _check(client: Client, model: Path, version: int) -> None:
+    for number, expected in enumerate(golden.read(model / str(version) / "golden.safetensors")):
+        answer = client.infer(model.name, expected.inputs, version=str(version), deadline_s=DEADLINE_S)
+        gap = golden.compare(expected.outputs, answer, TOLERANCE)
+        if not gap.ok:
+            raise StartupError(
+                f"{model.name} version {version}: golden request {number} is off by {gap.absolute:.3g} (relative "
+                f"{gap.relative:.3g}, allowed {TOLERANCE:g}); the release before goes on serving: export again"
+            )

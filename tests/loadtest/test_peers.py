@@ -1,0 +1,192 @@
+"""The peers serve the same answers, and the comparison counts right."""
+
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+from loadtest.peers import environments
+from loadtest.peers.compare import SERVERS, Plan, Visit, compare, ratios, row, table
+from loadtest.peers.environments import PEERS, EnvironmentFailure
+from loadtest.peers.launch import Running, StartFailure, running
+from loadtest.peers.scorer import Scorer
+from loadtest.peers.transports import TRANSPORTS
+from loadtest.transports import OURS, transport
+from serving import golden
+from serving.direct import DirectModel
+from serving.errors import ServingError
+
+MODEL = "lrea_scorer"
+HERE = Path(sys.executable)
+# Asked before a fixture moves the cache.
+MADE = {name: environments.python(name) for name in PEERS if environments.is_made(name)}
+
+
+@pytest.fixture(scope="module")
+def onnx(repository: Path) -> Path:
+    return repository / MODEL / "1" / "model.onnx"
+
+
+@pytest.fixture(scope="module")
+def requests(repository: Path) -> list[dict[str, np.ndarray]]:
+    """Ragged, one of them empty."""
+    return [one.inputs for one in golden.read(repository / MODEL / "1" / "golden.safetensors")]
+
+
+@pytest.fixture(scope="module")
+def expected(repository: Path, requests: list[dict[str, np.ndarray]]) -> list[np.ndarray]:
+    direct = DirectModel.open(repository / MODEL)
+    return [direct.run([request])[0]["scores"] for request in requests]
+
+
+@pytest.fixture(scope="module", params=["grpcio", "grpcio-batched"])
+def plain(onnx: Path, request: pytest.FixtureRequest) -> Iterator[tuple[str, Running]]:
+    """Needs no other packages than this project's."""
+    with running(request.param, onnx, (0,), HERE) as one:
+        yield PEERS[request.param].transport, one
+
+
+def test_the_scorer_packs_as_the_backend_does(
+    onnx: Path, requests: list[dict[str, np.ndarray]], expected: list[np.ndarray]
+) -> None:
+    for answer, scores in zip(Scorer(onnx).score(requests), expected, strict=True):
+        np.testing.assert_allclose(answer, scores, atol=1e-5)
+
+
+def test_a_plain_server_answers_as_onnxruntime_does(
+    plain: tuple[str, Running], requests: list[dict[str, np.ndarray]], expected: list[np.ndarray]
+) -> None:
+    _same_answers(plain[0], plain[1].url, requests, expected)
+
+
+def test_requests_at_once_get_their_own_answers(
+    plain: tuple[str, Running], requests: list[dict[str, np.ndarray]], expected: list[np.ndarray]
+) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: _same_answers(plain[0], plain[1].url, requests, expected), range(8)))
+
+
+def test_a_request_that_is_wrong_raises(plain: tuple[str, Running], requests: list[dict[str, np.ndarray]]) -> None:
+    connection = transport(plain[0])(plain[1].url)
+    with pytest.raises(ServingError):
+        connection.infer(MODEL, {"candidates": requests[0]["candidates"]})
+    connection.close()
+
+
+def test_the_server_runs_on_the_cores_that_were_named(plain: tuple[str, Running]) -> None:
+    assert psutil.Process(plain[1].process.pid).cpu_affinity() == [0]
+
+
+def test_nothing_is_left_of_a_stopped_server(onnx: Path) -> None:
+    with running("grpcio", onnx, (0,), HERE) as one:
+        pass
+    assert one.process.poll() is not None
+    assert not psutil.pid_exists(one.process.pid)
+
+
+def test_a_server_that_does_not_come_up_shows_its_log(onnx: Path) -> None:
+    with pytest.raises(StartFailure, match="No module named 'mlserver'"), running("mlserver", onnx, (0,), HERE):
+        pass
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PEERS)
+def test_every_peer_answers_as_onnxruntime_does(
+    name: str, onnx: Path, requests: list[dict[str, np.ndarray]], expected: list[np.ndarray]
+) -> None:
+    if name not in MADE:
+        pytest.skip(f"its environment is not made: python -m loadtest.peers.environments {name}")
+    with running(name, onnx, (0,), MADE[name]) as one:
+        below = psutil.Process(one.process.pid).children(recursive=True)
+        _same_answers(PEERS[name].transport, one.url, requests, expected)
+    assert not [each for each in below if each.is_running()]
+
+
+def test_all_peers_are_registered_with_a_transport_and_pinned_requirements() -> None:
+    assert list(PEERS) == ["bentoml", "grpcio", "grpcio-batched", "litserve", "mlserver"]
+    assert {peer.transport for peer in PEERS.values()} == set(TRANSPORTS)
+    for name, peer in PEERS.items():
+        pinned = environments.versions(name)
+        assert {"onnxruntime", "numpy", peer.environment} <= set(pinned)
+        assert "torch" not in pinned
+
+
+def test_all_peers_run_the_same_onnxruntime() -> None:
+    assert len({environments.versions(name)["onnxruntime"] for name in PEERS}) == 1
+
+
+def test_an_unknown_peer_is_an_error_that_names_the_known_ones() -> None:
+    with pytest.raises(ValueError, match="'torchserve' is unknown; use one of"):
+        environments.peer("torchserve")
+
+
+def test_an_environment_that_cannot_be_made_says_what_pip_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "grpcio").mkdir()
+    (tmp_path / "grpcio" / "requirements.txt").write_text("./no-such-directory\n")
+    monkeypatch.setattr(environments, "_FOLDER", tmp_path)
+    monkeypatch.setenv("RECSERVE_CACHE", str(tmp_path / "cache"))
+    with pytest.raises(EnvironmentFailure, match="no-such-directory"):
+        environments.make("grpcio")
+    assert not environments.is_made("grpcio")
+
+
+def _visit(throughput: float, cpu_seconds: float, p50: float) -> Visit:
+    closed = {8: {"p50_ms": p50, "p95_ms": 2 * p50, "p99_ms": 3 * p50}}
+    return Visit(throughput, cpu_seconds, closed, wrong=0, errors=1, late=False)
+
+
+def test_a_row_holds_medians_and_the_lowest_and_highest() -> None:
+    one = row("grpcio", [_visit(300.0, 0.9, 1.0), _visit(100.0, 0.7, 3.0), _visit(200.0, 0.8, 2.0)])
+    assert one["throughput_at_p99"] == 200.0
+    assert one["throughput_spread"] == [100.0, 300.0]
+    assert one["cpu_seconds_per_1000"] == 0.8
+    assert one["cpu_spread"] == [0.7, 0.9]
+    assert (one["p50_ms_8"], one["p95_ms_8"], one["p99_ms_8"]) == (2.0, 4.0, 6.0)
+    assert (one["wrong"], one["errors"]) == (0, 3)
+
+
+def test_ratios_are_taken_within_a_repetition() -> None:
+    ours = [_visit(400.0, 0.5, 1.0), _visit(200.0, 1.0, 1.0)]
+    theirs = [_visit(200.0, 1.0, 1.0), _visit(50.0, 4.0, 1.0)]
+    found = ratios({OURS: ours, "grpcio": theirs})
+    assert found == {
+        "grpcio": {
+            "throughput": {"median": 3.0, "spread": [2.0, 4.0]},
+            "cpu": {"median": 0.375, "spread": [0.25, 0.5]},
+        }
+    }
+
+
+def test_our_server_is_compared_with_every_peer() -> None:
+    assert SERVERS == (OURS, *PEERS)
+
+
+@pytest.mark.slow
+@pytest.mark.triton_server
+def test_a_comparison_has_a_row_for_each_server(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(environments, "make", lambda _: HERE)
+    plan = Plan(servers=(OURS, "grpcio"), repetitions=1, users=(2,), seconds=1.0, warm_up=0.5, sweep_steps=1)
+    result = compare(repository, plan)
+    assert [one["server"] for one in result["rows"]] == [OURS, "grpcio"]
+    assert [one["wrong"] for one in result["rows"]] == [0, 0]
+    assert all(one["cpu_seconds_per_1000"] > 0 and one["p50_ms_2"] > 0 for one in result["rows"])
+    assert len(result["pinning"]["server"]) == 1
+    assert result["ratios"]["grpcio"]["cpu"]["median"] > 0
+    assert "p99_ms_2" in table(result)
+
+
+def _same_answers(
+    transport_name: str, url: str, requests: list[dict[str, np.ndarray]], expected: list[np.ndarray]
+) -> None:
+    connection = transport(transport_name)(url)
+    try:
+        for request, scores in zip(requests, expected, strict=True):
+            answer = connection.infer(MODEL, request)
+            assert answer.keys() == {"scores"}
+            np.testing.assert_allclose(answer["scores"], scores, atol=1e-5)
+    finally:
+        connection.close()
