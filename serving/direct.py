@@ -9,6 +9,7 @@ import onnxruntime
 from google.protobuf import json_format, text_format
 from tritonclient.grpc.model_config_pb2 import ModelConfig  # pyright: ignore[reportAttributeAccessIssue]
 
+from serving.backends import packing
 from serving.backends.onnxruntime import batching
 from serving.backends.onnxruntime.model_spec import ModelSpec
 from serving.readiness import latest_version
@@ -28,7 +29,9 @@ class DirectModel:
         return cls(batching.load_session(latest_version(model) / spec.filename, spec), spec)
 
     def run(self, requests: Sequence[Mapping[str, np.ndarray]]) -> list[dict[str, np.ndarray]]:
-        """The answers to requests [1, ...] in one run of the graph."""
+        """The answers to requests [1, ...] in one run of the graph. Raises ValueError for one that breaks a bound."""
+        for request in requests:
+            packing.check(self.spec, request)
         return batching.run(self.session, self.spec, requests)
 
 

@@ -44,11 +44,13 @@ def walk_visibly(repository: Path, options: ParityOptions, console: Console) -> 
 
         ladder = walk(repository, options, report)
     rows = [
-        [row.model, row.rung, "ok" if row.ok else "BROKEN", f"{row.worst:.1e}", f"{row.absolute:.1e}", row.where]
+        [row.model, row.rung, "ok" if row.ok else "BROKEN", f"{row.worst:.1e}", f"{row.absolute:.1e}"]
         for row in ladder.rows
     ]
-    show(console, table("parity", ["model", "rung", "", "worst rel", "worst abs", "where"], rows))
+    show(console, table("parity", ["model", "rung", "", "worst rel", "worst abs"], rows))
     verdict = "all rungs hold" if ladder.ok else f"broken: {ladder.rows[-1].model}, rung '{ladder.rows[-1].rung}'"
+    if not ladder.ok:
+        console.print(ladder.rows[-1].where, highlight=False, markup=False, soft_wrap=True)
     console.print(
         f"{verdict}; {ladder.concurrent.requests} concurrent requests, {ladder.concurrent.executions} executions",
         highlight=False,

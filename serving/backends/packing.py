@@ -34,50 +34,46 @@ def answer(
     requests: Sequence[Request],
     compute: Compute,
 ) -> list[dict[str, np.ndarray]]:
-    """Answers all requests with one run (with one run each where the model does not batch).
-
-    Raises:
-        ValueError: a request breaks the model's bounds.
-    """
-    for request in requests:
-        check(spec, request)
+    """Answers requests that passed `check` with one run (with one run each where the model does not batch)."""
     groups = [requests] if spec.max_batch_size else [[request] for request in requests]
     return [part for group in groups for part in unpack(spec, group, compute(pack(spec, group)))]
 
 
 def check(spec: ModelSpec, request: Request) -> None:
     """Raises ValueError, naming the field, its value and the remedy, where one request cannot be answered."""
+    ragged = spec.ragged
     for field in spec.inputs:
-        if field.name not in request:
+        array = request.get(field.name)
+        if array is None:
             raise ValueError(
                 f"{spec.name}: input '{field.name}' is missing; send {[spec.name for spec in spec.inputs]}"
             )
-        array = request[field.name]
         if array.dtype != field.dtype:
             raise ValueError(f"{spec.name}: input '{field.name}' is {array.dtype}; send {field.dtype}")
-        if spec.ragged and array.shape[0] != 1:
+        if ragged and array.shape[0] != 1:
             raise ValueError(
                 f"{spec.name}: input '{field.name}' has batch size {array.shape[0]}; this model takes requests of "
                 "unlike length, so send one request [1, n] per user: the server batches them"
             )
-        _check_bounds(spec.name, field, array)
+        if field.bounded:
+            _check_bounds(spec.name, field, array)
 
 
 def _check_bounds(model: str, field: InputSpec, array: np.ndarray) -> None:
-    where = f"{model}: input '{field.name}'"
     if field.max_elements is not None and array.size > field.max_elements:
         raise ValueError(
-            f"{where} has {array.size} elements, more than the {field.max_elements} that one request may carry; "
-            "split it into several requests"
+            f"{model}: input '{field.name}' has {array.size} elements, more than the {field.max_elements} that one "
+            "request may carry; split it into several requests"
         )
     if array.size == 0:
         return
-    smallest, largest = array.min(), array.max()
-    if field.minimum is not None and smallest < field.minimum:
+    if field.minimum is not None and (smallest := array.min()) < field.minimum:
         fault = "negative" if field.minimum == 0 else f"below {field.minimum}"
-        raise ValueError(f"{where}: id {smallest} is {fault}; send {field.minimum} or more")
-    if field.maximum is not None and largest > field.maximum:
-        raise ValueError(f"{where}: id {largest} is above {field.maximum}; send {field.maximum} or less")
+        raise ValueError(f"{model}: input '{field.name}': id {smallest} is {fault}; send {field.minimum} or more")
+    if field.maximum is not None and (largest := array.max()) > field.maximum:
+        raise ValueError(
+            f"{model}: input '{field.name}': id {largest} is above {field.maximum}; send {field.maximum} or less"
+        )
 
 
 def pack(spec: ModelSpec, requests: Sequence[Request]) -> dict[str, np.ndarray]:

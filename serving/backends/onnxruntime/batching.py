@@ -47,11 +47,7 @@ def load_session(path: Path, spec: ModelSpec) -> onnxruntime.InferenceSession:
 def run(
     session: onnxruntime.InferenceSession, spec: ModelSpec, requests: Sequence[Request]
 ) -> list[dict[str, np.ndarray]]:
-    """Answers all requests with one run (with one run each where the model does not batch).
-
-    Raises:
-        ValueError: a request breaks the model's bounds.
-    """
+    """As `packing.answer`."""
     return packing.answer(spec, requests, lambda feeds: _outputs(session, spec, feeds))
 
 

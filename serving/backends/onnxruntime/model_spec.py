@@ -46,6 +46,11 @@ class InputSpec:
     maximum: int | None
     max_elements: int | None
 
+    @property
+    def bounded(self) -> bool:
+        """Whether there is a bound to check."""
+        return not (self.minimum is self.maximum is self.max_elements is None)
+
 
 @dataclass(frozen=True, kw_only=True)
 class BatchInputSpec:
