@@ -54,7 +54,7 @@ class Plan:
 
 
 @dataclass
-class _Stage:
+class Stage:
     """A live repository and the server on it, which can be started again on the same ports."""
 
     scenario: Scenario
@@ -85,7 +85,8 @@ class _Stage:
 
 
 @contextmanager
-def _staged(scenario: Scenario, source: Path, plan: Plan) -> Iterator[_Stage]:
+def staged(scenario: Scenario, source: Path, plan: Plan) -> Iterator[Stage]:
+    """A server on the first release of a copy of `source`, its load prepared."""
     with TemporaryDirectory() as folder:
         releases = Releases(source, Path(folder) / "live")
         file = Path(folder) / "pool.safetensors"
@@ -105,7 +106,7 @@ def _staged(scenario: Scenario, source: Path, plan: Plan) -> Iterator[_Stage]:
         server = TritonServer(releases.live, options)
         with started_on(split().server):
             server.start()
-        stage = _Stage(scenario, releases, state, load, server)
+        stage = Stage(scenario, releases, state, load, server)
         try:
             yield stage
         finally:
@@ -113,15 +114,18 @@ def _staged(scenario: Scenario, source: Path, plan: Plan) -> Iterator[_Stage]:
             server.stop()
 
 
+Experiment = Callable[[Stage, Plan], dict[str, Any]]
+
+
 def run(scenario: Scenario, repository: Path, plan: Plan, report: Report = lambda line: None) -> dict[str, Any]:
     """All experiments. Raises ValueError where the repository has fewer than two releases."""
     experiments = []
     for experiment in (swap, kill_stub, kill_server, overload):
         report(f"{scenario.name}: {experiment.__name__.replace('_', ' ')}")
-        with _staged(scenario, repository, plan) as stage:
+        with staged(scenario, repository, plan) as stage:
             experiments.append({"name": experiment.__name__, **experiment(stage, plan)})
     report(f"{scenario.name}: soak, {plan.soak_minutes:g} minutes")
-    with _staged(scenario, repository, plan) as stage:
+    with staged(scenario, repository, plan) as stage:
         soaked = soak(stage, plan, report)
     return {
         "scenario": "faults",
@@ -134,7 +138,7 @@ def run(scenario: Scenario, repository: Path, plan: Plan, report: Report = lambd
     }
 
 
-def swap(stage: _Stage, plan: Plan) -> dict[str, Any]:
+def swap(stage: Stage, plan: Plan) -> dict[str, Any]:
     """A new release is published and rolled out."""
     loading = stage.under_load()
     time.sleep(plan.seconds / 3)
@@ -147,7 +151,7 @@ def swap(stage: _Stage, plan: Plan) -> dict[str, Any]:
     return {**_outcome(loading.result()), "roll_out_s": round(took, 2), "serves": list(kept)}
 
 
-def kill_stub(stage: _Stage, plan: Plan) -> dict[str, Any]:
+def kill_stub(stage: Stage, plan: Plan) -> dict[str, Any]:
     """The process of `user_state`, which writes states, is killed; the watchdog ends the server, which starts anew."""
     users = _write_states(stage)
     loading = stage.under_load()
@@ -159,7 +163,7 @@ def kill_stub(stage: _Stage, plan: Plan) -> dict[str, Any]:
     return {**_outcome(loading.result()), "noticed_s": noticed, "ready_s": round(ready, 2), "lost_state_writes": lost}
 
 
-def kill_server(stage: _Stage, plan: Plan) -> dict[str, Any]:
+def kill_server(stage: Stage, plan: Plan) -> dict[str, Any]:
     """The server is killed and started again."""
     users = _write_states(stage)
     loading = stage.under_load()
@@ -170,7 +174,7 @@ def kill_server(stage: _Stage, plan: Plan) -> dict[str, Any]:
     return {**outcome, "ready_s": round(ready, 2), "lost_state_writes": _lost_states(stage, users)}
 
 
-def overload(stage: _Stage, plan: Plan) -> dict[str, Any]:
+def overload(stage: Stage, plan: Plan) -> dict[str, Any]:
     """More arrives than the server can answer: full queues refuse, and what is accepted is answered in time."""
     inputs = stage.scenario.requests(stage.releases.live, plan.seed)[:64]
     large = [{**one, "candidates": np.resize(one["candidates"], (1, OVERLOAD_SIZE))} for one in inputs]
@@ -183,7 +187,7 @@ def overload(stage: _Stage, plan: Plan) -> dict[str, Any]:
     return {**_outcome(records), "offered": plan.overload_rate, "refused_share": round(refused, 4)}
 
 
-def soak(stage: _Stage, plan: Plan, report: Report = lambda line: None) -> dict[str, Any]:
+def soak(stage: Stage, plan: Plan, report: Report = lambda line: None) -> dict[str, Any]:
     """Load for minutes with a roll-out every few seconds; what the server's processes hold is sampled between them."""
     seconds = 60 * plan.soak_minutes
     loading = stage.under_load(seconds=seconds)
@@ -232,7 +236,7 @@ def _outage(records: Records) -> float:
     return round(float(end - records.intended[bad[0]]), 2)
 
 
-def _write_states(stage: _Stage) -> list[int]:
+def _write_states(stage: Stage) -> list[int]:
     """Asks for every user of the pool once, so that every state is written; the users."""
     users = sorted({request.inputs["user_id"].item() for request in Pool.load(stage.load.pool).requests})
     with stage.server.client() as client:
@@ -241,7 +245,7 @@ def _write_states(stage: _Stage) -> list[int]:
     return users
 
 
-def _lost_states(stage: _Stage, users: list[int]) -> int:
+def _lost_states(stage: Stage, users: list[int]) -> int:
     """Users who were answered, and whose state the store does not hold."""
     shown = (state_builder.show(stage.releases.live, stage.state, user) for user in users)
     return sum(one.outcome != "hit" for one in shown)

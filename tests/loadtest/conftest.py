@@ -1,0 +1,18 @@
+"""Two releases of the small LREA, for what goes from one to the next."""
+
+from pathlib import Path
+
+import pytest
+
+from export.artifacts import Source
+from export.repository import publish
+from tests.conftest import lrea
+
+
+@pytest.fixture(scope="session")
+def two_releases(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Versions 1 and 2, of unlike weights; not to be changed."""
+    folder = tmp_path_factory.mktemp("releases") / "repository"
+    for seed in range(2):
+        publish(folder, lrea(seed), Source(kind="factory", name="tests.conftest:lrea"))
+    return folder

@@ -1,0 +1,55 @@
+"""Faults under load, in their short form: nothing wrong, nothing lost, and roll-outs that nobody notices."""
+
+from pathlib import Path
+
+import pytest
+
+from loadtest import faults
+from loadtest.faults import Plan
+from loadtest.releases import Releases
+from loadtest.scenarios import SCENARIOS
+
+pytestmark = [pytest.mark.triton_server, pytest.mark.slow]
+RANKER = SCENARIOS["lrea_ranker"]
+PLAN = Plan(rate=40.0, seconds=9.0, overload_rate=150.0, soak_minutes=0.6, swap_every_s=6.0)
+CLEAN = {"ServerUnavailable", "ModelUnavailable", "QueueFull", "DeadlineExceeded"}
+
+
+def test_a_roll_out_needs_two_releases(repository: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"1 release\(s\), and a roll-out needs two"):
+        Releases(repository, tmp_path / "live")
+
+
+def test_releases_take_turns(two_releases: Path, tmp_path: Path) -> None:
+    releases = Releases(two_releases, tmp_path / "live")
+    assert [releases.publish() for _ in range(2)] == [2, 3]
+    stamps = [(tmp_path / "live" / "user_state" / str(n) / "state.json").read_text() for n in (1, 2, 3)]
+    assert stamps[0] == stamps[2] != stamps[1]
+
+
+def test_a_new_release_is_taken_over_without_a_failed_request(two_releases: Path) -> None:
+    with faults.staged(RANKER, two_releases, PLAN) as stage:
+        found = faults.swap(stage, PLAN)
+    assert found["ok"] == found["requests"] > 0
+    assert found["serves"] == ["2"]
+
+
+@pytest.mark.parametrize("fault", [faults.kill_stub, faults.kill_server])
+def test_a_killed_process_gives_clean_errors_and_loses_no_state(two_releases: Path, fault: faults.Experiment) -> None:
+    with faults.staged(RANKER, two_releases, PLAN) as stage:
+        found = fault(stage, PLAN)
+    assert found["wrong"] == found["lost_state_writes"] == 0
+    assert found["errors"].keys() <= CLEAN
+    assert found["errors"]
+    assert 0 < found["ok"] < found["requests"]
+
+
+def test_a_soak_with_roll_outs_answers_everything_right(two_releases: Path) -> None:
+    with faults.staged(RANKER, two_releases, PLAN) as stage:
+        found = faults.soak(stage, PLAN)
+    assert found["ok"] == found["requests"] > 0
+    assert found["roll_outs"] >= 3
+    files = [sample["shared_memory_files"] for sample in found["samples"]]
+    assert max(files[1:]) <= files[1], "each roll-out takes back what the one before it left"
+    processes = [sample["processes"] for sample in found["samples"]]
+    assert max(processes[1:]) <= processes[1]
