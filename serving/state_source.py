@@ -22,6 +22,8 @@ Encode = Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]]
 """Inputs [k, ...] by name -> outputs [k, ...] by name; raises EncoderError."""
 
 STAMP = "stamp"
+_REMEMBERED = 1 << 20
+"""Users whose key and digest a process remembers, at some 300 bytes each."""
 
 
 class EncoderError(RuntimeError):
@@ -103,8 +105,14 @@ class Question(NamedTuple):
     """A user whose state is wanted: what to ask the store, and what to ask the encoder if that does not help."""
 
     lookup: Lookup
-    inputs: dict[str, np.ndarray]
-    """[1, ...] each."""
+    histories: Histories
+
+    @property
+    def inputs(self) -> dict[str, np.ndarray]:
+        """What the encoder reads, [1, ...] each; from the file, as a hit in the store does not need it."""
+        found = self.histories.of(self.lookup.key.user)
+        assert found is not None
+        return found
 
 
 class StateSource:
@@ -116,9 +124,19 @@ class StateSource:
         self.histories = Histories(folder / "histories.safetensors", self.spec.inputs)
         self.model = model
         self.version = version
+        self._lookups: dict[int, Lookup] = {}
 
     def question(self, user: int) -> Question:
         """Raises ValueError for a user without a history."""
+        lookup = self._lookups.get(user)
+        if lookup is None:
+            if len(self._lookups) >= _REMEMBERED:
+                self._lookups.clear()
+            lookup = self._lookups[user] = self._lookup(user)
+        return Question(lookup, self.histories)
+
+    def _lookup(self, user: int) -> Lookup:
+        """Reads the whole history for its digest: too long for every request, and a version's histories stay."""
         inputs = self.histories.of(user)
         if inputs is None:
             raise ValueError(
@@ -126,7 +144,7 @@ class StateSource:
                 f"{len(self.histories.user_ids)} users of {self.model} version {self.version}, "
                 "or export the model again with this user's history"
             )
-        return Question(Lookup(Key(self.model, self.version, user), self.spec.stamp, digest_of(inputs)), inputs)
+        return Lookup(Key(self.model, self.version, user), self.spec.stamp, digest_of(inputs))
 
     def compute(self, questions: Sequence[Question], encode: Encode) -> list[State]:
         """States in the order of `questions` (k of them, at most `encoder_max_batch_size`), by one call.

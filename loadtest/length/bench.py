@@ -2,6 +2,7 @@
 
 import resource
 import tempfile
+import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,7 +12,7 @@ from loadtest.length import state
 from loadtest.length.checks import gaps
 from loadtest.length.lab import Case, Lab, opened
 from loadtest.length.measure import Timing, interleaved
-from loadtest.length.models import CANDIDATES, sizes
+from loadtest.length.models import CANDIDATES, name_of, sizes
 from loadtest.length.raw import CHUNK
 from loadtest.server_side import Snapshot
 from serving.environment import hardware, versions
@@ -67,9 +68,10 @@ def run(lengths: Sequence[int], repetitions: int, report: Report = lambda line: 
                 "rows": [_row(case, timing) for case, timing in timings.items() if case.where != "state"],
                 "state": [_state(lab, questions.length, timings) for questions in lab.questions],
                 "state_reads": {name: value for name, value in reads.items() if "user_state_reads" in name},
-                "split": {
-                    str(length): _split(lab, asks[Case("ranker", "server", length)], length) for length in lengths
-                },
+                "split": [
+                    {"length": length, **_split(lab, asks[Case("ranker", "server", length)], length)}
+                    for length in lengths
+                ],
                 "peak_rss_gib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 2),
                 **_judged(timings, min(lengths), max(lengths)),
             }
@@ -87,13 +89,24 @@ def _state(lab: Lab, length: int, timings: Mapping[Case, Timing]) -> dict[str, A
     return {"length": length, **medians, "bytes": state.state_bytes(questions), "history_bytes": 16 * length}
 
 
-def _split(lab: Lab, ask: Callable[[int], object], length: int) -> dict[str, dict[str, float]]:
-    """What the server says of each model's share in the ranker's answers, mean microseconds per request."""
-    before = Snapshot.of(lab.server, lab.client)
+def _split(lab: Lab, ask: Callable[[int], object], length: int) -> dict[str, float]:
+    """Where the time of the ranker's answers goes, mean microseconds per request.
+
+    `state` and `scorer` are what the server counts for the two steps without their queues; `rest` is gRPC both ways,
+    the client and the ensemble's own work.
+    """
+    before, start = Snapshot.of(lab.server, lab.client), time.perf_counter()
     for number in range(SPLIT_REQUESTS):
         ask(number)
+    whole = 1e6 * (time.perf_counter() - start) / SPLIT_REQUESTS
     found = Snapshot.of(lab.server, lab.client).server_split(before)
-    return {model.removesuffix(f"_{length}"): parts for model, parts in found.items()}
+    parts: dict[str, float] = {}
+    for step, model in (("state", "user_state"), ("scorer", "lrea_scorer")):
+        counted = found[name_of(model, length)]
+        parts[f"{step}_queue_us"] = counted["queue_us"]
+        parts[f"{step}_us"] = sum(counted[f"{part}_us"] for part in ("input", "infer", "output"))
+    whole_and_parts = {"whole_us": whole, **parts, "rest_us": whole - sum(parts.values())}
+    return {name: round(value, 1) for name, value in whole_and_parts.items()}
 
 
 def _judged(timings: Mapping[Case, Timing], shortest: int, longest: int) -> dict[str, Any]:

@@ -182,7 +182,10 @@ def test_the_whole_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: 
     (name,) = result["state_reads"]
     assert name == f"recserve_user_state_reads_total{{model=user_state_{LENGTH},outcome=hit}}"
     assert max(result["gaps"].values()) < checks.TOLERANCE
-    assert result["split"][str(LENGTH)].keys() == {"lrea_ranker", "lrea_scorer", "user_state"}
+    (split,) = result["split"]
+    parts = ("state_queue_us", "state_us", "scorer_queue_us", "scorer_us", "rest_us")
+    assert sum(split[part] for part in parts) == pytest.approx(split["whole_us"], abs=1)
+    assert min(split.values()) >= 0
     assert result["ratios"].keys() == result["bars"].keys()
 
     monkeypatch.setattr("recserve.commands.bench_length.run", lambda *_: result)
