@@ -18,6 +18,7 @@ from typing import Any, ClassVar  # noqa: E402
 
 import gevent  # noqa: E402
 from gevent.pool import Group  # noqa: E402
+from gevent.queue import Queue  # noqa: E402
 from locust import User, events, task  # noqa: E402
 
 from loadtest.arrivals import poisson  # noqa: E402
@@ -25,6 +26,9 @@ from loadtest.pool import Pool, Request  # noqa: E402
 from loadtest.records import OK, WRONG, Records  # noqa: E402
 from loadtest.scenarios import SCENARIOS, Scenario  # noqa: E402
 from loadtest.transports import Connection, transport  # noqa: E402
+
+CONNECTIONS = 64
+"""Of an open-loop user, opened before its first request: as many requests of one worker are under way at once."""
 
 _rows: list[tuple[float, float, float, int, str]] = []
 
@@ -78,14 +82,16 @@ class ScenarioUser(User):
         worker = getattr(environment.runner, "worker_index", 0)
         self.choice = random.Random(f"{options.seed}/{worker}/{id(self)}")  # noqa: S311 - no secret
         self.connect = transport(options.transport)
-        self.free: list[Connection] = []
+        self.free: Queue[Connection] = Queue()
         self.in_flight = Group()
         self.pool = self._pool(options)
         self.arrivals = poisson(options.rate, self.choice.getrandbits(32)) if options.rate else None
         self.began = 0.0
 
     def on_start(self) -> None:
-        """Arrivals count from here."""
+        """Opens the connections; arrivals count from here."""
+        for _ in range(1 if self.arrivals is None else CONNECTIONS):
+            self.free.put(self.connect(self.host or ""))
         self.began = time.time()
 
     def _pool(self, options: Any) -> Pool:
@@ -111,8 +117,8 @@ class ScenarioUser(User):
     def on_stop(self) -> None:
         """Waits for answers under way."""
         self.in_flight.join(timeout=5)
-        for connection in self.free:
-            connection.close()
+        while not self.free.empty():
+            self.free.get().close()
 
     def _exchange(self, intended: float) -> None:
         request = self.choice.choice(self.pool.requests)
@@ -131,13 +137,13 @@ class ScenarioUser(User):
         )
 
     def _ask(self, request: Request) -> Exception | None:
-        connection = self.free.pop() if self.free else self.connect(self.host or "")
+        connection = self.free.get()
         try:
             answer = connection.infer(self.pool.model, request.inputs)
         except Exception as error:  # every failure is counted under its name
             return error
         finally:
-            self.free.append(connection)
+            self.free.put(connection)
         return None if request.is_right(answer) else WrongAnswer(f"{self.pool.model} gave another answer than alone")
 
 

@@ -6,7 +6,9 @@
 import contextlib
 import io
 import re
+import signal
 import sys
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
@@ -107,6 +109,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Either is one line on standard error; --debug shows the traceback instead.
     """
+    if threading.current_thread() is threading.main_thread():
+        # As Ctrl-C does: what was started, a server or a load, is stopped before this process ends.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words
     try:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from loadtest import published
 from recserve.commands.systems import markdown, row
 from training.registry import SYSTEMS
 
@@ -31,6 +32,11 @@ def recserve(*words: str, cwd: Path) -> str:
 def test_the_table_of_systems_is_the_generated_one() -> None:
     table = README.split("<!-- systems -->\n")[1].split("\n<!-- /systems -->")[0]
     assert table == markdown([row(system) for system in SYSTEMS.values()])
+
+
+def test_the_tables_of_latency_are_those_of_the_committed_results() -> None:
+    tables = README.split("<!-- load -->\n")[1].split("\n<!-- /load -->")[0]
+    assert tables == published.markdown(), "write them anew with loadtest.published.markdown()"
 
 
 @pytest.mark.triton_server

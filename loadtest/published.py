@@ -1,0 +1,50 @@
+"""The README's tables of measured latency and throughput, out of the committed results."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from loadtest.bench import RESULTS
+from loadtest.length.plot import LABELS
+
+_PERCENTILES = ("p50", "p99")
+
+
+def markdown(folder: Path = RESULTS) -> str:
+    """Two GitHub tables: LREA by the length of the history, and the servers side by side."""
+    length, peers = (json.loads((folder / f"{name}.json").read_text()) for name in ("lrea-length", "peers"))
+    return "\n".join([*_length(length), "", *_peers(peers)])
+
+
+def _length(result: dict[str, Any]) -> list[str]:
+    """p50 in milliseconds, one line per way and place."""
+    lengths = sorted({row["length"] for row in result["rows"]})
+    cells = {(row["way"], row["where"], row["length"]): f"{row['p50_ms']:.2f}" for row in result["rows"]}
+    lines = dict.fromkeys((row["way"], row["where"]) for row in result["rows"])
+    header = [f"p50 ms, {result['candidates']:,} candidates", "where", *(f"{length:,} events" for length in lengths)]
+    rows = [[LABELS[way], where, *(cells.get((way, where, one), "") for one in lengths)] for way, where in lines]
+    return _table(header, rows)
+
+
+def _peers(result: dict[str, Any]) -> list[str]:
+    """Medians over the repetitions, the highest throughput first."""
+    header = [
+        f"server, {result['repetitions']} runs on one core",
+        f"requests/s at p99 ≤ {result['p99_budget_ms']:g} ms",
+        "CPU s per 1,000",
+        *(f"p50 / p99 ms, {users} users" for users in (1, 8, 32)),
+    ]
+    rows = [_peer(row) for row in sorted(result["rows"], key=lambda row: -row["throughput_at_p99"])]
+    return _table(header, rows)
+
+
+def _peer(row: dict[str, Any]) -> list[str]:
+    low, high = row["throughput_spread"]
+    times = [" / ".join(f"{row[f'{p}_ms_{users}']:.1f}" for p in _PERCENTILES) for users in (1, 8, 32)]
+    throughput = f"{row['throughput_at_p99']:.0f} ({low:.0f} to {high:.0f})"
+    return [row["server"], throughput, f"{row['cpu_seconds_per_1000']:.2f}", *times]
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    return ["| " + " | ".join(cells) + " |" for cells in (header, ["---"] * len(header), *rows)]
