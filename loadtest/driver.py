@@ -17,7 +17,7 @@ from loadtest.transports import OURS
 LOCUSTFILE = Path(__file__).with_name("locustfile.py")
 _GRACE_S = 30.0
 _QUIT_S = 3.0
-_START_S = 2
+_START_S = 1
 """Until the first request is sent."""
 
 

@@ -9,6 +9,7 @@ import grpc.experimental.gevent
 
 grpc.experimental.gevent.init_gevent()  # before the first channel
 
+import gc  # noqa: E402
 import os  # noqa: E402
 import random  # noqa: E402
 import sys  # noqa: E402
@@ -53,6 +54,14 @@ def _(parser: Any) -> None:
     )
 
 
+@events.test_start.add_listener
+def _(**_: Any) -> None:
+    # Full collections over all that was loaded and recorded would stop every user for tens of milliseconds.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 1_000_000)
+
+
 @events.quitting.add_listener
 def _(environment: Any, **_: Any) -> None:
     folder = environment.parsed_options.records
@@ -92,6 +101,7 @@ class ScenarioUser(User):
         """Opens the connections; arrivals count from here."""
         for _ in range(1 if self.arrivals is None else CONNECTIONS):
             self.free.put(self.connect(self.host or ""))
+        gc.freeze()  # the pool
         self.began = time.time()
 
     def _pool(self, options: Any) -> Pool:

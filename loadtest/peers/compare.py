@@ -47,11 +47,11 @@ class Plan:
     """Closed loops."""
     p99_budget_ms: float = 20.0
     """Of the open loops that look for the highest rate."""
-    seconds: float = 5.0
+    seconds: float = 2.0
     """Of each run, after its warm-up."""
-    warm_up: float = 2.0
-    sweep_steps: int = 5
-    """Open loops; each halves the interval in which the highest rate lies."""
+    warm_up: float = 1.0
+    sweep_steps: int = 2
+    """Open loops beside the closed ones; each halves the interval in which the highest rate lies."""
     seed: int = 0
 
 
@@ -59,7 +59,7 @@ class Visit(NamedTuple):
     """What one server showed in one repetition."""
 
     throughput: float
-    """Requests per second: the highest offered rate within the p99 budget; 0 where no rate was."""
+    """Requests per second: the highest rate, of any loop, with p99 within the budget; 0 where no loop kept it."""
     cpu_seconds: float
     """Per 1,000 requests, over all closed loops."""
     closed: dict[int, dict[str, float]]
@@ -169,7 +169,7 @@ def _visit(target: Target, load: Load, plan: Plan) -> Visit:
     answered = sum(int(records.ok.sum()) for records in everything.values())
     found = _highest_rate(load, plan, max(one["rate"] for one in closed.values()))
     return Visit(
-        throughput=found.rate,
+        throughput=max(found.rate, *(one["rate"] for one in closed.values() if keeps(one, plan.p99_budget_ms))),
         cpu_seconds=1e3 * spent / max(answered, 1),
         closed={users: {p: one[p] for p in _PERCENTILES} for users, one in closed.items()},
         wrong=found.wrong + sum(records.wrong for records in everything.values()),
