@@ -171,9 +171,16 @@ class TritonPythonModel:
 
     def execute(self, requests: list[Any]) -> list[Any]:
         """One response per request of the dynamic batch."""
-        if self._backlog is not None and self._backlog.refuses(len(requests)):
-            refusal = Refusal(self._backlog.reason, "UNAVAILABLE")
-            return [self._response(refusal) for _ in requests]
+        if self._backlog is None:
+            return self._responses(requests)
+        try:
+            if self._backlog.refuses(len(requests)):
+                return [self._response(Refusal(self._backlog.reason, "UNAVAILABLE")) for _ in requests]
+            return self._responses(requests)
+        finally:
+            self._backlog.ended()
+
+    def _responses(self, requests: list[Any]) -> list[Any]:
         asked = [Request(self._input(request, "user_id"), self._input(request, "candidates")) for request in requests]
         return [self._response(answer) for answer in self._user_state.resolve(asked)]
 

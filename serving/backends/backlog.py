@@ -12,6 +12,10 @@ from collections.abc import Callable, Mapping
 from typing import Any, Self
 
 PARAMETER = "max_backlog_ms"
+SMALLEST_BATCH = 4
+"""Of `max_batch_size`: below it, how full a batch is does not tell whether requests wait."""
+_IDLE_S = 0.02
+"""A model whose queue is not empty gets its next batch sooner."""
 
 
 class Backlog:
@@ -22,6 +26,7 @@ class Backlog:
         self._patience_s = patience_s
         self._clock = clock
         self._since: float | None = None
+        self._ended = clock()
 
     @classmethod
     def of(cls, config: Mapping[str, Any]) -> Self | None:
@@ -31,17 +36,26 @@ class Backlog:
             return None
         if not (text.isascii() and text.isdigit() and int(text) > 0):
             raise ValueError(f"{config['name']}: parameter '{PARAMETER}' is '{text}'; write milliseconds, at least 1")
-        return cls(int(config.get("max_batch_size", 0)), int(text) / 1e3)
+        size = int(config.get("max_batch_size", 0))
+        if size < SMALLEST_BATCH:
+            raise ValueError(
+                f"{config['name']}: '{PARAMETER}' needs max_batch_size {SMALLEST_BATCH} or more, not {size}"
+            )
+        return cls(size, int(text) / 1e3)
 
     def refuses(self, requests: int) -> bool:
-        """Whether a batch of so many requests is to be refused."""
+        """Whether a batch of so many requests, about to be computed, is to be refused."""
+        now = self._clock()
         if requests <= self._enough:
             self._since = None
             return False
-        now = self._clock()
-        if self._since is None:
+        if self._since is None or now - self._ended > _IDLE_S:
             self._since = now
         return now - self._since > self._patience_s
+
+    def ended(self) -> None:
+        """To be told when a batch was computed or refused: a model that then has nothing to do is not behind."""
+        self._ended = self._clock()
 
     @property
     def reason(self) -> str:

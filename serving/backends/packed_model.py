@@ -39,9 +39,18 @@ class PackedModel:
         raise NotImplementedError
 
     def execute(self, requests: list[Any]) -> list[Any]:
-        """Answers a dynamic batch with one run; a request that cannot be answered gets its own error."""
-        if self._backlog is not None and self._backlog.refuses(len(requests)):
-            return [_refusal(self._backlog.reason, pb_utils.TritonError.UNAVAILABLE) for _ in requests]
+        """Answers a dynamic batch, or refuses it where the model is too far behind."""
+        if self._backlog is None:
+            return self._responses(requests)
+        try:
+            if self._backlog.refuses(len(requests)):
+                return [_refusal(self._backlog.reason, pb_utils.TritonError.UNAVAILABLE) for _ in requests]
+            return self._responses(requests)
+        finally:
+            self._backlog.ended()
+
+    def _responses(self, requests: list[Any]) -> list[Any]:
+        """Of one run; a request that cannot be answered gets its own error."""
         responses: list[Any] = [None] * len(requests)
         accepted: list[tuple[int, Request]] = []
         for place, request in enumerate(requests):

@@ -11,7 +11,7 @@ from loadtest.scenarios import SCENARIOS
 
 pytestmark = [pytest.mark.triton_server, pytest.mark.slow]
 RANKER = SCENARIOS["lrea_ranker"]
-PLAN = Plan(rate=40.0, seconds=9.0, overload_rate=150.0, soak_minutes=0.6, swap_every_s=6.0)
+PLAN = Plan(rate=40.0, seconds=7.0, overload_rate=150.0, soak_minutes=0.5, swap_every_s=5.0)
 CLEAN = {"ServerUnavailable", "ModelUnavailable", "QueueFull", "DeadlineExceeded"}
 
 
