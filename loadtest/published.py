@@ -33,7 +33,7 @@ def _peers(result: dict[str, Any]) -> list[str]:
         f"server, {result['repetitions']} runs on one core",
         f"requests/s at p99 ≤ {result['p99_budget_ms']:g} ms",
         "CPU s per 1,000",
-        *(f"p50 / p99 ms, {users} users" for users in (1, 8, 32)),
+        *(f"p50 / p99 ms, {users} user{'s' * (users > 1)}" for users in (1, 8, 32)),
     ]
     rows = [_peer(row) for row in sorted(result["rows"], key=lambda row: -row["throughput_at_p99"])]
     return _table(header, rows)
