@@ -39,8 +39,8 @@ def test_traffic_is_skewed_ragged_and_follows_from_the_seed(repository: Path) ->
 @pytest.mark.parametrize(
     "how", [{"users": 4}, {"rate": 60.0}, {"users": 4, "workers": 2}, {"rate": 60.0, "workers": 2}]
 )
-def test_every_answer_under_load_is_the_one_given_alone(load: Load, how: dict[str, Any], workers: int) -> None:
-    records = drive(replace(load, workers=workers, **how))
+def test_every_answer_under_load_is_the_one_given_alone(load: Load, how: dict[str, Any]) -> None:
+    records = drive(replace(load, **how))
     assert records.wrong == 0
     assert records.errors == {}
     assert len(records.latency) > 20
