@@ -15,7 +15,7 @@ from tritonclient.grpc.model_config_pb2 import ModelConfig  # pyright: ignore[re
 from serving import golden
 from serving.client import Client
 from serving.direct import read_config
-from serving.errors import StartupError
+from serving.errors import ServingError, StartupError
 from serving.readiness import DEADLINE_S, TOLERANCE, latest_version, models
 
 LOAD_DEADLINE_S = 300.0
@@ -57,7 +57,7 @@ def roll_out(
 
     Raises:
         ValueError: an ensemble is not pinned.
-        StartupError: a new model answers its golden requests wrong; the release before goes on serving.
+        StartupError: a new model answers its golden requests wrong or not at all; the release before goes on serving.
         ServingError: the server refused to load a model; the release before goes on serving.
     """
     before, after = served(client), Release.newest(repository, target)
@@ -103,7 +103,13 @@ def _with_versions(config: ModelConfig, versions: set[int]) -> ModelConfig:
 
 def _check(client: Client, model: Path, version: int) -> None:
     for number, expected in enumerate(golden.read(model / str(version) / "golden.safetensors")):
-        answer = client.infer(model.name, expected.inputs, version=str(version), deadline_s=DEADLINE_S)
+        try:
+            answer = client.infer(model.name, expected.inputs, version=str(version), deadline_s=DEADLINE_S)
+        except ServingError as error:
+            raise StartupError(
+                f"{model.name} version {version}: golden request {number} failed: {error}; the release before goes on "
+                "serving: export again"
+            ) from error
         gap = golden.compare(expected.outputs, answer, TOLERANCE)
         if not gap.ok:
             raise StartupError(
