@@ -182,7 +182,8 @@ def overload(stage: Stage, plan: Plan) -> dict[str, Any]:
     pool = Pool(stage.scenario.model, [Request(one, (direct.run(direct.prepare(one)),)) for one in large])
     file = stage.load.pool.with_name("overload.safetensors")
     pool.save(file)
-    records = stage.under_load(rate=plan.overload_rate, pool=file).result()
+    # Four workers, as each has at most 64 requests under way.
+    records = stage.under_load(rate=plan.overload_rate, pool=file, workers=4).result()
     refused = float((records.outcome == "QueueFull").mean()) if len(records.outcome) else 0.0
     return {**_outcome(records), "offered": plan.overload_rate, "refused_share": round(refused, 4)}
 
