@@ -179,7 +179,7 @@ def _add_scheduling(config: ModelConfig, target: Target) -> None:
     config.instance_group.add(count=1, kind="KIND_GPU" if on_gpu else "KIND_CPU")
     batching = config.dynamic_batching
     batching.max_queue_delay_microseconds = QUEUE_DELAY_US[target]
-    if target == "cpu" and config.max_batch_size >= backlog.SMALLEST_BATCH:
+    if target == "cpu":
         config.parameters[backlog.PARAMETER].string_value = str(MAX_BACKLOG_MS)
         return
     # The policy's timeout_action is left at its default, REJECT.

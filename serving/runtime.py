@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from serving.backends import backlog
 from serving.errors import StartupError
 
 WHEEL = "nvidia-pytriton==0.7.0"
@@ -88,7 +89,7 @@ def _publish(files: Mapping[str, Path], target: Path) -> None:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def environment(state: Path) -> dict[str, str]:
+def environment(state: Path, metrics_url: str) -> dict[str, str]:
     """The server's environment: libraries of the wheel, this virtual environment first, one thread per library.
 
     Raises:
@@ -110,6 +111,7 @@ def environment(state: Path) -> dict[str, str]:
         # A published version of a model stays as it was published.
         "PYTHONDONTWRITEBYTECODE": "1",
         "RECSERVE_STATE": str(state),
+        backlog.METRICS: metrics_url,
     }
 
 

@@ -198,7 +198,7 @@ class TritonServer:
             # Its own session, so that Ctrl-C reaches only the program, which then stops the server in order.
             self._process = subprocess.Popen(
                 command,
-                env=runtime.environment(self.state),
+                env=runtime.environment(self.state, self.metrics_url),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

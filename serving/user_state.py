@@ -155,7 +155,7 @@ class TritonPythonModel:
         model = args["model_name"]
         self._source = StateSource(Path(args["model_repository"]) / args["model_version"], model, self._version)
         config = json.loads(args["model_config"])
-        self._backlog = Backlog.of(config)
+        self._backlog = Backlog.of(config, args["model_version"])
         parameters = config.get("parameters", {})
         bounds = Bounds.of({name: value["string_value"] for name, value in parameters.items()})
         directory = os.environ.get("RECSERVE_STATE")
@@ -174,7 +174,7 @@ class TritonPythonModel:
         if self._backlog is None:
             return self._responses(requests)
         try:
-            if self._backlog.refuses(len(requests)):
+            if self._backlog.refuses([1] * len(requests)):
                 return [self._response(Refusal(self._backlog.reason, "UNAVAILABLE")) for _ in requests]
             return self._responses(requests)
         finally:

@@ -27,7 +27,7 @@ class PackedModel:
             raise RuntimeError(f"numpy {np.__version__} does not work with this server; pip install 'numpy<2'")
         config = json.loads(args["model_config"])
         self.spec = ModelSpec.parse(config, self.kinds)
-        self._backlog = Backlog.of(config)
+        self._backlog = Backlog.of(config, args["model_version"])
         self.load(Path(args["model_repository"]) / args["model_version"] / self.spec.filename, args)
 
     def load(self, path: Path, args: dict[str, str]) -> None:
@@ -43,11 +43,15 @@ class PackedModel:
         if self._backlog is None:
             return self._responses(requests)
         try:
-            if self._backlog.refuses(len(requests)):
+            if self._backlog.refuses([self._rows(request) for request in requests]):
                 return [_refusal(self._backlog.reason, pb_utils.TritonError.UNAVAILABLE) for _ in requests]
             return self._responses(requests)
         finally:
             self._backlog.ended()
+
+    def _rows(self, request: Any) -> int:
+        """What the request fills of a batch."""
+        return 1 if self.spec.ragged else request.inputs()[0].as_numpy().shape[0]
 
     def _responses(self, requests: list[Any]) -> list[Any]:
         """Of one run; a request that cannot be answered gets its own error."""

@@ -74,9 +74,6 @@ def test_on_the_target_cpu_our_backends_bound_the_queue_because_a_policy_stalls_
         assert config.HasField("dynamic_batching")
         assert not config.dynamic_batching.HasField("default_queue_policy")
         assert config.parameters["max_backlog_ms"].string_value == "500"
-    alone = model_config(replace(SCORER, max_batch_size=1), "cpu")
-    assert alone.dynamic_batching.default_queue_policy.max_queue_size == 256, "a batch of one tells nothing"
-    assert "max_backlog_ms" not in alone.parameters
 
 
 def test_threads_and_bounds_travel_as_parameters() -> None:

@@ -223,10 +223,11 @@ def test_two_hundred_clients_at_once_are_answered_right_or_told_that_the_queue_i
 
 @pytest.mark.parametrize("model", ["user_state", "lrea_scorer"])
 def test_a_queue_that_overflows_in_any_step_rejects_and_recovers(broken: Path, tmp_path: Path, model: str) -> None:
-    path = broken / model / "configs" / "cpu.pbtxt"
-    text = path.read_text()
-    assert 'string_value: "500"' in text
-    path.write_text(text.replace('string_value: "500"', 'string_value: "1"'))
+    for name in (model, "lrea_ranker"):
+        path = broken / name / "configs" / "cpu.pbtxt"
+        text = path.read_text()
+        assert "max_batch_size: 64" in text
+        path.write_text(text.replace("max_batch_size: 64", "max_batch_size: 4").replace('"500"', '"1"'))
     good = goldens(broken, "lrea_ranker")
     options = ServerOptions(state=tmp_path / "state", log=tmp_path / "log", check_golden=False)
     with TritonServer(broken, options) as server, server.client() as client:
@@ -234,6 +235,6 @@ def test_a_queue_that_overflows_in_any_step_rejects_and_recovers(broken: Path, t
         rejected = [outcome for outcome in outcomes if outcome is not None]
         assert 0 < len(rejected) < len(outcomes)
         assert {type(error) for error in rejected} == {QueueFull}
-        assert "the queue is full: the model has been behind for more than 1 ms; retry" in str(rejected[0])
+        assert "the queue is full: a request would wait for more than 1 ms; retry" in str(rejected[0])
         for one in good:
             assert is_right(one, client.infer("lrea_ranker", one.inputs, deadline_s=PATIENCE_S))
