@@ -19,20 +19,27 @@ from export.onnx import export_onnx, verify_onnx
 from export.signature import as_packed, client_inputs
 from serving import golden
 from serving.backends.recserve.program import PROGRAM_FILE
-from training.system import KernelServable, Schema, Servable, Signature, UserStateServable
+from serving.state_source import STATE_FILE
+from training.system import KernelServable, PathSamplerServable, Schema, Servable, Signature, UserStateServable
 
 MODEL_FILE = "model.onnx"
 GOLDEN_FILE = "golden.safetensors"
 MANIFEST_FILE = "manifest.json"
 SCHEMA_FILE = "schema.json"
 HISTORIES_FILE = "histories.safetensors"
-STATE_FILE = "state.json"
 
-_LIBRARIES = ("torch", "onnx", "onnxscript", "onnxruntime-gpu")
+_LIBRARIES = ("torch", "triton", "onnx", "onnxscript", "onnxruntime-gpu")
 
 _USER_STATE_MODEL = '''"""The user's state, from the store or the encoder; the code lives in serving.user_state."""
 
 from serving.user_state import TritonPythonModel
+
+__all__ = ["TritonPythonModel"]
+'''
+
+_PATH_SAMPLER_MODEL = '''"""Paths of the candidates of a request; the code lives in serving.path_sampler."""
+
+from serving.path_sampler import TritonPythonModel
 
 __all__ = ["TritonPythonModel"]
 '''
@@ -61,6 +68,9 @@ def write_version(
         save_kernel_form(signature, folder / PROGRAM_FILE)
     elif isinstance(signature, UserStateServable):
         _write_user_state(folder, signature)
+    elif isinstance(signature, PathSamplerServable):
+        (folder / "model.py").write_text(_PATH_SAMPLER_MODEL)
+        signature.sampler.save(folder)
     golden.write(folder / GOLDEN_FILE, make_goldens(signature))
     if schema is not None:
         _write_json(folder / SCHEMA_FILE, asdict(schema))

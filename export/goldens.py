@@ -61,7 +61,8 @@ def cut_tensors(
             continue
         array = tensor.detach().numpy()
         if spec.ragged:
-            parts = [part[None] for part in np.split(array, ends[spec.of or spec.name][:-1])]
+            borders = [spec.per * end for end in ends[spec.of or spec.name][:-1]]
+            parts = [part[None] for part in np.split(array, borders)]
         else:
             parts = [array[row : row + 1] for row in range(num_requests)]
         for request, part in zip(cuts, parts, strict=True):

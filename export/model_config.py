@@ -10,6 +10,7 @@ from tritonclient.grpc.model_config_pb2 import DataType, ModelConfig  # pyright:
 from export.signature import check_signature, client_inputs
 from serving.backends import backlog
 from serving.backends.recserve.program import PROGRAM_FILE
+from serving.configs import FUSED
 from training.system import EnsembleServable, KernelServable, Servable, Signature, TensorSpec
 
 Target = Literal["gpu", "cpu"]
@@ -65,7 +66,7 @@ def model_config(signature: Signature, target: Target) -> ModelConfig:
         _add_steps(config, signature)
         for problem in ensemble_problems(config, {}):
             raise ValueError(f"ensemble '{signature.name}', {problem.field}: {problem.reason}; {problem.remedy}")
-        return config
+        return config if target == "gpu" else _fused(config, signature)
     config.backend = _backend(signature)
     _add_scheduling(config, target)
     _add_bounds(config, signature)
@@ -100,6 +101,7 @@ def read_config(path: Path) -> ModelConfig:
 
 def signature_changes(old: ModelConfig, new: ModelConfig) -> list[str]:
     """Names of the fields, of those a client depends on, in which two configurations differ."""
+    old, new = _of_ensemble(old), _of_ensemble(new)
     return [name for name in _SIGNATURE_FIELDS if getattr(old, name) != getattr(new, name)]
 
 
@@ -171,6 +173,32 @@ def _add_steps(config: ModelConfig, signature: EnsembleServable) -> None:
         config.ensemble_scheduling.step.add(
             model_name=step.model, model_version=-1, input_map=step.inputs, output_map=step.outputs
         )
+
+
+def _fused(ensemble: ModelConfig, signature: EnsembleServable) -> ModelConfig:
+    """The ensemble as one model, which reads its steps from config.pbtxt."""
+    config = ModelConfig()
+    config.CopyFrom(ensemble)
+    config.ClearField("ensemble_scheduling")
+    config.ClearField("platform")
+    config.backend = FUSED
+    ragged = {spec.name for spec in signature.inputs if spec.ragged}
+    for tensor in config.input:
+        tensor.allow_ragged_batch = tensor.name in ragged
+    _add_scheduling(config, "cpu")
+    return config
+
+
+def _of_ensemble(config: ModelConfig) -> ModelConfig:
+    """A fused ensemble as the ensemble that it stands for; any other configuration as it is."""
+    if config.backend != FUSED:
+        return config
+    ensemble = ModelConfig()
+    ensemble.CopyFrom(config)
+    ensemble.backend, ensemble.platform = "", "ensemble"
+    for tensor in ensemble.input:
+        tensor.allow_ragged_batch = False
+    return ensemble
 
 
 def _add_scheduling(config: ModelConfig, target: Target) -> None:

@@ -25,7 +25,8 @@ from export.artifacts import MANIFEST_FILE
 from export.model_config import KERNEL_BACKEND
 from serving import golden
 from serving.client import Client
-from serving.direct import DirectModel, read_config
+from serving.configs import read_config
+from serving.direct import DirectModel
 from serving.errors import ServingError
 from serving.golden import Gap, Golden
 from serving.readiness import latest_version, models

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 
 from torch import Tensor
 
-from training.system import Packed, Signature, TensorSpec
+from training.system import KernelServable, Packed, Servable, Signature, TensorSpec
 
 BATCH = "batch"
 """The name of the batch axis in every exported graph."""
@@ -52,7 +52,10 @@ def axis_sizes(signature: Signature, specs: Sequence[TensorSpec], tensors: Packe
         expected = f"model '{signature.name}', tensor '{spec.name}': expected {spec.dtype} {list(axes)}, found {found}"
         if str(tensor.dtype) != f"torch.{spec.dtype}" or len(axes) != tensor.ndim:
             raise ValueError(expected)
-        for axis, size in zip(axes, tensor.shape, strict=True):
+        for axis, length in zip(axes, tensor.shape, strict=True):
+            size, rest = divmod(length, spec.per)
+            if rest:
+                raise ValueError(f"{expected}, which is no multiple of {spec.per}")
             known = sizes.setdefault(axis, size) if isinstance(axis, str) else axis
             if known != size:
                 raise ValueError(f"{expected}, but axis '{axis}' is {known}")
@@ -75,6 +78,8 @@ def _problems(signature: Signature) -> Iterator[str]:
     for name in sorted(set(ragged) - counted):
         yield f"ragged input '{name}' needs an int32 input with of='{name}', or its requests cannot be told apart"
     for spec in signature.outputs:
+        if spec.per > 1 and isinstance(signature, Servable | KernelServable):
+            yield f"output '{spec.name}': per={spec.per}, but a graph's ragged outputs have the lengths of an input"
         if spec.ragged and spec.of is None:
             yield f"ragged output '{spec.name}' needs of=<the input whose lengths it has>"
 
@@ -93,3 +98,5 @@ def _tensor_problems(spec: TensorSpec) -> Iterator[str]:
         yield "tritonserver needs at least one axis beside the batch; use shape (1,)"
     if not spec.ragged and spec.max_elements is not None:
         yield "max_elements bounds ragged inputs only"
+    if spec.per < 1 or (spec.per > 1 and not (spec.ragged and spec.of)):
+        yield f"per is {spec.per}; it is 1, or more for a ragged output, where of=<the input that it multiplies>"

@@ -25,7 +25,7 @@ from loadtest.records import Records
 from loadtest.releases import Releases
 from loadtest.scenarios import Scenario
 from loadtest.summary import percentiles
-from serving import shared_memory, state_builder
+from serving import state_builder
 from serving.environment import hardware, versions
 from serving.rollout import roll_out
 from serving.server import ServerOptions, TritonServer, available_ports
@@ -152,11 +152,11 @@ def swap(stage: Stage, plan: Plan) -> dict[str, Any]:
 
 
 def kill_stub(stage: Stage, plan: Plan) -> dict[str, Any]:
-    """The process of `user_state`, which writes states, is killed; the watchdog ends the server, which starts anew."""
+    """The process that answers and writes states is killed; the watchdog ends the server, which starts anew."""
     users = _write_states(stage)
     loading = stage.under_load()
     time.sleep(plan.seconds / 3)
-    os.kill(stage.stub_of("user_state"), signal.SIGKILL)
+    os.kill(stage.stub_of(stage.scenario.model), signal.SIGKILL)
     noticed = _until(lambda: stage.server.fault is not None)
     lost = _lost_states(stage, users)
     ready = stage.restart()
@@ -260,7 +260,7 @@ def _held(server: TritonServer) -> dict[str, float]:
         "rss_mib": round(sum(one.memory_info().rss for one in processes) / 2**20, 1),
         "descriptors": sum(one.num_fds() for one in processes),
         "processes": len(processes),
-        "shared_memory_files": len(shared_memory.files()),
+        "shared_memory_files": len(server.shared_memory_files),
     }
 
 

@@ -3,7 +3,8 @@
 A ratio is named after its run: "closed-8.over_floor.p50" is the median latency with 8 users in closed loop over that
 of the floor, "closed-8.cpu_over_floor" the CPU time of one request over the floor's median, and "capacity_x_floor" the
 highest rate that keeps the p99 budget, in requests per median of the floor. Of runs with as many users, the median
-counts.
+counts. Wrong answers and failed requests of closed loops have no tolerance. A failed request of an open loop fails the
+rate instead, and so tells on the capacity: the search for it sends more than the server can answer.
 """
 
 import math
@@ -17,12 +18,13 @@ Result = dict[str, Any]
 
 CAPACITY = "capacity_x_floor"
 WRONG = "wrong"
+FAILED = "failed"
 _ROUNDING = 1e-9
 """A change by just the tolerance passes, whichever way the division rounds."""
 
 
 class Row(NamedTuple):
-    """One ratio, or the number of wrong answers."""
+    """One ratio, or a number of requests that must be 0."""
 
     name: str
     baseline: float
@@ -31,6 +33,15 @@ class Row(NamedTuple):
     change: float | None
     """measured / baseline - 1; None where there is nothing to divide."""
     ok: bool
+
+    @property
+    def verdict(self) -> str:
+        """What a person reads behind the figures."""
+        if self.ok:
+            return "ok"
+        if self.name in (WRONG, FAILED):
+            return "MUST BE 0"
+        return "WORSE" if self.change is not None else "NOT MEASURED"
 
 
 def ratios(result: Result) -> dict[str, float]:
@@ -43,7 +54,7 @@ def ratios(result: Result) -> dict[str, float]:
 
 
 def compare(baseline: Result, result: Result, tolerance: float) -> list[Row]:
-    """One row for each ratio of the baseline, and the last for the wrong answers, of which there must be none.
+    """One row for each ratio of the baseline; then wrong answers and failed requests, of which there must be none.
 
     Raises:
         ValueError: the two cannot be compared, or the baseline holds no ratio.
@@ -53,8 +64,8 @@ def compare(baseline: Result, result: Result, tolerance: float) -> list[Row]:
     if not expected:
         raise ValueError("the baseline holds no ratio to compare: it has no closed-loop run with answers and no sweep")
     rows = [_row(name, value, measured.get(name), tolerance) for name, value in expected.items()]
-    wrong = num_wrong(result)
-    return [*rows, Row(WRONG, num_wrong(baseline), wrong, None, wrong == 0)]
+    counts = ((WRONG, num_wrong), (FAILED, num_failed))
+    return rows + [Row(name, of(baseline), of(result), None, of(result) == 0) for name, of in counts]
 
 
 def require_comparable(baseline: Result, result: Result) -> None:
@@ -75,6 +86,11 @@ def require_comparable(baseline: Result, result: Result) -> None:
 def num_wrong(result: Result) -> int:
     """Wrong answers of all runs."""
     return sum(run["wrong"] for run in result["runs"])
+
+
+def num_failed(result: Result) -> int:
+    """Requests without an answer, of all closed loops."""
+    return sum(sum(run["errors"].values()) for run in result["runs"] if run["mode"] == "closed")
 
 
 def is_better(name: str, change: float) -> bool:

@@ -218,7 +218,7 @@ def _split(result: Result) -> Plot:
     figure.legend(handles=keys, loc="outside upper right", ncols=len(keys))
     note = (
         "Mean per request of a model, from the server's statistics, warm-up included; the number is the sum. "
-        "An ensemble's bar holds what its steps computed, without their queues."
+        "Of an ensemble of several processes the bar holds what its steps computed, without their queues."
     )
     return Plot(title, note, _svg(figure, title))
 

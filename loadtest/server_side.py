@@ -1,12 +1,14 @@
 """What the server itself says of a load run: time by part and model, Prometheus counters, processor time."""
 
 import re
+import time
 import urllib.request
 from collections.abc import Mapping
 from typing import NamedTuple, Self
 
 import psutil
 
+from serving import tally
 from serving.client import Client, InferStats
 from serving.server import TritonServer
 
@@ -26,6 +28,7 @@ class Snapshot(NamedTuple):
     @classmethod
     def of(cls, server: TritonServer, client: Client) -> Self:
         """Needs a client with the admin key."""
+        time.sleep(2 * tally.PERIOD_S)  # what the backends counted is on its way
         statistics = {model: client.statistics(model) for model in client.model_names()}
         return cls(statistics, read_metrics(server.metrics_url), cpu_seconds(server.process.pid))
 

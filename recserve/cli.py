@@ -18,17 +18,20 @@ from rich.console import Console
 from rich.markup import escape
 from tyro.conf import FlagCreatePairsOff, OmitSubcommandPrefixes, subcommand
 
-from recserve.commands import data, kernels, state
+from recserve.commands import data, kernels, planted, state
 from recserve.commands.bench import AnyScenario
 from recserve.commands.bench_faults import BenchFaults
 from recserve.commands.bench_length import BenchLength
+from recserve.commands.bench_paths import BenchPaths
 from recserve.commands.bench_peers import BenchPeers
 from recserve.commands.command import Command
 from recserve.commands.demo import Demo
 from recserve.commands.evaluate import Evaluate
+from recserve.commands.explain import Explain
 from recserve.commands.export import Export
 from recserve.commands.parity import Parity
 from recserve.commands.rank import Rank
+from recserve.commands.sanity import Sanity
 from recserve.commands.serve import Serve
 from recserve.commands.systems import Systems
 from recserve.commands.train import AnyTrain
@@ -82,11 +85,19 @@ class BenchGroup:
         AnyScenario
         | Annotated[BenchFaults, subcommand("faults")]
         | Annotated[BenchLength, subcommand("lrea-length")]
+        | Annotated[BenchPaths, subcommand("matt-cost")]
         | Annotated[BenchPeers, subcommand("peers")]
     )
 
 
-_GROUPS = (BenchGroup, DataGroup, KernelsGroup, StateGroup, TrainGroup)
+@dataclass(frozen=True)
+class PlantedGroup:
+    """Experiments on data with planted structure, with pictures."""
+
+    command: Annotated[planted.Collapse, subcommand("collapse")] | Annotated[planted.Pairs, subcommand("pairs")]
+
+
+_GROUPS = (BenchGroup, DataGroup, KernelsGroup, PlantedGroup, StateGroup, TrainGroup)
 
 Commands = (
     Annotated[DataGroup, subcommand("data")]
@@ -96,10 +107,13 @@ Commands = (
     | Annotated[Parity, subcommand("parity")]
     | Annotated[Serve, subcommand("serve")]
     | Annotated[Rank, subcommand("rank")]
+    | Annotated[Explain, subcommand("explain")]
     | Annotated[StateGroup, subcommand("state")]
+    | Annotated[Sanity, subcommand("sanity")]
     | Annotated[Systems, subcommand("systems")]
     | Annotated[BenchGroup, subcommand("bench")]
     | Annotated[KernelsGroup, subcommand("kernels")]
+    | Annotated[PlantedGroup, subcommand("planted")]
     | Annotated[Demo, subcommand("demo")]
 )
 
@@ -155,7 +169,10 @@ def _parse(words: list[str]) -> Command:
 
 def _first_of_box(box: str) -> str:
     """What is wrong, and where to read on, out of tyro's error box: title, reason and advice between rulers."""
-    _, reason, *advice = re.split(r"[─-]{5,}", re.sub(r"[│╭╮╰╯]", " ", box))
+    title, reason, *advice = re.split(r"[─-]{5,}", re.sub(r"[│╭╮╰╯]", " ", box))
+    if "Required options" in title:
+        # What each is for stands below it, further in; --help says it better.
+        reason = re.sub(r"^ {9,}.*$", "", reason, flags=re.MULTILINE)
     reason = re.sub(r"^Error parsing __tyro\S*: ", "", " ".join(reason.split())).rstrip(".")
     helps = re.search(r"recserve[\w -]* --help", " ".join(advice))
     return f"{reason}; see {helps.group() if helps else 'recserve --help'}"

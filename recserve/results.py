@@ -26,12 +26,22 @@ class Result:
 
 
 def record(result: Result) -> None:
-    """Writes training/results/<system>.json."""
-    FOLDER.mkdir(exist_ok=True)
-    write_json(FOLDER / f"{result.system}.json", asdict(result))
+    """Writes training/results/<data set>/<system>.json."""
+    path = _path(result.system, result.dataset)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_json(path, asdict(result))
 
 
-def read(system: str) -> Result | None:
-    """The published result of a system; None where nothing was recorded."""
-    path = FOLDER / f"{system}.json"
+def read(system: str, dataset: str) -> Result | None:
+    """The published result of a system on a data set; None where nothing was recorded."""
+    path = _path(system, dataset)
     return Result(**json.loads(path.read_text())) if path.is_file() else None
+
+
+def datasets(system: str) -> list[str]:
+    """The data sets on which the system has a published result, by the alphabet."""
+    return sorted(path.parent.name for path in FOLDER.glob(f"*/{system}.json"))
+
+
+def _path(system: str, dataset: str) -> Path:
+    return FOLDER / dataset / f"{system}.json"

@@ -14,7 +14,7 @@ from tritonclient.grpc.model_config_pb2 import ModelConfig  # pyright: ignore[re
 
 from serving import golden
 from serving.client import Client
-from serving.direct import read_config
+from serving.configs import FUSED, read_config
 from serving.errors import ServingError, StartupError
 from serving.readiness import DEADLINE_S, TOLERANCE, latest_version, models
 
@@ -68,12 +68,13 @@ def roll_out(
     for name in ensembles.keys() & before.versions.keys():
         if any(step.model_version < 1 for step in client.config(name).ensemble_scheduling.step):
             raise ValueError(f"ensemble '{name}' is not pinned: start the server with model_control='explicit'")
-    for name in changed:
-        if name not in ensembles:
-            report(f"loading {name} version {after.versions[name]}")
-            both = {after.versions[name], before.versions.get(name, after.versions[name])}
-            client.load(name, _with_versions(read_config(repository / name, target), both), deadline_s=LOAD_DEADLINE_S)
-            _check(client, repository / name, after.versions[name])
+    # A fused ensemble is one model, bound to its steps' versions: it switches when it is loaded, so it comes last.
+    plain = [name for name in changed if name not in ensembles]
+    for name in sorted(plain, key=lambda name: read_config(repository / name, target).backend == FUSED):
+        report(f"loading {name} version {after.versions[name]}")
+        both = {after.versions[name], before.versions.get(name, after.versions[name])}
+        client.load(name, _with_versions(read_config(repository / name, target), both), deadline_s=LOAD_DEADLINE_S)
+        _check(client, repository / name, after.versions[name])
     for name, config in ensembles.items():
         report(f"switching {name} to version {after.versions[name]}")
         client.load(name, _pinned(config, after), deadline_s=LOAD_DEADLINE_S)

@@ -23,6 +23,11 @@ def cache() -> Path:
     return Path(os.environ.get("RECSERVE_CACHE") or Path.home() / ".cache" / "recserve")
 
 
+def backend_cache() -> Path:
+    """Where backend directories are, one for each content."""
+    return cache() / "backends"
+
+
 def wheel_root() -> Path:
     """The installed wheel's tritonserver directory; the wheel is found without importing it.
 
@@ -51,8 +56,11 @@ def backend_directory(sources: Path) -> Path:
     for name, path in sorted(files.items()):
         digest.update(f"{name}\0{path.stat().st_size}\0".encode())
         digest.update(path.read_bytes())
-    target = cache() / "backends" / digest.hexdigest()[:16]
-    if not target.is_dir():
+    target = backend_cache() / digest.hexdigest()[:16]
+    try:
+        # As old as its last use: what was not used for long is pruned.
+        os.utime(target)
+    except FileNotFoundError:
         _publish(files, target)
     return target
 

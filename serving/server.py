@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Self
 
-from serving import readiness, rollout, runtime, server_log, shared_memory
+from serving import pruning, readiness, rollout, runtime, server_log, shared_memory
 from serving.client import Client
 from serving.command import container_command, shared_flags
 from serving.errors import StartupError
@@ -107,6 +107,11 @@ class TritonServer:
         return self._started.admin_key
 
     @property
+    def shared_memory_files(self) -> list[str]:
+        """Names of the files in /dev/shm through which it talks to its stubs."""
+        return shared_memory.files(self._started.memory_prefix)
+
+    @property
     def fault(self) -> str | None:
         """What ended the server, although nobody stopped it; None while all is well."""
         if self._watchdog is not None and self._watchdog.fault:
@@ -132,6 +137,7 @@ class TritonServer:
         shared_memory.sweep()
         try:
             self._launch_on_free_ports()
+            pruning.prune()
             with self.client() as client:
                 if self.options.model_control == "explicit":
                     rollout.pin(client, self.repository, self.options.target)

@@ -14,10 +14,15 @@ _ERROR = re.compile(r"E\d{4} (?!.*CudaDriverHelper)|error: |.*triton_python_back
 """The server's own errors (not its complaint about the GPU that is not there), and the loader's."""
 
 
+def folder() -> Path:
+    """Where the logs of servers are."""
+    return runtime.cache() / "logs"
+
+
 def new(name: str) -> Path:
     """A file in the cache for the log of one server; not made yet."""
     stamp = time.strftime("%Y%m%d-%H%M%S")
-    return runtime.cache() / "logs" / f"{name}-{stamp}-{os.getpid()}-{secrets.token_hex(2)}.log"
+    return folder() / f"{name}-{stamp}-{os.getpid()}-{secrets.token_hex(2)}.log"
 
 
 def excerpt(log: Path) -> str:

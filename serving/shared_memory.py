@@ -23,9 +23,9 @@ def prefix(token: str) -> str:
     return f"recserve_{os.getpid()}_{token}_"
 
 
-def files() -> list[str]:
-    """Names of the files that servers use here, or left behind."""
-    return sorted(path.name for path in DIRECTORY.iterdir() if _OURS.match(path.name) or _DEFAULT.match(path.name))
+def files(name_prefix: str) -> list[str]:
+    """Names of the files of one server."""
+    return sorted(path.name for path in DIRECTORY.glob(f"{name_prefix}*"))
 
 
 def remove(name_prefix: str) -> None:

@@ -21,6 +21,7 @@ State = dict[str, np.ndarray]
 Encode = Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]]
 """Inputs [k, ...] by name -> outputs [k, ...] by name; raises EncoderError."""
 
+STATE_FILE = "state.json"
 STAMP = "stamp"
 _REMEMBERED = 1 << 20
 """Users whose key and digest a process remembers, at some 300 bytes each."""
@@ -120,7 +121,7 @@ class StateSource:
 
     def __init__(self, folder: Path, model: str, version: int) -> None:
         """Reads `state.json` and `histories.safetensors` of a version folder. Raises ValueError."""
-        self.spec = StateSpec.read(folder / "state.json")
+        self.spec = StateSpec.read(folder / STATE_FILE)
         self.histories = Histories(folder / "histories.safetensors", self.spec.inputs)
         self.model = model
         self.version = version

@@ -13,12 +13,18 @@ from typing import Any, Literal, NamedTuple, Self
 import numpy as np
 
 from serving.backends.backlog import Backlog
+from serving.configs import read_config
 from serving.state_guard import GuardedStore
 from serving.state_source import Encode, EncoderError, Question, State, StateSource
 from serving.state_store import Entry
+from serving.tally import Tally
 
 READ_OUTCOMES = ("hit", "miss", "stale", "corrupt", "store_error")
 WRITE_OUTCOMES = ("written", "failed", "no_store")
+_COUNTED = (
+    ("recserve_user_state_reads_total", "Reads of the user-state store", READ_OUTCOMES),
+    ("recserve_user_state_writes_total", "Writes of user states", WRITE_OUTCOMES),
+)
 
 
 class Request(NamedTuple):
@@ -142,63 +148,46 @@ class UserState:
         return states
 
 
-class TritonPythonModel:
-    """The shell that tritonserver's Python backend drives; one per model instance, each in its own process."""
+class StateStep:
+    """`UserState` in a process of the Python backend: its files, its store, its counters, its encoder."""
 
-    def initialize(self, args: dict[str, str]) -> None:
-        """Reads the version folder and opens the store that RECSERVE_STATE names. A ValueError stops the loading."""
-        # Exists only inside the backend's process; a module-level import would keep the rest of this file from tests.
-        import triton_python_backend_utils as pb_utils  # pyright: ignore[reportMissingImports]
+    def __init__(self, backend: Any, folder: Path) -> None:
+        """Reads a version folder and opens the store that RECSERVE_STATE names.
 
-        self._backend: Any = pb_utils
-        self._version = int(args["model_version"])
-        model = args["model_name"]
-        self._source = StateSource(Path(args["model_repository"]) / args["model_version"], model, self._version)
-        config = json.loads(args["model_config"])
-        self._backlog = Backlog.of(config, args["model_version"])
-        parameters = config.get("parameters", {})
-        bounds = Bounds.of({name: value["string_value"] for name, value in parameters.items()})
+        `backend` is `triton_python_backend_utils`, which exists only inside the backend's process. Raises ValueError
+        for a damaged folder.
+        """
+        self._backend = backend
+        self._version = int(folder.name)
+        model = folder.parent.name
+        self._source = StateSource(folder, model, self._version)
+        parameters = read_config(folder.parent, "cpu").parameters
+        bounds = Bounds.of({name: value.string_value for name, value in parameters.items()})
         directory = os.environ.get("RECSERVE_STATE")
-        warn = pb_utils.Logger.log_warn
+        warn = backend.Logger.log_warn
         self._store = GuardedStore(Path(directory) if directory else None, lambda text: warn(f"{model}: {text}"))
         # The server drops a family, with its series, when the last reference to it goes.
         self._families: list[Any] = []
-        counters = Counters(
-            self._counter("recserve_user_state_reads_total", "Reads of the user-state store", READ_OUTCOMES, model),
-            self._counter("recserve_user_state_writes_total", "Writes of user states", WRITE_OUTCOMES, model),
+        self._tallies = tuple(
+            Tally(self._counter(name, description, outcomes, model)) for name, description, outcomes in _COUNTED
         )
+        counters = Counters(*(tally.add for tally in self._tallies))
         self._user_state = UserState(self._source, self._store, bounds, self._ask_encoder, counters)
 
-    def execute(self, requests: list[Any]) -> list[Any]:
-        """One response per request of the dynamic batch."""
-        if self._backlog is None:
-            return self._responses(requests)
-        try:
-            if self._backlog.refuses([1] * len(requests)):
-                return [self._response(Refusal(self._backlog.reason, "UNAVAILABLE")) for _ in requests]
-            return self._responses(requests)
-        finally:
-            self._backlog.ended()
+    def answer(self, requests: Sequence[Mapping[str, np.ndarray]]) -> list[State | Refusal]:
+        """The state [1, ...] of each request's user, in order, or why there is none."""
+        asked = [Request(request["user_id"], request["candidates"]) for request in requests]
+        # Arrays of their own: rows of an encoder's batch share one.
+        return [
+            found if isinstance(found, Refusal) else {name: np.array(row[np.newaxis]) for name, row in found.items()}
+            for found in self._user_state.resolve(asked)
+        ]
 
-    def _responses(self, requests: list[Any]) -> list[Any]:
-        asked = [Request(self._input(request, "user_id"), self._input(request, "candidates")) for request in requests]
-        return [self._response(answer) for answer in self._user_state.resolve(asked)]
-
-    def finalize(self) -> None:
+    def close(self) -> None:
         """Closes the store."""
+        for tally in self._tallies:
+            tally.close()
         self._store.close()
-
-    def _input(self, request: Any, name: str) -> np.ndarray:
-        return self._backend.get_input_tensor_by_name(request, name).as_numpy()
-
-    def _response(self, answer: State | Refusal) -> Any:
-        backend = self._backend
-        if isinstance(answer, Refusal):
-            error = backend.TritonError(answer.reason, getattr(backend.TritonError, answer.status))
-            return backend.InferenceResponse(output_tensors=[], error=error)
-        # The response must have the batch axis, and an array that is its own: rows of an encoder's batch share one.
-        tensors = [backend.Tensor(name, np.array(array[np.newaxis])) for name, array in answer.items()]
-        return backend.InferenceResponse(output_tensors=tensors)
 
     def _ask_encoder(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Calls the encoder inside the server, at the version of this model: the two are published together."""
@@ -228,3 +217,47 @@ class TritonPythonModel:
         series = {outcome: family.Metric(labels={"model": model, "outcome": outcome}) for outcome in outcomes}
         self._families.append(family)
         return lambda outcome, number: series[outcome].increment(number)
+
+
+class TritonPythonModel:
+    """The shell that tritonserver's Python backend drives; one per model instance, each in its own process."""
+
+    def initialize(self, args: dict[str, str]) -> None:
+        """Opens the version folder. A ValueError stops the loading."""
+        # Exists only inside the backend's process; a module-level import would keep the rest of this file from tests.
+        import triton_python_backend_utils as pb_utils  # pyright: ignore[reportMissingImports]
+
+        self._backend: Any = pb_utils
+        self._backlog = Backlog.of(json.loads(args["model_config"]), args["model_version"])
+        self._step = StateStep(pb_utils, Path(args["model_repository"]) / args["model_version"])
+
+    def execute(self, requests: list[Any]) -> list[Any]:
+        """One response per request of the dynamic batch."""
+        if self._backlog is None:
+            return self._responses(requests)
+        return self._backlog.guard(
+            [1] * len(requests),
+            lambda: self._responses(requests),
+            lambda reason: respond(self._backend, Refusal(reason, "UNAVAILABLE")),
+        )
+
+    def _responses(self, requests: list[Any]) -> list[Any]:
+        asked = [tensors_of(self._backend, request, Request._fields) for request in requests]
+        return [respond(self._backend, answer) for answer in self._step.answer(asked)]
+
+    def finalize(self) -> None:
+        """Closes the store."""
+        self._step.close()
+
+
+def tensors_of(backend: Any, request: Any, names: Sequence[str]) -> dict[str, np.ndarray]:
+    """The named inputs of a request of the Python backend."""
+    return {name: backend.get_input_tensor_by_name(request, name).as_numpy() for name in names}
+
+
+def respond(backend: Any, answer: Mapping[str, np.ndarray] | Refusal) -> Any:
+    """The response of the Python backend that says it."""
+    if isinstance(answer, Refusal):
+        error = backend.TritonError(answer.reason, getattr(backend.TritonError, answer.status))
+        return backend.InferenceResponse(output_tensors=[], error=error)
+    return backend.InferenceResponse([backend.Tensor(name, array) for name, array in answer.items()])

@@ -1,4 +1,4 @@
-"""The committed configurations of LREA are those that an export writes."""
+"""The committed configurations are those that an export of each served system writes."""
 
 import subprocess
 from functools import cache
@@ -8,22 +8,35 @@ import pytest
 import torch
 
 from export.repository import CONFIG_FILES, write_configs
-from training.data.synthetic import planted
+from training.data.synthetic import planted, planted_fields
+from training.registry import SYSTEMS
 from training.system import Signature
-from training.systems.lrea import LREA, Config, servables
 
 COMMITTED = Path(__file__).parents[1] / "model_repository"
-MODELS = ("lrea_ranker", "lrea_scorer", "lrea_user_encoder", "user_state")
+SERVED = tuple(system for system in SYSTEMS.values() if system.servables is not None)
+MODELS = (
+    "dea_ranker",
+    "lrea_ranker",
+    "lrea_scorer",
+    "lrea_user_encoder",
+    *(f"matt_{base}{step}" for base in ("autoint", "dea", "deepfm") for step in ("", "_sampler", "_scorer")),
+    "user_state",
+)
 
 
 @cache
 def released() -> tuple[Signature, ...]:
-    """The default LREA, untrained: neither weights nor vocabulary show in a configuration."""
-    data = planted(max_length=Config().max_length)
-    torch.manual_seed(0)
-    model = LREA(Config(), data.schema)
-    model.prepare(data)
-    return servables(model.eval(), Config(), data)
+    """The default of each system, untrained: neither weights nor vocabulary show in a configuration."""
+    signatures: list[Signature] = []
+    for system in SERVED:
+        config = system.config()
+        data = planted(max_length=config.max_length) if system.dataset == "ml-100k" else planted_fields()
+        torch.manual_seed(0)
+        model = system.build(config, data.schema)
+        system.prepare(model, data)
+        assert system.servables is not None
+        signatures += system.servables(model.eval(), config, data)
+    return tuple(signatures)
 
 
 @pytest.mark.parametrize("file", CONFIG_FILES)

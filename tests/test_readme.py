@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from loadtest import published
-from recserve.commands.systems import markdown, row
-from training.registry import SYSTEMS
+from loadtest import published as load
+from recserve.commands.systems import markdown, published, row
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
 RECSERVE = Path(sys.executable).with_name("recserve")
@@ -31,12 +30,12 @@ def recserve(*words: str, cwd: Path) -> str:
 
 def test_the_table_of_systems_is_the_generated_one() -> None:
     table = README.split("<!-- systems -->\n")[1].split("\n<!-- /systems -->")[0]
-    assert table == markdown([row(system) for system in SYSTEMS.values()])
+    assert table == markdown([row(*entry) for entry in published()])
 
 
 def test_the_tables_of_latency_are_those_of_the_committed_results() -> None:
     tables = README.split("<!-- load -->\n")[1].split("\n<!-- /load -->")[0]
-    assert tables == published.markdown(), "write them anew with loadtest.published.markdown()"
+    assert tables == load.markdown(), "write them anew with loadtest.published.markdown()"
 
 
 @pytest.mark.triton_server

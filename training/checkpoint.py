@@ -118,7 +118,7 @@ def load_run(folder: Path) -> Run:
     """Reads a run. Raises ValueError where there is none."""
     if not (folder / "run.json").is_file():
         raise ValueError(f"{folder} holds no run (no run.json); train first, or name another folder")
-    info = RunInfo(**read_json(folder / "run.json"))
+    info = load_info(folder)
     done = info.status == "finished"
     return Run(
         info=info,
@@ -127,6 +127,11 @@ def load_run(folder: Path) -> Run:
         weights=safetensors.torch.load_file(folder / "model.safetensors") if done else None,
         metrics=read_json(folder / "metrics.json") if done else None,
     )
+
+
+def load_info(folder: Path) -> RunInfo:
+    """What was run in a folder that holds a run."""
+    return RunInfo(**read_json(folder / "run.json"))
 
 
 def restore(run: Run, system: System) -> tuple[nn.Module, Any]:

@@ -10,17 +10,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
-from lightning_fabric import Fabric
-from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import nn
 
 from training import checkpoint
 from training.checkpoint import Metrics, Run, snapshot
 from training.loop import FitOptions, Loop, predict
 from training.system import Data, Schema, System
+
+if TYPE_CHECKING:
+    # See training/loop.py.
+    from lightning_fabric import Fabric
 
 __all__ = ["FitOptions", "FitResult", "fit", "predict"]
 
@@ -60,8 +62,11 @@ def fit(system: System, config: Any, data: Data, options: FitOptions) -> FitResu
     return FitResult(options.run, module, metrics)
 
 
-def _fabric(accelerator: Literal["cpu", "auto"]) -> Fabric:
+def _fabric(accelerator: Literal["cpu", "auto"]) -> "Fabric":
     """One device, or torchrun's share of them (it says so in the environment)."""
+    from lightning_fabric import Fabric
+    from lightning_fabric.strategies.ddp import DDPStrategy
+
     local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     world = int(os.environ.get("WORLD_SIZE", local))
     # A loss that warms up may leave some of the stage's parameters without a gradient.
@@ -71,7 +76,7 @@ def _fabric(accelerator: Literal["cpu", "auto"]) -> Fabric:
     return fabric
 
 
-def _open(fabric: Fabric, system: System, config: Any, schema: Schema, options: FitOptions) -> Run:
+def _open(fabric: "Fabric", system: System, config: Any, schema: Schema, options: FitOptions) -> Run:
     info = checkpoint.start_info(system, schema, options.seed, options.max_epochs)
     fresh = Run(info=info, config=checkpoint.config_to_json(config), schema=schema)
     stored = checkpoint.load_run(options.run) if (options.run / "run.json").is_file() else None

@@ -12,12 +12,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
-from lightning_fabric.utilities import move_data_to_device
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
@@ -26,6 +24,10 @@ from training import checkpoint
 from training.checkpoint import Metrics, OptimizerState, TrainingState, Weights, snapshot
 from training.data.batching import batches, by_cost
 from training.system import Data, Split, Stage, System
+
+if TYPE_CHECKING:
+    # Its import takes longer than all others together; only `fit` needs it, and every command imports this module.
+    from lightning_fabric import Fabric
 
 GRADIENT_NORM = 10.0
 _LOG_EVERY = 10
@@ -56,7 +58,7 @@ class FitOptions:
             raise ValueError(f"seed is {self.seed}; it must not be negative")
 
 
-def predict(module: nn.Module, split: Split, batch_size: int = 4096, fabric: Fabric | None = None) -> np.ndarray:
+def predict(module: nn.Module, split: Split, batch_size: int = 4096, fabric: "Fabric | None" = None) -> np.ndarray:
     """What the module answers, float32 [len(split), ...] in sample order, in evaluation mode.
 
     With a fabric of several ranks each computes its share and every one gets the whole.
@@ -66,12 +68,12 @@ def predict(module: nn.Module, split: Split, batch_size: int = 4096, fabric: Fab
     was_training = module.training
     module.eval()
     with torch.inference_mode():
-        one = module(move_data_to_device(split.batch(np.zeros(1, np.int64)), device))
+        one = module(_moved(split.batch(np.zeros(1, np.int64)), device))
         answers = torch.zeros(len(split), *one.shape[1:], device=device)
         for part in by_cost(split.cost(), batch_size):
             rows = part[rank::world]
             if len(rows):
-                batch = move_data_to_device(split.batch(rows), device)
+                batch = _moved(split.batch(rows), device)
                 answers[torch.from_numpy(rows).to(device)] = module(batch).float()
     module.train(was_training)
     if fabric and world > 1:
@@ -79,6 +81,11 @@ def predict(module: nn.Module, split: Split, batch_size: int = 4096, fabric: Fab
         answers = fabric.all_reduce(answers, reduce_op="sum")
         assert isinstance(answers, Tensor)
     return answers.cpu().numpy()
+
+
+def _moved(batch: NamedTuple, device: torch.device) -> NamedTuple:
+    """The tensors of a batch on the device."""
+    return batch._make(part.to(device) for part in batch)
 
 
 class _Objective(nn.Module):
@@ -96,7 +103,7 @@ class _Objective(nn.Module):
 class Loop:
     """What all stages share, and the state that moves with every step."""
 
-    def __init__(self, fabric: Fabric, system: System, module: nn.Module, data: Data, options: FitOptions) -> None:
+    def __init__(self, fabric: "Fabric", system: System, module: nn.Module, data: Data, options: FitOptions) -> None:
         self.fabric, self.system, self.module, self.data, self.options = fabric, system, module, data, options
         self.log = options.run / "metrics.jsonl"
         state = checkpoint.load_state(options.run) if options.resume else None
@@ -122,7 +129,7 @@ class Loop:
 
     def _stage(self, stage: Stage, bar: Progress) -> None:
         with _only_trainable(self.module, stage) as parameters:
-            optimizer = torch.optim.AdamW(parameters, lr=stage.learning_rate, weight_decay=stage.weight_decay)
+            optimizer = torch.optim.AdamW(_groups(self.module, stage, parameters))
             optimizer.load_state_dict({**optimizer.state_dict(), "state": self.optimizer_state})
             objective, optimizer = self.fabric.setup(_Objective(self.module, stage), optimizer)
             steps = len(self._batches(stage, 0))
@@ -226,6 +233,17 @@ class Loop:
 
 def _note(loss: float, monitor: str, best: float | None) -> str:
     return f"loss {loss:.4f}" + ("" if best is None else f"  best {monitor} {abs(best):.4f}")
+
+
+def _groups(module: nn.Module, stage: Stage, parameters: list[nn.Parameter]) -> list[dict[str, Any]]:
+    """What AdamW takes: the stage's groups, then the rest of its parameters. Frozen parameters stay out."""
+    left = {id(parameter): parameter for parameter in parameters}
+    groups = []
+    for group in stage.groups:
+        own = [left.pop(id(parameter)) for parameter in group.parameters(module) if id(parameter) in left]
+        groups.append({"params": own, "lr": group.learning_rate, "weight_decay": group.weight_decay})
+    rest = {"params": list(left.values()), "lr": stage.learning_rate, "weight_decay": stage.weight_decay}
+    return [*groups, rest]
 
 
 @contextmanager

@@ -1,11 +1,24 @@
 """All systems, by name."""
 
-from training.baselines import din, pooling
+from training.baselines import autoint, deepfm, din, fm, pooling
 from training.system import System
-from training.systems import lrea
+from training.systems import dea, lrea, matt
 
 SYSTEMS: dict[str, System] = {
-    system.name: system for system in (din.SYSTEM, lrea.SYSTEM, pooling.MEAN, pooling.RECENCY)
+    system.name: system
+    for system in (
+        autoint.SYSTEM,
+        dea.SYSTEM,
+        deepfm.SYSTEM,
+        din.SYSTEM,
+        fm.SYSTEM,
+        lrea.SYSTEM,
+        matt.AUTOINT,
+        matt.DEA,
+        matt.DEEPFM,
+        pooling.MEAN,
+        pooling.RECENCY,
+    )
 }
 
 

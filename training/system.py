@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from kernels.path_sampling.sampler import Sampler
+
 Packed = tuple[Tensor, ...]
 """Tensors in the order of a signature, for B requests; ragged ones packed along their only axis."""
 Infer = Callable[[str, dict[str, np.ndarray]], dict[str, np.ndarray]]
@@ -34,6 +36,8 @@ class TensorSpec:
     maximum: int | None = None
     max_elements: int | None = None
     """Most elements that one request may carry in a ragged input."""
+    per: int = 1
+    """Ragged output of a step that is no graph: elements for each element of the input `of`, packed [per * C]."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,6 +118,16 @@ class UserStateServable(Signature):
 
 
 @dataclass(frozen=True, kw_only=True)
+class PathSamplerServable(Signature):
+    """The step that draws the paths of a request's candidates from the counts of training, which lie beside it.
+
+    Its inputs are `user_id` [1], `candidates` (ragged) and `request_key` [1]; its outputs `masks` and `weights`.
+    """
+
+    sampler: Sampler
+
+
+@dataclass(frozen=True, kw_only=True)
 class EnsembleStep:
     """One step of an ensemble: the step's own tensor name -> the ensemble's tensor name."""
 
@@ -141,6 +155,9 @@ class Field:
     """Vectors: elements. Sequences: longest length."""
     values: tuple[str, ...] | None = None
     """Names of the ids, where a person would want to read them."""
+    side: Literal["user", "item"] | None = None
+    """Whose field it is, where samples are rows of categorical fields: the user's, constant over a request, or the
+    candidate's."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,6 +203,15 @@ class Data(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ParameterGroup:
+    """Some of a stage's parameters that move otherwise than the rest."""
+
+    parameters: Callable[[nn.Module], Iterable[nn.Parameter]]
+    learning_rate: float
+    weight_decay: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Stage:
     """One phase of training."""
 
@@ -193,6 +219,8 @@ class Stage:
     loss: Callable[[nn.Module, Any, float], tuple[Tensor, dict[str, Tensor]]]
     """(module, batch, share of the stage done in [0, 1)) -> (scalar loss, scalars to log)."""
     parameters: Callable[[nn.Module], Iterable[nn.Parameter]] = nn.Module.parameters
+    groups: tuple[ParameterGroup, ...] = ()
+    """Exceptions from `learning_rate` and `weight_decay`."""
     epochs: int = 10
     batch_size: int = 1024
     learning_rate: float = 1e-3

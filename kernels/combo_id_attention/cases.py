@@ -7,8 +7,9 @@ from torch import Tensor
 
 from kernels.case import Arguments, Case
 from kernels.combo_id_attention import reference
+from kernels.combo_id_attention.configs import CONFIGS, Bucket, Config
 from kernels.combo_id_attention.cost import work
-from kernels.combo_id_attention.kernel import CONFIGS, Bucket, Config, launch
+from kernels.combo_id_attention.kernel import launch
 from kernels.combo_id_attention.op import combo_id_attention
 from kernels.combo_id_attention.reference import Codebooks, Fields, Fusion, field_salt, mix
 from kernels.combo_id_attention.shipped import MODELS, Model, config_name, sizes_of

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from kernels.combo_id_attention.kernel import Config
+from kernels.combo_id_attention.configs import Config
 from kernels.devices import Work
 
 

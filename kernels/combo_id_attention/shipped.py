@@ -4,16 +4,9 @@ from typing import Any, NamedTuple
 
 import torch
 
+from kernels.combo_id_attention.configs import CONFIGS, Bucket, Config, constants_of, padded
 from kernels.combo_id_attention.cost import Sizes
-from kernels.combo_id_attention.kernel import (
-    CONFIGS,
-    Bucket,
-    Config,
-    combo_candidates_kernel,
-    combo_users_kernel,
-    constants_of,
-    padded,
-)
+from kernels.combo_id_attention.kernel import combo_candidates_kernel, combo_users_kernel
 from kernels.compile import Specialization, divisible_by_16
 
 _TYPES = {torch.float32: "fp32", torch.float16: "fp16"}

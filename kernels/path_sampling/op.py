@@ -1,27 +1,15 @@
 """Path sampling as PyTorch operators: a fast CPU form, the kernel on a GPU, and one bare node in ONNX."""
 
-from collections.abc import Callable
-
+import numpy as np
 import torch
 from jaxtyping import Int32, Int64
 from torch import Tensor
 
 from kernels.bodies import DOMAIN
+from kernels.path_sampling import cpu
 from kernels.path_sampling.kernel import launch, launch_given, launch_sketch
-from kernels.path_sampling.philox import WORD, Words, philox, split
-from kernels.path_sampling.reference import (
-    MAX_FIELDS,
-    MAX_WEIGHT,
-    OUT_OF_RANGE,
-    REFUSED,
-    TOO_FEW,
-    PathMasks,
-    Plan,
-    bounded,
-    field_bits,
-    pack,
-)
-from kernels.path_sampling.sketch import Layout, sketch_lookup_reference
+from kernels.path_sampling.reference import MAX_FIELDS, PathMasks, Plan
+from kernels.path_sampling.sketch import Layout
 
 NODE = f"{DOMAIN}::PathSampling"
 
@@ -72,29 +60,22 @@ def _sample(  # noqa: PLR0913 - a schema has no structures
 ) -> tuple[Tensor, Tensor]:
     _check_rows(weights, anchors, draws)
     _check_keys(weights, keys)
-    low, high = (half[:, None] for half in split(keys))
-    path = torch.arange(paths)
-
-    def block(draw: int) -> Words:
-        return philox(Words(low, high, path, torch.tensor(draw)), (seed, version))
-
-    return _draw(weights, (paths, draws, anchors), block)
+    words = cpu.path_words(keys.numpy(), Plan(paths=paths, draws=draws, anchors=anchors, seed=seed, version=version))
+    return _as_tensors(*cpu.draw_paths(weights.numpy(), words, anchors))
 
 
 @torch.library.custom_op("recserve::path_selection", mutates_args=(), device_types="cpu")
 def _select(weights: Tensor, words: Tensor, anchors: int) -> tuple[Tensor, Tensor]:
     _check_words(weights, words)
     _check_rows(weights, anchors, words.shape[2])
-
-    def block(draw: int) -> Words:
-        return Words(*(words[:, :, draw].long() & WORD).unbind(-1))
-
-    return _draw(weights, (words.shape[1], words.shape[2], anchors), block)
+    random = words.numpy().view(np.uint32).astype(np.uint64)
+    return _as_tensors(*cpu.draw_paths(weights.numpy(), cpu.Block(*np.moveaxis(random, -1, 0)), anchors))
 
 
 @torch.library.custom_op("recserve::sketch_lookup", mutates_args=(), device_types="cpu")
 def _look_up(sketch: Tensor, keys: Tensor, salt: int) -> Tensor:
-    return sketch_lookup_reference(sketch, keys, _layout(sketch, salt))
+    bounds = cpu.sketch_lookup(sketch.numpy(), keys.numpy().reshape(-1), _layout(sketch, salt))
+    return torch.from_numpy(bounds).reshape(keys.shape)
 
 
 @_sample.register_kernel("cuda")
@@ -137,39 +118,8 @@ def _(sketch: Tensor, keys: Tensor, salt: int) -> Tensor:
     return keys.new_empty(keys.shape, dtype=torch.int32)
 
 
-def _draw(weights: Tensor, sizes: tuple[int, int, int], block: Callable[[int], Words]) -> tuple[Tensor, Tensor]:
-    """Paths, draws and anchors in `sizes`. Draws in all paths at once, by bisection in running sums that are kept."""
-    paths, draws, anchors = sizes
-    bits = field_bits(weights.shape[1])
-    drawable = torch.where(bits & anchors != 0, 0, weights)
-    positive = drawable > 0
-    invalid = ((drawable < 0) | (drawable > MAX_WEIGHT)).any(1)
-    usable = torch.where(invalid[:, None], 0, drawable)
-    sums = usable.cumsum(1, dtype=torch.int32)[:, None].repeat(1, paths, 1)
-    total = sums[:, :, -1].long()
-    masks = torch.full(total.shape, anchors)
-    refused = torch.zeros(total.shape, dtype=torch.bool)
-    field, last = torch.arange(bits.numel()), bits.numel() - 1
-    for draw in range(draws):
-        value, accepted = _first_word(block(draw), total)
-        drawn = torch.searchsorted(sums, value.int()[:, :, None], right=True).clamp_(max=last).squeeze(-1)
-        left = total > 0
-        weight = usable.gather(1, drawn).mul_(left)
-        masks |= bits[drawn].mul_(left)
-        refused |= ~accepted
-        sums -= weight[:, :, None] * (field >= drawn[:, :, None])
-        total -= weight
-    keeps_all = refused | invalid[:, None]
-    masks = torch.where(keeps_all, anchors | pack(positive)[:, None], masks)
-    flags = invalid * OUT_OF_RANGE + (positive.sum(1) < draws) * TOO_FEW + refused.any(1) * REFUSED
-    return masks, flags.to(torch.int32)
-
-
-def _first_word(words: Words, total: Tensor) -> tuple[Tensor, Tensor]:
-    """`bounded`, with less work where the first word passes everywhere, which is nearly always."""
-    product = words.w0 * total
-    accepted = (product & WORD) >= (WORD + 1) % total.clamp(min=1)
-    return (product >> 32, accepted) if accepted.all() else bounded(torch.stack(words, dim=-1), total)
+def _as_tensors(masks: np.ndarray, flags: np.ndarray) -> tuple[Tensor, Tensor]:
+    return torch.from_numpy(masks), torch.from_numpy(flags)
 
 
 def _layout(sketch: Tensor, salt: int) -> Layout:

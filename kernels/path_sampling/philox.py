@@ -13,10 +13,11 @@ from torch import Tensor
 WORD = 0xFFFFFFFF
 """Mask of one uint32."""
 
+MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
+KEY_STEPS = (0x9E3779B9, 0xBB67AE85)
+ROUNDS = 10
+
 _TWO_32 = 1 << 32
-_MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
-_KEY_STEPS = (0x9E3779B9, 0xBB67AE85)
-_ROUNDS = 10
 
 
 class Words(NamedTuple):
@@ -32,11 +33,11 @@ def philox(counter: Words, key: tuple[int, int]) -> Words:
     """The block of random words at `counter` in the stream `key` (two uint32)."""
     c0, c1, c2, c3 = counter
     k0, k1 = key
-    for _ in range(_ROUNDS):
-        high_a, low_a = _multiply(c0, _MULTIPLIERS[0])
-        high_b, low_b = _multiply(c2, _MULTIPLIERS[1])
+    for _ in range(ROUNDS):
+        high_a, low_a = _multiply(c0, MULTIPLIERS[0])
+        high_b, low_b = _multiply(c2, MULTIPLIERS[1])
         c0, c1, c2, c3 = high_b ^ c1 ^ k0, low_b, high_a ^ c3 ^ k1, low_a
-        k0, k1 = (k0 + _KEY_STEPS[0]) & WORD, (k1 + _KEY_STEPS[1]) & WORD
+        k0, k1 = (k0 + KEY_STEPS[0]) & WORD, (k1 + KEY_STEPS[1]) & WORD
     return Words(*torch.broadcast_tensors(c0, c1, c2, c3))
 
 

@@ -92,21 +92,17 @@ def _state(lab: Lab, length: int, timings: Mapping[Case, Timing]) -> dict[str, A
 def _split(lab: Lab, ask: Callable[[int], object], length: int) -> dict[str, float]:
     """Where the time of the ranker's answers goes, mean microseconds per request.
 
-    `state` and `scorer` are what the server counts for the two steps without their queues; `rest` is gRPC both ways,
-    the client and the ensemble's own work.
+    `model` is what the server counts for reading the state and scoring, which are one model on the target `cpu`;
+    `rest` is gRPC both ways and the client.
     """
     before, start = Snapshot.of(lab.server, lab.client), time.perf_counter()
     for number in range(SPLIT_REQUESTS):
         ask(number)
     whole = 1e6 * (time.perf_counter() - start) / SPLIT_REQUESTS
-    found = Snapshot.of(lab.server, lab.client).server_split(before)
-    parts: dict[str, float] = {}
-    for step, model in (("state", "user_state"), ("scorer", "lrea_scorer")):
-        counted = found[name_of(model, length)]
-        parts[f"{step}_queue_us"] = counted["queue_us"]
-        parts[f"{step}_us"] = sum(counted[f"{part}_us"] for part in ("input", "infer", "output"))
-    whole_and_parts = {"whole_us": whole, **parts, "rest_us": whole - sum(parts.values())}
-    return {name: round(value, 1) for name, value in whole_and_parts.items()}
+    counted = Snapshot.of(lab.server, lab.client).server_split(before)[name_of("ranker", length)]
+    queue, model = counted["queue_us"], sum(counted[f"{part}_us"] for part in ("input", "infer", "output"))
+    parts = {"whole_us": whole, "queue_us": queue, "model_us": model, "rest_us": whole - queue - model}
+    return {name: round(value, 1) for name, value in parts.items()}
 
 
 def _judged(timings: Mapping[Case, Timing], shortest: int, longest: int) -> dict[str, Any]:

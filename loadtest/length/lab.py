@@ -10,6 +10,7 @@ import torch
 
 from export.artifacts import Source
 from export.repository import publish
+from loadtest.cores import split, started_on
 from loadtest.length.models import CANDIDATES, ITEMS, RAW, STORED, USERS, Models, build, name_of
 from serving.backends import packing
 from serving.client import Client
@@ -93,6 +94,8 @@ class Lab(NamedTuple):
 def opened(lengths: Sequence[int], folder: Path, report: Callable[[str], None]) -> Iterator[Lab]:
     """Builds and publishes the models of all lengths in `folder`, starts the server, opens the graphs.
 
+    The server runs on all cores but the last, this process meanwhile on the last one.
+
     Raises ValueError where a graph answers differently than its module, StartupError where the server does.
     """
     questions, served, direct = [], set(), set()
@@ -109,7 +112,10 @@ def opened(lengths: Sequence[int], folder: Path, report: Callable[[str], None]) 
         questions.append(_questions(models))
     report(f"starting tritonserver with {len(served)} models")
     with ExitStack() as stack:
-        server = stack.enter_context(TritonServer(folder / "served", ServerOptions(log=folder / "server.log")))
+        server = TritonServer(folder / "served", ServerOptions(log=folder / "server.log"))
+        with started_on(split().server):
+            stack.enter_context(server)
+        stack.enter_context(started_on(split().load))
         client = stack.enter_context(Client(server.url, deadline_s=DEADLINE_S, admin_key=server.admin_key))
         opened_models = {
             name: DirectModel.open(folder / ("served" if name in served else "direct") / name) for name in direct

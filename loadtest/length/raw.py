@@ -8,6 +8,7 @@ Legend: C candidates, K candidates of a chunk, L history, D width, H heads, E wi
 """
 
 from collections.abc import Callable
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
@@ -57,7 +58,10 @@ def at_once(attend: Attend, rows: Float[Tensor, "C D"]) -> Float[Tensor, "C D"]:
 
 
 class RawRanker(nn.Module):
-    """One user's history and candidates -> scores; the ways differ in how they attend."""
+    """One user's history and candidates -> scores; the ways differ in how they attend, and by which rows."""
+
+    attends_by: ClassVar[Literal["target", "query"]] = "query"
+    """Rows of candidates that the attention takes: item vectors [C, D] or their queries [C, HE]."""
 
     def __init__(self, model: LREA) -> None:
         super().__init__()
@@ -65,15 +69,8 @@ class RawRanker(nn.Module):
         self.encoder = UserEncoder(model, 0)
         self.scorer = FactoredScorer(model, 0)
 
-    def interest(
-        self,
-        target: Float[Tensor, "C D"],
-        query: Float[Tensor, "C HE"],
-        events: Float[Tensor, "1 L D"],
-        mask: Float[Tensor, "1 L"],
-        over: Over,
-    ) -> Float[Tensor, "C D"]:
-        """What the history says of each candidate."""
+    def attender(self, events: Float[Tensor, "1 L D"], mask: Float[Tensor, "1 L"]) -> Attend:
+        """What the history says of a chunk of candidates; all of it that no candidate changes is worked out here."""
         raise NotImplementedError
 
     def rank(self, over: Over, candidates: Int[Tensor, " C"], history: Packed) -> Float[Tensor, " C"]:
@@ -82,7 +79,7 @@ class RawRanker(nn.Module):
         rows = nn.functional.embedding(known(candidates, self.scorer.num_items), self.scorer.table)
         target, query, first = rows.split(self.scorer.widths, dim=1)
         events, mask = self.encoder.history(items, ratings, length[:, 0])
-        interest = self.interest(target, query, events, mask, over)
+        interest = over(self.attender(events, mask), target if self.attends_by == "target" else query)
         profile = self.model.tower.of_profile(self.model.tables.profile(fields))
         return torch.sigmoid(self.model.tower.finish(interest, target, first + profile))
 
@@ -108,18 +105,13 @@ class RawRanker(nn.Module):
 class Din(RawRanker):
     """DIN's activation unit, as in `training.baselines.din`, with W_p diag(t) + W_s of a chunk as one matrix."""
 
+    attends_by = "target"
+
     def __init__(self, model: LREA, network: DIN) -> None:
         super().__init__(model)
         self.network = network
 
-    def interest(
-        self,
-        target: Float[Tensor, "C D"],
-        query: Float[Tensor, "C HE"],
-        events: Float[Tensor, "1 L D"],
-        mask: Float[Tensor, "1 L"],
-        over: Over,
-    ) -> Float[Tensor, "C D"]:
+    def attender(self, events: Float[Tensor, "1 L D"], mask: Float[Tensor, "1 L"]) -> Attend:
         network, history = self.network, events[0]
         weighted = mask[0, :, None] * history / mask.sum().clamp(min=1)
 
@@ -130,20 +122,13 @@ class Din(RawRanker):
             weights = network.weight(nn.functional.silu(unit).unflatten(1, (chunk.shape[0], -1)))  # (L, K, 1)
             return weights.squeeze(2).T @ weighted
 
-        return over(attend, target)
+        return attend
 
 
 class Softmax(RawRanker):
     """Softmax attention over all events, with LREA's projections and heads."""
 
-    def interest(
-        self,
-        target: Float[Tensor, "C D"],
-        query: Float[Tensor, "C HE"],
-        events: Float[Tensor, "1 L D"],
-        mask: Float[Tensor, "1 L"],
-        over: Over,
-    ) -> Float[Tensor, "C D"]:
+    def attender(self, events: Float[Tensor, "1 L D"], mask: Float[Tensor, "1 L"]) -> Attend:
         heads = self.model.config.heads
         keys = attention.split_heads(self.model.key(events), heads)[0].transpose(1, 2)  # (H, E, L)
         values = attention.split_heads(self.model.value(events), heads)[0]  # (H, L, E)
@@ -152,36 +137,29 @@ class Softmax(RawRanker):
         def attend(chunk: Float[Tensor, "K HE"]) -> Float[Tensor, "K HE"]:
             queries = chunk.unflatten(1, (heads, -1)).transpose(0, 1)  # (H, K, E)
             scores = queries @ keys / keys.shape[1] ** 0.5 + ignored
-            return (torch.softmax(scores, dim=2) @ values).transpose(0, 1).flatten(1)
+            # A user without events has no interest; softmax over ignored events alone would be their mean.
+            return (torch.softmax(scores, dim=2) @ values).transpose(0, 1).flatten(1) * mask[0, :1]
 
-        # A user without events has no interest; softmax over ignored events alone would be their mean.
-        return over(attend, query) * mask[0, :1]
+        return attend
 
 
 class Unabsorbed(RawRanker):
     """LREA from the history when asked, eqs. (1) to (4) to the letter but for the ReLU, which absorption leaves out."""
 
-    def interest(
-        self,
-        target: Float[Tensor, "C D"],
-        query: Float[Tensor, "C HE"],
-        events: Float[Tensor, "1 L D"],
-        mask: Float[Tensor, "1 L"],
-        over: Over,
-    ) -> Float[Tensor, "C D"]:
+    def attender(self, events: Float[Tensor, "1 L D"], mask: Float[Tensor, "1 L"]) -> Attend:
         model, heads = self.model, self.model.config.heads
         down, up = model.matrices(events, mask)
         restored = attention.decompress(up, attention.compress(down, mask[:, :, None] * events), mask)
         keys = attention.split_heads(model.key(restored), heads)[0].transpose(1, 2)  # (H, E, L)
         values = attention.split_heads(model.value(restored), heads)[0]  # (H, L, E)
-        valid = mask[0]
+        valid, count = mask[0], mask.sum().clamp(min=1)
 
         def attend(chunk: Float[Tensor, "K HE"]) -> Float[Tensor, "K HE"]:
             queries = chunk.unflatten(1, (heads, -1)).transpose(0, 1)  # (H, K, E)
             scores = queries @ keys / keys.shape[1] ** 0.5 + model.bias[:, None, None]
-            return ((scores * valid) @ values).transpose(0, 1).flatten(1)
+            return ((scores * valid) @ values).transpose(0, 1).flatten(1) / count
 
-        return over(attend, query) / mask.sum().clamp(min=1)
+        return attend
 
 
 def raw_servable(name: str, module: RawRanker, data: RankingData) -> Servable:

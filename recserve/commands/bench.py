@@ -41,7 +41,8 @@ class Bench(Command):
     against: Path | None = None
     """An earlier result: the page compares with it."""
     gate: Path | None = None
-    """A baseline result: exit with 1 where a ratio to the floor is worse than there by more than --tolerance."""
+    """A baseline result: exit with 1 where a ratio to the floor is worse than there by more than --tolerance, an answer
+    is wrong or a request of a closed loop fails."""
     tolerance: str = "10%"
     """What --gate allows."""
 
@@ -89,8 +90,10 @@ class Bench(Command):
         return found
 
     def _say_gate(self, rows: list[Row]) -> None:
-        cells = [[row.name, row.baseline, row.measured, row.change, "ok" if row.ok else "WORSE"] for row in rows]
+        cells = [[row.name, row.baseline, row.measured, row.change, row.verdict] for row in rows]
         show(self.console, table(f"gate, {self.tolerance}", ["ratio", "baseline", "measured", "change", ""], cells))
+        if failed := ", ".join(f"{row.name} {row.verdict}" for row in rows if not row.ok):
+            self.console.print(f"[red]gate failed:[/] {failed}", highlight=False, soft_wrap=True)
 
 
 def _rows(result: dict[str, Any]) -> list[list[Any]]:

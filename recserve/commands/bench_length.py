@@ -53,7 +53,7 @@ class BenchLength(Command):
         show(self.console, table(title, columns, _ways(result["rows"], lengths)))
         columns = ["events", "build ms", "append ms", "write ms", "read ms", "state bytes", "history bytes"]
         show(self.console, table("one user's state", columns, [list(row.values()) for row in result["state"]]))
-        columns = ["events", "whole us", "state queue", "state", "scorer queue", "scorer", "gRPC, client"]
+        columns = ["events", "whole us", "queue", "state and scorer", "gRPC, client"]
         show(self.console, table("the ranker's time", columns, [list(row.values()) for row in result["split"]]))
         rows = [
             [name, bar["bar"], bar["measured"], "ok" if bar["ok"] else "MISSED"] for name, bar in result["bars"].items()

@@ -3,20 +3,18 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from tyro.conf import Positional
 
 from recserve.commands.command import Command, show, table
-from training.data.fetch import default_cache, fetch
+from training.data.fetch import ORIGINS, Name, default_cache, fetch
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fetch(Command):
     """Fetch a data set into the cache, checked by sha256."""
 
-    name: Positional[Literal["ml-100k"]]
-    """MovieLens-100k."""
+    name: Positional[Name]
     cache: Path | None = None
     """Folder of the data sets; $RECSERVE_CACHE/data or ~/.cache/recserve/data by default."""
 
@@ -35,10 +33,14 @@ class List(Command):
     """List the data sets and whether they are in the cache."""
 
     cache: Path | None = None
+    """Folder of the data sets; $RECSERVE_CACHE/data or ~/.cache/recserve/data by default."""
 
     def run(self) -> int:
-        folder = (self.cache or default_cache()) / "ml-100k"
-        rows = [["ml-100k", "MovieLens-100k: 100,000 ratings", folder if folder.is_dir() else "not fetched"]]
+        root = self.cache or default_cache()
+        folders = {name: root / name for name in ORIGINS}
+        rows = [
+            [name, ORIGINS[name].what, folder if folder.is_dir() else "not fetched"] for name, folder in folders.items()
+        ]
         show(self.console, table("data sets", ["name", "what", "folder"], rows))
-        self.emit([{"name": name, "fetched": folder.is_dir(), "folder": folder} for name, *_ in rows])
+        self.emit([{"name": name, "fetched": path.is_dir(), "folder": path} for name, path in folders.items()])
         return 0

@@ -43,8 +43,11 @@ class Demo(Command):
     folder: Path = Path("runs/demo")
     """Deleted first where an earlier demo made it."""
     users: tuple[int, ...] = (42, 405, 655)
+    """Whose rankings are shown; the first is also the one that latency is measured with."""
     top: int = 10
+    """Titles to print for each."""
     seed: int = 0
+    """Everything random follows from it."""
     max_epochs: int | None = None
     """Fewer epochs than configured, for a quick look."""
     repetitions: int = 500
@@ -61,7 +64,7 @@ class Demo(Command):
         self._step(3, "export to ONNX, model repository")
         repository = self.folder / "model_repository"
         self._publish(trained[SERVED_SYSTEM], repository)
-        self._step(4, "parity ladder")
+        self._step(4, "proof that what is served equals what was trained")
         ladder = walk_visibly(repository, ParityOptions(), self.console)
         if not ladder.ok:
             return 1

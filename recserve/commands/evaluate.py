@@ -18,11 +18,12 @@ class Evaluate(Command):
     folder: Positional[Path]
     """Folder of the run, as `recserve train` printed it."""
     part: Literal["validation", "test"] = "test"
+    """Part of the run's data set to measure on."""
 
     def run(self) -> int:
         trained = runs.load(self.folder)
         metrics = trained.system.evaluate(trained.module, predict, getattr(trained.data, self.part))
-        title = f"{trained.system.name}: {self.part} part of {trained.system.dataset}"
+        title = f"{trained.system.name}: {self.part} part of {trained.data.schema.dataset}"
         show(self.console, table(title, ["metric", "value"], metrics.items()))
         self.emit({"run": self.folder, "part": self.part, "metrics": metrics})
         return 0

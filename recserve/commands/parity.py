@@ -15,10 +15,13 @@ class Parity(Command):
     """Prove that what is served equals what was trained; exits with 1 on the first broken rung."""
 
     repository: Path
+    """The model repository to prove."""
     target: str = "cpu"
+    """Which configs/<target>.pbtxt the models use."""
     requests: int = 256
     """Concurrent requests per model, at least 200."""
     clients: int = 16
+    """Clients that send them at the same time, at least 2."""
     output: Path | None = None
     """Write the ladder as JSON to this file as well."""
 

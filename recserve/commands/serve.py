@@ -18,12 +18,15 @@ class Serve(Command):
     """Serve a model repository on loopback until SIGINT or SIGTERM."""
 
     repository: Path
+    """The model repository to serve."""
     target: str = "cpu"
     """Which configs/<target>.pbtxt the models use."""
     state: Path | None = None
     """Directory of the user-state store; <repository>.state by default."""
     grpc_port: int = 8001
+    """Where clients ask; 0 takes a free one."""
     metrics_port: int = 8002
+    """Where Prometheus reads; 0 takes a free one."""
     log: Path | None = None
     """The server's log; a new file in the cache by default."""
     follow: bool = False

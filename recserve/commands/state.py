@@ -19,6 +19,7 @@ class StateCommand(Command):
     """Where the states are."""
 
     repository: Path
+    """The model repository whose encoder computes the states."""
     state: Path | None = None
     """Directory of the store; <repository>.state by default, as for `recserve serve`."""
 
@@ -57,6 +58,7 @@ class Show(StateCommand):
     """Show what the store holds: of one user, or in all."""
 
     user: Positional[int | None] = None
+    """User id; how many users each model has where none is named."""
 
     def run(self) -> int:
         return self._show_all() if self.user is None else self._show(self.user)
@@ -89,7 +91,9 @@ class Drop(StateCommand):
     """Delete stored states; the server computes them again when they are asked for."""
 
     model: str | None = None
+    """Only the states of this model."""
     version: int | None = None
+    """Only the states of this version."""
 
     def run(self) -> int:
         with StateStore(self.store) as store:

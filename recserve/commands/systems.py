@@ -18,24 +18,34 @@ class Systems(Command):
     """As the README's table."""
 
     def run(self) -> int:
+        entries = published()
         if self.markdown:
-            self.console.out(markdown([row(system) for system in SYSTEMS.values()]), highlight=False)
+            self.console.out(markdown([row(*entry) for entry in entries]), highlight=False)
         elif not self.json:
-            rows = [[system.name, system.title, *row(system)[2:]] for system in SYSTEMS.values()]
+            rows = [[entry[0].name, entry[0].title, *row(*entry)[2:]] for entry in entries]
             show(self.console, table("systems", COLUMNS, rows))
-        self.emit([facts(system) for system in SYSTEMS.values()])
+        self.emit([facts(*entry) for entry in entries])
         return 0
 
 
-def facts(system: System) -> dict[str, object]:
+def published() -> list[tuple[System, str]]:
+    """Each system with each data set on which it has a published result, and with its own where it has none."""
+    return [
+        (system, dataset)
+        for system in SYSTEMS.values()
+        for dataset in results.datasets(system.name) or [system.dataset]
+    ]
+
+
+def facts(system: System, dataset: str) -> dict[str, object]:
     """What `row` says, for programs; `test` is {metric: {mean, std}}, empty where nothing was recorded."""
-    result = results.read(system.name)
+    result = results.read(system.name, dataset)
     return {
         "system": system.name,
         "title": system.title,
         "paper": system.paper,
         "provenance": system.provenance,
-        "dataset": system.dataset,
+        "dataset": dataset,
         "served": bool(system.servables),
         "seeds": result.seeds if result else [],
         "test": result.test if result else {},
@@ -43,9 +53,9 @@ def facts(system: System) -> dict[str, object]:
     }
 
 
-def row(system: System) -> list[str]:
+def row(system: System, dataset: str) -> list[str]:
     """One line of the table."""
-    result = results.read(system.name)
+    result = results.read(system.name, dataset)
     test = result.test if result else {}
 
     def mean_and_spread(name: str) -> str:
@@ -56,20 +66,20 @@ def row(system: System) -> list[str]:
         f"[{system.title}]({system.paper}); {system.provenance}"
         if system.paper
         else f"{system.title}; {system.provenance}",
-        f"{system.dataset}, {len(result.seeds)} seeds" if result else system.dataset,
+        f"{dataset}, {len(result.seeds)} seeds" if result else dataset,
         "yes" if system.servables else "",
         mean_and_spread("auc"),
         mean_and_spread("served_auc"),
         mean_and_spread("gauc"),
         mean_and_spread("log_loss"),
-        _margin(system),
+        _margin(system, dataset),
     ]
 
 
-def _margin(system: System) -> str:
+def _margin(system: System, dataset: str) -> str:
     if system.baseline is None:
         return ""
-    own, other = results.read(system.name), results.read(system.baseline)
+    own, other = results.read(system.name, dataset), results.read(system.baseline, dataset)
     if own is None or other is None:
         return f"{system.baseline}: not measured"
     return f"{own.test['auc']['mean'] - other.test['auc']['mean']:+.4f} AUC over {system.baseline}"

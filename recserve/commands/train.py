@@ -7,14 +7,15 @@ import statistics
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Union
+from typing import Annotated, Any, ClassVar, Literal, Union
 
 import tyro
 
 from recserve import results
 from recserve.commands.command import Command, show, table
-from recserve.runs import folder_of, load_data
+from recserve.runs import dataset_of, folder_of, load_data
 from serving.environment import versions
+from training import checkpoint
 from training.checkpoint import Metrics, config_to_json
 from training.fit import FitOptions, FitResult, fit
 from training.registry import SYSTEMS
@@ -38,11 +39,12 @@ class Train(Command):
     overwrite: bool = False
     """Delete an earlier run of the same configuration and seed first."""
     record: bool = False
-    """Keep mean and spread as this system's published result (training/results)."""
+    """Keep mean and spread as this system's published result on the data set (training/results)."""
     max_epochs: int | None = None
+    """Fewer or more epochs than the configuration says, for each stage; the run remembers it."""
     checkpoint_every: int = 50
     """Steps between checkpoints."""
-    accelerator: str = "cpu"
+    accelerator: Literal["cpu", "auto"] = "cpu"
     """cpu, or auto for what Lightning finds."""
 
     def __post_init__(self) -> None:
@@ -62,7 +64,8 @@ class Train(Command):
         if self.seeds > 1:
             columns += ["mean", "std"]
             rows = [[*row, summary[row[0]]["mean"], summary[row[0]]["std"]] for row in rows]
-        show(self.console, table(f"{self.system.name} on the test part of {self.system.dataset}", columns, rows))
+        title = f"{self.system.name} on the test part of {dataset_of(self.system, self.config)}"
+        show(self.console, table(title, columns, rows))
         for result in results_of:
             self.console.print(f"run: {result.run}", highlight=False)
         if self.record:
@@ -77,22 +80,36 @@ class Train(Command):
             shutil.rmtree(folder, ignore_errors=True)  # under torchrun another process may be first
             started = False
         if started and not self.resume:
-            raise ValueError(f"{folder} holds a run already; go on with --resume, or start again with --overwrite")
+            raise ValueError(
+                f"{folder} holds a run already; go on with --resume, start again with --overwrite, "
+                "or train another one with --seed or --runs"
+            )
+        if started:
+            self._check_epochs(folder)
         options = FitOptions(
             run=folder,
             seed=seed,
             resume=self.resume and started,
             max_epochs=self.max_epochs,
             checkpoint_every=self.checkpoint_every,
-            accelerator="auto" if self.accelerator == "auto" else "cpu",
+            accelerator=self.accelerator,
             quiet=self.json,
         )
         return fit(self.system, self.config, load_data(self.system, self.config), options)
 
+    def _check_epochs(self, folder: Path) -> None:
+        """A run goes on as it was started; its configuration and seed are in the name of its folder."""
+        before = checkpoint.load_info(folder).max_epochs
+        if before != self.max_epochs:
+            started = "without --max-epochs" if before is None else f"with --max-epochs {before}"
+            raise ValueError(
+                f"{folder} was started {started}; resume it so, start again with --overwrite, or name other --runs"
+            )
+
     def _result(self, summary: dict[str, dict[str, float]]) -> results.Result:
         return results.Result(
             system=self.system.name,
-            dataset=self.system.dataset,
+            dataset=dataset_of(self.system, self.config),
             seeds=list(range(self.seed, self.seed + self.seeds)),
             test=summary,
             config=config_to_json(self.config),

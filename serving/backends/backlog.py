@@ -16,7 +16,7 @@ import re
 import time
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 PARAMETER = "max_backlog_ms"
 METRICS = "RECSERVE_METRICS"
@@ -26,6 +26,9 @@ _TIMEOUT_S = 0.5
 _ASKED_PER_PATIENCE = 4
 _SMOOTHING = 0.2
 """Weight of the newest batch in the mean time of a request."""
+
+
+Response = TypeVar("Response")
 
 
 class Backlog:
@@ -69,6 +72,17 @@ class Backlog:
         instances = sum(int(group.get("count", 1)) for group in config.get("instance_group", [])) or 1
         size = int(config.get("max_batch_size", 0))
         return cls(size, int(text) / 1e3, lambda: pending_requests(url, name, version), instances)
+
+    def guard(
+        self, rows: Sequence[int], compute: Callable[[], list[Response]], refuse: Callable[[str], Response]
+    ) -> list[Response]:
+        """What `compute` answers to a batch, or a refusal for each of its requests; `rows` as for `refuses`."""
+        try:
+            if self.refuses(rows):
+                return [refuse(self.reason) for _ in rows]
+            return compute()
+        finally:
+            self.ended()
 
     def refuses(self, rows: Sequence[int]) -> bool:
         """Whether a batch, about to be computed, is to be refused; `rows` of each of its requests."""

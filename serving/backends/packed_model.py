@@ -42,12 +42,11 @@ class PackedModel:
         """Answers a dynamic batch, or refuses it where the model is too far behind."""
         if self._backlog is None:
             return self._responses(requests)
-        try:
-            if self._backlog.refuses([self._rows(request) for request in requests]):
-                return [_refusal(self._backlog.reason, pb_utils.TritonError.UNAVAILABLE) for _ in requests]
-            return self._responses(requests)
-        finally:
-            self._backlog.ended()
+        return self._backlog.guard(
+            [self._rows(request) for request in requests],
+            lambda: self._responses(requests),
+            lambda reason: _refusal(reason, pb_utils.TritonError.UNAVAILABLE),
+        )
 
     def _rows(self, request: Any) -> int:
         """What the request fills of a batch."""
@@ -65,21 +64,10 @@ class PackedModel:
                 responses[place] = _refusal(str(error), pb_utils.TritonError.INVALID_ARG)
             else:
                 accepted.append((place, arrays))
-        if accepted:
-            answers = self._answer([arrays for _, arrays in accepted])
-            for (place, _), answer in zip(accepted, answers, strict=True):
-                responses[place] = _response(requests[place], answer)
+        answers = packing.isolated(self.run, [arrays for _, arrays in accepted])
+        for (place, _), answer in zip(accepted, answers, strict=True):
+            responses[place] = _response(requests[place], answer)
         return responses
-
-    def _answer(self, batch: list[Request]) -> list[dict[str, np.ndarray] | Exception]:
-        """One answer per request: the arrays, or why there are none."""
-        try:
-            return [*self.run(batch)]
-        except Exception as error:  # the errors of runtimes have no base class of their own
-            if len(batch) == 1:
-                return [error]
-        # Alone, so that only the request at fault fails.
-        return [answer for request in batch for answer in self._answer([request])]
 
 
 def _response(request: Any, answer: dict[str, np.ndarray] | Exception) -> Any:

@@ -39,6 +39,20 @@ def answer(
     return [part for group in groups for part in unpack(spec, group, compute(pack(spec, group)))]
 
 
+def isolated(
+    run: Callable[[list[Request]], list[dict[str, np.ndarray]]], batch: list[Request]
+) -> list[dict[str, np.ndarray] | Exception]:
+    """One answer per request: the arrays, or why there are none. Where a run fails, each request is run alone."""
+    if not batch:
+        return []
+    try:
+        return [*run(batch)]
+    except Exception as error:  # the errors of runtimes have no base class of their own
+        if len(batch) == 1:
+            return [error]
+    return [answer for request in batch for answer in isolated(run, [request])]
+
+
 def check(spec: ModelSpec, request: Request) -> None:
     """Raises ValueError, naming the field, its value and the remedy, where one request cannot be answered."""
     ragged = spec.ragged

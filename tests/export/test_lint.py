@@ -20,7 +20,8 @@ def config(change: Callable[[Any], object], model: str = "scorer", file: str = "
     """Changes a configuration; both targets of the scorer, unless a file is named."""
 
     def apply(repository: Path) -> None:
-        files = ("config.pbtxt", "configs/cpu.pbtxt") if file == "config.pbtxt" else (file,)
+        both = file == "config.pbtxt" and model == "scorer"
+        files = ("config.pbtxt", "configs/cpu.pbtxt") if both else (file,)
         for path in (repository / model / name for name in files):
             message = read_config(path)
             change(message)

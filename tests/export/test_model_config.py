@@ -4,6 +4,7 @@ import pytest
 
 from export.model_config import Target, ensemble_problems, model_config, parse, render, signature_changes
 from tests.export.models import profile_model, release, scorer_model
+from tests.serving import path_models
 from training.system import EnsembleServable, EnsembleStep, Signature
 
 _, SCORER, USER_STATE, RANKER = release()
@@ -39,6 +40,17 @@ def test_user_state_takes_ragged_candidates_without_packing() -> None:
     assert (len(config.batch_input), len(config.batch_output)) == (0, 0)
 
 
+def test_path_sampler_answers_ragged_outputs_from_a_cpu_on_every_target() -> None:
+    step = path_models.release()[0]
+    for config in (model_config(step, "gpu"), model_config(step, "cpu")):
+        assert config.backend == "python"
+        assert [group.kind == group.KIND_CPU for group in config.instance_group] == [True]
+        assert not config.batch_input
+        assert not config.batch_output
+        assert {output.name: list(output.dims) for output in config.output} == {"masks": [-1], "weights": [-1]}
+        assert config.parameters["max_elements.candidates"].string_value == "20000"
+
+
 def test_each_target_runs_where_it_should() -> None:
     kinds = {
         (signature.name, target): [
@@ -53,7 +65,7 @@ def test_each_target_runs_where_it_should() -> None:
         ("user_state", "gpu"): [False],
         ("user_state", "cpu"): [False],
         ("ranker", "gpu"): [],
-        ("ranker", "cpu"): [],
+        ("ranker", "cpu"): [False],
     }
 
 
@@ -122,7 +134,7 @@ def test_ensemble_whose_tensors_do_not_connect_is_refused(number: int, change: d
     steps = list(RANKER.steps)
     steps[number] = replace(steps[number], **change)
     with pytest.raises(ValueError, match=f"ensemble 'ranker', .*{message}"):
-        model_config(replace(RANKER, steps=tuple(steps)), "cpu")
+        model_config(replace(RANKER, steps=tuple(steps)), "gpu")
 
 
 @pytest.mark.parametrize(
@@ -162,13 +174,13 @@ def test_ensemble_whose_tensors_do_not_connect_is_refused(number: int, change: d
     ],
 )
 def test_ensemble_that_does_not_fit_its_steps_is_found(changed: EnsembleServable, field: str, reason: str) -> None:
-    steps = {signature.name: model_config(signature, "cpu") for signature in (SCORER, USER_STATE)}
-    problems = list(ensemble_problems(model_config(changed, "cpu"), steps))
+    steps = {signature.name: model_config(signature, "gpu") for signature in (SCORER, USER_STATE)}
+    problems = list(ensemble_problems(model_config(changed, "gpu"), steps))
     assert (field, reason) in [(problem.field, problem.reason) for problem in problems]
 
 
 def test_ensemble_of_the_release_fits_its_steps() -> None:
-    steps = {signature.name: model_config(signature, "cpu") for signature in release()}
+    steps = {signature.name: model_config(signature, "gpu") for signature in release()}
     assert list(ensemble_problems(steps["ranker"], steps)) == []
 
 
@@ -179,3 +191,13 @@ def test_configuration_is_the_same_however_the_steps_were_written() -> None:
 
 def test_scorer_configuration_does_not_depend_on_the_weights() -> None:
     assert render(model_config(scorer_model(), "gpu")) == render(model_config(SCORER, "gpu"))
+
+
+def test_on_the_target_cpu_an_ensemble_is_one_model_with_the_same_signature_and_a_bounded_queue() -> None:
+    ensemble, fused = model_config(RANKER, "gpu"), model_config(RANKER, "cpu")
+    assert (ensemble.platform, fused.platform, fused.backend) == ("ensemble", "", "fused")
+    assert not fused.HasField("ensemble_scheduling")
+    assert {tensor.name: tensor.allow_ragged_batch for tensor in fused.input} == {"user_id": False, "candidates": True}
+    assert fused.parameters["max_backlog_ms"].string_value == "500"
+    assert signature_changes(ensemble, fused) == []
+    assert signature_changes(ensemble, model_config(replace(RANKER, max_batch_size=8), "cpu")) == ["max_batch_size"]

@@ -123,8 +123,8 @@ def test_a_backend_that_swaps_two_answers_of_a_batch_breaks_the_concurrent_rung_
     ladder = walk(repository, replace(OPTIONS, backends=backends))
     assert not ladder.ok
     assert [row.rung for row in ladder.rows if not row.ok] == ["concurrent"]
-    assert rungs(ladder.rows)[-2:] == [("lrea_ranker", "served"), ("lrea_ranker", "concurrent")]
-    assert "request: user_id=[" in ladder.rows[-1].where or "expected float32" in ladder.rows[-1].where
+    assert rungs(ladder.rows)[-2:] == [("lrea_scorer", "served"), ("lrea_scorer", "concurrent")]
+    assert "request: candidates=[" in ladder.rows[-1].where or "expected float32" in ladder.rows[-1].where
 
 
 def encoder_of_another_version(repository: Path, tmp_path: Path) -> None:
@@ -141,27 +141,33 @@ def state_of_another_user(repository: Path, _: Path) -> None:
     (repository / "user_state" / "1" / "model.py").write_text(
         "from serving.user_state import Refusal, TritonPythonModel as Right\n"
         "class TritonPythonModel(Right):\n"
-        "    def _response(self, answer):\n"
-        "        if not isinstance(answer, Refusal):\n"
-        "            answer = {**answer, 'bias': answer['bias'] + 1}\n"
-        "        return super()._response(answer)\n"
+        "    def initialize(self, args):\n"
+        "        super().initialize(args)\n"
+        "        right = self._step.answer\n"
+        "        self._step.answer = lambda requests: [\n"
+        "            one if isinstance(one, Refusal) else {**one, 'bias': one['bias'] + 1} for one in right(requests)\n"
+        "        ]\n"
     )
 
 
 @pytest.mark.triton_server
 @pytest.mark.parametrize(
-    ("damage", "text"),
+    ("damage", "model", "text"),
     [
-        (encoder_of_another_version, "golden 0 was not answered: lrea_ranker: output 'scores' holds NaN: a state of"),
-        (state_of_another_user, ": expected 0."),
+        (
+            encoder_of_another_version,
+            "lrea_ranker",
+            "golden 0 was not answered: lrea_ranker: output 'scores' holds NaN: a state of",
+        ),
+        (state_of_another_user, "user_state", ": expected "),
     ],
 )
 def test_a_state_of_another_version_breaks_the_rung_of_the_server(
-    broken: Path, tmp_path: Path, damage: Callable[[Path, Path], None], text: str
+    broken: Path, tmp_path: Path, damage: Callable[[Path, Path], None], model: str, text: str
 ) -> None:
     damage(broken, tmp_path)
     row = broken_rung(broken)
-    assert (row.model, row.rung) == ("lrea_ranker", "served")
+    assert (row.model, row.rung) == (model, "served")
     assert text in row.where
 
 

@@ -63,7 +63,7 @@ def test_manifest_names_source_libraries_and_every_file(published_once: Path) ->
         assert (manifest["model"], manifest["version"]) == (name, 1)
         assert manifest["source"] == {"kind": "factory", "name": "tests.export.models:release"}
         assert manifest["versions"]["torch"] == torch.__version__
-        assert set(manifest["versions"]) == {"torch", "onnx", "onnxscript", "onnxruntime-gpu"}
+        assert set(manifest["versions"]) == {"torch", "triton", "onnx", "onnxscript", "onnxruntime-gpu"}
         others = [path for path in folder.iterdir() if path.name != "manifest.json"]
         assert manifest["files"] == {path.name: fingerprint(path) for path in others}
 

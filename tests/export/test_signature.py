@@ -1,10 +1,17 @@
 from dataclasses import replace
 
 import pytest
+import torch
 
-from export.signature import check_signature
+from export.signature import axis_sizes, check_signature
 from tests.export.models import CANDIDATES, OFFSETS, PROFILE, SCORES, release, scorer_model
-from training.system import TensorSpec
+from tests.serving import path_models
+from training.system import Signature, TensorSpec
+
+
+def path_step() -> Signature:
+    """A step with 4 masks and 5 weights for each candidate."""
+    return path_models.release()[0]
 
 
 def test_signatures_of_the_release_are_legal() -> None:
@@ -33,6 +40,22 @@ def test_illegal_inputs_are_refused_by_name(inputs: tuple[TensorSpec, ...], mess
 def test_ragged_output_says_whose_lengths_it_has() -> None:
     with pytest.raises(ValueError, match="ragged output 'scores' needs of="):
         check_signature(replace(scorer_model(), outputs=(replace(SCORES, of=None),)))
+
+
+def test_several_elements_per_candidate_are_for_outputs_of_steps_that_are_no_graphs() -> None:
+    several = replace(SCORES, per=3)
+    with pytest.raises(ValueError, match="output 'scores': per=3, but a graph's ragged outputs have the lengths of"):
+        check_signature(replace(scorer_model(), outputs=(several,)))
+    with pytest.raises(ValueError, match="tensor 'profile': per is 2"):
+        check_signature(replace(path_step(), outputs=(replace(PROFILE, per=2),)))
+    check_signature(replace(path_step(), outputs=(several,)))
+
+
+def test_an_output_that_is_no_multiple_of_its_candidates_is_refused() -> None:
+    outputs = path_step().outputs
+    assert axis_sizes(path_step(), outputs, (torch.zeros(8, dtype=torch.int64), torch.zeros(10))) == {"candidates": 2}
+    with pytest.raises(ValueError, match=r"tensor 'masks'.* no multiple of 4"):
+        axis_sizes(path_step(), outputs, (torch.zeros(9, dtype=torch.int64), torch.zeros(10)))
 
 
 @pytest.mark.parametrize("name", ["", "../up", "a/b", "1st", ".hidden"])

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from kernels.combo_id_attention import Codebooks, Fields, Fusion, absorb, combo_id_attention, field_salt, mix, reference
+from kernels.combo_id_attention.configs import Config, bucket_of
 from kernels.combo_id_attention.cost import Sizes, integer_operations, requested, work
-from kernels.combo_id_attention.kernel import Config, bucket_of
 from kernels.combo_id_attention.reference import PRIMES, MixMode
 from tests.kernels.combo_inputs import Inputs, draw, exact, group, permuted
 

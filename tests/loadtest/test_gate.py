@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from loadtest.gate import CAPACITY, WRONG, Row, compare, parse_tolerance, ratios, require_comparable
+from loadtest.gate import CAPACITY, FAILED, WRONG, Row, compare, parse_tolerance, ratios, require_comparable
 from tests.loadtest.results_for_tests import synthetic
 
 CLOSED_8 = 1
@@ -60,7 +60,8 @@ def test_a_sweep_without_a_rate_has_no_capacity(sweep: dict[str, Any] | None) ->
 def test_a_result_passes_against_itself() -> None:
     rows = compare(synthetic(), synthetic(), 0.0)
     assert all(one.ok for one in rows)
-    assert [one.change for one in rows] == [0.0] * 10 + [None]
+    assert [one.change for one in rows] == [0.0] * 10 + [None, None]
+    assert {one.verdict for one in rows} == {"ok"}
 
 
 @pytest.mark.parametrize(("factor", "ok"), [(0.5, True), (1.1, True), (1.11, False)])
@@ -96,6 +97,7 @@ def test_a_ratio_that_the_result_lacks_fails() -> None:
     failed = [one for one in compare(synthetic(), result, 10.0) if not one.ok]
     assert {one.name.split(".")[0] for one in failed} == {"closed-8", CAPACITY}
     assert all(one.measured is None and one.change is None for one in failed)
+    assert {one.verdict for one in failed} == {"NOT MEASURED"}
 
 
 def test_a_ratio_that_only_the_result_has_is_not_compared() -> None:
@@ -106,6 +108,21 @@ def test_a_ratio_that_only_the_result_has_is_not_compared() -> None:
 def test_one_wrong_answer_fails_whatever_the_tolerance() -> None:
     rows = compare(synthetic(wrong=5), synthetic(wrong=1), 10.0)
     assert [one for one in rows if not one.ok] == [Row(WRONG, 5, 1, None, False)]
+
+
+def test_one_failed_request_of_a_closed_loop_fails_whatever_the_baseline_and_the_tolerance() -> None:
+    baseline, result = synthetic(), synthetic()
+    baseline["runs"][0]["errors"] = {"QueueFull": 9}
+    result["runs"][CLOSED_8]["errors"] = {"QueueFull": 2, "DeadlineExceeded": 1}
+    (failed,) = [one for one in compare(baseline, result, 10.0) if not one.ok]
+    assert failed == Row(FAILED, 9, 3, None, False)
+    assert failed.verdict == "MUST BE 0"
+
+
+def test_a_failed_request_of_an_overload_does_not_fail() -> None:
+    result = synthetic(offered=(100.0, 800.0))
+    assert result["runs"][-1]["errors"], "the made-up server refuses requests at this rate"
+    assert row(compare(result, result, 0.0), FAILED) == Row(FAILED, 0, 0, None, True)
 
 
 def test_results_of_different_scenarios_are_refused() -> None:

@@ -16,7 +16,7 @@ from loadtest.length.lab import Case
 from loadtest.length.measure import Timing, interleaved, repetitions_of, schedule
 from loadtest.length.models import ITEMS, RAW, Models
 from loadtest.length.plot import draw
-from loadtest.length.raw import CHUNK, Din, Softmax, at_once
+from loadtest.length.raw import CHUNK, Din, Softmax
 from loadtest.length.state import with_event
 from recserve.commands.bench_length import BenchLength
 from training.data.ranking import RankingBatch
@@ -65,10 +65,10 @@ def test_din_scores_like_the_trained_baseline(built: Models) -> None:
 def test_softmax_attention_is_that_of_pytorch(built: Models) -> None:
     module = built.raw[1].module
     assert isinstance(module, Softmax)
-    target, query = torch.randn(3, 64), torch.randn(3, 64)
+    query = torch.randn(3, 64)
     events, mask = torch.randn(1, LENGTH, 64), (torch.arange(LENGTH) < 20).float()[None]
     with torch.no_grad():
-        found = module.interest(target, query, events, mask, at_once)
+        found = module.attender(events, mask)(query)
         queries, keys, values = (
             part.unflatten(2, (2, 32)).transpose(1, 2)
             for part in (query[None], module.model.key(events[:, :20]), module.model.value(events[:, :20]))
@@ -183,7 +183,7 @@ def test_the_whole_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: 
     assert name == f"recserve_user_state_reads_total{{model=user_state_{LENGTH},outcome=hit}}"
     assert max(result["gaps"].values()) < checks.TOLERANCE
     (split,) = result["split"]
-    parts = ("state_queue_us", "state_us", "scorer_queue_us", "scorer_us", "rest_us")
+    parts = ("queue_us", "model_us", "rest_us")
     assert sum(split[part] for part in parts) == pytest.approx(split["whole_us"], abs=1)
     assert min(split.values()) >= 0
     assert result["ratios"].keys() == result["bars"].keys()

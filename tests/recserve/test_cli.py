@@ -15,7 +15,9 @@ import pytest
 from recserve.cli import main
 from serving import golden, shared_memory
 from serving.client import Client
+from training import checkpoint
 from training.data.fetch import default_cache
+from training.data.synthetic import planted
 from training.registry import SYSTEMS
 
 Captured = pytest.CaptureFixture[str]
@@ -34,12 +36,12 @@ def recserve(*words: object) -> subprocess.CompletedProcess[str]:
 
 def test_systems_are_listed_for_scripts_people_and_the_readme(capsys: Captured) -> None:
     listed = run_json(capsys, "systems")
-    assert [row["system"] for row in listed] == list(SYSTEMS)
-    assert [row["system"] for row in listed if row["served"]] == ["lrea"]
-    assert all(row["test"]["auc"]["mean"] > 0.7 and len(row["seeds"]) == 3 for row in listed)
+    assert list(dict.fromkeys(row["system"] for row in listed)) == list(SYSTEMS)
+    assert {row["system"] for row in listed if row["served"]} == {name for name in SYSTEMS if SYSTEMS[name].servables}
+    assert all(row["test"]["auc"]["mean"] > 0.6 and len(row["seeds"]) == 3 for row in listed)
     assert main(["systems", "--markdown"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 2 + len(SYSTEMS)
+    assert len(lines) == 2 + len(listed)
     assert len({line.count("|") for line in lines}) == 1
     assert "[LREA: low-rank efficient attention](https://arxiv.org/abs/2503.02542)" in "\n".join(lines)
     assert main(["systems"]) == 0
@@ -48,11 +50,10 @@ def test_systems_are_listed_for_scripts_people_and_the_readme(capsys: Captured) 
 
 
 def test_data_sets_are_listed_with_their_place(capsys: Captured, tmp_path: Path) -> None:
-    place = str(tmp_path / "ml-100k")
     assert run_json(capsys, "data", "list", "--cache", tmp_path) == [
-        {"name": "ml-100k", "fetched": False, "folder": place}
+        {"name": name, "fetched": False, "folder": str(tmp_path / name)} for name in ("hin-amazon", "ml-100k")
     ]
-    assert run_json(capsys, "data", "list")[0]["folder"] == str(default_cache() / "ml-100k")
+    assert run_json(capsys, "data", "list")[1]["folder"] == str(default_cache() / "ml-100k")
 
 
 @pytest.mark.parametrize(
@@ -72,7 +73,7 @@ def test_data_sets_are_listed_with_their_place(capsys: Captured, tmp_path: Path)
         ("train lrea --config.dim 7", "dim (7) must be a multiple of heads (2)"),
         ("train lrea --resume --overwrite", "--resume and --overwrite contradict each other; choose one"),
         ("train", f"Expected one of {{{', '.join(SYSTEMS)}}}; see recserve --help"),
-        ("serve", "Missing from recserve serve: --repository PATH (required); see recserve serve --help"),
+        ("serve", "Missing from recserve serve: --repository PATH; see recserve serve --help"),
         ("rank --user 1 --top 0", "--top is 0; it must be at least 1"),
         ("nonsense", "Unrecognized options: nonsense; see recserve --help"),
     ],
@@ -87,6 +88,37 @@ def test_an_error_of_use_is_one_line_that_says_what_to_do(capsys: Captured, word
     assert text in printed.err
 
 
+def test_a_run_that_has_not_finished_names_the_command_that_goes_on(capsys: Captured, tmp_path: Path) -> None:
+    system, schema = SYSTEMS["lrea"], planted(max_length=8).schema
+    folder = tmp_path / "lrea" / "0123abcd-s3"
+    info = checkpoint.start_info(system, schema, seed=3, max_epochs=2)
+    default = checkpoint.config_to_json(system.config())
+    command = f"go on with recserve train lrea --resume --runs {tmp_path} --seed 3 --max-epochs 2"
+    for config, rest in ((default, ""), (default | {"dim": 8}, " and the --config options that it was started with")):
+        checkpoint.save_run(folder, checkpoint.Run(info=info, config=config, schema=schema))
+        assert main(["evaluate", str(folder)]) == 2
+        assert capsys.readouterr().err == f"error: {folder} has not finished; {command}{rest}\n"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        *("data fetch", "data list", "evaluate", "export", "parity", "serve", "rank", "sanity", "systems", "demo"),
+        *("state build", "state show", "state drop", "kernels report", "kernels bench"),
+        *("bench lrea_ranker", "bench faults", "bench lrea-length", "bench peers"),
+        *("train lrea", "train din", "train mean_pooling", "train recency_pooling"),
+    ],
+)
+def test_help_says_what_each_option_is_for(capsys: Captured, monkeypatch: pytest.MonkeyPatch, words: str) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    with pytest.raises(SystemExit, match="0"):
+        main([*words.split(), "--help"])
+    options = re.findall(r"^  (--[a-z]\S*)(.*?)(?=^ {1,2}\S|\Z)", capsys.readouterr().out, re.MULTILINE | re.DOTALL)
+    assert options
+    value_and_default = re.compile(r"^.*?(?: {2,}|\n)|\((?:default|required).*?\)", re.DOTALL)
+    assert [name for name, rest in options if not value_and_default.sub("", rest).strip()] == []
+
+
 def test_a_process_ends_with_the_code_and_without_a_traceback() -> None:
     result = recserve("parity", "--repository", "no/such/folder")
     assert result.returncode == 2
@@ -95,10 +127,14 @@ def test_a_process_ends_with_the_code_and_without_a_traceback() -> None:
     assert result.stderr.startswith("error: no/such/folder holds no model")
 
 
-def test_help_is_no_error() -> None:
-    result = recserve("rank", "--help")
+def test_help_is_no_error_and_comes_without_what_only_training_needs() -> None:
+    command = [sys.executable, "-X", "importtime", "-m", "recserve", "rank", "--help"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode == 0
     assert "Rank what a user has not seen yet." in result.stdout
+    imported = {line.rpartition("|")[2].strip() for line in result.stderr.splitlines()}
+    assert "torch" in imported
+    assert not imported & {"lightning_fabric", "torch._dynamo"}, "two seconds of every command"
 
 
 def test_debug_shows_where_an_error_came_from() -> None:
@@ -230,7 +266,12 @@ def test_a_run_is_trained_read_back_and_measured_again(capsys: Captured, tmp_pat
     assert Path(run).parent == tmp_path / "mean_pooling"
     assert 0.5 < trained["test"]["auc"]["mean"] < 1.0
     assert main([*map(str, words)]) == 2
-    assert "holds a run already; go on with --resume, or start again with --overwrite" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "holds a run already; go on with --resume, start again with --overwrite, or train another one" in said
+    assert "with --seed or --runs" in said
+    assert main([*map(str, words), "--resume", "--max-epochs", "2"]) == 2
+    said = capsys.readouterr().err
+    assert "was started with --max-epochs 1; resume it so, start again with --overwrite, or name other --runs" in said
     assert run_json(capsys, *words, "--resume")["metrics"] == trained["metrics"]
     measured = run_json(capsys, "evaluate", run)
     assert measured["metrics"] == pytest.approx(trained["metrics"][0]["test"])

@@ -44,7 +44,7 @@ def test_the_demo_proves_what_it_serves_and_leaves_nothing_behind(tmp_path: Path
 
 
 def test_the_recorded_results_keep_the_promises_of_lrea() -> None:
-    lrea, din = results.read("lrea"), results.read("din")
+    lrea, din = results.read("lrea", "ml-100k"), results.read("din", "ml-100k")
     assert lrea is not None
     assert din is not None
     assert len(lrea.seeds) >= 3

@@ -30,25 +30,49 @@ def server(live: Path, tmp_path: Path) -> Iterator[TritonServer]:
         yield one
 
 
+@pytest.fixture
+def chained(live: Path) -> str:
+    """A target whose ensemble is tritonserver's own, with a process for each step."""
+    for model in live.iterdir():
+        own = "config.pbtxt" if model.name == "lrea_ranker" else "configs/cpu.pbtxt"
+        shutil.copy(model / own, model / "configs" / "chained.pbtxt")
+    return "chained"
+
+
 def first_scores(repository: Path, version: int) -> golden.Golden:
     return golden.read(repository / "lrea_ranker" / str(version) / "golden.safetensors")[0]
 
 
-def test_the_new_release_answers_and_the_one_before_stays_loaded(live: Path, server: TritonServer) -> None:
+def rolls_out_twice(live: Path, server: TritonServer) -> list[str]:
+    """What was said last of two roll-outs, after each of which the new release answered."""
+    target, said = server.options.target, []
     with server.client() as client:
-        assert not roll_out(client, live), "there is nothing new"
-        publish(live, lrea(1), SOURCE)
-        said: list[str] = []
-        assert roll_out(client, live, report=said.append)
-        assert said[-1] == "switching lrea_ranker to version 2"
-        assert served(client) == Release.newest(live, "cpu")
-        new = first_scores(live, 2)
-        answer = client.infer("lrea_ranker", new.inputs)
-        np.testing.assert_allclose(answer["scores"], new.outputs["scores"], atol=1e-5)
-        assert set(client.metadata("lrea_scorer").versions) == {"1", "2"}
-        publish(live, lrea(2), SOURCE)
-        assert roll_out(client, live)
-        assert set(client.metadata("lrea_scorer").versions) == {"2", "3"}, "not more than two"
+        assert not roll_out(client, live, target), "there is nothing new"
+        for version in (2, 3):
+            publish(live, lrea(version), SOURCE)
+            reports: list[str] = []
+            assert roll_out(client, live, target, report=reports.append)
+            said.append(reports[-1])
+            assert served(client) == Release.newest(live, target)
+            new = first_scores(live, version)
+            answer = client.infer("lrea_ranker", new.inputs)
+            np.testing.assert_allclose(answer["scores"], new.outputs["scores"], atol=1e-5)
+            before = str(version - 1)
+            assert set(client.metadata("lrea_scorer").versions) == {before, str(version)}, "not more than two"
+    return said
+
+
+def test_the_new_release_answers_and_the_one_before_stays_loaded(live: Path, server: TritonServer) -> None:
+    assert rolls_out_twice(live, server) == ["loading lrea_ranker version 2", "loading lrea_ranker version 3"]
+
+
+def test_an_ensemble_of_several_processes_switches_last(live: Path, chained: str, tmp_path: Path) -> None:
+    options = ServerOptions(state=tmp_path / "state", model_control="explicit", target=chained)
+    with TritonServer(live, options) as server:
+        assert rolls_out_twice(live, server) == [
+            "switching lrea_ranker to version 2",
+            "switching lrea_ranker to version 3",
+        ]
 
 
 def test_a_release_that_answers_wrongly_is_refused_and_the_one_before_goes_on(live: Path, server: TritonServer) -> None:
@@ -62,8 +86,8 @@ def test_a_release_that_answers_wrongly_is_refused_and_the_one_before_goes_on(li
         np.testing.assert_allclose(client.infer("lrea_ranker", old.inputs)["scores"], old.outputs["scores"], atol=1e-5)
 
 
-def test_an_ensemble_that_is_not_pinned_is_named(live: Path, tmp_path: Path) -> None:
-    with TritonServer(live, ServerOptions(state=tmp_path / "state")) as one, one.client() as client:
+def test_an_ensemble_that_is_not_pinned_is_named(live: Path, chained: str, tmp_path: Path) -> None:
+    with TritonServer(live, ServerOptions(state=tmp_path / "state", target=chained)) as one, one.client() as client:
         publish(live, lrea(1), SOURCE)
         with pytest.raises(ValueError, match="ensemble 'lrea_ranker' is not pinned"):
-            roll_out(client, live)
+            roll_out(client, live, chained)

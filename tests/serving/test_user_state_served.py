@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +12,7 @@ from urllib.request import urlopen
 import numpy as np
 import pytest
 
+from serving import tally
 from serving.client import Client
 from serving.errors import InvalidRequest, ServerFailure
 from serving.server import ServerOptions, TritonServer
@@ -58,7 +60,8 @@ def assert_ranked(client: Client, *users: int) -> None:
 
 
 def counts(server: TritonServer) -> Counter[str]:
-    """Reads and writes so far, by outcome, as Prometheus sees them."""
+    """Reads and writes so far, by outcome, as Prometheus sees them once they have arrived."""
+    time.sleep(10 * tally.PERIOD_S)
     with urlopen(server.metrics_url, timeout=5) as page:
         text = page.read().decode()
     series = re.findall(r"^recserve_user_state_(?:reads|writes)_total\{(.*)\} (\S+)$", text, re.MULTILINE)

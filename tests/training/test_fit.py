@@ -18,6 +18,7 @@ from tests.training.tiny import SYSTEM, Config, Tiny, train
 from training.checkpoint import snapshot
 from training.data.synthetic import planted
 from training.fit import FitOptions, predict
+from training.system import ParameterGroup
 
 STEPS_PER_EPOCH = 17
 
@@ -168,6 +169,18 @@ def test_a_run_is_not_resumed_with_other_settings(uninterrupted: Path) -> None:
         train(uninterrupted, Config(width=6, dropout=0.2), resume=True)
     with pytest.raises(ValueError, match="the run's seed is 0, not 3"):
         train(uninterrupted, seed=3, resume=True)
+
+
+def test_a_group_of_parameters_moves_at_its_own_rate(tmp_path: Path) -> None:
+    frozen = ParameterGroup(parameters=tiny.item_parameters, learning_rate=0.0, weight_decay=0.0)
+    system = replace(
+        SYSTEM, stages=lambda config: [replace(tiny.stages(config)[1], groups=(frozen,), weight_decay=0.1)]
+    )
+    module = train(tmp_path / "run", system=system).module
+    torch.manual_seed(0)
+    initial = Tiny(Config(), planted().schema)
+    assert torch.equal(module.get_parameter("items.weight"), initial.items.weight)
+    assert not torch.equal(module.get_parameter("scale.weight"), initial.scale.weight)
 
 
 def test_divergence_is_an_error_that_says_where(tmp_path: Path) -> None:

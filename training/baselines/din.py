@@ -25,6 +25,7 @@ class Config(RankerConfig):
     """Sizes of the shared parts and of the activation unit."""
 
     attention_units: int = 32
+    """Hidden units of the activation unit."""
 
 
 def local_activation(

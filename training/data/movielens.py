@@ -13,20 +13,28 @@ Protocol
 - Fitting: weights and statistics (`train_item_counts`) come from train alone; validation chooses the epoch; test is
   measured once at the end. A film or a user absent from train is a cold start, and is not removed.
 - Ids: user, item and user-field ids start at 1; 0 is "unknown".
+
+The same ratings and parts as rows of categorical fields (`load_fields`): user_id, age in years, gender, occupation and
+the whole zip code; item_id, release year and the set of genres as one category. The ids are those of the published
+tables of users and films, which hold no label; which of them are known is up to the training part.
 """
 
+import re
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import polars as pl
 
 from training.data.fetch import Report, fetch, silent
+from training.data.fields import UNKNOWN, FieldData, UserSide, encode, split_fields
 from training.data.formats import GENRES
-from training.data.ranking import USER_FIELDS, Catalogue, RankingData, split_by_time
+from training.data.ranking import USER_FIELDS, Catalogue, Events, RankingData, split_by_time
+from training.system import Field, Schema
 
 MovieLens = RankingData
 
-UNKNOWN = "unknown"
 AGES = ("under 18", "18-24", "25-34", "35-44", "45-49", "50-55", "56 and over")
 """The buckets of MovieLens-1M."""
 _AGE_BORDERS = (18, 25, 35, 45, 50, 56)
@@ -71,6 +79,46 @@ def load(max_length: int = 256, cache: Path | None = None, report: Report = sile
         field_values={name: (UNKNOWN, *values) for name, values in _FIELD_VALUES.items()},
     )
     return split_by_time("ml-100k", ratings, catalogue, max_length)
+
+
+def load_fields(cache: Path | None = None, report: Report = silent) -> FieldData:
+    """The set as rows of categorical fields, as the module's docstring defines them. Raises as `fetch` does."""
+    folder = fetch("ml-100k", cache, report)
+    ratings, items, users = (pl.read_parquet(folder / f"{name}.parquet") for name in ("ratings", "items", "users"))
+    titles = dict(items.select("item", "title").iter_rows())
+    of_user, user_fields = _side("user", users["user"].to_numpy(), _user_categories(users))
+    of_item, item_fields = _side("item", items["item"].to_numpy(), _item_categories(items))
+    events = Events(ratings)
+    schema = Schema(dataset="ml-100k-fields", fields=(*user_fields, *item_fields))
+    users_side = UserSide(at_event=of_user[events.user], now=of_user[np.unique(events.user)])
+    return split_fields(schema, events, users_side, of_item, titles)
+
+
+def _side(
+    side: Literal["user", "item"], raw: np.ndarray, columns: dict[str, Sequence[str | None]]
+) -> tuple[np.ndarray, list[Field]]:
+    """Ids int64 [largest raw id + 1, 1 + columns] by raw id, row 0 zeros, and their fields; the raw id comes first."""
+    rows = np.zeros((int(raw.max()) + 1, 1 + len(columns)), np.int64)
+    rows[raw, 0] = raw
+    fields = [Field(name=f"{side}_id", kind="id", cardinality=len(rows), side=side)]
+    for number, (name, values) in enumerate(columns.items(), 1):
+        rows[raw, number], names = encode(values)
+        fields.append(Field(name=name, kind="id", cardinality=len(names), values=names, side=side))
+    return rows, fields
+
+
+def _user_categories(users: pl.DataFrame) -> dict[str, Sequence[str | None]]:
+    names = ("age", "gender", "occupation", "zip_code")
+    return {name: users[name].cast(pl.String).to_list() for name in names}
+
+
+def _item_categories(items: pl.DataFrame) -> dict[str, Sequence[str | None]]:
+    years = [re.findall(r"\((\d{4})\)", title) for title in items["title"]]
+    genres = ["|".join(names) for names in items["genres"]]
+    return {
+        "release_year": [found[-1] if found else None for found in years],
+        "genres": [None if names == UNKNOWN else names for names in genres],
+    }
 
 
 def _item_genres(items: pl.DataFrame) -> np.ndarray:

@@ -212,13 +212,8 @@ def split_by_time(dataset: str, ratings: pl.DataFrame, catalogue: Catalogue, max
     if max_length < 1:
         raise ValueError(f"max_length is {max_length}; it must be at least 1")
     events = Events(ratings)
-    times = events.timestamp[events.in_time]
-    borders = [_border(times, share) for share in (TRAIN_SHARE, TRAIN_SHARE + VALIDATION_SHARE)]
-    train, validation, test = (
-        RankingSplit(events, places, catalogue.user_fields, max_length) for places in np.split(events.in_time, borders)
-    )
-    if not (len(train) and len(validation) and len(test)):
-        raise ValueError(f"{dataset}: too few distinct timestamps among {len(events)} ratings to split by time")
+    parts = parts_by_time(dataset, events)
+    train, validation, test = (RankingSplit(events, part, catalogue.user_fields, max_length) for part in parts)
     num_items = len(catalogue.item_genres)
     return RankingData(
         schema=ranking_schema(dataset, catalogue, max_length),
@@ -231,9 +226,22 @@ def split_by_time(dataset: str, ratings: pl.DataFrame, catalogue: Catalogue, max
         genres=catalogue.genres,
         item_genres=catalogue.item_genres,
         user_fields=catalogue.user_fields,
-        train_item_counts=np.bincount(events.item[events.in_time[: borders[0]]], minlength=num_items),
+        train_item_counts=np.bincount(events.item[parts[0]], minlength=num_items),
         max_length=max_length,
     )
+
+
+def parts_by_time(dataset: str, events: Events) -> list[np.ndarray]:
+    """Places of the events of train, validation and test, int64 [len] each, in the order of (timestamp, original row).
+
+    Raises ValueError for an empty part.
+    """
+    times = events.timestamp[events.in_time]
+    borders = [_border(times, share) for share in (TRAIN_SHARE, TRAIN_SHARE + VALIDATION_SHARE)]
+    parts = np.split(events.in_time, borders)
+    if not all(map(len, parts)):
+        raise ValueError(f"{dataset}: too few distinct timestamps among {len(events)} ratings to split by time")
+    return parts
 
 
 def _border(times: np.ndarray, share: float) -> int:

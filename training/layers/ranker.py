@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from training.data.fields import FieldBatch, FieldSplit
 from training.data.ranking import USER_FIELDS, RankingBatch, RankingData, RankingSplit
 from training.layers.items import BehaviourTable, ItemTable, ProfileEmbedding, known
 from training.metrics import auc, gauc, log_loss
@@ -29,11 +30,17 @@ class RankerConfig:
     max_length: int = 256
     """Most recent events of a history that are kept."""
     hidden: tuple[int, int] = (64, 32)
+    """Units of the final network's two layers."""
     dropout: float = 0.2
+    """Share of the final network's units that a training step leaves out."""
     epochs: int = 8
+    """Passes over the training part at most; the one that is best on the validation part counts."""
     batch_size: int = 1024
+    """Samples of a training step, over all processes."""
     learning_rate: float = 2e-3
+    """AdamW's."""
     weight_decay: float = 0.05
+    """AdamW's: each step takes this times the learning rate off every weight."""
 
 
 def cardinality(schema: Schema, name: str) -> int:
@@ -114,7 +121,7 @@ class Tower(nn.Module):
         return self.last(hidden).squeeze(-1)
 
 
-def binary_loss(module: nn.Module, batch: RankingBatch, done: float) -> tuple[Tensor, dict[str, Tensor]]:
+def binary_loss(module: nn.Module, batch: RankingBatch | FieldBatch, done: float) -> tuple[Tensor, dict[str, Tensor]]:
     """Binary cross-entropy of the logits against the labels."""
     loss = nn.functional.binary_cross_entropy_with_logits(module(batch), batch.label)
     return loss, {"loss": loss.detach()}
@@ -137,7 +144,7 @@ def evaluate(module: nn.Module, predict: Predict, split: RankingSplit) -> dict[s
     return quality(split, predict(module, split))
 
 
-def quality(split: RankingSplit, logits: np.ndarray) -> dict[str, float]:
+def quality(split: RankingSplit | FieldSplit, logits: np.ndarray) -> dict[str, float]:
     """AUC, GAUC (by user) and log loss of logits [len(split)] in sample order."""
     return {
         "auc": auc(split.label, logits),

@@ -10,8 +10,9 @@ import triton
 import triton.language as tl
 
 from kernels.combo_id_attention import cases, reference
+from kernels.combo_id_attention.configs import CONFIGS, Config
 from kernels.combo_id_attention.cost import requested
-from kernels.combo_id_attention.kernel import CONFIGS, Config, launch
+from kernels.combo_id_attention.kernel import launch
 from kernels.combo_id_attention.shipped import sizes_of
 from kernels.combo_id_attention.tiles import FIRST_PRIME, SECOND_PRIME, code, load_salt, load_scores
 from kernels.meter import meter

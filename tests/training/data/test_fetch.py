@@ -6,8 +6,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from training.data import fetch as module
-from training.data.fetch import fetch, verify
+from training.data import movielens_files
+from training.data.fetch import default_cache, fetch
+from training.data.origin import verify
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +32,7 @@ def test_the_published_set_is_fetched_and_counted(cache: Path) -> None:
     source = json.loads((cache / "ml-100k" / "SOURCE.json").read_text())
     assert source["rows"] == {"ratings": 100_000, "users": 943, "items": 1_682}
     assert "Harper" in source["licence"]
-    assert source["files"].items() <= module.SHA256.items()
+    assert source["files"].items() <= movielens_files.SHA256.items()
 
 
 @pytest.mark.slow
@@ -73,16 +74,16 @@ def test_a_file_with_another_sha_is_refused_and_named(tmp_path: Path, monkeypatc
 
 def test_content_is_checked_against_the_name() -> None:
     with pytest.raises(ValueError, match=r"ml-100k\.user: expected sha256 4f67"):
-        verify("ml-100k.user", b"")
+        verify(movielens_files.SHA256, "ml-100k.user", b"")
 
 
 def test_an_unknown_set_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="known: ml-100k"):
+    with pytest.raises(ValueError, match="known: hin-amazon, ml-100k"):
         fetch("ml-25m", tmp_path)  # pyright: ignore[reportArgumentType] - what a command line could pass
 
 
 def test_the_cache_is_where_the_environment_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RECSERVE_CACHE", str(tmp_path))
-    assert module.default_cache() == tmp_path / "data"
+    assert default_cache() == tmp_path / "data"
     monkeypatch.delenv("RECSERVE_CACHE")
-    assert module.default_cache() == Path.home() / ".cache" / "recserve" / "data"
+    assert default_cache() == Path.home() / ".cache" / "recserve" / "data"

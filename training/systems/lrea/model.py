@@ -21,7 +21,9 @@ class Config(RankerConfig):
     """Sizes are ours, the paper's are unknown. MovieLens-100k's longest history has 737 events."""
 
     heads: int = 2
+    """Heads of attention, a divisor of `dim`."""
     rank: int = 16
+    """Rows to which a history is compressed."""
     compression: Literal["static", "adaptive"] = "static"
     """`static`: W_dn and W_up by position; `adaptive`: softmax slots from the content (our design)."""
     layout: Literal["factored", "absorbed"] = "factored"

@@ -1,0 +1,64 @@
+"""Traffic of the MATT ensembles: user id, candidates and a key for the paths."""
+
+from pathlib import Path
+
+import numpy as np
+
+from kernels.path_sampling.hph import single_keys
+from kernels.path_sampling.sampler import Sampler
+from loadtest.pool import Tensors
+from loadtest.scenarios.requests import SIZES, draw
+from loadtest.scenarios.scenario import Scenario
+from serving.direct import DirectModel
+from serving.readiness import latest_version
+
+BASES = ("autoint", "dea", "deepfm")
+
+
+def sampler_of(repository: Path, name: str) -> Sampler:
+    """The sampler of the newest release."""
+    return Sampler.load(latest_version(repository / f"{name}_sampler"))
+
+
+def requests(repository: Path, seed: int, name: str) -> list[Tensors]:
+    """Users and items by how often training saw them, and a key for each request."""
+    sampler = sampler_of(repository, name)
+    users, items = sampler.tables.user_ids, np.arange(1, len(sampler.tables.item_rows))
+    counts = [
+        1 + sampler.frequencies.singles.lower(single_keys(ids, np.array(field)))
+        for ids, field in zip((users, items), sampler.tables.anchors, strict=True)
+    ]
+    drawn = draw((users, counts[0]), (items, counts[1]), seed)
+    return [{**one, "request_key": np.array([[number]], np.int64)} for number, one in enumerate(drawn)]
+
+
+class Direct:
+    """Sampler and graph in this process, one after the other: both are computed for every request."""
+
+    def __init__(self, repository: Path, name: str) -> None:
+        self.sampler = sampler_of(repository, name)
+        self.scorer = DirectModel.open(repository / f"{name}_scorer")
+
+    def prepare(self, inputs: Tensors) -> Tensors:
+        return inputs
+
+    def run(self, prepared: Tensors) -> Tensors:
+        """scores and spread [1, n]."""
+        user, items, key = (prepared[one][0] for one in ("user_id", "candidates", "request_key"))
+        masks, weights = self.sampler.sample(user, items, np.array([items.size]), key)
+        paths = {"masks": masks.reshape(1, -1), "weights": weights.reshape(1, -1)}
+        answer = self.scorer.run([{"user_id": prepared["user_id"], "candidates": items[None], **paths}])[0]
+        return {"scores": answer["scores"], "spread": answer["spread"]}
+
+
+def _scenario(name: str) -> Scenario:
+    return Scenario(
+        name=name,
+        model=name,
+        distribution=f"users and candidates by how often training saw them, {SIZES}, each with its key",
+        requests=lambda repository, seed: requests(repository, seed, name),
+        direct=lambda repository: Direct(repository, name),
+    )
+
+
+ENSEMBLES = tuple(_scenario(f"matt_{base}") for base in BASES)

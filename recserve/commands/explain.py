@@ -1,0 +1,125 @@
+"""`recserve explain`: what the paths of one MATT request keep, how sure each is, and what it scores."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from export.artifacts import SCHEMA_FILE
+from kernels.path_sampling import path_confidence, unpack
+from kernels.path_sampling.hph import weights
+from kernels.path_sampling.reference import MAX_WEIGHT
+from kernels.path_sampling.sampler import Sampler
+from recserve.commands.command import Command, show, table
+from serving.client import Client
+from serving.readiness import latest_version
+from training.data.schema import from_json
+from training.system import Field
+
+FULL = "full"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Explain(Command):
+    """Show the paths of one request to a running MATT: kept fields, confidence, share, score, and the spread."""
+
+    user: int
+    candidates: tuple[int, ...]
+    """Item ids."""
+    system: str = "matt_dea"
+    """The ensemble: matt_<base>."""
+    request_key: int = 0
+    """The same key draws the same paths."""
+    repository: Path = Path("model_repository")
+    """The repository that is served: names of fields and values, and the counts of training."""
+    url: str = "127.0.0.1:8001"
+    """gRPC address of the server."""
+    deadline_s: float = 5.0
+
+    def __post_init__(self) -> None:
+        if not self.candidates:
+            raise ValueError("--candidates is empty; name at least one item")
+
+    def run(self) -> int:
+        model = self.repository / f"{self.system}_sampler"
+        if not model.is_dir():
+            raise ValueError(f"{model} is missing; export a run of {self.system} into {self.repository}")
+        folder = latest_version(model)
+        schema = from_json(json.loads((folder / SCHEMA_FILE).read_text()))
+        with Client(self.url, deadline_s=self.deadline_s) as client:
+            answers = self._ask(client)
+        explained = explain(Sampler.load(folder), schema.fields, (self.user, self.candidates), answers)
+        for one in explained:
+            self._show(one)
+        self.emit({"system": self.system, "user": self.user, "request_key": self.request_key, "candidates": explained})
+        return 0
+
+    def _ask(self, client: Client) -> dict[str, np.ndarray]:
+        """The sampler's paths, and the scorer's answers to them."""
+        request = {"user_id": np.array([[self.user]]), "candidates": np.array([self.candidates])}
+        key = np.array([[self.request_key]])
+        paths = client.infer(f"{self.system}_sampler", {**request, "request_key": key})
+        return {**paths, **client.infer(f"{self.system}_scorer", {**request, **paths})}
+
+    def _show(self, one: dict[str, Any]) -> None:
+        fields = ", ".join(f"{f['name']}={f['value']} ({f['confidence']:.2f})" for f in one["fields"])
+        title = f"item {one['item']}: score {one['score']:.4f}, spread {one['spread']:.4f}"
+        rows = [
+            [path["path"], ", ".join(path["kept"]), path["confidence"], path["share"], path["score"]]
+            for path in one["paths"]
+        ]
+        show(self.console, table(title, ["path", "kept fields", "confidence", "share", "score"], rows))
+        self.console.print(f"{fields}\n", highlight=False, soft_wrap=True, markup=False)
+
+
+def explain(
+    sampler: Sampler, fields: tuple[Field, ...], request: tuple[int, tuple[int, ...]], answers: dict[str, np.ndarray]
+) -> list[dict[str, Any]]:
+    """One entry for each candidate of a request (user, items), from the sampler's and the scorer's answers."""
+    user, items = request
+    ids = ids_of(sampler, user, items)
+    of_fields = torch.from_numpy(weights(sampler.frequencies, ids, sampler.tables.anchors))
+    masks = torch.tensor(answers["masks"]).reshape(len(items), -1)
+    masks = torch.cat([torch.full_like(masks[:, :1], -1), masks], dim=1)
+    confidence = path_confidence(masks, of_fields, sampler.plan.anchors)
+    kept = unpack(masks, len(fields))
+    shares, scores = (answers[name].reshape(masks.shape) for name in ("weights", "path_scores"))
+    return [
+        {
+            "item": item,
+            "score": float(answers["scores"][0, n]),
+            "spread": float(answers["spread"][0, n]),
+            "fields": [
+                {"name": field.name, "value": value_of(field, int(raw)), "confidence": float(weight) / MAX_WEIGHT}
+                for field, raw, weight in zip(fields, ids[n], of_fields[n], strict=True)
+            ],
+            "paths": [
+                {
+                    "path": str(p) if p else FULL,
+                    "kept": [field.name for field, is_kept in zip(fields, kept[n, p], strict=True) if is_kept],
+                    "confidence": float(confidence[n, p]),
+                    "share": float(shares[n, p]),
+                    "score": float(scores[n, p]),
+                }
+                for p in range(masks.shape[1])
+            ],
+        }
+        for n, item in enumerate(items)
+    ]
+
+
+def ids_of(sampler: Sampler, user: int, items: tuple[int, ...]) -> np.ndarray:
+    """int64 [len(items), F]: the raw fields of a user with each item; zeros for what nobody knows."""
+    tables = sampler.tables
+    place = np.flatnonzero(tables.user_ids == user)
+    of_user = tables.user_rows[place[0]] if len(place) else np.zeros(tables.user_rows.shape[1], np.int64)
+    rows = np.array([item if 0 <= item < len(tables.item_rows) else 0 for item in items])
+    return np.concatenate([np.tile(of_user, (len(items), 1)), tables.item_rows[rows]], axis=1)
+
+
+def value_of(field: Field, raw: int) -> str:
+    """The name of an id where the schema has one, else the id."""
+    return field.values[raw] if field.values is not None else str(raw)

@@ -1,0 +1,1 @@
+"""The Python-based backend `fused`: the steps of an ensemble in one process."""

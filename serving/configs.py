@@ -1,0 +1,19 @@
+"""The configuration that a target uses."""
+
+from pathlib import Path
+
+from google.protobuf import text_format
+from tritonclient.grpc.model_config_pb2 import ModelConfig  # pyright: ignore[reportAttributeAccessIssue]
+
+FUSED = "fused"
+"""The Python-based backend that runs an ensemble's steps in one process, on the target `cpu`."""
+
+
+def read_config(model: Path, target: str) -> ModelConfig:
+    """The configuration that the target uses: configs/<target>.pbtxt, else config.pbtxt."""
+    own = model / "configs" / f"{target}.pbtxt"
+    path = own if own.is_file() else model / "config.pbtxt"
+    try:
+        return text_format.Parse(path.read_text(), ModelConfig())
+    except (OSError, text_format.ParseError) as error:
+        raise ValueError(f"{path} cannot be read: {error}; export the model again") from error

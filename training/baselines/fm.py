@@ -1,0 +1,40 @@
+"""FM: every pair of fields interacts by the inner product of their vectors.
+
+Rendle, "Factorization Machines", ICDM 2010, https://doi.org/10.1109/ICDM.2010.127
+
+Follows the paper; the vectors are those of every model over fields here, so ids that training hardly saw share one.
+
+Legend: B batch, F fields.
+"""
+
+from jaxtyping import Bool, Float, Int64
+from torch import Tensor
+
+from training.layers.fields import FieldConfig, FieldModel, LinearTerm, evaluate, field_stage, pair_sum
+from training.system import Schema, System
+
+
+class FM(FieldModel):
+    """y = w_0 + sum_i w_i + sum_{i<j} <v_i, v_j> (eq. 1 for one id per field)."""
+
+    def __init__(self, config: FieldConfig, schema: Schema) -> None:
+        super().__init__(config, schema)
+        self.linear = LinearTerm(self.embedding.sizes)
+
+    def logits(self, ids: Int64[Tensor, "B F"], keep: Bool[Tensor, "B F"] | None = None) -> Float[Tensor, " B"]:
+        return self.linear(ids, keep) + pair_sum(self.embedding(ids, keep))
+
+
+SYSTEM = System(
+    name="fm",
+    title="Factorization machine",
+    paper="https://doi.org/10.1109/ICDM.2010.127",
+    provenance="the paper's model; sizes and regularisation are our design",
+    config=FieldConfig,
+    dataset="ml-100k-fields",
+    baseline=None,
+    build=FM,
+    prepare=FM.prepare,
+    stages=lambda config: (field_stage(config),),
+    evaluate=evaluate,
+)

@@ -1,0 +1,120 @@
+"""How MATT is judged: against its own base, on all rows, on rows of rare combinations, and on corrupted rows.
+
+Legend: N samples of a split, F fields.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from kernels.path_sampling import instance_keys
+from training.data.fields import FieldBatch, FieldSplit
+from training.layers.ranker import quality
+from training.metrics import auc, log_loss
+from training.systems.matt.model import Matt
+
+CORRUPTED_FIELDS = (1, 2, 3)
+SEED = 0
+"""Of the corruption."""
+RARE_COUNT = 5
+"""A sample is of rare combinations where half of its pairs of a user's and an item's field, the pair of the anchors
+aside, occurred at most so often in training, as the frequencies bound it from below."""
+
+CHUNK = 4096
+Predict = Callable[[nn.Module, Any], np.ndarray]
+
+
+class Answers(nn.Module):
+    """Per sample: the base model's logit, MATT's, and the spread of its paths.
+
+    A sample's request key is its user, so that its paths are the same in every batch.
+    """
+
+    def __init__(self, matt: Matt) -> None:
+        super().__init__()
+        self.matt = matt
+
+    def forward(self, batch: FieldBatch) -> Float[Tensor, "B 3"]:
+        items = batch.ids[:, self.matt.anchors[1]]
+        answer = self.matt.predict(batch.ids, instance_keys(batch.user, items))
+        odds = torch.logit(answer.probability.double()).to(answer.logit.dtype)
+        return torch.stack([answer.logit, odds, answer.spread], dim=1)
+
+
+class Part:
+    """Some of a split's samples, with ids of their own. Implements `training.system.Split`."""
+
+    def __init__(self, split: FieldSplit, ids: np.ndarray) -> None:
+        self.user, self.label, self.ids = split.user, split.label, ids
+
+    def __len__(self) -> int:
+        return len(self.user)
+
+    def cost(self) -> np.ndarray:
+        return np.ones(len(self), np.int64)
+
+    def batch(self, rows: np.ndarray) -> FieldBatch:
+        return FieldBatch(*map(torch.from_numpy, (self.user[rows], self.ids[rows], self.label[rows])))
+
+
+def corrupt(ids: np.ndarray, cardinalities: tuple[int, ...], anchors: tuple[int, ...], fields: int) -> np.ndarray:
+    """int64 [N, F]: in each row so many fields beside the anchors have another known value, drawn uniformly.
+
+    With more fields, those of fewer stay corrupted as they were.
+    """
+    random = np.random.default_rng(SEED)
+    free = np.array([field for field in range(ids.shape[1]) if field not in anchors])
+    chosen = free[random.permuted(np.tile(np.arange(len(free)), (len(ids), 1)), axis=1)]
+    sizes = np.array(cardinalities)
+    shift = random.integers(1, np.maximum(sizes - 1, 2), size=ids.shape)
+    other = (ids - 1 + shift) % np.maximum(sizes - 1, 1) + 1
+    changed = np.zeros(ids.shape, bool)
+    np.put_along_axis(changed, chosen[:, :fields], True, axis=1)
+    return np.where(changed, other, ids)
+
+
+def rare(matt: Matt, ids: np.ndarray) -> np.ndarray:
+    """bool [N]: which samples are of rare combinations; training counts alone decide."""
+    crossing = np.zeros((matt.num_fields, matt.num_fields), bool)
+    crossing[: matt.base.num_user_fields, matt.base.num_user_fields :] = True
+    crossing[matt.anchors] = False
+    frequencies = matt.frequencies
+    parts = np.array_split(ids, max(1, len(ids) // CHUNK))
+    return np.concatenate([np.median(frequencies.lower(p).pairs[:, crossing], axis=1) <= RARE_COUNT for p in parts])
+
+
+def evaluate(matt: Matt, predict: Predict, split: FieldSplit) -> dict[str, float]:
+    """Quality of MATT and of its base (`base_`): on all rows, on rows of rare combinations, on the others, and with
+    corrupted fields. `gain` is MATT's AUC less the base's, `spread` the mean spread over all rows.
+    """
+    answers = predict(Answers(matt), split)
+    base, combined, spread = answers.T
+    measured = quality(split, combined) | {f"base_{name}": value for name, value in quality(split, base).items()}
+    is_rare = rare(matt, split.ids)
+    measured |= {"gain": measured["auc"] - measured["base_auc"], "spread": float(spread.mean())}
+    measured |= {"rare_share": float(is_rare.mean())}
+    measured |= against_base("rare_", split.label[is_rare], answers[is_rare])
+    measured |= against_base("head_", split.label[~is_rare], answers[~is_rare])
+    for fields in CORRUPTED_FIELDS:
+        ids = corrupt(split.ids, matt.base.embedding.sizes, matt.anchors, fields)
+        measured |= against_base(f"corrupt{fields}_", split.label, predict(Answers(matt), Part(split, ids)))
+    return measured
+
+
+def against_base(prefix: str, labels: np.ndarray, answers: np.ndarray) -> dict[str, float]:
+    """AUC and log loss of MATT and its base on some rows, named `prefix` first; empty where a class is missing."""
+    if len(set(labels.tolist())) < 2:
+        return {}
+    base, combined, _ = answers.T
+    measured = {
+        "auc": auc(labels, combined),
+        "base_auc": auc(labels, base),
+        "gain": auc(labels, combined) - auc(labels, base),
+        "log_loss": log_loss(labels, combined),
+        "base_log_loss": log_loss(labels, base),
+    }
+    return {f"{prefix}{name}": value for name, value in measured.items()}

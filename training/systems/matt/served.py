@@ -1,0 +1,91 @@
+"""MATT's served scorer: a base model over all paths of all candidates, with its first layer absorbed over paths.
+
+What the first layer does with one field depends on that field alone, and a path only chooses between the field's own
+vector and its mean. So the layer is applied once per field, and each path sums what it keeps.
+
+Legend: B requests, C candidates packed over them, F = Fu + Fi fields, P sampled paths, Q = P + 1, R embedding rows.
+"""
+
+import torch
+from jaxtyping import Bool, Float, Int, Int64, Shaped
+from torch import Tensor, nn
+
+from training.layers import ragged
+from training.layers.requests import IdTables
+from training.system import Packed
+from training.systems.matt.model import Matt, aggregate, kept_fields
+
+
+class Absorbed(nn.Module):
+    """A base model over paths. Each base brings its own."""
+
+    def logits(
+        self,
+        users: Int64[Tensor, "B Fu"],
+        items: Int64[Tensor, "C Fi"],
+        request: Int64[Tensor, " C"],
+        keep: Float[Tensor, "C Q F"],
+    ) -> Float[Tensor, "C Q"]:
+        """Logits of every path: `users` and `items` are ids, `request` says whose candidate each one is, `keep` is 1
+        where a path keeps the field, else 0."""
+        raise NotImplementedError
+
+
+class Scorer(nn.Module):
+    """User ids, packed candidates and their paths in; probabilities, spreads and each path's probability out."""
+
+    def __init__(self, absorbed: Absorbed, ids: IdTables, matt: Matt) -> None:
+        super().__init__()
+        self.absorbed, self.ids = absorbed, ids
+        self.num_fields, self.paths, self.decided = matt.num_fields, matt.config.paths, matt.decided
+
+    def forward(  # noqa: PLR0913 - the graph's inputs
+        self,
+        user_id: Int[Tensor, "B 1"],
+        candidates: Int[Tensor, " C"],
+        candidate_offsets: Int[Tensor, " B"],
+        masks: Int[Tensor, " CP"],
+        mask_offsets: Int[Tensor, " B"],
+        weights: Float[Tensor, " CQ"],
+        weight_offsets: Int[Tensor, " B"],
+    ) -> Packed:
+        """Probabilities [C], spreads [C], and the paths' probabilities [C * Q], the full path's first.
+
+        NaN, never a plausible score, for a negative id and for a request with too few or too many masks or weights.
+        """
+        count = weights.shape[0]
+        # One candidate more, dropped at the end: ORT divides by zero where a batch has none at all.
+        candidates = torch.cat([candidates, candidates.new_zeros(1)])
+        request = ragged.requests(candidate_offsets, candidates.shape[0])
+        of_paths, fits_masks = per_candidate(masks, (candidate_offsets, mask_offsets), request, self.paths)
+        shares, fits_weights = per_candidate(weights, (candidate_offsets, weight_offsets), request, self.paths + 1)
+        users, items = self.ids(user_id[:, 0], candidates)
+        keep = kept_fields(of_paths, self.num_fields).to(weights.dtype)
+        logits = self.absorbed.logits(users, items, request, keep)
+        probability, spread = aggregate(logits, shares, self.decided)
+        fits = (fits_masks & fits_weights & (user_id >= 0)[:, 0]).index_select(0, request) & (candidates >= 0)
+        answers = torch.cat([probability[:, None], spread[:, None], torch.sigmoid(logits)], dim=1)
+        probability, spread, scores = torch.where(fits[:, None], answers, torch.nan).split((1, 1, self.paths + 1), 1)
+        each = torch.arange(count, device=weights.device)
+        return probability[:-1, 0], spread[:-1, 0], scores.flatten().index_select(0, each)
+
+
+def per_candidate(
+    values: Shaped[Tensor, " CN"], ends: tuple[Tensor, Tensor], request: Int[Tensor, " C"], each: int
+) -> tuple[Shaped[Tensor, "C N"], Bool[Tensor, " B"]]:
+    """N = `each` values for every candidate, and which requests have as many values as they must.
+
+    `ends` are the accumulated counts of candidates and of values. Read by index, for a graph in which the lengths of
+    the two packed axes depend on each other cannot be exported.
+    """
+    of_candidates, of_values = (one.long() for one in ends)
+    fits = torch.diff(of_values, prepend=of_values.new_zeros(1)) == each * torch.diff(
+        of_candidates, prepend=of_candidates.new_zeros(1)
+    )
+    first = of_values - each * of_candidates
+    shift = torch.cat([first.new_zeros(1), first[:-1]]).index_select(0, request)
+    number = torch.arange(request.shape[0], device=request.device)
+    places = shift[:, None] + each * number[:, None] + torch.arange(each, device=request.device)
+    padded = torch.cat([values, values.new_zeros(1)])
+    last = torch.full_like(places, values.shape[0])
+    return padded[torch.where((places >= 0) & (places < last), places, last)], fits
