@@ -17,6 +17,24 @@ def markdown(folder: Path = RESULTS) -> str:
     return "\n".join([*_length(length), "", *_peers(peers)])
 
 
+def paths_markdown(folder: Path = RESULTS) -> str:
+    """A GitHub table: MATT-CTR at several numbers of paths beside one forward of its base model."""
+    result = json.loads((folder / "matt-cost.json").read_text())
+    header = [
+        "base",
+        "P",
+        "base, ms",
+        "P + 1 paths, ms",
+        "of base",
+        "served base, ms",
+        "served MATT, ms",
+        "of served base",
+    ]
+    names = ("base_ms", "graph_ms", "graph_ratio", "served_base_ms", "served_ms", "served_ratio")
+    rows = [[row["base"], str(row["paths"]), *(f"{row[name]:.2f}" for name in names)] for row in result["rows"]]
+    return "\n".join(_table(header, rows))
+
+
 def _length(result: dict[str, Any]) -> list[str]:
     """p50 in milliseconds, one line per way and place."""
     lengths = sorted({row["length"] for row in result["rows"]})

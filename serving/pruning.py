@@ -25,7 +25,7 @@ def prune() -> list[Path]:
     backends = sorted(runtime.backend_cache().glob("*"), key=_modified, reverse=True)[NUM_BACKENDS:]
     old = logs + backends
     used = _used() if old else b""
-    return [path for path in old if os.fsencode(f"/{path.name}") not in used and _remove(path)]
+    return [path for path in old if os.fsencode(path) not in used and _remove(path)]
 
 
 def _modified(path: Path) -> float:

@@ -19,8 +19,8 @@ BACKENDS = Path(__file__).parent / "backends"
 
 
 def cache() -> Path:
-    """The directory for what can be made again: $RECSERVE_CACHE, else ~/.cache/recserve."""
-    return Path(os.environ.get("RECSERVE_CACHE") or Path.home() / ".cache" / "recserve")
+    """The directory for what can be made again: $RECSERVE_CACHE, else ~/.cache/recserve; without symbolic links."""
+    return Path(os.environ.get("RECSERVE_CACHE") or Path.home() / ".cache" / "recserve").resolve()
 
 
 def backend_cache() -> Path:

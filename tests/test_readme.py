@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from loadtest import published as load
+from recserve import robustness
 from recserve.commands.systems import markdown, published, row
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
@@ -36,6 +37,11 @@ def test_the_table_of_systems_is_the_generated_one() -> None:
 def test_the_tables_of_latency_are_those_of_the_committed_results() -> None:
     tables = README.split("<!-- load -->\n")[1].split("\n<!-- /load -->")[0]
     assert tables == load.markdown(), "write them anew with loadtest.published.markdown()"
+
+
+def test_the_tables_of_paths_are_those_of_the_committed_results() -> None:
+    tables = README.split("<!-- paths -->\n")[1].split("\n<!-- /paths -->")[0]
+    assert tables == f"{robustness.markdown()}\n\n{load.paths_markdown()}"
 
 
 @pytest.mark.triton_server

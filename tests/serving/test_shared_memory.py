@@ -18,7 +18,7 @@ def leave(folder: Path, name: str, age_s: float = 3600.0) -> Path:
     return path
 
 
-@pytest.mark.parametrize("name", [OURS, DEFAULT, "triton_python_backend_shm_region_1"])
+@pytest.mark.parametrize("name", [pytest.param(OURS, id="ours"), DEFAULT, "triton_python_backend_shm_region_1"])
 def test_a_file_that_a_killed_server_left_is_swept(tmp_path: Path, name: str) -> None:
     path = leave(tmp_path, name)
     assert shared_memory.sweep(tmp_path) == [name]
@@ -32,7 +32,7 @@ def test_a_file_of_anybody_else_stays(tmp_path: Path, name: str) -> None:
     assert path.exists()
 
 
-@pytest.mark.parametrize("name", [OURS, DEFAULT])
+@pytest.mark.parametrize("name", [pytest.param(OURS, id="ours"), DEFAULT])
 def test_a_file_that_a_living_process_maps_stays(tmp_path: Path, name: str) -> None:
     path = leave(tmp_path, name)
     with path.open("r+b") as file, mmap.mmap(file.fileno(), 0):

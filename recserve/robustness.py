@@ -1,0 +1,39 @@
+"""What MATT-CTR gains over its own base model, as a table for the README: all rows, rare ones, damaged ones."""
+
+import math
+
+from recserve import results
+from training.registry import SYSTEMS
+
+_SLICES = {
+    "": "all rows",
+    "rare_": "rare combinations",
+    "head_": "the others",
+    "corrupt1_": "1 field damaged",
+    "corrupt2_": "2 fields",
+    "corrupt3_": "3 fields",
+}
+_T_95 = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}
+"""Student's t for a two-sided interval of 95 % over so many seeds."""
+
+
+def markdown() -> str:
+    """A GitHub table: gain of AUC with its interval of 95 % over the seeds."""
+    found = [(name, dataset) for name in SYSTEMS if name.startswith("matt_") for dataset in results.datasets(name)]
+    header = ["AUC over its base", "data", *_SLICES.values()]
+    rows = [[name, dataset, *_gains(name, dataset)] for name, dataset in found]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in [header, ["---"] * len(header), *rows])
+
+
+def _gains(name: str, dataset: str) -> list[str]:
+    result = results.read(name, dataset)
+    assert result is not None
+    return [_gain(result, f"{prefix}gain") for prefix in _SLICES]
+
+
+def _gain(result: results.Result, metric: str) -> str:
+    if metric not in result.test:
+        return ""
+    seeds = len(result.seeds)
+    half = _T_95[seeds] * result.test[metric]["std"] / math.sqrt(seeds) if seeds in _T_95 else math.nan
+    return f"{result.test[metric]['mean']:+.4f} ± {half:.4f}"
