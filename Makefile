@@ -16,8 +16,10 @@ $(INSTALLED): pyproject.toml constraints.txt
 demo: install
 	$(BIN)/recserve demo
 
+# Load is timed, so its tests have the machine to themselves.
 test: install
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --ignore tests/loadtest
+	$(BIN)/python -m pytest tests/loadtest
 
 lint: install
 	$(BIN)/ruff format --check .

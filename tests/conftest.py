@@ -69,3 +69,9 @@ def lrea_client(lrea_server: TritonServer) -> Iterator[Client]:
     """A client of `lrea_server` with the admin key and a deadline that a loaded machine keeps."""
     with Client(lrea_server.url, deadline_s=30.0, admin_key=lrea_server.admin_key) as client:
         yield client
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The files with the longest tests first, so that no process is left with one of them at the end."""
+    longest = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in longest)

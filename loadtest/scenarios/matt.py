@@ -1,27 +1,34 @@
 """Traffic of the MATT ensembles: user id, candidates and a key for the paths."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kernels.path_sampling.hph import single_keys
-from kernels.path_sampling.sampler import Sampler
 from loadtest.pool import Tensors
 from loadtest.scenarios.requests import SIZES, draw
 from loadtest.scenarios.scenario import Scenario
 from serving.direct import DirectModel
 from serving.readiness import latest_version
 
+# Locust's processes need only the names of the scenarios; torch would take seconds of their run.
+if TYPE_CHECKING:
+    from kernels.path_sampling.sampler import Sampler
+
 BASES = ("autoint", "dea", "deepfm")
 
 
-def sampler_of(repository: Path, name: str) -> Sampler:
+def sampler_of(repository: Path, name: str) -> "Sampler":
     """The sampler of the newest release."""
+    from kernels.path_sampling.sampler import Sampler
+
     return Sampler.load(latest_version(repository / f"{name}_sampler"))
 
 
 def requests(repository: Path, seed: int, name: str) -> list[Tensors]:
     """Users and items by how often training saw them, and a key for each request."""
+    from kernels.path_sampling.hph import single_keys
+
     sampler = sampler_of(repository, name)
     users, items = sampler.tables.user_ids, np.arange(1, len(sampler.tables.item_rows))
     counts = [

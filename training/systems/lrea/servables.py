@@ -9,6 +9,7 @@ Legend: B requests, C candidates packed over them.
 """
 
 import copy
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,6 +34,8 @@ from training.systems.lrea.served import SCORERS, UserEncoder, stamp_of
 MAX_CANDIDATES = 20_000
 """Of one request: 160 kB of ids; more is refused before any work is done."""
 ENCODER_BATCH = 64
+CALLERS = 8
+"""Threads that score a split: the server answers requests together that come at the same time."""
 EDGE_LENGTHS = (0, 1, 2)
 EDGE_COUNTS = (500, 1, 2, 7, 64, 63, 65, 100)
 
@@ -265,7 +268,8 @@ def score_split(infer: Infer, split: RankingSplit, config: Config) -> np.ndarray
     )
     rows_of = np.split(np.argsort(moment, kind="stable"), np.cumsum(np.bincount(moment))[:-1])
     scores = np.zeros(len(split), np.float32)
-    for start in range(0, len(first), ENCODER_BATCH):
+
+    def score(start: int) -> None:
         batch = split.batch(first[start : start + ENCODER_BATCH])
         spare = config.max_length - batch.history_items.shape[1]
         history = {
@@ -279,6 +283,9 @@ def score_split(infer: Infer, split: RankingSplit, config: Config) -> np.ndarray
             state = {name: values[number : number + 1] for name, values in states.items()}
             candidates = split.batch(rows).item.numpy()[None]
             scores[rows] = infer("lrea_scorer", {"candidates": candidates, **state})["scores"][0]
+
+    with ThreadPoolExecutor(CALLERS) as callers:
+        list(callers.map(score, range(0, len(first), ENCODER_BATCH)))
     return scores
 
 

@@ -53,7 +53,7 @@ class AbsorbedAutoInt(Absorbed):
         first = base.layers[0]
         assert isinstance(first, InteractingLayer)
         self.heads = first.heads
-        later = (one for one in base.layers[1:] if isinstance(one, InteractingLayer))
+        later = (one for one in list(base.layers)[1:] if isinstance(one, InteractingLayer))
         self.later, self.last = nn.Sequential(*(LaterLayer(one) for one in later)), base.last
         maps = (first.query, first.key, first.value, first.residual)
         with torch.no_grad():
