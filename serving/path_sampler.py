@@ -5,8 +5,7 @@ version folder's `model.py` imports from here. The counts are mapped from the ve
 a machine share them. The same request key gives the same paths, alone, in any batch and after a restart.
 """
 
-import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +15,10 @@ from google.protobuf import json_format
 
 from kernels.path_sampling.sampler import SAMPLER_FILE, Sampler
 from serving.backends import packing
-from serving.backends.backlog import Backlog
 from serving.backends.onnxruntime.model_spec import ModelSpec
 from serving.backends.packing import Request
 from serving.configs import read_config
-from serving.user_state import Refusal, respond, tensors_of
+from serving.steps import Refusal, StepModel
 
 __all__ = ["SAMPLER_FILE", "SamplerStep", "TritonPythonModel"]
 
@@ -62,31 +60,14 @@ class SamplerStep:
             for masks, weights in zip(*(np.split(array, borders) for array in found), strict=True)
         ]
 
+    def close(self) -> None:
+        """Nothing is held: the counts are mapped from files."""
 
-class TritonPythonModel:
-    """The shell that tritonserver's Python backend drives; one per model instance, each in its own process."""
 
-    def initialize(self, args: dict[str, str]) -> None:
-        """Opens the version folder. A ValueError stops the loading."""
-        # Exists only inside the backend's process; a module-level import would keep the rest of this file from tests.
-        import triton_python_backend_utils as pb_utils  # pyright: ignore[reportMissingImports]
+class TritonPythonModel(StepModel):
+    """What a version folder's `model.py` imports."""
 
+    def open(self, backend: Any, folder: Path, config: Mapping[str, Any]) -> SamplerStep:
         # Elsewhere than under our own server the environment may not say so.
         torch.set_num_threads(1)
-        self._backend: Any = pb_utils
-        self._backlog = Backlog.of(json.loads(args["model_config"]), args["model_version"])
-        self._step = SamplerStep(Path(args["model_repository"]) / args["model_version"])
-
-    def execute(self, requests: list[Any]) -> list[Any]:
-        """One response per request of the dynamic batch."""
-        if self._backlog is None:
-            return self._responses(requests)
-        return self._backlog.guard(
-            [1] * len(requests),
-            lambda: self._responses(requests),
-            lambda reason: respond(self._backend, Refusal(reason, "UNAVAILABLE")),
-        )
-
-    def _responses(self, requests: list[Any]) -> list[Any]:
-        asked = [tensors_of(self._backend, request, INPUTS) for request in requests]
-        return [respond(self._backend, answer) for answer in self._step.answer(asked)]
+        return SamplerStep(folder)

@@ -57,7 +57,8 @@ def roll_out(
 
     Raises:
         ValueError: an ensemble is not pinned.
-        StartupError: a new model answers its golden requests wrong or not at all; the release before goes on serving.
+        StartupError: a new model answers its golden requests wrong or not at all; it is taken back, and the release
+            before goes on serving. A model asked by its own name was the new one meanwhile.
         ServingError: the server refused to load a model; the release before goes on serving.
     """
     before, after = served(client), Release.newest(repository, target)
@@ -72,13 +73,15 @@ def roll_out(
     plain = [name for name in changed if name not in ensembles]
     for name in sorted(plain, key=lambda name: read_config(repository / name, target).backend == FUSED):
         report(f"loading {name} version {after.versions[name]}")
-        both = {after.versions[name], before.versions.get(name, after.versions[name])}
-        client.load(name, _with_versions(read_config(repository / name, target), both), deadline_s=LOAD_DEADLINE_S)
-        _check(client, repository / name, after.versions[name])
+        config, old = read_config(repository / name, target), before.versions.get(name)
+        both = {after.versions[name]} | ({old} if old else set())
+        client.load(name, _with_versions(config, both), deadline_s=LOAD_DEADLINE_S)
+        _check(client, repository / name, after.versions[name], _with_versions(config, {old}) if old else None)
     for name, config in ensembles.items():
         report(f"switching {name} to version {after.versions[name]}")
+        known = name in before.versions
         client.load(name, _pinned(config, after), deadline_s=LOAD_DEADLINE_S)
-        _check(client, repository / name, after.versions[name])
+        _check(client, repository / name, after.versions[name], _pinned(config, before) if known else None)
     return True
 
 
@@ -102,18 +105,27 @@ def _with_versions(config: ModelConfig, versions: set[int]) -> ModelConfig:
     return chosen
 
 
-def _check(client: Client, model: Path, version: int) -> None:
+def _check(client: Client, model: Path, version: int, before: ModelConfig | None) -> None:
+    """Compares the version's answers with its goldens; where one is wrong, `before` is loaded instead."""
+    fault = _fault(client, model, version)
+    if fault is None:
+        return
+    if before is not None:
+        client.load(model.name, before, deadline_s=LOAD_DEADLINE_S)
+    raise StartupError(f"{model.name} version {version}: {fault}; the release before goes on serving: export again")
+
+
+def _fault(client: Client, model: Path, version: int) -> str | None:
+    """What is wrong with the first golden answer that is."""
     for number, expected in enumerate(golden.read(model / str(version) / "golden.safetensors")):
         try:
             answer = client.infer(model.name, expected.inputs, version=str(version), deadline_s=DEADLINE_S)
         except ServingError as error:
-            raise StartupError(
-                f"{model.name} version {version}: golden request {number} failed: {error}; the release before goes on "
-                "serving: export again"
-            ) from error
+            return f"golden request {number} failed: {error}"
         gap = golden.compare(expected.outputs, answer, TOLERANCE)
         if not gap.ok:
-            raise StartupError(
-                f"{model.name} version {version}: golden request {number} is off by {gap.absolute:.3g} (relative "
-                f"{gap.relative:.3g}, allowed {TOLERANCE:g}); the release before goes on serving: export again"
+            return (
+                f"golden request {number} is off by {gap.absolute:.3g} (relative {gap.relative:.3g}, allowed "
+                f"{TOLERANCE:g})"
             )
+    return None

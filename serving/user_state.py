@@ -4,19 +4,18 @@
 version folder's `model.py` imports from here.
 """
 
-import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-from serving.backends.backlog import Backlog
 from serving.configs import read_config
 from serving.state_guard import GuardedStore
 from serving.state_source import Encode, EncoderError, Question, State, StateSource
 from serving.state_store import Entry
+from serving.steps import Refusal, StepModel
 from serving.tally import Tally
 
 READ_OUTCOMES = ("hit", "miss", "stale", "corrupt", "store_error")
@@ -34,14 +33,6 @@ class Request(NamedTuple):
     """int64 [1, 1]"""
     candidates: np.ndarray
     """int64 [1, n]"""
-
-
-class Refusal(NamedTuple):
-    """Why a request gets no state."""
-
-    reason: str
-    status: Literal["INVALID_ARG", "UNAVAILABLE", "INTERNAL"]
-    """The request is wrong; the same request may succeed later; the models do not fit together."""
 
 
 class Bounds(NamedTuple):
@@ -219,45 +210,8 @@ class StateStep:
         return lambda outcome, number: series[outcome].increment(number)
 
 
-class TritonPythonModel:
-    """The shell that tritonserver's Python backend drives; one per model instance, each in its own process."""
+class TritonPythonModel(StepModel):
+    """What a version folder's `model.py` imports."""
 
-    def initialize(self, args: dict[str, str]) -> None:
-        """Opens the version folder. A ValueError stops the loading."""
-        # Exists only inside the backend's process; a module-level import would keep the rest of this file from tests.
-        import triton_python_backend_utils as pb_utils  # pyright: ignore[reportMissingImports]
-
-        self._backend: Any = pb_utils
-        self._backlog = Backlog.of(json.loads(args["model_config"]), args["model_version"])
-        self._step = StateStep(pb_utils, Path(args["model_repository"]) / args["model_version"])
-
-    def execute(self, requests: list[Any]) -> list[Any]:
-        """One response per request of the dynamic batch."""
-        if self._backlog is None:
-            return self._responses(requests)
-        return self._backlog.guard(
-            [1] * len(requests),
-            lambda: self._responses(requests),
-            lambda reason: respond(self._backend, Refusal(reason, "UNAVAILABLE")),
-        )
-
-    def _responses(self, requests: list[Any]) -> list[Any]:
-        asked = [tensors_of(self._backend, request, Request._fields) for request in requests]
-        return [respond(self._backend, answer) for answer in self._step.answer(asked)]
-
-    def finalize(self) -> None:
-        """Closes the store."""
-        self._step.close()
-
-
-def tensors_of(backend: Any, request: Any, names: Sequence[str]) -> dict[str, np.ndarray]:
-    """The named inputs of a request of the Python backend."""
-    return {name: backend.get_input_tensor_by_name(request, name).as_numpy() for name in names}
-
-
-def respond(backend: Any, answer: Mapping[str, np.ndarray] | Refusal) -> Any:
-    """The response of the Python backend that says it."""
-    if isinstance(answer, Refusal):
-        error = backend.TritonError(answer.reason, getattr(backend.TritonError, answer.status))
-        return backend.InferenceResponse(output_tensors=[], error=error)
-    return backend.InferenceResponse([backend.Tensor(name, array) for name, array in answer.items()])
+    def open(self, backend: Any, folder: Path, config: Mapping[str, Any]) -> StateStep:
+        return StateStep(backend, folder)

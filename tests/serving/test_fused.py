@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from serving import golden
-from serving.backends.fused.chain import Answer, Chain, Link, OnnxStep, Tensors
+from serving.backends.fused.chain import Chain, Link, OnnxStep
 from serving.client import Client
 from serving.direct import DirectModel
 from serving.errors import StartupError
 from serving.server import ServerOptions, TritonServer
-from serving.user_state import Refusal
+from serving.steps import Answer, Refusal, Tensors
 
 TOO_LARGE = Refusal("x is too large", "INVALID_ARG")
 
@@ -24,10 +24,14 @@ class Doubled:
 
     def __init__(self) -> None:
         self.asked: list[int] = []
+        self.closed = False
 
     def answer(self, requests: Sequence[Tensors]) -> list[Answer]:
         self.asked.append(len(requests))
         return [TOO_LARGE if one["x"].max() > 9 else {"y": 2 * one["x"], "unused": one["x"]} for one in requests]
+
+    def close(self) -> None:
+        self.closed = True
 
 
 def numbers(*values: int) -> list[Tensors]:
@@ -56,6 +60,9 @@ def test_a_request_that_a_step_refuses_goes_no_further_and_its_mates_do() -> Non
     assert (first.asked, second.asked) == ([3], [2])
     assert chain.answer(numbers(10)) == [TOO_LARGE]
     assert second.asked == [2], "nobody was left to ask for"
+    chain.close()
+    assert first.closed
+    assert second.closed
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from serving.errors import InvalidRequest
 from serving.golden import Golden
 from serving.path_sampler import SamplerStep
 from serving.server import ServerOptions, TritonServer
-from serving.user_state import Refusal
+from serving.steps import Refusal
 from tests.serving.path_models import ENSEMBLE, PATHS, SAMPLER, SCORER, release
 
 CHAINED = "chained"

@@ -75,15 +75,21 @@ def test_an_ensemble_of_several_processes_switches_last(live: Path, chained: str
         ]
 
 
-def test_a_release_that_answers_wrongly_is_refused_and_the_one_before_goes_on(live: Path, server: TritonServer) -> None:
+@pytest.mark.parametrize("model", ["lrea_scorer", "lrea_ranker"])
+def test_a_release_that_answers_wrongly_is_taken_back_and_the_one_before_goes_on(
+    live: Path, server: TritonServer, model: str
+) -> None:
+    old = {name: golden.read(live / name / "1" / "golden.safetensors")[0] for name in ("lrea_scorer", "lrea_ranker")}
     publish(live, lrea(1), SOURCE)
-    path = live / "lrea_scorer" / "2" / "golden.safetensors"
-    shutil.copy(live / "lrea_scorer" / "1" / "golden.safetensors", path)
-    old = first_scores(live, 1)
+    shutil.copy(live / model / "1" / "golden.safetensors", live / model / "2" / "golden.safetensors")
     with server.client() as client:
-        with pytest.raises(StartupError, match=r"lrea_scorer version 2: .*the release before goes on serving"):
+        with pytest.raises(StartupError, match=rf"{model} version 2: .*the release before goes on serving"):
             roll_out(client, live)
-        np.testing.assert_allclose(client.infer("lrea_ranker", old.inputs)["scores"], old.outputs["scores"], atol=1e-5)
+        assert set(client.metadata(model).versions) == {"1"}
+        answer = client.infer("lrea_ranker", old["lrea_ranker"].inputs)
+        assert golden.compare(old["lrea_ranker"].outputs, answer, 1e-5).ok
+        answer = client.infer(model, old[model].inputs)
+        assert golden.compare(old[model].outputs, answer, 1e-5).ok
 
 
 def test_an_ensemble_that_is_not_pinned_is_named(live: Path, chained: str, tmp_path: Path) -> None:

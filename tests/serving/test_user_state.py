@@ -8,7 +8,8 @@ import pytest
 from serving.state_guard import GuardedStore
 from serving.state_source import EncoderError
 from serving.state_store import Entry
-from serving.user_state import Bounds, Counters, Refusal, Request, UserState
+from serving.steps import Refusal
+from serving.user_state import Bounds, Counters, Request, UserState
 from tests.serving import state_models as tiny
 from tests.serving.test_state_store import flip_stored_byte
 

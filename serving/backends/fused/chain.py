@@ -5,27 +5,11 @@ millisecond on the target `cpu`, as much as a small model itself.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple, Protocol
-
-import numpy as np
+from typing import NamedTuple
 
 from serving.backends import packing
 from serving.direct import DirectModel
-from serving.user_state import Refusal
-
-Tensors = dict[str, np.ndarray]
-"""Of one request, by name, each [1, ...]."""
-
-
-Answer = Tensors | Refusal
-
-
-class Step(Protocol):
-    """One model of the ensemble."""
-
-    def answer(self, requests: Sequence[Tensors]) -> Sequence[Answer]:
-        """One answer per request, in order."""
-        ...
+from serving.steps import Answer, Refusal, Step, Tensors
 
 
 class Link(NamedTuple):
@@ -58,6 +42,9 @@ class OnnxStep:
                 answers[place] = result
         return [answers[place] for place in range(len(requests))]
 
+    def close(self) -> None:
+        """The session goes with the process."""
+
 
 class Chain:
     """Answers a dynamic batch; a request that one step refuses goes no further."""
@@ -85,6 +72,11 @@ class Chain:
             for (place, tensors), found in zip(live, link.step.answer(asked), strict=True):
                 known[place] = found if isinstance(found, Refusal) else tensors | _renamed(found, link.outputs)
         return [one if isinstance(one, Refusal) else {name: one[name] for name in self._outputs} for one in known]
+
+    def close(self) -> None:
+        """Closes all steps."""
+        for link in self._links:
+            link.step.close()
 
 
 def _renamed(tensors: Tensors, names: Mapping[str, str]) -> Tensors:

@@ -19,6 +19,26 @@ from training.systems.matt.model import Matt, aggregate, kept_fields
 class Absorbed(nn.Module):
     """A base model over paths. Each base brings its own."""
 
+    offsets: Int64[Tensor, " F"]
+    """Row 0 of each field in the embedding."""
+
+    def __init__(self, offsets: Int64[Tensor, " F"]) -> None:
+        super().__init__()
+        self.register_buffer("offsets", offsets)
+
+    def of_fields(
+        self,
+        table: Float[Tensor, "R W"],
+        users: Int64[Tensor, "B Fu"],
+        items: Int64[Tensor, "C Fi"],
+        request: Int64[Tensor, " C"],
+    ) -> Float[Tensor, "C F W"]:
+        """The rows of each candidate's fields; those of a user are read once per request."""
+        num_users = users.shape[1]
+        of_users = nn.functional.embedding(users + self.offsets[:num_users], table)
+        of_items = nn.functional.embedding(items + self.offsets[num_users:], table)
+        return torch.cat([of_users.index_select(0, request), of_items], dim=1)
+
     def logits(
         self,
         users: Int64[Tensor, "B Fu"],

@@ -46,10 +46,9 @@ class AbsorbedAutoInt(Absorbed):
 
     table: Float[Tensor, "R 4D"]
     means: Float[Tensor, "F 4D"]
-    offsets: Int64[Tensor, " F"]
 
     def __init__(self, base: AutoInt) -> None:
-        super().__init__()
+        super().__init__(base.embedding.offsets)
         first = base.layers[0]
         assert isinstance(first, InteractingLayer)
         self.heads = first.heads
@@ -59,7 +58,6 @@ class AbsorbedAutoInt(Absorbed):
         with torch.no_grad():
             self.register_buffer("table", torch.cat([one(base.embedding.rows.weight) for one in maps], dim=1))
             self.register_buffer("means", torch.cat([one(base.embedding.means()) for one in maps], dim=1))
-        self.register_buffer("offsets", base.embedding.offsets)
 
     def logits(
         self,
@@ -68,10 +66,7 @@ class AbsorbedAutoInt(Absorbed):
         request: Int64[Tensor, " C"],
         keep: Float[Tensor, "C Q F"],
     ) -> Float[Tensor, "C Q"]:
-        num_users = users.shape[1]
-        of_users = nn.functional.embedding(users + self.offsets[:num_users], self.table)
-        of_items = nn.functional.embedding(items + self.offsets[num_users:], self.table)
-        own = torch.cat([of_users.index_select(0, request), of_items], dim=1)  # (C, F, 4D)
+        own = self.of_fields(self.table, users, items, request)  # (C, F, 4D)
         tokens = torch.cat([own, self.means.expand(own.shape)], dim=1)  # (C, S, 4D)
         query, key, value, _ = tokens.unflatten(2, (4, self.heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
         attended = attend_paths(stabilised(query @ key.transpose(2, 3)), value, keep)

@@ -106,10 +106,9 @@ class AbsorbedDEA(Absorbed):
 
     table: Float[Tensor, "R DPK"]
     means: Float[Tensor, "F DPK"]
-    offsets: Int64[Tensor, " F"]
 
     def __init__(self, base: DEA) -> None:
-        super().__init__()
+        super().__init__(base.embedding.offsets)
         embedding, (first, *later) = base.embedding, (one for one in base.layers if isinstance(one, Layer))
         by_field = base.network.first.weight.unflatten(1, (len(embedding.sizes), -1)).unbind(1)
         with torch.no_grad():
@@ -120,7 +119,6 @@ class AbsorbedDEA(Absorbed):
         self.widths = (embedding.rows.weight.shape[1], first.tokens.out_features, by_field[0].shape[0])
         self.register_buffer("table", torch.cat(table))
         self.register_buffer("means", torch.cat(mean))
-        self.register_buffer("offsets", embedding.offsets)
         self.memory, self.network = base.memory, base.network
         self.first = FirstLayer(base, first)
         self.later = nn.ModuleList(LaterLayer(base, one) for one in later)
@@ -132,11 +130,8 @@ class AbsorbedDEA(Absorbed):
         request: Int64[Tensor, " C"],
         keep: Float[Tensor, "C Q F"],
     ) -> Float[Tensor, "C Q"]:
-        num_users = users.shape[1]
         ids = torch.cat([users.index_select(0, request), items], dim=1)
-        of_users = nn.functional.embedding(users + self.offsets[:num_users], self.table).index_select(0, request)
-        of_items = nn.functional.embedding(items + self.offsets[num_users:], self.table)
-        vectors, tokens, shares = torch.cat([of_users, of_items], dim=1).split(self.widths, dim=2)
+        vectors, tokens, shares = self.of_fields(self.table, users, items, request).split(self.widths, dim=2)
         mean_vectors, mean_tokens, mean_shares = self.means.split(self.widths, dim=1)
         rows = self.memory.rows(ids)
         tokens = torch.cat([tokens, mean_tokens.expand(tokens.shape)], dim=1)

@@ -5,7 +5,7 @@ Legend: B requests, C candidates, F = Fu + Fi fields, Q paths, R embedding rows,
 
 import torch
 from jaxtyping import Float, Int64
-from torch import Tensor, nn
+from torch import Tensor
 
 from training.baselines.deepfm import DeepFM
 from training.systems.matt.served import Absorbed
@@ -16,10 +16,9 @@ class AbsorbedDeepFM(Absorbed):
 
     differences: Float[Tensor, "R KD2"]
     means: Float[Tensor, " KD2"]
-    offsets: Int64[Tensor, " F"]
 
     def __init__(self, base: DeepFM) -> None:
-        super().__init__()
+        super().__init__(base.embedding.offsets)
         embedding = base.embedding
         by_field = base.network.first.weight.unflatten(1, (len(embedding.sizes), -1))  # (K, F, D)
         tables, means = [], []
@@ -40,7 +39,6 @@ class AbsorbedDeepFM(Absorbed):
         self.bias, self.network = base.linear.bias, base.network
         self.register_buffer("differences", torch.cat(tables))
         self.register_buffer("means", torch.cat(means).sum(0))
-        self.register_buffer("offsets", embedding.offsets)
 
     def logits(
         self,
@@ -49,10 +47,7 @@ class AbsorbedDeepFM(Absorbed):
         request: Int64[Tensor, " C"],
         keep: Float[Tensor, "C Q F"],
     ) -> Float[Tensor, "C Q"]:
-        num_users = users.shape[1]
-        of_users = nn.functional.embedding(users + self.offsets[:num_users], self.differences)
-        of_items = nn.functional.embedding(items + self.offsets[num_users:], self.differences)
-        fields = torch.cat([of_users.index_select(0, request), of_items], dim=1)  # (C, F, KD2)
+        fields = self.of_fields(self.differences, users, items, request)  # (C, F, KD2)
         first, total, squares, linear = (keep @ fields + self.means).split(self.widths, dim=2)
         pairs = 0.5 * (total.square().sum(2) - squares[:, :, 0])
         return self.network.finish(first + self.network.first.bias) + pairs + linear[:, :, 0] + self.bias
