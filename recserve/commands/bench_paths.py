@@ -30,9 +30,11 @@ class BenchPaths(Command):
     """
 
     bases: tuple[str, ...] = BASES
+    """Models to put MATT around."""
     candidates: int = 1000
     """Of the request."""
     repetitions: int = 100
+    """Of each timing."""
     output: Path = RESULTS / "matt-cost.json"
     """The result."""
 

@@ -27,6 +27,7 @@ class Explain(Command):
     """Show the paths of one request to a running MATT: kept fields, confidence, share, score, and the spread."""
 
     user: int
+    """User id, as the data set has it."""
     candidates: tuple[int, ...]
     """Item ids."""
     system: str = "matt_dea"
@@ -38,6 +39,7 @@ class Explain(Command):
     url: str = "127.0.0.1:8001"
     """gRPC address of the server."""
     deadline_s: float = 5.0
+    """Seconds that the server has to answer."""
 
     def __post_init__(self) -> None:
         if not self.candidates:

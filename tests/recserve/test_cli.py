@@ -105,8 +105,9 @@ def test_a_run_that_has_not_finished_names_the_command_that_goes_on(capsys: Capt
     [
         *("data fetch", "data list", "evaluate", "export", "parity", "serve", "rank", "sanity", "systems", "demo"),
         *("state build", "state show", "state drop", "kernels report", "kernels bench"),
-        *("bench lrea_ranker", "bench faults", "bench lrea-length", "bench peers"),
-        *("train lrea", "train din", "train mean_pooling", "train recency_pooling"),
+        *("bench lrea_ranker", "bench faults", "bench lrea-length", "bench peers", "bench matt-cost"),
+        *("explain", "planted collapse", "planted pairs"),
+        *(f"train {name}" for name in SYSTEMS),
     ],
 )
 def test_help_says_what_each_option_is_for(capsys: Captured, monkeypatch: pytest.MonkeyPatch, words: str) -> None:

@@ -27,14 +27,19 @@ class FieldConfig:
     """What all models over fields share, so that only the interaction differs between them."""
 
     dataset: Dataset = "ml-100k-fields"
+    """What it is trained on."""
     dim: int = 16
     """Width of every field's embedding."""
     hidden: tuple[int, int] = (64, 32)
     """Units of the network, where the model has one."""
     dropout: float = 0.2
+    """Share of the network's hidden units that a training step leaves out."""
     epochs: int = 15
+    """At most; two without a better AUC on the validation part end training."""
     batch_size: int = 1024
+    """Samples of a step."""
     learning_rate: float = 1e-3
+    """Of AdamW."""
     weight_decay: float = 1.0
     """Decoupled from the gradient (AdamW): each step takes this times the learning rate off every weight."""
     unknown_rate: float = 0.1

@@ -31,6 +31,7 @@ class Config(FieldConfig):
     """Sizes are ours, the paper's are unknown."""
 
     heads: int = 2
+    """Of each attention; they share the width of the embedding."""
     layers: int = 1
     """Of attention, 1 to 3, with one pair memory for all."""
     fusion: MixMode = "gate"
@@ -38,9 +39,11 @@ class Config(FieldConfig):
     codebook_rows: int = 2**15
     """Of the first codebook; the second has one row fewer, so that they share no divisor."""
     code_dim: int = 16
+    """Width of a codebook's rows."""
     code_hidden: int = 16
     """Units of the network that scores a code."""
     code_dropout: float = 0.1
+    """Share of a code's elements that a training step leaves out."""
     code_rate: float = 0.3
     """Learning rate of the codebooks as a share of the others'; they have no weight decay."""
     refresh_every: int = 100
