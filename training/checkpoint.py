@@ -3,6 +3,7 @@
 runs/<system>/<id>/  run.json  config.json  schema.json  metrics.jsonl      from the start
                      resume.safetensors                                     while it trains
                      model.safetensors  metrics.json                        when it has finished
+                     products.safetensors                                   where other systems build on it
 """
 
 import dataclasses
@@ -24,11 +25,12 @@ from training.system import Schema, System
 
 Weights = dict[str, Tensor]
 Metrics = dict[str, dict[str, float]]
-"""Part ("validation", "test") -> name -> value."""
+"""Part ("validation", "test", and "test after <stage>" of the stages before the last) -> name -> value."""
 OptimizerState = dict[int, dict[str, Tensor]]
 """Number of the parameter -> name -> value, as in `state_dict()["state"]`."""
 
 _RESUME = "resume.safetensors"
+_PRODUCTS = "products.safetensors"
 _PACKAGES = ("recserve", "torch", "numpy", "lightning-fabric", "safetensors", "polars")
 
 
@@ -57,6 +59,8 @@ class Run:
     schema: Schema
     weights: Weights | None = None
     metrics: Metrics | None = None
+    products: Weights | None = None
+    """What other systems take from it (`System.products`)."""
 
 
 class Progress(NamedTuple):
@@ -107,6 +111,8 @@ def save_run(folder: Path, run: Run) -> None:
     write_json(folder / "schema.json", schema_file.to_json(run.schema))
     if run.weights is not None:
         write_tensors(folder / "model.safetensors", run.weights)
+    if run.products is not None:
+        write_tensors(folder / _PRODUCTS, run.products)
     if run.metrics is not None:
         write_json(folder / "metrics.json", run.metrics)
     write_json(folder / "run.json", dataclasses.asdict(run.info))
@@ -126,7 +132,13 @@ def load_run(folder: Path) -> Run:
         schema=schema_file.from_json(read_json(folder / "schema.json")),
         weights=safetensors.torch.load_file(folder / "model.safetensors") if done else None,
         metrics=read_json(folder / "metrics.json") if done else None,
+        products=safetensors.torch.load_file(folder / _PRODUCTS) if (folder / _PRODUCTS).is_file() else None,
     )
+
+
+def is_finished(folder: Path) -> bool:
+    """Whether the folder holds a run that has come to its end."""
+    return (folder / "run.json").is_file() and load_info(folder).status == "finished"
 
 
 def load_info(folder: Path) -> RunInfo:

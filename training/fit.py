@@ -57,7 +57,9 @@ def fit(system: System, config: Any, data: Data, options: FitOptions) -> FitResu
     module.cpu().eval()
     if fabric.is_global_zero:
         info = replace(run.info, status="finished", finished=checkpoint.now())
-        checkpoint.save_run(options.run, replace(run, info=info, weights=snapshot(module), metrics=metrics))
+        products = system.products(module, data) if system.products else None
+        finished = replace(run, info=info, weights=snapshot(module), metrics=metrics, products=products)
+        checkpoint.save_run(options.run, finished)
     fabric.barrier()
     return FitResult(options.run, module, metrics)
 

@@ -124,10 +124,13 @@ class Loop:
         hidden = self.options.quiet or not self.fabric.is_global_zero
         with Progress(*columns, TextColumn("{task.fields[note]}"), console=Console(stderr=True), disable=hidden) as bar:
             for number in range(self.progress.stage, len(stages)):
-                self._stage(replace(stages[number], epochs=self.options.max_epochs or stages[number].epochs), bar)
-        return {"validation": self._evaluate(self.data.validation), "test": self._evaluate(self.data.test)}
+                stage = replace(stages[number], epochs=self.options.max_epochs or stages[number].epochs)
+                self._stage(stage, bar, last=number == len(stages) - 1)
+        final = {"validation": self._evaluate(self.data.validation), "test": self._evaluate(self.data.test)}
+        self.fabric.barrier()
+        return self._after_stages() | final
 
-    def _stage(self, stage: Stage, bar: Progress) -> None:
+    def _stage(self, stage: Stage, bar: Progress, *, last: bool) -> None:
         with _only_trainable(self.module, stage) as parameters:
             optimizer = torch.optim.AdamW(_groups(self.module, stage, parameters))
             optimizer.load_state_dict({**optimizer.state_dict(), "state": self.optimizer_state})
@@ -146,27 +149,34 @@ class Loop:
             if self.progress.epoch < stage.epochs:
                 bar.update(task, description=f"{self.system.name} {stage.name}, stopped early")
         self.module.load_state_dict(self.best)
+        if not last:
+            self._write({"kind": "stage", "stage": stage.name, "test": self._evaluate(self.data.test)})
         self.best, self.optimizer_state = {}, {}
         self.progress = checkpoint.Progress(stage=self.progress.stage + 1)
         self._checkpoint(None)
+
+    def _after_stages(self) -> Metrics:
+        """What the log says of the test part after each stage but the last."""
+        lines = (json.loads(line) for line in self.log.read_text().splitlines())
+        return {f"test after {line['stage']}": line["test"] for line in lines if line["kind"] == "stage"}
 
     def _batches(self, stage: Stage, epoch: int) -> list[np.ndarray]:
         """The epoch's batches, cut to a multiple of the ranks: every rank gets as many rows, up to ranks - 1 rows of a
         batch rest for the epoch, and the mean over ranks is the mean over the batch."""
         world = self.fabric.world_size
-        parts = batches(self.data.train.cost(), stage.batch_size, self.options.seed, epoch)
+        parts = batches(stage.samples(self.data).cost(), stage.batch_size, self.options.seed, epoch)
         return [rows[: len(rows) // world * world] for rows in parts if len(rows) >= world]
 
     def _epoch(self, stage: Stage, objective: nn.Module, optimizer: Any) -> Iterator[float]:
         """The batches that are left of the epoch; yields each one's loss."""
-        parts = self._batches(stage, self.progress.epoch)
+        parts, samples = self._batches(stage, self.progress.epoch), stage.samples(self.data)
         objective.train()
         while self.progress.step < len(parts):
             epoch, step = self.progress.epoch, self.progress.step
             self._seed(epoch, step)
             rows = parts[step][self.fabric.global_rank :: self.fabric.world_size]
             share = (epoch + step / len(parts)) / stage.epochs
-            loss, scalars = objective(self.fabric.to_device(self.data.train.batch(rows)), share)
+            loss, scalars = objective(self.fabric.to_device(samples.batch(rows)), share)
             optimizer.zero_grad()
             self.fabric.backward(loss)
             self._clip(objective, optimizer, stage)

@@ -13,6 +13,8 @@ from torch import Tensor, nn
 
 from kernels.path_sampling.sampler import Sampler
 
+Task = Literal["click prediction", "next item", "semantic ids"]
+"""What a system is judged at; systems of one task stand in one table."""
 Packed = tuple[Tensor, ...]
 """Tensors in the order of a signature, for B requests; ragged ones packed along their only axis."""
 Infer = Callable[[str, dict[str, np.ndarray]], dict[str, np.ndarray]]
@@ -225,9 +227,20 @@ class Stage:
     batch_size: int = 1024
     learning_rate: float = 1e-3
     weight_decay: float = 0.0
+    samples: Callable[[Any], Split] = lambda data: data.train
+    """(data) -> what an epoch goes through."""
     patience: int = 2
     """Epochs without a better `monitor` before the stage stops; the best weights are kept."""
     monitor: str = "auc"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Upstream:
+    """A system whose run another one builds on; trained first, with the same seed."""
+
+    system: str
+    config: dict[str, Any]
+    """What differs from its defaults."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -243,6 +256,7 @@ class System:
     config: type
     """A frozen dataclass with the defaults."""
     dataset: str
+    task: Task = "click prediction"
     baseline: str | None
     """Name of the system it must beat; None for a baseline."""
     build: Callable[[Any, Schema], nn.Module]
@@ -254,5 +268,11 @@ class System:
     """(module, predict, split) -> metrics; larger is better for every metric named `auc` or `gauc`."""
     servables: Callable[[Any, Any, Any], tuple[Signature, ...]] | None = None
     """(module, config, data) -> models in the order in which they must be published; None: not served."""
+    view: Callable[[Any], Data] = lambda data: data
+    """(the data set) -> the form of it that the stages and the evaluation take."""
+    upstream: Callable[[Any], tuple[Upstream, ...]] = lambda config: ()
+    """(config) -> the runs it builds on; their products are in `data.given` when it is prepared."""
+    products: Callable[[Any, Any], dict[str, Tensor]] | None = None
+    """(module, data) -> what a finished run leaves for the systems that build on it, by name."""
     score_split: Callable[[Infer, Any, Any], np.ndarray] | None = None
     """(infer, split, config) -> served scores float32 [len(split)]: the quality of what is served, measured there."""

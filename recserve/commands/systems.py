@@ -5,9 +5,29 @@ from dataclasses import dataclass
 from recserve import results
 from recserve.commands.command import Command, show, table
 from training.registry import SYSTEMS
-from training.system import System
+from training.system import System, Task
 
-COLUMNS = ["system", "what", "data", "served", "AUC", "served AUC", "GAUC", "log loss", "against its baseline"]
+HEAD = ["system", "what", "data", "served"]
+METRICS: dict[Task, dict[str, str]] = {
+    "click prediction": {"AUC": "auc", "served AUC": "served_auc", "GAUC": "gauc", "log loss": "log_loss"},
+    "next item": {
+        "recall@5": "recall5",
+        "NDCG@5": "ndcg5",
+        "recall@10": "recall10",
+        "NDCG@10": "ndcg10",
+        "NDCG@10 before stage 2": "ndcg10 after supervised",
+        "NDCG@10 with CORP": "corp_ndcg10",
+        "pruned share": "pruned_share",
+    },
+    "semantic ids": {
+        "utilisation": "utilisation",
+        "entropy, nats": "entropy",
+        "collisions": "collision_rate",
+        "reconstruction loss": "recon_loss",
+    },
+}
+"""Column -> metric, for each task; a system is compared with its baseline by `JUDGES`."""
+JUDGES: dict[Task, str] = {"click prediction": "AUC", "next item": "NDCG@10", "semantic ids": "utilisation"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,24 +35,26 @@ class Systems(Command):
     """List all systems with their published results (mean and standard deviation over seeds)."""
 
     markdown: bool = False
-    """As the README's table."""
+    """As the README's tables."""
 
     def run(self) -> int:
-        entries = published()
         if self.markdown:
-            self.console.out(markdown([row(*entry) for entry in entries]), highlight=False)
+            self.console.out(markdown(), highlight=False)
         elif not self.json:
-            rows = [[entry[0].name, entry[0].title, *row(*entry)[2:]] for entry in entries]
-            show(self.console, table("systems", COLUMNS, rows))
-        self.emit([facts(*entry) for entry in entries])
+            for task in METRICS:
+                rows = [[entry[0].name, entry[0].title, *row(*entry)[2:]] for entry in published(task)]
+                show(self.console, table(task, columns(task), rows))
+        self.emit([facts(*entry) for task in METRICS for entry in published(task)])
         return 0
 
 
-def published() -> list[tuple[System, str]]:
-    """Each system with each data set on which it has a published result, and with its own where it has none."""
+def published(task: Task) -> list[tuple[System, str]]:
+    """Each system of a task with each data set on which it has a published result, and with its own where it has
+    none."""
     return [
         (system, dataset)
         for system in SYSTEMS.values()
+        if system.task == task
         for dataset in results.datasets(system.name) or [system.dataset]
     ]
 
@@ -43,6 +65,7 @@ def facts(system: System, dataset: str) -> dict[str, object]:
     return {
         "system": system.name,
         "title": system.title,
+        "task": system.task,
         "paper": system.paper,
         "provenance": system.provenance,
         "dataset": dataset,
@@ -51,6 +74,11 @@ def facts(system: System, dataset: str) -> dict[str, object]:
         "test": result.test if result else {},
         "baseline": system.baseline,
     }
+
+
+def columns(task: Task) -> list[str]:
+    """Of the task's table."""
+    return [*HEAD, *METRICS[task], "against its baseline"]
 
 
 def row(system: System, dataset: str) -> list[str]:
@@ -68,10 +96,7 @@ def row(system: System, dataset: str) -> list[str]:
         else f"{system.title}; {system.provenance}",
         f"{dataset}, {len(result.seeds)} seeds" if result else dataset,
         "yes" if system.servables else "",
-        mean_and_spread("auc"),
-        mean_and_spread("served_auc"),
-        mean_and_spread("gauc"),
-        mean_and_spread("log_loss"),
+        *(mean_and_spread(metric) for metric in METRICS[system.task].values()),
         _margin(system, dataset),
     ]
 
@@ -82,10 +107,16 @@ def _margin(system: System, dataset: str) -> str:
     own, other = results.read(system.name, dataset), results.read(system.baseline, dataset)
     if own is None or other is None:
         return f"{system.baseline}: not measured"
-    return f"{own.test['auc']['mean'] - other.test['auc']['mean']:+.4f} AUC over {system.baseline}"
+    judge = JUDGES[system.task]
+    metric = METRICS[system.task][judge]
+    return f"{own.test[metric]['mean'] - other.test[metric]['mean']:+.4f} {judge} over {system.baseline}"
 
 
-def markdown(rows: list[list[str]]) -> str:
-    """A GitHub table."""
-    lines = [COLUMNS, ["---"] * len(COLUMNS), *rows]
+def markdown() -> str:
+    """A GitHub table for each task."""
+    return "\n\n".join(_markdown(task) for task in METRICS if published(task))
+
+
+def _markdown(task: Task) -> str:
+    lines = [columns(task), ["---"] * len(columns(task)), *(row(*entry) for entry in published(task))]
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)

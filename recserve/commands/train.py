@@ -13,7 +13,7 @@ import tyro
 
 from recserve import results
 from recserve.commands.command import Command, show, table
-from recserve.runs import dataset_of, folder_of, load_data
+from recserve.runs import dataset_of, folder_of, given, load_data, upstream
 from serving.environment import versions
 from training import checkpoint
 from training.checkpoint import Metrics, config_to_json
@@ -86,16 +86,31 @@ class Train(Command):
             )
         if started:
             self._check_epochs(folder)
+        return self._fit(self.system, self.config, folder, seed)
+
+    def _fit(self, system: System, config: Any, folder: Path, seed: int) -> FitResult:
+        """Trains, or goes on where a run of this folder stopped, or reads a finished one back."""
+        if not checkpoint.is_finished(folder):
+            self._fit_upstream(system, config, seed)
         options = FitOptions(
             run=folder,
             seed=seed,
-            resume=self.resume and started,
+            resume=(folder / "run.json").is_file(),
             max_epochs=self.max_epochs,
             checkpoint_every=self.checkpoint_every,
             accelerator=self.accelerator,
             quiet=self.json,
         )
-        return fit(self.system, self.config, load_data(self.system, self.config), options)
+        return fit(system, config, load_data(system, config, given(self.runs, system, config, seed)), options)
+
+    def _fit_upstream(self, system: System, config: Any, seed: int) -> None:
+        """Trains the runs that this one builds on, where they have not finished."""
+        for needed, settings, folder in upstream(self.runs, system, config, seed):
+            if (folder / "run.json").is_file():
+                self._check_epochs(folder)
+            if not checkpoint.is_finished(folder):
+                self.console.print(f"{system.name} builds on {needed.name}, which is trained first", highlight=False)
+                self._fit(needed, settings, folder, seed)
 
     def _check_epochs(self, folder: Path) -> None:
         """A run goes on as it was started; its configuration and seed are in the name of its folder."""
@@ -119,13 +134,20 @@ class Train(Command):
 
 
 def summarise(metrics: list[Metrics]) -> dict[str, dict[str, float]]:
-    """Mean and sample standard deviation (0 for one seed) of each test metric."""
-    names = metrics[0]["test"]
-    columns = {name: [one["test"][name] for one in metrics] for name in names}
+    """Mean and sample standard deviation (0 for one seed) of each test metric, also after the earlier stages."""
+    tests = [_of_test(one) for one in metrics]
+    columns = {name: [one[name] for one in tests] for name in tests[0]}
     return {
         name: {"mean": statistics.fmean(values), "std": statistics.stdev(values) if len(values) > 1 else 0.0}
         for name, values in columns.items()
     }
+
+
+def _of_test(metrics: Metrics) -> dict[str, float]:
+    """The final test metrics by name, those after an earlier stage as `<name> after <stage>`."""
+    earlier = {part.removeprefix("test "): values for part, values in metrics.items() if part.startswith("test ")}
+    named = {f"{name} {part}": value for part, values in earlier.items() for name, value in values.items()}
+    return metrics["test"] | named
 
 
 def subcommand(system: System) -> Any:

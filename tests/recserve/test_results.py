@@ -27,7 +27,7 @@ def test_a_system_has_one_result_for_each_data_set(tmp_path: Path, monkeypatch: 
     assert results.read("fm", "hin-amazon") == second
     assert results.read("deepfm", "hin-amazon") is None
     assert results.datasets("fm") == ["hin-amazon", "ml-100k-fields"]
-    lines = [row(*entry) for entry in published() if entry[0].name in ("deepfm", "fm")]
+    lines = [row(*entry) for entry in published("click prediction") if entry[0].name in ("deepfm", "fm")]
     assert [line[2] for line in lines] == ["ml-100k-fields", "hin-amazon, 3 seeds", "ml-100k-fields, 3 seeds"]
     assert [line[4] for line in lines] == ["", "0.7200 ± 0.0010", "0.6100 ± 0.0010"]
 

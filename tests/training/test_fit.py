@@ -15,7 +15,8 @@ from safetensors.torch import load_file
 
 from tests.training import tiny
 from tests.training.tiny import SYSTEM, Config, Tiny, train
-from training.checkpoint import snapshot
+from training.checkpoint import load_run, snapshot
+from training.data.ranking import RankingData
 from training.data.synthetic import planted
 from training.fit import FitOptions, predict
 from training.system import ParameterGroup
@@ -200,3 +201,34 @@ def test_a_monitor_that_is_not_measured_is_an_error(tmp_path: Path) -> None:
 def test_options_that_make_no_sense_are_refused(tmp_path: Path, name: str, value: int) -> None:
     with pytest.raises(ValueError, match=f"{name} is {value}"):
         FitOptions(**{"run": tmp_path, name: value})
+
+
+def test_a_stage_goes_through_its_own_samples(tmp_path: Path) -> None:
+    seen: list[int] = []
+    system = replace(
+        tiny.counting(seen),
+        stages=lambda config: [
+            replace(stage, samples=lambda data: data.test, epochs=1) for stage in tiny.counting(seen).stages(config)
+        ],
+    )
+    train(tmp_path / "run", system=system)
+    assert sum(seen) == 2 * len(planted().test)
+
+
+def test_the_test_part_is_measured_after_every_stage(uninterrupted: Path, tmp_path: Path) -> None:
+    metrics = json.loads((uninterrupted / "metrics.json").read_text())
+    assert list(metrics) == ["test after items", "validation", "test"]
+    assert metrics["test after items"] != metrics["test"]
+    alone = train(tmp_path / "run", Config(epochs=(2, 3)), replace(SYSTEM, stages=lambda c: tiny.stages(c)[:1]))
+    assert alone.metrics["test"] == metrics["test after items"]
+
+
+def test_a_finished_run_leaves_its_products_for_others(tmp_path: Path) -> None:
+    def products(module: Tiny, data: RankingData) -> dict[str, torch.Tensor]:
+        return {"vectors": module.items.weight.detach() + len(data.test)}
+
+    result = train(tmp_path / "run", system=replace(SYSTEM, products=products))
+    left = load_run(result.run).products
+    assert left is not None
+    assert torch.equal(left["vectors"], result.module.get_parameter("items.weight") + len(planted().test))
+    assert load_run(train(tmp_path / "other").run).products is None

@@ -1,0 +1,105 @@
+"""The items of a data set as samples, for tokenizers: content, and what a sequence model makes of each item.
+
+Axes: N items, B samples of a batch, G and D widths of the second modality and of the behaviour vectors.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float32, Int64
+from torch import Tensor
+
+from training.data.sequences import SequenceData
+from training.system import Field, Schema
+
+VALIDATION_SHARE = 0.05
+
+
+class ItemBatch(NamedTuple):
+    """Items and all their vectors."""
+
+    item: Int64[Tensor, " B"]
+    text: Float32[Tensor, "B 384"]
+    graph: Float32[Tensor, "B G"]
+    behaviour: Float32[Tensor, "B D"]
+    """Of a trained sequence model, not normalised: its norm tells how much is known of the item."""
+
+
+class ItemSplit:
+    """Some items of the catalogue. Implements `training.system.Split`."""
+
+    def __init__(self, vectors: ItemBatch, items: np.ndarray) -> None:
+        """`vectors` hold all N + 1 rows; `items` int64 [len] are those of this part."""
+        self._vectors = vectors
+        self.item: np.ndarray = items
+        """int64 [len]"""
+
+    def __len__(self) -> int:
+        return len(self.item)
+
+    def cost(self) -> np.ndarray:
+        """int64 [len]: ones."""
+        return np.ones(len(self), np.int64)
+
+    def batch(self, rows: np.ndarray) -> ItemBatch:
+        """The items with these numbers, in this order."""
+        items = torch.from_numpy(self.item[rows])
+        return ItemBatch(*(part[items] for part in self._vectors))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class CatalogueData:
+    """Implements `training.system.Data`: 95 % of the items train, 5 % validate, and all of them are the test part, as a
+    tokenizer is used on the whole catalogue."""
+
+    schema: Schema
+    train: ItemSplit
+    validation: ItemSplit
+    test: ItemSplit
+    vectors: ItemBatch
+    """Of all N + 1 ids; row 0 is zeros."""
+    sequences: SequenceData
+    """Who chose the items, for stages that learn from behaviour."""
+
+    @property
+    def given(self) -> dict[str, Tensor]:
+        """What other systems' runs gave."""
+        return self.sequences.given
+
+    def with_given(self, given: dict[str, Tensor]) -> "CatalogueData":
+        """The same catalogue with other systems' products."""
+        return catalogue_data(self.sequences.with_given(given))
+
+
+def catalogue_data(sequences: SequenceData) -> CatalogueData:
+    """The catalogue behind the sequences; behaviour vectors are `given["item_vectors"]`, of width 0 where not given.
+
+    Raises ValueError where the given vectors are of another catalogue.
+    """
+    content = sequences.content
+    num_rows = len(content.text)
+    behaviour = sequences.given.get("item_vectors", torch.zeros(num_rows, 0))
+    if len(behaviour) != num_rows:
+        raise ValueError(
+            f"item_vectors has {len(behaviour)} rows, the catalogue {num_rows}; train sasrec on this data set"
+        )
+    vectors = ItemBatch(
+        torch.arange(num_rows), torch.from_numpy(content.text), torch.from_numpy(content.graph), behaviour
+    )
+    order = 1 + np.random.default_rng(0).permutation(num_rows - 1)
+    held_out, rest = np.split(order, [max(1, round(VALIDATION_SHARE * len(order)))])
+    item, history, _category = sequences.schema.fields
+    widths = zip(("text", "graph", "behaviour"), vectors[1:], strict=True)
+    return CatalogueData(
+        schema=Schema(
+            dataset=sequences.schema.dataset,
+            fields=(item, history, *(Field(name=name, kind="vector", width=part.shape[1]) for name, part in widths)),
+        ),
+        train=ItemSplit(vectors, np.sort(rest)),
+        validation=ItemSplit(vectors, np.sort(held_out)),
+        test=ItemSplit(vectors, np.arange(1, num_rows)),
+        vectors=vectors,
+        sequences=sequences,
+    )
