@@ -102,6 +102,8 @@ def _check_bounds(signature: Signature, request: Mapping[str, np.ndarray]) -> No
         values, prefix = request[spec.name], f"model '{signature.name}': an example of '{spec.name}'"
         if spec.max_elements is not None and values.size > spec.max_elements:
             raise ValueError(f"{prefix} has {values.size} elements, above its max_elements {spec.max_elements}")
+        if spec.min_elements is not None and values.size < spec.min_elements:
+            raise ValueError(f"{prefix} has {values.size} elements, below its min_elements {spec.min_elements}")
         if spec.minimum is not None and (values < spec.minimum).any():
             raise ValueError(f"{prefix} holds {values.min()}, below its minimum {spec.minimum}")
         if spec.maximum is not None and (values > spec.maximum).any():

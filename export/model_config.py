@@ -218,7 +218,7 @@ def _add_scheduling(config: ModelConfig, target: Target) -> None:
 
 def _add_bounds(config: ModelConfig, signature: Signature) -> None:
     for spec in client_inputs(signature):
-        for bound in ("minimum", "maximum", "max_elements"):
+        for bound in ("minimum", "maximum", "min_elements", "max_elements"):
             value = getattr(spec, bound)
             if value is not None:
                 config.parameters[f"{bound}.{spec.name}"].string_value = str(value)

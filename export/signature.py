@@ -96,7 +96,7 @@ def _tensor_problems(spec: TensorSpec) -> Iterator[str]:
         yield f"accumulated counts are int32 with shape (), found {spec.dtype} {spec.shape}"
     if not counts and spec.shape == ():
         yield "tritonserver needs at least one axis beside the batch; use shape (1,)"
-    if not spec.ragged and spec.max_elements is not None:
-        yield "max_elements bounds ragged inputs only"
+    if not spec.ragged and not (spec.min_elements is spec.max_elements is None):
+        yield "min_elements and max_elements bound ragged inputs only"
     if spec.per < 1 or (spec.per > 1 and not (spec.ragged and spec.of)):
         yield f"per is {spec.per}; it is 1, or more for a ragged output, where of=<the input that it multiplies>"

@@ -36,8 +36,9 @@ class TensorSpec:
     minimum: int | None = None
     """Smallest legal value; a request below it is refused and names the field."""
     maximum: int | None = None
+    min_elements: int | None = None
     max_elements: int | None = None
-    """Most elements that one request may carry in a ragged input."""
+    """Fewest and most elements that one request may carry in a ragged input."""
     per: int = 1
     """Ragged output of a step that is no graph: elements for each element of the input `of`, packed [per * C]."""
 

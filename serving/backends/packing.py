@@ -74,20 +74,24 @@ def check(spec: ModelSpec, request: Request) -> None:
 
 
 def _check_bounds(model: str, field: InputSpec, array: np.ndarray) -> None:
+    where = f"{model}: input '{field.name}'"
     if field.max_elements is not None and array.size > field.max_elements:
         raise ValueError(
-            f"{model}: input '{field.name}' has {array.size} elements, more than the {field.max_elements} that one "
-            "request may carry; split it into several requests"
+            f"{where} has {array.size} elements, more than the {field.max_elements} that one request may carry; "
+            "split it into several requests"
         )
+    if field.min_elements is not None and array.size < field.min_elements:
+        raise ValueError(f"{where} has {array.size} elements; send {field.min_elements} or more")
     if array.size == 0:
         return
-    if field.minimum is not None and (smallest := array.min()) < field.minimum:
+    value, smallest, largest = "id" if array.dtype.kind == "i" else "value", array.min(), array.max()
+    if np.isnan(smallest):
+        raise ValueError(f"{where} holds NaN; send numbers")
+    if field.minimum is not None and smallest < field.minimum:
         fault = "negative" if field.minimum == 0 else f"below {field.minimum}"
-        raise ValueError(f"{model}: input '{field.name}': id {smallest} is {fault}; send {field.minimum} or more")
-    if field.maximum is not None and (largest := array.max()) > field.maximum:
-        raise ValueError(
-            f"{model}: input '{field.name}': id {largest} is above {field.maximum}; send {field.maximum} or less"
-        )
+        raise ValueError(f"{where}: {value} {smallest} is {fault}; send {field.minimum} or more")
+    if field.maximum is not None and largest > field.maximum:
+        raise ValueError(f"{where}: {value} {largest} is above {field.maximum}; send {field.maximum} or less")
 
 
 def pack(spec: ModelSpec, requests: Sequence[Request]) -> dict[str, np.ndarray]:

@@ -84,6 +84,7 @@ def test_answer_that_is_not_a_number_is_refused() -> None:
         ({"minimum": 0}, "'candidates' holds -1, below its minimum 0"),
         ({"maximum": 3}, r"'candidates' holds \d+, above its maximum 3"),
         ({"max_elements": 8}, "'candidates' has 9 elements, above its max_elements 8"),
+        ({"min_elements": 10}, "'candidates' has 9 elements, below its min_elements 10"),
     ],
 )
 def test_example_that_the_server_would_refuse_is_refused(bound: dict[str, int], message: str) -> None:

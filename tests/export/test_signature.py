@@ -29,7 +29,7 @@ def test_signatures_of_the_release_are_legal() -> None:
         ((CANDIDATES, OFFSETS, replace(PROFILE, shape=("batch", 8))), "leave 'batch' out of shape"),
         ((CANDIDATES, OFFSETS, replace(PROFILE, shape=())), r"use shape \(1,\)"),
         ((replace(CANDIDATES, shape=(4,)), OFFSETS), "a ragged tensor has one symbolic axis"),
-        ((CANDIDATES, OFFSETS, replace(PROFILE, max_elements=3)), "max_elements bounds ragged inputs only"),
+        ((CANDIDATES, OFFSETS, replace(PROFILE, max_elements=3)), "max_elements bound ragged inputs only"),
     ],
 )
 def test_illegal_inputs_are_refused_by_name(inputs: tuple[TensorSpec, ...], message: str) -> None:

@@ -44,12 +44,13 @@ class InputSpec:
     ragged: bool
     minimum: int | None
     maximum: int | None
+    min_elements: int | None
     max_elements: int | None
 
     @property
     def bounded(self) -> bool:
         """Whether there is a bound to check."""
-        return not (self.minimum is self.maximum is self.max_elements is None)
+        return not (self.minimum is self.maximum is self.min_elements is self.max_elements is None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,6 +152,7 @@ def _input(model: str, entry: Mapping[str, Any], parameters: Mapping[str, str]) 
         ragged=bool(entry.get("allow_ragged_batch", False)),
         minimum=_integer(model, parameters, f"minimum.{name}"),
         maximum=_integer(model, parameters, f"maximum.{name}"),
+        min_elements=_integer(model, parameters, f"min_elements.{name}"),
         max_elements=_integer(model, parameters, f"max_elements.{name}"),
     )
 
