@@ -9,7 +9,7 @@ import fcntl
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -25,11 +25,13 @@ def publish(
     repository: Path,
     signatures: Sequence[Signature],
     source: Source,
-    schema: Schema | None = None,
+    schema: Schema | Mapping[str, Schema] | None = None,
     version: int | None = None,
     report: Callable[[str], None] = lambda line: None,
 ) -> int:
     """Publishes one release of all `signatures` and returns its version: one above the newest of any of them.
+
+    `schema` is that of all models, or each one's by its name.
 
     Raises ValueError, with the repository's versions untouched, when a model cannot be served or answers differently
     than its eager form, when `version` exists, when a model of the same name with another signature is published
@@ -44,7 +46,8 @@ def publish(
                 final = repository / signature.name / str(version)
                 report(f"{signature.name}: staging version {version}")
                 staged[final] = _stage(final)
-                write_version(staged[final], signature, version, source, schema)
+                own = schema.get(signature.name) if isinstance(schema, Mapping) else schema
+                write_version(staged[final], signature, version, source, own)
             write_configs(repository, signatures)
             _reveal(staged)
         finally:

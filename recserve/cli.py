@@ -20,18 +20,23 @@ from tyro.conf import FlagCreatePairsOff, OmitSubcommandPrefixes, subcommand
 
 from recserve.commands import data, kernels, planted, state
 from recserve.commands.bench import AnyScenario
+from recserve.commands.bench_decoding import BenchDecoding
 from recserve.commands.bench_faults import BenchFaults
 from recserve.commands.bench_length import BenchLength
 from recserve.commands.bench_paths import BenchPaths
 from recserve.commands.bench_peers import BenchPeers
+from recserve.commands.codebooks import Codebooks
 from recserve.commands.command import Command
+from recserve.commands.corp import Corp
 from recserve.commands.demo import Demo
 from recserve.commands.evaluate import Evaluate
 from recserve.commands.explain import Explain
 from recserve.commands.export import Export
+from recserve.commands.generate import Generate
 from recserve.commands.parity import Parity
 from recserve.commands.rank import Rank
 from recserve.commands.sanity import Sanity
+from recserve.commands.sequence_sanity import SequenceSanity
 from recserve.commands.serve import Serve
 from recserve.commands.systems import Systems
 from recserve.commands.train import AnyTrain
@@ -87,6 +92,7 @@ class BenchGroup:
         | Annotated[BenchLength, subcommand("lrea-length")]
         | Annotated[BenchPaths, subcommand("matt-cost")]
         | Annotated[BenchPeers, subcommand("peers")]
+        | Annotated[BenchDecoding, subcommand("reg4rec-decoding")]
     )
 
 
@@ -108,8 +114,12 @@ Commands = (
     | Annotated[Serve, subcommand("serve")]
     | Annotated[Rank, subcommand("rank")]
     | Annotated[Explain, subcommand("explain")]
+    | Annotated[Generate, subcommand("generate")]
     | Annotated[StateGroup, subcommand("state")]
     | Annotated[Sanity, subcommand("sanity")]
+    | Annotated[Codebooks, subcommand("codebooks")]
+    | Annotated[Corp, subcommand("corp")]
+    | Annotated[SequenceSanity, subcommand("sanity-sequences")]
     | Annotated[Systems, subcommand("systems")]
     | Annotated[BenchGroup, subcommand("bench")]
     | Annotated[KernelsGroup, subcommand("kernels")]

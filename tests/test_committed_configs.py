@@ -3,23 +3,32 @@
 import subprocess
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from export.repository import CONFIG_FILES, write_configs
+from training.data.content import GRAPH_WIDTH
 from training.data.synthetic import planted, planted_fields
+from training.data.synthetic_sequences import synthetic_sequences
+from training.generate_then_rank import generate_then_rank
 from training.registry import SYSTEMS
-from training.system import Signature
+from training.system import Signature, System
+from training.systems import reg4rec
 
 COMMITTED = Path(__file__).parents[1] / "model_repository"
 SERVED = tuple(system for system in SYSTEMS.values() if system.servables is not None)
 MODELS = (
     "dea_ranker",
+    "generate_then_rank",
     "lrea_ranker",
     "lrea_scorer",
     "lrea_user_encoder",
     *(f"matt_{base}{step}" for base in ("autoint", "dea", "deepfm") for step in ("", "_sampler", "_scorer")),
+    "mmq2_tokenizer",
+    "mmq_tokenizer",
+    *(f"reg4rec{ids}" for ids in ("", "_letter", "_mmq", "_mmq2", "_rqvae")),
     "user_state",
 )
 
@@ -30,13 +39,32 @@ def released() -> tuple[Signature, ...]:
     signatures: list[Signature] = []
     for system in SERVED:
         config = system.config()
-        data = planted(max_length=config.max_length) if system.dataset == "ml-100k" else planted_fields()
+        data = data_of(system, config)
         torch.manual_seed(0)
         model = system.build(config, data.schema)
         system.prepare(model, data)
         assert system.servables is not None
         signatures += system.servables(model.eval(), config, data)
-    return tuple(signatures)
+    named = {signature.name: signature for signature in signatures}
+    ranker = [named[name] for name in ("lrea_user_encoder", "lrea_scorer", "user_state", "lrea_ranker")]
+    return *signatures, generate_then_rank(named["reg4rec"], ranker)
+
+
+def data_of(system: System, config: Any) -> Any:
+    """Synthetic data with the widths of the system's own data set, and what its upstream runs would give."""
+    match system.dataset:
+        case "ml-100k":
+            return planted(max_length=config.max_length)
+        case "ml-100k-fields" | "hin-amazon":
+            return planted_fields()
+    given = {
+        "item_vectors": torch.randn(61, SYSTEMS["sasrec"].config().dim, generator=torch.Generator().manual_seed(0))
+    }
+    if isinstance(config, reg4rec.Config):
+        codes = torch.arange(61)[:, None] % config.shape.words
+        given["codes"] = codes.expand(-1, config.shape.codebooks).contiguous()
+        given["weights"] = torch.ones(given["codes"].shape)
+    return system.view(synthetic_sequences(graph_width=GRAPH_WIDTH).with_given(given))
 
 
 @pytest.mark.parametrize("file", CONFIG_FILES)

@@ -1,8 +1,8 @@
 """All systems, by name."""
 
-from training.baselines import autoint, deepfm, din, fm, pooling
+from training.baselines import autoint, deepfm, din, fm, pooling, rqvae, sasrec, tiger
 from training.system import System
-from training.systems import dea, lrea, matt
+from training.systems import dea, lrea, matt, mmq, mmq2, mpq, reg4rec
 
 SYSTEMS: dict[str, System] = {
     system.name: system
@@ -16,8 +16,19 @@ SYSTEMS: dict[str, System] = {
         matt.AUTOINT,
         matt.DEA,
         matt.DEEPFM,
+        mmq.SYSTEM,
+        mmq2.SYSTEM,
+        mpq.SYSTEM,
         pooling.MEAN,
         pooling.RECENCY,
+        reg4rec.LETTER,
+        reg4rec.MMQ,
+        reg4rec.MMQ2,
+        reg4rec.RQVAE,
+        reg4rec.SYSTEM,
+        rqvae.SYSTEM,
+        sasrec.SYSTEM,
+        tiger.SYSTEM,
     )
 }
 

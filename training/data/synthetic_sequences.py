@@ -8,8 +8,14 @@ _NOISE = 0.05
 _LENGTHS = (5, 12)
 
 
-def synthetic_sequences(
-    *, seed: int = 0, num_users: int = 200, num_items: int = 60, num_clusters: int = 6, max_length: int = 12
+def synthetic_sequences(  # noqa: PLR0913 - the sizes of a data set
+    *,
+    seed: int = 0,
+    num_users: int = 200,
+    num_items: int = 60,
+    num_clusters: int = 6,
+    max_length: int = 12,
+    graph_width: int = 16,
 ) -> SequenceData:
     """Users who walk in a cycle through one cluster of items, with 5 % of the steps anywhere, 5 to 12 items each.
 
@@ -27,7 +33,7 @@ def synthetic_sequences(
         categories=cluster + 1,
         titles={item: f"Item {item}" for item in range(1, num_items + 1)},
         max_length=max_length,
-        load_content=lambda: Content(_vectors(cluster, 384, seed), _vectors(cluster, 16, seed + 1)),
+        load_content=lambda: Content(_vectors(cluster, 384, seed), _vectors(cluster, graph_width, seed + 1)),
     )
 
 

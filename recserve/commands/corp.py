@@ -1,0 +1,51 @@
+"""`recserve corp RUN`: what pruning by consistency does as theta grows, with a picture."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from tyro.conf import Positional
+
+from loadtest.decoding.theta import THETAS, Point, sweep
+from recserve import runs
+from recserve.commands.command import Command, show, table
+from recserve.corp_picture import draw
+from training.systems.reg4rec import Reg4Rec
+
+_FORMATS = (".png", ".svg", ".pdf")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Corp(Command):
+    """Measure pruned share, hit rate and latency of a reg4rec run against theta, and draw them."""
+
+    source: Positional[Path]
+    """Folder of a finished run of reg4rec."""
+    out: Path = Path("corp.png")
+    """Where the picture goes; .png, .svg or .pdf."""
+    thetas: tuple[float, ...] = THETAS
+    """Shares of adjacent steps that must agree."""
+    users: int = 4000
+    """Of the test part, drawn at random."""
+    repetitions: int = 10
+    """Of each timing."""
+
+    def __post_init__(self) -> None:
+        if self.out.suffix not in _FORMATS:
+            raise ValueError(f"--out is {self.out}; its name must end in one of {', '.join(_FORMATS)}")
+        if self.users < 1 or self.repetitions < 1 or not self.thetas:
+            raise ValueError("--users and --repetitions must be at least 1, and --thetas at least one")
+        for theta in self.thetas:
+            if not 0 <= theta <= 1:
+                raise ValueError(f"--thetas {theta}: it must be in 0..1")
+
+    def run(self) -> int:
+        trained = runs.load(self.source)
+        if not isinstance(trained.module, Reg4Rec):
+            raise ValueError(f"{self.source} is a run of {trained.system.name}; only reg4rec prunes")
+        with self.console.status("measuring each theta"):
+            points = sweep(trained.module, trained.data, self.thetas, self.users, self.repetitions)
+        draw(points, f"{trained.system.title}, {trained.data.schema.dataset}, {trained.config.beams} beams", self.out)
+        show(self.console, table("CORP against theta", list(Point._fields), points))
+        self.console.print(str(self.out), highlight=False, soft_wrap=True)
+        self.emit([point._asdict() for point in points])
+        return 0

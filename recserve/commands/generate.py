@@ -1,0 +1,117 @@
+"""`recserve generate`: what a user may want next, from the running server: items, how they were reached, and why."""
+
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+import numpy as np
+
+from recserve.commands.command import Command, show, table
+from recserve.runs import load_data
+from serving.client import Client
+from training.data.sequences import SequenceData
+from training.generate_then_rank import GENERATOR_SCORES, NAME, SCORES
+from training.registry import system
+
+_SHOWN_HISTORY = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Generated:
+    """An item, and the path of tokens that led to it."""
+
+    item: int
+    title: str
+    score: float
+    """Logarithm of the probability of its set of tokens."""
+    ranker_score: float | None
+    path: list[str]
+    """codebook:word, in the order of choice."""
+    categories: list[int]
+    """What the model expected after each token."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Generate(Command):
+    """Generate the next items for a user, or for a history."""
+
+    user: int | None = None
+    """User id, as the data set has it; all of the user's items are the history."""
+    history: tuple[int, ...] = ()
+    """Item ids, oldest first, in place of a user's."""
+    top: int = 10
+    """Items to print."""
+    theta: float = 0.5
+    """Share of adjacent steps that must agree in category where paths are pruned; 0 switches pruning off."""
+    system: str = "reg4rec"
+    """Whose served model generates: reg4rec or reg4rec_<tokenizer>."""
+    dataset: Literal["beauty", "sports", "ml-100k-sequences"] = "beauty"
+    """The data set that the served model was trained on."""
+    then_rank: bool = False
+    """Ask generate_then_rank, and order by what lrea_ranker says of the items for --user."""
+    url: str = "127.0.0.1:8001"
+    """gRPC address of the server."""
+    deadline_s: float = 5.0
+    """Seconds that the server has to answer."""
+
+    def __post_init__(self) -> None:
+        if self.top < 1:
+            raise ValueError(f"--top is {self.top}; it must be at least 1")
+        if (self.user is None) == (not self.history) and not self.then_rank:
+            raise ValueError("say for whom: --user ID or --history ITEM ...")
+        if self.then_rank and self.user is None:
+            raise ValueError("--then-rank ranks for a user; add --user ID")
+        if not self.system.startswith("reg4rec"):
+            raise ValueError(f"--system {self.system} does not generate; choose reg4rec or reg4rec_<tokenizer>")
+
+    def run(self) -> int:
+        chosen = system(self.system)
+        data = load_data(chosen, chosen.config(dataset=self.dataset))
+        history = self.history or tuple(data.sequence(self.user).tolist())
+        if not history:
+            raise ValueError(f"user {self.user} has no items in {self.dataset}; give a --history instead")
+        model = NAME if self.then_rank else self.system
+        request = {"history": np.array([history]), "theta": np.array([[self.theta]], np.float32)}
+        if self.then_rank:
+            request["user_id"] = np.array([[self.user]])
+        with Client(self.url, deadline_s=self.deadline_s) as client:
+            answer = {name: values[0] for name, values in client.infer(model, request).items()}
+        generated = self._generated(answer, data)[: self.top]
+        self._show(history, generated, float(answer["pruned"][0]), data)
+        pruned = float(answer["pruned"][0])
+        self.emit({"history": list(history), "pruned": pruned, "generated": [asdict(one) for one in generated]})
+        return 0
+
+    def _generated(self, answer: dict[str, np.ndarray], data: SequenceData) -> list[Generated]:
+        words = system(self.system).config(dataset=self.dataset).shape.words
+        scores = answer[GENERATOR_SCORES if self.then_rank else SCORES]
+        found = [
+            Generated(
+                item=int(item),
+                title=data.titles.get(int(item), "unknown"),
+                score=float(scores[place]),
+                ranker_score=float(answer[SCORES][place]) if self.then_rank else None,
+                path=[f"{token // words}:{token % words}" for token in answer["paths"][place]],
+                categories=answer["categories"][place].tolist(),
+            )
+            for place, item in enumerate(answer["items"])
+            if item > 0
+        ]
+        return sorted(found, key=lambda one: -(one.ranker_score or 0.0)) if self.then_rank else found
+
+    def _show(self, history: tuple[int, ...], found: list[Generated], pruned: float, data: SequenceData) -> None:
+        newest = ", ".join(data.titles.get(item, f"item {item}") for item in history[::-1][:_SHOWN_HISTORY])
+        self.console.print(f"\nnewest of {len(history)} items: {newest}", highlight=False)
+        rows = [
+            [
+                place,
+                one.title,
+                one.item,
+                one.score,
+                one.ranker_score or "",
+                " ".join(one.path),
+                " ".join(map(str, one.categories)),
+            ]
+            for place, one in enumerate(found, 1)
+        ]
+        columns = ["", "title", "item", "log p", "ranker", "path (codebook:word)", "categories"]
+        show(self.console, table(f"next items, {pruned:.0%} of the checked paths pruned", columns, rows))

@@ -1,0 +1,156 @@
+"""REG4Rec behind a real server: the graph, its kernel form, and generate_then_rank, which asks LREA about the list."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from export.artifacts import Source
+from export.kernel_form import kernel_forms
+from export.parity import ParityOptions, walk
+from export.repository import publish
+from serving.client import Client
+from serving.direct import DirectModel
+from serving.errors import InvalidRequest
+from serving.server import ServerOptions, TritonServer
+from tests.conftest import lrea
+from tests.training.systems.reg4rec_models import data, trained
+from training.generate_then_rank import generate_then_rank
+from training.systems.reg4rec.decode import Search, decode
+from training.systems.reg4rec.servables import servables
+
+pytestmark = [pytest.mark.triton_server, pytest.mark.slow]
+MODEL, KERNEL, JOINT = "reg4rec", "reg4rec_kernel", "generate_then_rank"
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("generation") / "repository"
+    model = trained()
+    generator = servables(MODEL, model, model.config, data())
+    ranker = lrea()
+    joint = generate_then_rank(generator[-1], ranker)
+    publish(
+        folder,
+        (*generator, *kernel_forms(generator), *ranker, joint),
+        Source(kind="factory", name="tests.serving.test_generation"),
+        data().schema,
+    )
+    return folder
+
+
+@pytest.fixture(scope="module")
+def client(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    folder = tmp_path_factory.mktemp("generation_server")
+    with (
+        TritonServer(repository, ServerOptions(state=folder / "state", log=folder / "log")) as server,
+        Client(server.url, deadline_s=30.0, admin_key=server.admin_key) as client,
+    ):
+        yield client
+
+
+def request(history: list[int], theta: float = 0.5) -> dict[str, np.ndarray]:
+    return {"history": np.array([history], np.int64), "theta": np.array([[theta]], np.float32)}
+
+
+def requests() -> list[dict[str, np.ndarray]]:
+    return [
+        request(data().sequence(user).tolist(), theta)
+        for user, theta in zip(range(1, 25), np.resize([0.0, 0.5, 1.0], 24).tolist(), strict=True)
+    ]
+
+
+def same(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> bool:
+    return all(np.array_equal(array, other[name]) for name, array in one.items())
+
+
+def test_the_server_answers_what_the_graph_answers_in_this_process(repository: Path, client: Client) -> None:
+    direct = DirectModel.open(repository / MODEL)
+    for asked in requests():
+        assert same(direct.run([asked])[0], client.infer(MODEL, asked))
+
+
+def test_integers_are_the_eager_ones(client: Client) -> None:
+    model = trained()
+    (eager,) = servables(MODEL, model, model.config, data())
+    history, ends, theta = eager.example(16, 3)
+    answers = dict(zip([spec.name for spec in eager.outputs], eager.eager(history, ends, theta), strict=True))
+    for row, items in enumerate(np.split(history.numpy(), ends[:-1].numpy())):
+        served = client.infer(MODEL, request(items.tolist(), theta[row].item()))
+        for name in ("items", "paths", "categories"):
+            assert np.array_equal(served[name][0], answers[name][row].numpy())
+        np.testing.assert_allclose(served["scores"][0], answers["scores"][row].numpy(), atol=1e-5)
+
+
+def test_theta_0_is_served_as_plain_beam_search(client: Client) -> None:
+    """Beam search in which nobody asks for categories: the pruning operator never gets a need."""
+    model = trained()
+    for user in range(1, 6):
+        history = data().sequence(user)
+        served = client.infer(MODEL, request(history.tolist(), 0.0))
+        assert served["pruned"].item() == 0.0
+        items = torch.from_numpy(history[-model.config.max_length :])[None]
+        with torch.no_grad():
+            encoded = model.generator.encode(items, torch.tensor([items.shape[1]]))
+            search = Search(model.config.beams, model.config.over, model.catalogue())
+            plain = decode(model.generator, encoded, torch.zeros(1), search)
+        assert {tuple(path) for path in served["paths"][0].tolist()} - {(-1, -1, -1)} <= {
+            tuple(path) for path in plain.tokens[0].tolist()
+        }
+
+
+def test_every_request_is_answered_alike_alone_and_among_sixteen_clients(client: Client) -> None:
+    alone = [client.infer(MODEL, asked) for asked in requests()]
+    with ThreadPoolExecutor(16) as callers:
+        for _ in range(4):
+            together = list(callers.map(lambda asked: client.infer(MODEL, asked), requests()))
+            assert all(same(one, other) for one, other in zip(alone, together, strict=True))
+
+
+def test_the_kernel_form_answers_what_the_graph_answers(client: Client) -> None:
+    for asked in requests()[:6]:
+        graph, kernel = client.infer(MODEL, asked), client.infer(KERNEL, asked)
+        assert all(np.array_equal(graph[name], kernel[name]) for name in ("items", "paths", "categories"))
+        np.testing.assert_allclose(graph["scores"], kernel["scores"], atol=1e-5)
+
+
+def test_generate_then_rank_scores_the_generated_items_for_the_user(client: Client) -> None:
+    for user, asked in enumerate(requests()[:6], 1):
+        listed = client.infer(MODEL, asked)
+        joint = client.infer(JOINT, {**asked, "user_id": np.array([[user]])})
+        assert np.array_equal(joint["items"], listed["items"])
+        assert np.array_equal(joint["generator_scores"], listed["scores"])
+        ranked = client.infer("lrea_ranker", {"user_id": np.array([[user]]), "candidates": listed["items"]})
+        np.testing.assert_allclose(joint["scores"], ranked["scores"], atol=1e-6)
+
+
+@pytest.mark.parametrize("model", [MODEL, KERNEL, JOINT])
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"history": np.zeros((1, 0), np.int64)}, "input 'history' has 0 elements; send 1 or more"),
+        ({"history": np.array([[3, -7]])}, "input 'history': id -7 is negative"),
+        ({"history": np.ones((1, 1001), np.int64)}, "input 'history' has 1001 elements, more than the 1000"),
+        ({"theta": np.array([[1.5]], np.float32)}, "input 'theta': value 1.5 is above 1"),
+        ({"theta": np.array([[np.nan]], np.float32)}, "input 'theta' holds NaN"),
+    ],
+)
+def test_a_wrong_request_is_refused_by_name_and_the_next_one_answered(
+    client: Client, model: str, changes: dict[str, np.ndarray], reason: str
+) -> None:
+    right = request([5, 11, 17]) | ({"user_id": np.array([[3]])} if model == JOINT else {})
+    before = client.infer(model, right)
+    with pytest.raises(InvalidRequest, match=reason):
+        client.infer(model, right | changes)
+    assert same(before, client.infer(model, right))
+
+
+def test_the_parity_ladder_holds(repository: Path) -> None:
+    ladder = walk(repository, ParityOptions(requests=64))
+    assert ladder.ok, ladder.rows[-1]
+    assert {row.rung for row in ladder.rows if row.model == MODEL} == {"export", "served", "concurrent"}
+    assert {row.rung for row in ladder.rows if row.model == KERNEL} == {"kernel", "concurrent"}
+    assert {row.rung for row in ladder.rows if row.model == JOINT} == {"served", "concurrent"}

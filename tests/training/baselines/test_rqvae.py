@@ -1,0 +1,49 @@
+"""RQ-VAE: each level quantises what the levels before leave over, and a last id tells collisions apart."""
+
+import numpy as np
+import pytest
+import torch
+
+from tests.training.systems.tokenizer_models import catalogue, items, prepared, train
+from training.baselines.rqvae import SYSTEM, products, sum_of_words, tell_apart
+from training.layers.tokenizer import catalogue_tokens
+
+
+def test_each_level_gets_what_the_levels_before_leave_over() -> None:
+    data = catalogue(SYSTEM)
+    module = prepared(SYSTEM, data)
+    latent = torch.randn(20, module.config.latent)
+    found = module.quantise(latent)
+    left = latent
+    for residual, chosen in found:
+        torch.testing.assert_close(residual[:, 0], left)
+        left = left - chosen.words[:, 0]
+    torch.testing.assert_close(sum_of_words([chosen for _, chosen in found]), latent - left)
+
+
+def test_the_residual_shrinks_over_the_levels_of_a_trained_model() -> None:
+    data = catalogue(SYSTEM)
+    module = prepared(SYSTEM, data, batch_size=57)
+    train(SYSTEM, module, data, 20)
+    batch = items(data)
+    latent = module.encoder(torch.cat([batch.text, batch.graph], dim=1))
+    norms = [residual.norm(dim=2).mean().item() for residual, _ in module.quantise(latent)]
+    assert norms == sorted(norms, reverse=True)
+
+
+def test_equal_ids_are_numbered_by_item_id() -> None:
+    codes = torch.tensor([[1, 2], [3, 4], [1, 2], [0, 0], [3, 4], [1, 2]])
+    assert tell_apart(codes, 3).tolist() == [0, 0, 1, 0, 1, 2]
+
+
+def test_more_equal_ids_than_can_be_numbered_are_an_error_with_a_remedy() -> None:
+    with pytest.raises(ValueError, match="3 items share the ids of all levels, the last id can number 2; raise"):
+        tell_apart(torch.zeros(3, 2, dtype=torch.int64), 2)
+
+
+def test_products_name_every_item_apart() -> None:
+    data = catalogue(SYSTEM)
+    module = prepared(SYSTEM, data).eval()
+    made = products(module, data)["codes"]
+    assert len(np.unique(made[1:].numpy(), axis=0)) == 60
+    assert torch.equal(made[:, :3], catalogue_tokens(module, data.vectors)[0])

@@ -1,0 +1,92 @@
+"""SASRec: its loss, its ranking, what a place may know, and what the vectors' lengths tell."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+from torch.nn import functional
+
+from training.baselines import sasrec
+from training.baselines.sasrec import Config, SASRec, catalogue_cross_entropy, rank_of_targets
+from training.data.sequences import SequenceData
+from training.data.synthetic_sequences import synthetic_sequences
+from training.fit import FitOptions, fit
+
+SMALL = Config(max_length=12, dim=16, layers=1, dropout=0.2, batch_size=32, epochs=12, learning_rate=1e-2)
+
+
+@pytest.fixture(scope="module")
+def data() -> SequenceData:
+    return synthetic_sequences(num_users=300)
+
+
+def correlation(data: SequenceData, vectors: torch.Tensor) -> float:
+    """Spearman's, of the vectors' lengths and how often the items train."""
+    table = pl.DataFrame({"norm": vectors.norm(dim=1).numpy()[1:], "count": data.train_item_counts[1:]})
+    return table.select(pl.corr("norm", "count", method="spearman")).item()
+
+
+def test_blocked_cross_entropy_equals_the_one_of_torch_with_its_gradients() -> None:
+    torch.manual_seed(0)
+    states, items = torch.randn(150, 8).double().requires_grad_(), torch.randn(40, 8).double().requires_grad_()
+    targets = torch.randint(0, 40, (150,))
+    plain = functional.cross_entropy(states @ items.T, targets)
+    ours = catalogue_cross_entropy(states, items, targets)
+    wanted = torch.autograd.grad(3 * plain, (states, items))
+    torch.testing.assert_close(ours, plain)
+    torch.testing.assert_close(torch.autograd.grad(3 * ours, (states, items)), wanted)
+
+
+def test_a_rank_counts_better_items_and_equal_ones_of_lower_id_outside_the_history() -> None:
+    scores = torch.tensor([[9.0, 5.0, 3.0, 3.0, 3.0, 1.0]]).expand(4, -1)
+    history = torch.tensor([[0, 0], [1, 0], [5, 2], [3, 1]])
+    ranks = rank_of_targets(scores, history, torch.tensor([3, 3, 4, 3]))
+    assert ranks.tolist() == [3.0, 2.0, 3.0, float("inf")]
+
+
+def test_a_state_knows_nothing_of_later_items_and_of_the_filling(data: SequenceData) -> None:
+    torch.manual_seed(0)
+    module = SASRec(SMALL, data.schema).eval()
+    items = torch.tensor([[4, 7, 9, 2], [4, 7, 30, 0]])
+    states = module.states(items)
+    torch.testing.assert_close(states[0, :2], states[1, :2])
+    torch.testing.assert_close(module.states(items[1:, :3]), states[1:, :3])
+    assert not torch.allclose(states[0, 2], states[1, 2])
+
+
+def test_the_loss_counts_only_places_that_have_a_target(data: SequenceData) -> None:
+    module = SASRec(replace(SMALL, item_penalty=0.0), data.schema).eval()
+    batch = data.train.batch(np.arange(20))
+    places = batch.targets > 0
+    logits = module.states(batch.items)[places] @ module.items.weight[1:].T
+    wanted = functional.cross_entropy(logits, batch.targets[places] - 1)
+    torch.testing.assert_close(module.loss(batch), wanted)
+    module.item_penalty = 0.1
+    torch.testing.assert_close(module.loss(batch), wanted + 0.05 * module.items.weight.square().sum())
+
+
+def test_ids_outside_the_catalogue_count_as_unknown(data: SequenceData) -> None:
+    module = SASRec(SMALL, data.schema).eval()
+    torch.testing.assert_close(module.states(torch.tensor([[-1, 10**9]])), module.states(torch.tensor([[0, 0]])))
+
+
+def test_the_run_for_an_accelerator_starts(data: SequenceData) -> None:
+    module = SASRec(sasrec.GPU, data.schema)
+    module.loss(data.train.batch(np.arange(2))).backward()
+    assert all(parameter.grad is not None for parameter in module.parameters())
+
+
+def test_it_learns_the_walk_and_its_vectors_lengths_tell_how_often_items_were_chosen(
+    data: SequenceData, tmp_path: Path
+) -> None:
+    result = fit(sasrec.SYSTEM, SMALL, data, FitOptions(run=tmp_path / "run", quiet=True))
+    assert result.metrics["test"]["recall5"] > 0.6
+    assert isinstance(result.module, SASRec)
+    vectors = sasrec.item_vectors(result.module, data)["item_vectors"]
+    assert vectors.shape == (61, 16)
+    assert not vectors[0].any()
+    torch.testing.assert_close(vectors.mean(dim=0), torch.zeros(16), atol=1e-5, rtol=0)
+    assert correlation(data, vectors) > 0.5

@@ -1,0 +1,134 @@
+"""TIGER: which ids exist, what its beams find, and what it learns."""
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from training.baselines import tiger
+from training.baselines.tiger import TIGER, WORDS, Config, build_trie, rank_in_list
+from training.data.sequences import SequenceData
+from training.data.synthetic_sequences import synthetic_sequences
+from training.fit import FitOptions, fit
+
+SMALL = Config(
+    max_length=12, dim=32, encoder_layers=1, dropout=0.1, batch_size=32, epochs=15, learning_rate=5e-3, beams=80
+)
+
+
+@pytest.fixture(scope="module")
+def data() -> SequenceData:
+    """With ids that say the cluster first; items 1 and 7 share theirs."""
+    data = synthetic_sequences(num_users=300)
+    number = torch.arange(len(data.categories))
+    codes = torch.stack([torch.from_numpy(data.categories), number // 6 % 4, number // 24, number * 0], dim=1)
+    codes[7] = codes[1]
+    return data.with_given({"codes": codes})
+
+
+@pytest.fixture
+def make(data: SequenceData) -> Callable[[Config], TIGER]:
+    def made(config: Config) -> TIGER:
+        torch.manual_seed(0)
+        module = TIGER(config, data.schema)
+        module.prepare(data)
+        return module.eval()
+
+    return made
+
+
+def log_likelihood(module: TIGER, items: torch.Tensor, item: int) -> float:
+    """Of an item's id after one history, teacher-forced: each word among those that some item has after its prefix."""
+    states = module.encoder(items[None])
+    codes = module.encoder.tokens_of[1:] % WORDS
+    target = module.encoder.tokens_of[item][None]
+    memory = module.decoder.histories(states, torch.tensor([len(items)]))
+    output = module.decoder(states[:, -1:], module.encoder.tokens(target[:, None, :-1]), memory)[0, 0]
+    total = 0.0
+    for level, word in enumerate((target[0] % WORDS).tolist()):
+        same = (codes[:, :level] == codes[item - 1, :level]).all(dim=1)
+        legal = codes[same, level].unique().tolist()
+        logits = module.words()[level][legal] @ output[level]
+        total += logits.log_softmax(dim=0)[legal.index(word)].item()
+    return total
+
+
+def test_every_path_through_the_trie_is_an_id_and_ends_in_its_items() -> None:
+    codes = torch.tensor([[1, 0, 2], [1, 1, 0], [0, 2, 2], [1, 0, 2], [1, 0, 0]])
+    trie = build_trie(codes, 3)
+    paths = {}
+    for path in np.ndindex(3, 3, 3):
+        node = 0
+        for level, word in enumerate(path):
+            node = int(trie.children[level][node, word]) if node >= 0 else -1
+        if node >= 0:
+            paths[path] = trie.items[node].tolist()
+    assert paths == {(1, 0, 2): [1, 4], (1, 1, 0): [2, 0], (0, 2, 2): [3, 0], (1, 0, 0): [5, 0]}
+
+
+def test_a_rank_counts_neither_filling_nor_items_of_the_history() -> None:
+    listed, history = torch.tensor([[0, 5, 2, 0, 4, 3]]).expand(4, -1), torch.tensor([[5, 0], [5, 0], [9, 0], [4, 3]])
+    ranks = rank_in_list(listed, history, torch.tensor([4, 7, 3, 3]))
+    assert ranks.tolist() == [2.0, float("inf"), 4.0, float("inf")]
+
+
+def test_beams_wide_enough_find_every_item_in_the_order_of_its_likelihood(make: Callable[[Config], TIGER]) -> None:
+    module = make(SMALL)
+    history = torch.tensor([3, 9, 15])
+    found = module.search(torch.stack([history, torch.tensor([8, 0, 0])]), torch.tensor([3, 1]))
+    order = [item for item in found[0].tolist() if item]
+    likelihoods = {item: log_likelihood(module, history, item) for item in range(1, 61)}
+    assert sum(math.exp(value) for value in likelihoods.values()) == pytest.approx(1 + math.exp(likelihoods[7]))
+    assert order == sorted(likelihoods, key=lambda item: (-round(likelihoods[item], 5), item))
+
+
+def test_narrow_beams_find_only_items_and_as_many_ids_as_beams(make: Callable[[Config], TIGER]) -> None:
+    module = make(replace(SMALL, beams=5))
+    found = module.search(torch.tensor([[3, 9], [60, 1]]), torch.tensor([2, 2]))
+    ids = [{tuple(module.encoder.tokens_of[item].tolist()) for item in row if item} for row in found.tolist()]
+    assert [len(row) for row in ids] == [5, 5]
+
+
+def test_an_answer_does_not_depend_on_the_batch(make: Callable[[Config], TIGER], data: SequenceData) -> None:
+    module = make(SMALL)
+    whole = module(data.test.batch(np.arange(8)))
+    alone = torch.cat([module(data.test.batch(np.array([row]))) for row in range(8)])
+    assert whole.tolist() == alone.tolist()
+
+
+def test_the_loss_is_that_of_every_prefix_alone(make: Callable[[Config], TIGER], data: SequenceData) -> None:
+    module = make(SMALL)
+    batch = data.train.batch(np.arange(3))
+    alone = [
+        log_likelihood(module, batch.items[user, : place + 1], int(batch.targets[user, place]))
+        for user, place in batch.targets.nonzero().tolist()
+    ]
+    assert module.loss(batch).item() == pytest.approx(-np.mean(alone), rel=1e-5)
+
+
+def test_it_learns_the_walk(data: SequenceData, tmp_path: Path) -> None:
+    config = replace(SMALL, epochs=4, beams=10)
+    result = fit(tiger.SYSTEM, config, data, FitOptions(run=tmp_path / "run", quiet=True))
+    assert result.metrics["test"]["recall5"] > 0.6
+
+
+def test_ids_are_taken_from_the_tokenizers_run_or_from_letter() -> None:
+    assert [one.system for one in tiger.SYSTEM.upstream(Config())] == ["rqvae"]
+    assert tiger.SYSTEM.upstream(Config(ids="letter")) == ()
+    with pytest.raises(ValueError, match="published for beauty only"):
+        Config(ids="letter", dataset="sports")
+
+
+def test_without_ids_it_says_what_to_train(data: SequenceData) -> None:
+    with pytest.raises(ValueError, match="train rqvae"):
+        TIGER(SMALL, data.schema).prepare(data.with_given({}))
+
+
+def test_the_run_for_an_accelerator_starts(make: Callable[[Config], TIGER], data: SequenceData) -> None:
+    module = make(tiger.GPU)
+    module.loss(data.train.batch(np.arange(2))).backward()
+    assert all(parameter.grad is not None for parameter in module.parameters())

@@ -1,0 +1,54 @@
+import torch
+
+from training.layers.transformer import MASKED, Attention, DecoderBlock, EncoderBlock, causal_bias, length_bias, rotated
+
+
+def test_attention_equals_the_one_of_pytorch() -> None:
+    torch.manual_seed(0)
+    attention, x = Attention(8, 2), torch.randn(3, 5, 8)
+    official = torch.nn.MultiheadAttention(8, 2, batch_first=True)
+    parts = (attention.query, attention.key, attention.value)
+    with torch.no_grad():
+        official.in_proj_weight.copy_(torch.cat([part.weight for part in parts]))
+        official.in_proj_bias.copy_(torch.cat([part.bias for part in parts]))
+        official.out_proj.weight.copy_(attention.output.weight)
+        official.out_proj.bias.copy_(attention.output.bias)
+    bias = causal_bias(x)
+    expected = official(x, x, x, attn_mask=bias, need_weights=False)[0]
+    torch.testing.assert_close(attention(x, *attention.keys_values(x), bias), expected)
+
+
+def test_an_item_of_the_future_does_not_change_the_past() -> None:
+    torch.manual_seed(0)
+    block, x = EncoderBlock(8, 2), torch.randn(1, 5, 8)
+    changed = x.clone()
+    changed[:, 3] += 1
+    before, after = block(x, causal_bias(x)), block(changed, causal_bias(x))
+    assert torch.equal(before[:, :3], after[:, :3])
+    assert not torch.equal(before[:, 3], after[:, 3])
+
+
+def test_what_lies_beyond_the_length_is_not_seen() -> None:
+    torch.manual_seed(0)
+    block, x, memory = DecoderBlock(8, 2), torch.randn(2, 3, 1, 8), torch.randn(2, 4, 8)
+    changed = memory.clone()
+    changed[0, 2:] += 1
+    bias = length_bias(memory, torch.tensor([2, 4]))
+    before, _ = block(x, 0, None, block.cross.keys_values(memory), bias)
+    after, _ = block(x, 0, None, block.cross.keys_values(changed), bias)
+    assert torch.equal(before, after)
+
+
+def test_a_fully_masked_row_is_no_nan() -> None:
+    attention, x = Attention(8, 2), torch.randn(1, 3, 8)
+    bias = torch.full((1, 1, 3), MASKED)
+    assert bool(attention(x, *attention.keys_values(x), bias).isfinite().all())
+
+
+def test_rotated_queries_and_keys_know_their_distance_alone() -> None:
+    torch.manual_seed(0)
+    query, key = torch.randn(1, 8), torch.randn(1, 8)
+    products = [rotated(query, start + 3) @ rotated(key, start).T for start in (0, 5, 11)]
+    torch.testing.assert_close(products[0], products[1])
+    torch.testing.assert_close(products[0], products[2])
+    assert not torch.allclose(products[0], rotated(query, 4) @ rotated(key, 0).T)

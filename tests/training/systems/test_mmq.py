@@ -1,0 +1,240 @@
+"""MMQ's checks: experts see what they may, the losses are the printed ones, behaviour changes ids."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from tests.training.systems.tokenizer_models import catalogue, items, prepared, train
+from training.data.catalogue import CatalogueData, ItemBatch
+from training.data.sequences import Content, leave_one_out
+from training.layers.codebook_report import codebook_metrics
+from training.layers.tokenizer import catalogue_tokens
+from training.loop import predict
+from training.systems.mmq import SYSTEM, Config, stages
+from training.systems.mmq.behaviour import SessionSplit, Task, behaviour_loss, evaluate, packed_order, view
+from training.systems.mmq.content import content_loss
+
+SHARED, TEXT, GRAPH = slice(0, 2), slice(2, 4), slice(4, 6)
+
+
+@pytest.fixture(scope="module")
+def data() -> CatalogueData:
+    return catalogue(SYSTEM)
+
+
+def codes_of(module: Any, batch: ItemBatch) -> torch.Tensor:
+    return module.double().tokens(ItemBatch(batch.item, *(part.double() for part in batch[1:]))).codes
+
+
+def swapped(batch: ItemBatch, name: str) -> ItemBatch:
+    """Another item's vector in that modality."""
+    return batch._replace(**{name: getattr(batch, name).roll(1, 0)})
+
+
+@pytest.mark.parametrize(("changed", "own", "other"), [("text", TEXT, GRAPH), ("graph", GRAPH, TEXT)])
+def test_shared_ids_follow_both_modalities_specific_ones_their_own(
+    data: CatalogueData, changed: str, own: slice, other: slice
+) -> None:
+    module, batch = prepared(SYSTEM, data), items(data)
+    module.double()
+    before, after = codes_of(module, batch), codes_of(module, swapped(batch, changed))
+    assert torch.equal(before[:, other], after[:, other])
+    assert (before[:, SHARED] != after[:, SHARED]).any()
+    assert (before[:, own] != after[:, own]).any()
+    latents = [
+        module.latents(ItemBatch(one.item, *(p.double() for p in one[1:]))) for one in (batch, swapped(batch, changed))
+    ]
+    assert torch.equal(latents[0][:, other], latents[1][:, other])
+
+
+def test_gates_sum_to_one_in_each_modality_and_shared_experts_have_none(data: CatalogueData) -> None:
+    module = prepared(SYSTEM, data)
+    gates = module.gates(items(data))
+    assert (gates[:, SHARED] == 1).all()
+    torch.testing.assert_close(gates[:, TEXT].sum(1), torch.ones(60))
+    torch.testing.assert_close(gates[:, GRAPH].sum(1), torch.ones(60))
+    names = {name.split(".")[0] for name, _ in module.named_parameters()}
+    assert {name for name in names if name.endswith("gate")} == {"text_gate", "graph_gate"}
+    assert (module.text_gate[2].out_features, module.graph_gate[2].out_features) == (2, 2)
+
+
+def test_the_content_loss_has_the_printed_weights(data: CatalogueData) -> None:
+    module = prepared(SYSTEM, data)
+    assert (module.config.recon_weight, module.config.aux_weight, module.config.orthogonality) == (12.0, 10.0, 0.005)
+    value, parts = content_loss(module, items(data), 0.0)
+    expected = 12 * parts["recon"] + 10 * parts["aux"] + 0.005 * parts["ortho"] + module.config.vq_weight * parts["vq"]
+    assert value.item() == pytest.approx(float(expected), rel=1e-6)
+
+
+def test_auxiliary_decoders_read_only_their_modality_s_own_experts(data: CatalogueData) -> None:
+    module, batch = prepared(SYSTEM, data), items(data)
+    encoded = module.encode(batch)
+    words = encoded.chosen.words.detach().clone()
+    encoded = encoded._replace(chosen=encoded.chosen._replace(words=words.requires_grad_()))
+    module.config = replace(module.config, recon_ste="value")
+    encoded = encoded._replace(latents=encoded.latents.detach().requires_grad_())
+    module.reconstruct(batch, encoded).aux.backward()
+    assert encoded.latents.grad is not None
+    assert not encoded.latents.grad[:, SHARED].any()
+    assert encoded.latents.grad[:, TEXT].any()
+    assert encoded.latents.grad[:, GRAPH].any()
+
+
+def test_the_printed_form_moves_no_word_and_the_index_form_moves_all(data: CatalogueData) -> None:
+    for ste, moved in (("value", False), ("index", True)):
+        module = prepared(SYSTEM, data, recon_ste=ste, vq_weight=0.0)
+        content_loss(module, items(data), 0.0)[0].backward()
+        gradient = module.codebooks.words.grad
+        assert (gradient is not None and bool((gradient.abs().sum(-1) > 0).all())) == moved
+        assert moved or gradient is None or not gradient.any()
+        assert module.shared.first.grad.any()
+
+
+def test_both_forms_decode_the_same(data: CatalogueData) -> None:
+    module, batch = prepared(SYSTEM, data), items(data)
+    encoded = module.encode(batch)
+    index = module.reconstruct(batch, encoded)
+    module.config = replace(module.config, recon_ste="value")
+    value = module.reconstruct(batch, encoded)
+    torch.testing.assert_close(index.recon, value.recon, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(index.aux, value.aux, rtol=1e-5, atol=1e-6)
+
+
+def test_the_task_s_gradient_reaches_experts_and_all_words_unless_the_index_is_detached(data: CatalogueData) -> None:
+    batch = data.sequences.train.batch(np.arange(32))
+    for detached in (False, True):
+        module = prepared(SYSTEM, data, behaviour_recon=0.0, orthogonality=0.0)
+        if detached:
+            module.index = lambda chosen: torch.nn.functional.one_hot(chosen.codes, 12).float()
+        behaviour_loss(module, batch, 0.9)[0].backward()
+        words, expert = module.codebooks.words.grad, module.of_text.first.grad
+        if detached:
+            assert not any(grad is not None and grad.any() for grad in (words, expert))
+        else:
+            assert (words.abs().sum(-1) > 0).all()
+            assert expert.any()
+
+
+def test_the_tokenizer_stands_still_at_first_and_then_moves_slowly(data: CatalogueData) -> None:
+    batch = data.sequences.train.batch(np.arange(32))
+    module = prepared(SYSTEM, data)
+    behaviour_loss(module, batch, 0.0)[0].backward()
+    assert all(parameter.grad is None for parameter in module.tokenizer_parameters())
+    assert all(parameter.grad is not None for parameter in module.recommender.parameters())
+    content, behaviour = stages(module.config)
+    assert behaviour.groups[0].learning_rate == pytest.approx(0.1 * behaviour.learning_rate)
+    moved = {id(parameter) for parameter in behaviour.groups[0].parameters(module)}
+    assert moved == {id(parameter) for parameter in content.parameters(module)}
+    assert not moved & {id(parameter) for parameter in module.recommender.parameters()}
+
+
+def test_the_task_s_loss_of_a_user_does_not_depend_on_the_batch(data: CatalogueData) -> None:
+    module = prepared(SYSTEM, data).eval()
+    batch = data.sequences.test.batch(np.arange(20))
+    codes, _ = catalogue_tokens(module, data.vectors)
+    per_user = Task(module, codes)(batch)
+    alone = torch.cat([Task(module, codes)(data.sequences.test.batch(np.array([row]))) for row in range(20)])
+    torch.testing.assert_close(per_user, alone)
+
+
+def test_packed_order_is_that_of_a_packed_sequence() -> None:
+    length = torch.tensor([2, 4, 1, 4])
+    numbers = torch.arange(16).view(4, 4)
+    packed = torch.nn.utils.rnn.pack_padded_sequence(
+        numbers[:, :, None], length, batch_first=True, enforce_sorted=False
+    )
+    assert packed_order(length).tolist() == packed.data[:, 0].tolist()
+
+
+def test_behaviour_against_content_lowers_the_task_s_loss_changes_ids_and_hardly_costs_content() -> None:
+    """Content is clear about an item's kind, faint about its group; users choose by group alone."""
+    data = catalogue_of_groups()
+    tuned, frozen = (fine_tuned(data, share) for share in (0.1, 1.0))
+    assert tuned["task_loss"] < 0.9 * frozen["task_loss"]
+    assert tuned["churn"] > 0
+    assert frozen["churn"] == 0
+    assert tuned["recon_loss"] < 1.1 * frozen["recon_loss"]
+
+
+def catalogue_of_groups() -> CatalogueData:
+    random = np.random.default_rng(0)
+    kind, group = np.arange(60) % 6, np.arange(60) // 10
+
+    def vectors(width: int) -> np.ndarray:
+        of_kind, of_group = random.normal(size=(2, 6, width))
+        made = of_kind[kind] + 0.3 * of_group[group]
+        made /= np.linalg.norm(made, axis=1, keepdims=True)
+        return np.concatenate([np.zeros((1, width)), made]).astype(np.float32)
+
+    content = Content(vectors(384), vectors(16))
+    sequences = leave_one_out(
+        dataset="groups",
+        user_ids=np.arange(1, 1501),
+        sequences=[1 + 10 * chosen + random.permutation(10)[:6] for chosen in random.integers(0, 6, 1500)],
+        categories=np.append(0, 1 + kind),
+        titles={},
+        max_length=6,
+        load_content=lambda: content,
+    )
+    return view(sequences)
+
+
+def fine_tuned(data: CatalogueData, frozen_share: float) -> dict[str, float]:
+    """Both stages; what evaluation says of all items and of the held-out choices."""
+    module = prepared(SYSTEM, data, words=6, hidden=32, frozen_share=frozen_share, batch_size=57)
+    train(SYSTEM, module, data, 300)
+    own = [
+        {"params": module.tokenizer_parameters(), "lr": 2e-3},
+        {"params": list(module.recommender.parameters()), "lr": 1e-2},
+    ]
+    torch.manual_seed(0)
+    optimizer, random = torch.optim.AdamW(own), np.random.default_rng(0)
+    for step in range(200):
+        batch = data.sequences.train.batch(random.permutation(len(data.sequences.train))[:64])
+        loss, _ = behaviour_loss(module, batch, step / 200)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return evaluate(module.eval(), predict, of_users(data))
+
+
+def of_users(data: CatalogueData) -> SessionSplit:
+    assert isinstance(data.test, SessionSplit)
+    return data.test
+
+
+def test_churn_counts_items_with_any_changed_id(data: CatalogueData) -> None:
+    module = prepared(SYSTEM, data).eval()
+    assert "churn" not in evaluate(module, predict, of_users(data))
+    module.keep_content_codes()
+    assert evaluate(module, predict, of_users(data))["churn"] == 0
+    module.content_codes[[3, 9, 12], 2] += 1
+    assert evaluate(module, predict, of_users(data))["churn"] == pytest.approx(3 / 60)
+
+
+def test_without_orthogonality_equal_experts_stay_equal(data: CatalogueData) -> None:
+    """Two experts that start alike waste a codebook; the loss drives them apart."""
+    found = {}
+    for weight in (0.0, 5.0):
+        module = prepared(SYSTEM, data, orthogonality=weight, batch_size=57)
+        with torch.no_grad():
+            for group in (module.shared, module.of_text, module.of_graph):
+                for part in group.parameters():
+                    part[1] = part[0] + 1e-3 * torch.randn_like(part[0])
+            for gate in (module.text_gate, module.graph_gate):
+                gate[2].weight.zero_()
+                gate[2].bias.zero_()
+            module.codebooks.words[1::2] = module.codebooks.words[::2]
+        train(SYSTEM, module, data, 30)
+        codes, _ = catalogue_tokens(module, data.vectors)
+        found[weight] = (module.orthogonality().item(), codebook_metrics(codes[1:].numpy(), 12)["collision_rate"])
+    assert found[5.0][0] < 0.5 * found[0.0][0]
+    assert found[5.0][1] <= found[0.0][1]
+
+
+def test_a_group_without_experts_is_refused() -> None:
+    with pytest.raises(ValueError, match="text is 0"):
+        Config(text=0)

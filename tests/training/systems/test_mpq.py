@@ -1,0 +1,44 @@
+"""MPQ: parallel nearest words, a soft gate, and the printed loss."""
+
+import pytest
+import torch
+
+from tests.training.systems.tokenizer_models import catalogue, items, prepared, train
+from training.systems.mpq import SYSTEM, loss, vector
+
+
+def test_each_encoder_takes_the_nearest_word_of_its_own_codebook() -> None:
+    data = catalogue(SYSTEM)
+    module = prepared(SYSTEM, data)
+    batch = items(data)
+    latents = module.encoders(vector(batch))
+    distances = (latents[:, :, None] - module.codebooks.words[None]).norm(dim=-1)
+    nearest = distances.gather(2, module.tokens(batch).codes[:, :, None])[:, :, 0]
+    torch.testing.assert_close(nearest, distances.amin(-1), rtol=1e-3, atol=1e-4)
+
+
+def test_what_is_decoded_is_the_gated_sum_of_the_words() -> None:
+    data = catalogue(SYSTEM)
+    module, batch = prepared(SYSTEM, data), items(data)
+    tokens = module.tokens(batch)
+    gates = torch.softmax(module.gate(vector(batch)), dim=1)
+    torch.testing.assert_close(gates.sum(1), torch.ones(60))
+    words = torch.stack([module.codebooks.words[r][tokens.codes[:, r]] for r in range(4)])
+    torch.testing.assert_close(tokens.decoded, module.decoder((gates.T[:, :, None] * words).sum(0)))
+    assert torch.equal(tokens.target, torch.cat([batch.text, batch.graph], dim=1))
+
+
+def test_the_loss_is_reconstruction_words_and_orthogonality() -> None:
+    data = catalogue(SYSTEM)
+    module = prepared(SYSTEM, data, orthogonality=0.5, vq_weight=0.25)
+    value, parts = loss(module, items(data), 0.0)
+    expected = parts["recon"] + 0.25 * parts["vq"] + 0.5 * parts["ortho"]
+    assert value.item() == pytest.approx(float(expected), rel=1e-6)
+
+
+def test_training_moves_encoders_gate_words_and_decoder() -> None:
+    data = catalogue(SYSTEM)
+    module = prepared(SYSTEM, data)
+    before = {name: value.clone() for name, value in module.named_parameters()}
+    train(SYSTEM, module, data, 1)
+    assert all(not torch.equal(value, before[name]) for name, value in module.named_parameters())

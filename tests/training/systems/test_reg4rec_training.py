@@ -1,0 +1,247 @@
+import copy
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tests.training.systems.reg4rec_models import CONFIG, data, stepped, trained, untrained
+from training.data.sequences import SequenceBatch
+from training.fit import FitOptions, fit
+from training.loop import predict
+from training.registry import system
+from training.systems import reg4rec
+from training.systems.reg4rec import GPU, Config, Reg4Rec, preference, supervised
+from training.systems.reg4rec.config import CODEBOOKS, Ids
+from training.systems.reg4rec.decode import Search, decode
+from training.systems.reg4rec.evaluation import evaluate
+from training.systems.reg4rec.preference import advantages, clipped_gain, divergence, log_probs, sample
+from training.systems.reg4rec.rewards import rewards
+from training.systems.reg4rec.supervised import codes_of, confident_order, random_order, targets_of, token_log_probs
+
+
+def _train_batch(users: int = 16) -> SequenceBatch:
+    return data().train.batch(np.arange(users))
+
+
+def test_the_loss_falls_on_a_fixed_batch() -> None:
+    module, _ = untrained()
+    batch = _train_batch()
+    optimizer = torch.optim.AdamW(module.generator.parameters(), lr=1e-2)
+    values = []
+    for _ in range(30):
+        value, _ = supervised.loss(module, batch, 0.0)
+        optimizer.zero_grad()
+        value.backward()
+        optimizer.step()
+        values.append(value.item())
+    assert values[-1] < 0.6 * values[0]
+
+
+def test_places_without_a_target_do_not_count() -> None:
+    module, _ = untrained(dropout=0.0)
+    batch = _train_batch(4)
+    pad = torch.nn.functional.pad
+    wider = batch._replace(items=pad(batch.items, (0, 3)), targets=pad(batch.targets, (0, 3)))
+    losses = [supervised.loss(module, each, 0.9)[0] for each in (batch, wider)]
+    torch.testing.assert_close(losses[0], losses[1])
+
+
+def test_orders_in_training_are_random_with_tokens_without_weight_last() -> None:
+    weights = torch.ones(600, 3)
+    weights[300:, 1] = 0
+    order = random_order(weights)
+    assert bool((order.sort(-1).values == torch.arange(3)).all())
+    seen, counts = torch.unique(order[:300], dim=0, return_counts=True)
+    assert len(seen) == 6
+    assert int(counts.min()) > 25
+    assert bool((order[300:, 2] == 1).all())
+    assert len(torch.unique(order[300:], dim=0)) == 2
+
+
+def test_the_confident_order_is_greedy_over_the_targets_own_tokens() -> None:
+    module, _ = untrained()
+    generator, batch = module.generator, _train_batch(6)
+    targets = targets_of(module, batch.targets)
+    with torch.no_grad():
+        states = generator.encoder(batch.items)
+        order = confident_order(generator, states, targets)
+        for user, place in (targets.item > 0).nonzero()[::3].tolist():
+            left, path = [0, 1, 2], torch.zeros(0, dtype=torch.int64)
+            encoded = generator.encode(batch.items[user : user + 1, : place + 1], torch.tensor([place + 1]))
+            for step in range(3):
+                output = generator.decoder(encoded.newest, generator.embedded(path)[None, None], encoded.memory)
+                logits = generator.confidence(output[0, 0, -1], generator.directions()).flatten()
+                own = targets.tokens[user, place]
+                best = max(left, key=lambda book: float(logits[own[book]]))
+                assert order[user, place, step] == best
+                left.remove(best)
+                path = torch.cat((path, own[best : best + 1]))
+
+
+@pytest.mark.parametrize("weight", [0.0, 1.0])
+def test_a_token_without_weight_is_no_target(weight: float) -> None:
+    module, sequences = untrained(dropout=0.0)
+    batch = SequenceBatch(*map(torch.tensor, ([1], [[1, 2, 3]], [3], [[0, 0, 9]])))
+    losses = []
+    for word in (0, 1):
+        given = {name: value.clone() for name, value in sequences.given.items()}
+        given["codes"][9, 2], given["weights"][9, 2] = word, weight
+        module.prepare(sequences.with_given(given))
+        losses.append(supervised.loss(module, batch, 0.9)[0].item())
+    assert (losses[0] == losses[1]) == (weight == 0)
+
+
+@pytest.mark.parametrize("validity", ["masked", "checked"])
+def test_the_score_of_a_path_is_the_sum_of_its_log_probabilities(validity: str) -> None:
+    module, _ = untrained(validity=validity)
+    batch, catalogue = _train_batch(4), module.catalogue()
+    with torch.no_grad():
+        encoded = module.generator.encode(batch.items, batch.length)
+        decoded = decode(module.generator, encoded, torch.zeros(4), Search(5, 2, catalogue))
+        tokens = decoded.tokens.long()
+        chosen = module.generator.embedded(tokens)
+        outputs = module.generator.decoder(encoded.newest.expand(-1, 5, -1), chosen[:, :, :-1], encoded.memory)
+        found = token_log_probs(module.generator, outputs, tokens, catalogue)
+    torch.testing.assert_close(found.sum(2), decoded.scores)
+
+
+def test_paths_are_drawn_with_the_probabilities_that_are_claimed() -> None:
+    module, _ = untrained(codebooks=2, words=2, given=False)
+    batch = _train_batch(1)
+    torch.manual_seed(0)
+    with torch.no_grad():
+        encoded = module.generator.encode(batch.items, batch.length)
+        paths = sample(module.generator, encoded, 20_000, None)
+        claimed = log_probs(module.generator, encoded, paths, None)[0].sum(1).exp()
+    actions = torch.cat((paths.tokens[0], paths.categories[0]), 1)
+    kinds, which, counts = torch.unique(actions, dim=0, return_inverse=True, return_counts=True)
+    expected = torch.zeros(len(kinds)).scatter(0, which, claimed)
+    often = counts > 400
+    assert int(often.sum()) >= 3
+    torch.testing.assert_close(counts[often] / 20_000, expected[often], rtol=0.15, atol=0)
+    books = paths.tokens[0] // 2
+    assert bool((books.sort(-1).values == torch.arange(2)).all())
+
+
+def test_with_masks_every_path_that_is_drawn_is_an_item() -> None:
+    module, sequences = untrained()
+    batch, catalogue = _train_batch(4), module.catalogue()
+    with torch.no_grad():
+        encoded = module.generator.encode(batch.items, batch.length)
+        paths = sample(module.generator, encoded, 200, catalogue)
+    items = {tuple(row) for row in sequences.given["codes"][1:].tolist()}
+    drawn = {tuple(row) for row in codes_of(paths.tokens, 6).flatten(0, 1).tolist()}
+    assert drawn <= items
+    assert len(drawn) > 10
+
+
+def test_equal_rewards_give_no_gradient() -> None:
+    ratio = torch.ones(2, 5, 3, requires_grad=True)
+    reward = torch.tensor([[0.1] * 5, [0.7] * 5]) + 0.2
+    clipped_gain(ratio, advantages(reward), 0.2).backward()
+    assert ratio.grad is not None
+    assert not ratio.grad.any()
+    assert advantages(torch.tensor([[1.0, 3.0]])).tolist()[0] == pytest.approx([-1, 1], abs=1e-4)
+
+
+def test_gain_stops_growing_where_the_ratio_has_moved_too_far() -> None:
+    ratio = torch.tensor([[[1.5], [0.5], [1.5], [0.5]]], requires_grad=True)
+    advantage = torch.tensor([[1.0, 1.0, -1.0, -1.0]])
+    gain = clipped_gain(ratio, advantage, 0.2)
+    assert gain.item() == pytest.approx((1.2 + 0.5 - 1.5 - 0.8) / 4)
+    gain.backward()
+    assert ratio.grad is not None
+    assert ratio.grad.flatten().tolist() == [0.0, 0.25, -0.25, 0.0]
+
+
+def test_the_divergence_is_zero_only_from_itself() -> None:
+    new = torch.randn(2, 3, 4)
+    assert divergence(new, new).item() == 0
+    assert divergence(new, new + 0.1).item() > 0
+    assert divergence(new, new - 0.1).item() > 0
+
+
+def test_the_reference_is_what_the_stage_starts_with_and_stays() -> None:
+    module = copy.deepcopy(trained())
+    assert module.reference is not None
+    start = copy.deepcopy(module.generator.state_dict())
+    stepped(module, preference.loss, 3, 1e-2)
+    kept, moved = module.reference.state_dict(), module.generator.state_dict()
+    assert all(torch.equal(kept[name], value) for name, value in start.items())
+    assert not all(torch.equal(moved[name], value) for name, value in start.items())
+    assert not any(parameter.requires_grad for parameter in module.reference.parameters())
+
+
+def _held_out(module: Reg4Rec) -> tuple[float, float]:
+    """Mean consistency and step-hit of paths that are drawn for users held out."""
+    torch.manual_seed(0)
+    batch = data().validation.batch(np.arange(len(data().validation)))
+    target = batch.targets.gather(1, batch.length[:, None] - 1)
+    with torch.no_grad():
+        encoded = module.generator.encode(batch.items, batch.length)
+        paths = sample(module.generator, encoded, 16, module.catalogue())
+    parts = rewards(
+        codes_of(paths.tokens, 6), paths.categories, module.codes[target], module.categories[target].expand(-1, 16)
+    )
+    return parts.consistency.float().mean().item(), parts.step_hit.float().mean().item()
+
+
+def test_preferences_raise_consistency_and_hits_on_users_held_out() -> None:
+    module = copy.deepcopy(trained(40))
+    before = _held_out(module)
+    after = _held_out(stepped(module, preference.loss, 60, 1e-3))
+    assert after[0] > 1.1 * before[0]
+    assert after[1] > 1.1 * before[1]
+
+
+def test_a_run_with_both_stages_is_restored_with_its_metrics(tmp_path: Path) -> None:
+    chosen = replace(CONFIG, epochs=1, ordered_share=1.0, beams=4, rollouts=4)
+    result = fit(reg4rec.SYSTEM, chosen, data(), FitOptions(run=tmp_path / "run", quiet=True))
+    again = fit(reg4rec.SYSTEM, chosen, data(), FitOptions(run=tmp_path / "run", quiet=True, resume=True))
+    assert isinstance(again.module, Reg4Rec)
+    assert evaluate(again.module, predict, data().test) == result.metrics["test"]
+    assert result.metrics["test"].keys() >= {"recall5", "recall10", "ndcg5", "ndcg10", "corp_recall10", "pruned_share"}
+
+
+def test_without_preference_epochs_there_is_no_second_stage() -> None:
+    assert [stage.name for stage in reg4rec.SYSTEM.stages(Config())] == ["supervised", "preference"]
+    alone = Config(preference_epochs=0)
+    assert [stage.name for stage in reg4rec.SYSTEM.stages(alone)] == ["supervised"]
+    assert reg4rec.build(alone, data().schema).reference is None
+
+
+def test_missing_semantic_ids_name_the_tokenizer() -> None:
+    module, sequences = untrained()
+    with pytest.raises(ValueError, match="train the tokenizer 'mpq' first"):
+        module.prepare(sequences.with_given({}))
+
+
+def test_each_system_takes_the_ids_of_its_tokenizer() -> None:
+    names: dict[str, Ids] = {"reg4rec": "mpq", "reg4rec_mmq": "mmq", "reg4rec_mmq2": "mmq2", "reg4rec_rqvae": "rqvae"}
+    for name, ids in names.items():
+        config = system(name).config()
+        assert config.shape == CODEBOOKS[ids]
+        assert [each.system for each in system(name).upstream(config)] == [ids]
+    assert system("reg4rec_letter").upstream(system("reg4rec_letter").config()) == ()
+
+
+def test_the_configuration_for_a_gpu_starts() -> None:
+    torch.manual_seed(0)
+    sequences = data()
+    module = reg4rec.build(GPU, sequences.schema)
+    codes = torch.randint(300, (61, 8))
+    module.prepare(sequences.with_given({"codes": codes, "weights": torch.ones(61, 8)}))
+    stepped(module, supervised.loss, 1, 1e-3)
+    batch = _train_batch(2)
+    value, _ = preference.loss(module, batch, 0.0)
+    value.backward()
+    assert bool(value.isfinite())
+
+
+def test_settings_that_make_no_sense_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"theta is 1.5; it must be in 0..1"):
+        Config(theta=1.5)
+    with pytest.raises(ValueError, match="beams is 0; it must be at least 1"):
+        Config(beams=0)

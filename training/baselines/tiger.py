@@ -1,0 +1,268 @@
+"""TIGER: the next item as a path of semantic-id tokens, from coarse to fine.
+
+Rajput et al., "Recommender Systems with Generative Retrieval", NeurIPS 2023, https://arxiv.org/abs/2305.05065
+
+Stated: items are tuples of RQ-VAE words and one more that tells collisions apart, generated in this order by an
+encoder-decoder transformer; beam search. Our design: what follows.
+
+Differs from the paper: the tokens of an item in a history are merged into one position, and the encoder is causal, so
+that all places of a history are learnt in one pass (`training.layers.generator`); each level has a softmax of its own,
+over the words that lead on to an item, in training and in search, so that the model does not spend itself on learning
+which ids there are and the shares of all items sum to 1; output words are the input's embeddings; no token of the user;
+LETTER's published ids can take the place of the RQ-VAE's.
+
+Legend: B users, L history, N items, P levels, D words of a level, K beams, C most items that share an id, d width.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+from torch.nn import functional
+
+from training.data.amazon_sequences import letter_products
+from training.data.sequences import SequenceBatch, SequenceData
+from training.layers.generator import (
+    GeneratorSizes,
+    SequenceEncoder,
+    TokenDecoder,
+    newest_state,
+    reordered,
+)
+from training.ranking_metrics import ranking_quality
+from training.system import Schema, Stage, System, Upstream
+
+LEVELS = 4
+WORDS = 256
+_SEARCH_BLOCK = 128
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Sizes and training."""
+
+    dataset: Literal["beauty", "sports", "ml-100k-sequences"] = "beauty"
+    """Whose sequences."""
+    ids: Literal["rqvae", "letter"] = "rqvae"
+    """Where the semantic ids come from: our RQ-VAE, or LETTER as published (Beauty only)."""
+    max_length: int = 50
+    """Newest items of a history that count."""
+    dim: int = 96
+    """Width of tokens and states."""
+    heads: int = 4
+    """Attention heads."""
+    encoder_layers: int = 2
+    """Blocks over the history."""
+    decoder_layers: int = 1
+    """Blocks over the path."""
+    dropout: float = 0.1
+    """Share of elements dropped after the embedding, attention and feed-forward."""
+    beams: int = 20
+    """Paths kept at each level."""
+    epochs: int = 12
+    """At most."""
+    batch_size: int = 32
+    """Users per step."""
+    learning_rate: float = 1e-3
+    """Of AdamW."""
+    weight_decay: float = 0.01
+    """Of AdamW, decoupled."""
+    patience: int = 3
+    """Epochs without a better ndcg10 on validation before training stops."""
+
+    def __post_init__(self) -> None:
+        if self.ids == "letter" and self.dataset != "beauty":
+            raise ValueError(f"ids is letter, which is published for beauty only, not for {self.dataset}; take rqvae")
+
+
+GPU = Config(
+    dim=384,
+    heads=6,
+    encoder_layers=4,
+    decoder_layers=4,
+    dropout=0.2,
+    beams=50,
+    epochs=200,
+    batch_size=256,
+    learning_rate=5e-4,
+    patience=10,
+)
+"""Layers and heads of the paper, for an accelerator; here it was only started."""
+
+
+class Trie(NamedTuple):
+    """The semantic ids that exist. A node of level p is one of their distinct beginnings of p words."""
+
+    children: tuple[Int64[Tensor, "nodes D"], ...]
+    """For each level p the node of level p + 1 that a word leads to, or -1; level 0 has one node."""
+    nodes: Int64[Tensor, "N P"]
+    """Where the id of each item, from item 1 on, stands before its word of each level."""
+    items: Int64[Tensor, "leaves C"]
+    """Items of each whole id, ascending, filled up with 0."""
+
+
+def build_trie(codes: Int64[Tensor, "N P"], words: int) -> Trie:
+    """The trie of the items 1..N with these codes, each in 0..words-1."""
+    children, nodes, parent, num_nodes = [], [], codes.new_zeros(len(codes)), 1
+    for level in codes.unbind(dim=1):
+        nodes.append(parent)
+        edges, node = torch.unique(parent * words + level, return_inverse=True)
+        table = codes.new_full((num_nodes * words,), -1)
+        table[edges] = torch.arange(len(edges), device=codes.device)
+        children.append(table.view(num_nodes, words))
+        parent, num_nodes = node, len(edges)
+    order = torch.argsort(parent, stable=True)
+    sizes = parent.bincount(minlength=num_nodes)
+    place = torch.arange(len(codes), device=codes.device) - (sizes.cumsum(0) - sizes)[parent[order]]
+    items = codes.new_zeros(num_nodes, int(sizes.max()))
+    items[parent[order], place] = order + 1
+    return Trie(tuple(children), torch.stack(nodes, dim=1), items)
+
+
+def shares(
+    outputs: Float[Tensor, "*B d"], words: Float[Tensor, "D d"], after: Int64[Tensor, "*B D"]
+) -> Float[Tensor, "*B D"]:
+    """Log of a softmax over the words that lead to a node; -inf for the others."""
+    return (outputs @ words.T).where(after >= 0, -torch.inf).log_softmax(dim=-1)
+
+
+def rank_in_list(
+    listed: Int64[Tensor, "B M"], history: Int64[Tensor, "B L"], targets: Int64[Tensor, " B"]
+) -> Float[Tensor, " B"]:
+    """Place of each target, 1 = first, in its list without 0 and the history's items; inf where it is not there."""
+    kept = (listed > 0) & ~(listed[:, :, None] == history[:, None, :]).any(dim=2)
+    found = kept & (listed == targets[:, None])
+    place = (kept.cumsum(dim=1) * found).amax(dim=1).float()
+    return torch.where(found.any(dim=1), place, torch.inf)
+
+
+class TIGER(nn.Module):
+    """Encoder of histories and decoder of ids; one table of token embeddings for both and for the output."""
+
+    def __init__(self, config: Config, schema: Schema) -> None:
+        super().__init__()
+        num_rows = schema["item_id"].cardinality
+        assert num_rows is not None
+        sizes = GeneratorSizes(
+            num_items=num_rows - 1,
+            codebooks=LEVELS,
+            words=WORDS,
+            max_length=config.max_length,
+            dim=config.dim,
+            heads=config.heads,
+            encoder_layers=config.encoder_layers,
+            decoder_layers=config.decoder_layers,
+            dropout=config.dropout,
+        )
+        self.encoder, self.decoder = SequenceEncoder(sizes), TokenDecoder(sizes)
+        self.ids, self.beams = config.ids, config.beams
+        self._trie: Trie | None = None
+
+    def prepare(self, data: SequenceData) -> None:
+        """Takes over the items' ids."""
+        products = letter_products() if self.ids == "letter" else data.given
+        if "codes" not in products:
+            raise ValueError(f"ids is {self.ids}, but no run gave codes; train {self.ids} on this data set first")
+        self.encoder.prepare(products["codes"])
+
+    def trie(self) -> Trie:
+        """Of the ids taken over; built once, as it follows from them."""
+        codes = self.encoder.tokens_of[1:] % WORDS
+        if self._trie is None or self._trie.items.device != codes.device:
+            self._trie = build_trie(codes, WORDS)
+        return self._trie
+
+    def words(self) -> Float[Tensor, "P D d"]:
+        """Embeddings of every level's words."""
+        return self.encoder.tokens.weight[:-1].unflatten(0, (LEVELS, WORDS))
+
+    def loss(self, batch: SequenceBatch) -> Float[Tensor, ""]:
+        """Cross-entropy of every place's next item: the sum over its tokens, each given the true ones before."""
+        states = self.encoder(batch.items)
+        tokens = self.encoder.tokens_of[batch.targets]  # (B, L, P)
+        chosen = self.encoder.tokens(tokens[:, :, :-1])
+        places = batch.targets > 0
+        outputs = self.decoder(states, chosen, self.decoder.prefixes(states, LEVELS))[places]
+        tokens, words, trie = tokens[places] % WORDS, self.words(), self.trie()
+        nodes = trie.nodes[batch.targets[places] - 1]
+        return torch.stack(
+            [
+                functional.nll_loss(
+                    shares(outputs[:, level], words[level], children[nodes[:, level]]), tokens[:, level]
+                )
+                for level, children in enumerate(trie.children)
+            ]
+        ).sum()
+
+    def search(self, items: Int64[Tensor, "B L"], length: Int64[Tensor, " B"]) -> Int64[Tensor, "B M"]:
+        """Items of the `beams` likeliest ids, the likeliest first, those of one id ascending; 0 where there is none."""
+        states = self.encoder(items)
+        memory = self.decoder.histories(states, length)
+        x = self.decoder.first(newest_state(states, length))
+        score, node, past = x.new_zeros(len(x), 1), items.new_zeros(len(x), 1), ()
+        words = self.words()
+        for level, children in enumerate(self.trie().children):
+            output, past = self.decoder.step(x, level, past, memory)
+            after = children[node]  # (B, K, D)
+            candidates = (score[:, :, None] + shares(output, words[level], after)).flatten(1)
+            score, best = candidates.topk(min(self.beams, candidates.shape[1]), dim=1)
+            node = after.flatten(1).gather(1, best).clamp(min=0)
+            x, past = words[level][best % WORDS], reordered(past, best // WORDS)
+        return (self.trie().items[node] * (score > -torch.inf)[:, :, None]).flatten(1)
+
+    def forward(self, batch: SequenceBatch) -> Float[Tensor, " B"]:
+        """Rank of each held-out item in its list of found items without the history; inf where it is not found."""
+        parts = torch.arange(len(batch.length), device=batch.items.device).split(_SEARCH_BLOCK)
+        return torch.cat([self._rank(SequenceBatch(*(column[part] for column in batch))) for part in parts])
+
+    def _rank(self, batch: SequenceBatch) -> Float[Tensor, " B"]:
+        targets = batch.targets.gather(1, batch.length[:, None] - 1)[:, 0]
+        return rank_in_list(self.search(batch.items, batch.length), batch.items, targets)
+
+
+def next_id_loss(module: nn.Module, batch: SequenceBatch, _done: float) -> tuple[Tensor, dict[str, Tensor]]:
+    """As a stage calls it."""
+    assert isinstance(module, TIGER)
+    return module.loss(batch), {}
+
+
+def stages(config: Config) -> Sequence[Stage]:
+    """One: the ids of next items."""
+    return (
+        Stage(
+            name="next id",
+            loss=next_id_loss,
+            epochs=config.epochs,
+            batch_size=config.batch_size,
+            learning_rate=config.learning_rate,
+            weight_decay=config.weight_decay,
+            patience=config.patience,
+            monitor="ndcg10",
+        ),
+    )
+
+
+def upstream(config: Config) -> tuple[Upstream, ...]:
+    """The tokenizer's run; LETTER's ids need none."""
+    return (Upstream(system="rqvae", config={"dataset": config.dataset}),) if config.ids == "rqvae" else ()
+
+
+SYSTEM = System(
+    name="tiger",
+    title="Generative retrieval over semantic ids",
+    paper="https://arxiv.org/abs/2305.05065",
+    provenance="ids, order of tokens and beam search from the paper; merged items, causal encoder, beams over existing "
+    "ids and sizes are our design",
+    config=Config,
+    dataset="beauty",
+    task="next item",
+    baseline="sasrec",
+    build=TIGER,
+    prepare=TIGER.prepare,
+    stages=stages,
+    evaluate=lambda module, predict, split: ranking_quality(predict(module, split)),
+    upstream=upstream,
+)

@@ -1,0 +1,74 @@
+"""`generate_then_rank`: what a generator lists for a history, scored anew by a ranker for the same user, in one call.
+
+Built from the signatures of two releases, whichever systems they are of: the generator lists `items` [n] for a history,
+the ranker scores ragged `candidates` of a `user_id`. Our design.
+
+Legend: B requests, n items of a list.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from training.system import EnsembleServable, EnsembleStep, Packed, Signature, TensorSpec
+
+NAME = "generate_then_rank"
+ITEMS, USER_ID, CANDIDATES, SCORES = "items", "user_id", "candidates", "scores"
+GENERATOR_SCORES = "generator_scores"
+
+
+def generate_then_rank(generator: Signature, ranker: Sequence[Signature]) -> EnsembleServable:
+    """The ensemble; `ranker` is its release, an ensemble `user_id`, `candidates` -> `scores` last.
+
+    Outputs: the generator's, its `scores` as `generator_scores`; `scores` are the ranker's, of each item of the list
+    (item 0, the filling, is scored as an unknown item). Raises ValueError where the two do not fit together.
+    """
+    whole = ranker[-1]
+    if not isinstance(whole, EnsembleServable) or {spec.name for spec in whole.outputs} != {SCORES}:
+        raise ValueError(f"'{whole.name}' does not rank: it must be an ensemble whose output is '{SCORES}'")
+    listed = {spec.name: spec for spec in generator.outputs}
+    if ITEMS not in listed or listed[ITEMS].dtype != "int64":
+        raise ValueError(f"'{generator.name}' generates no int64 '{ITEMS}'; its outputs are {sorted(listed)}")
+    user = next(spec for spec in whole.inputs if spec.name == USER_ID)
+    names = {name: GENERATOR_SCORES if name == SCORES else name for name in listed}
+
+    def eager(user_id: Tensor, *request: Tensor) -> Packed:
+        answers = dict(zip(listed, generator.eager(*request), strict=True))
+        items = answers[ITEMS]
+        ends = torch.arange(1, items.shape[0] + 1, dtype=torch.int32) * items.shape[1]
+        (scores,) = whole.eager(user_id, items.flatten(), ends)
+        return *answers.values(), scores.reshape(items.shape)
+
+    def example(batch_size: int, seed: int) -> Packed:
+        return whole.example(batch_size, seed)[0], *generator.example(batch_size, seed)
+
+    return EnsembleServable(
+        name=NAME,
+        inputs=(user, *generator.inputs),
+        outputs=(
+            *(_renamed(spec, names[spec.name]) for spec in generator.outputs),
+            TensorSpec(name=SCORES, dtype="float32", shape=listed[ITEMS].shape),
+        ),
+        example=example,
+        eager=eager,
+        max_batch_size=min(generator.max_batch_size, *(one.max_batch_size for one in ranker)),
+        steps=(
+            EnsembleStep(
+                model=generator.name,
+                inputs={spec.name: spec.name for spec in generator.inputs if spec.of is None},
+                outputs=names,
+            ),
+            *(_on_items(step) for step in whole.steps),
+        ),
+    )
+
+
+def _renamed(spec: TensorSpec, name: str) -> TensorSpec:
+    return TensorSpec(name=name, dtype=spec.dtype, shape=spec.shape)
+
+
+def _on_items(step: EnsembleStep) -> EnsembleStep:
+    """The ranker's step with the generator's items as candidates."""
+    inputs = {name: ITEMS if source == CANDIDATES else source for name, source in step.inputs.items()}
+    return EnsembleStep(model=step.model, inputs=inputs, outputs=step.outputs)

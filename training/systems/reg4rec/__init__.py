@@ -1,0 +1,95 @@
+"""REG4Rec: reasoning-enhanced generative recommendation.
+
+Alibaba International, ICDE 2026, https://arxiv.org/abs/2508.15308
+
+Only the abstract, public summaries and the overview figure were at hand. They state: M parallel codebooks whose tokens
+are unordered (MPQ); an encoder-decoder transformer that chooses at each step the codebook by its confidence (CRSS);
+four rewards (step-hit, global path, category-hit, step-consistency) and GRPO (PARS) over a window of future items with
+decaying weights (MSRA); paths whose steps disagree in category are dropped while decoding (CORP). Reconstructed from
+the figure: a category is predicted at each step from the state and the token; the rewards, which its eight examples
+confirm. Our design: confidence as one softmax over all unused codebooks, orders in training, weights and sizes, the
+threshold and floor of pruning, masks for sets that are no item, merging, the order of the list.
+
+Differs from the paper: unknown where it could not be read. The tokens of a history's item are merged into one position
+and the encoder is causal, so that each place of a history trains in one pass; a path starts from the newest state; its
+end is implied after M tokens and not scored. Rollouts are used for one step. Tokens of weight 0 (MMQ-v2) are no targets
+and come last in training; decoding treats them as any other.
+"""
+
+from dataclasses import replace
+
+from training.system import Schema, Stage, System, Upstream
+from training.systems.reg4rec import preference, supervised
+from training.systems.reg4rec.config import (
+    GPU,
+    Config,
+    LetterConfig,
+    MMQ2Config,
+    MMQConfig,
+    RQVAEConfig,
+)
+from training.systems.reg4rec.evaluation import evaluate
+from training.systems.reg4rec.model import Reg4Rec
+from training.systems.reg4rec.servables import servables
+
+__all__ = ["GPU", "LETTER", "MMQ", "MMQ2", "RQVAE", "SYSTEM", "Config", "Reg4Rec"]
+
+
+def build(config: Config, schema: Schema) -> Reg4Rec:
+    return Reg4Rec(config, schema)
+
+
+def stages(config: Config) -> tuple[Stage, ...]:
+    """Supervised, then preference."""
+    first = Stage(
+        name="supervised",
+        loss=supervised.loss,
+        epochs=config.epochs,
+        batch_size=config.batch_size,
+        learning_rate=config.learning_rate,
+        weight_decay=config.weight_decay,
+        patience=config.epochs,
+        monitor="ndcg10",
+    )
+    second = replace(
+        first,
+        name="preference",
+        loss=preference.loss,
+        epochs=config.preference_epochs,
+        batch_size=config.preference_batch_size,
+        learning_rate=config.preference_rate,
+    )
+    return (first, second) if config.preference_epochs else (first,)
+
+
+def upstream(config: Config) -> tuple[Upstream, ...]:
+    """The tokenizer's run; LETTER's ids are published with the data."""
+    return () if config.ids == "letter" else (Upstream(system=config.ids, config={"dataset": config.dataset}),)
+
+
+def _on(ids: str, name: str, config: type) -> System:
+    """REG4Rec on a tokenizer's ids."""
+    return System(
+        name=name,
+        title=f"REG4Rec on {ids}'s ids",
+        paper="https://arxiv.org/abs/2508.15308",
+        provenance="states: parallel codebooks, order by confidence, four rewards, GRPO over future items, pruning by "
+        "category; reconstructed: category head, rewards; our design: everything with a number",
+        config=config,
+        dataset="beauty",
+        task="next item",
+        baseline="tiger",
+        build=build,
+        prepare=Reg4Rec.prepare,
+        stages=stages,
+        evaluate=evaluate,
+        upstream=upstream,
+        servables=lambda model, chosen, data: servables(name, model, chosen, data),
+    )
+
+
+SYSTEM = _on("MPQ", "reg4rec", Config)
+MMQ = _on("MMQ", "reg4rec_mmq", MMQConfig)
+MMQ2 = _on("MMQ-v2", "reg4rec_mmq2", MMQ2Config)
+RQVAE = _on("RQ-VAE", "reg4rec_rqvae", RQVAEConfig)
+LETTER = _on("LETTER", "reg4rec_letter", LetterConfig)

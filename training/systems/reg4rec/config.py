@@ -1,0 +1,149 @@
+"""What can be chosen of REG4Rec. Sizes fit two CPU cores and minutes; `GPU` is a run for an accelerator."""
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+Ids = Literal["mpq", "mmq", "mmq2", "rqvae", "letter"]
+
+
+class Codebooks(NamedTuple):
+    """Shape of semantic ids."""
+
+    codebooks: int
+    """M, tokens of an item."""
+    words: int
+    """D, words of each codebook."""
+
+
+CODEBOOKS: dict[Ids, Codebooks] = {
+    "mpq": Codebooks(4, 128),
+    "mmq": Codebooks(6, 100),
+    "mmq2": Codebooks(6, 100),
+    "rqvae": Codebooks(4, 256),
+    "letter": Codebooks(4, 256),
+}
+"""Of each tokenizer with its defaults."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """REG4Rec on the tokens of its own tokenizer."""
+
+    dataset: Literal["beauty", "sports", "ml-100k-sequences"] = "beauty"
+    """What it is trained on."""
+    max_length: int = 50
+    """Newest items of a history that are read."""
+    ids: Ids = "mpq"
+    """Whose semantic ids: a tokenizer's run, or LETTER's published ones."""
+    codebooks: int | None = None
+    """Tokens of an item (M), where the tokenizer's run differs from its defaults."""
+    words: int | None = None
+    """Words of a codebook (D), where the tokenizer's run differs from its defaults."""
+    dim: int = 64
+    """Width of the transformer."""
+    heads: int = 4
+    """Of each attention."""
+    encoder_layers: int = 1
+    """Blocks over the history."""
+    decoder_layers: int = 1
+    """Blocks over the path."""
+    dropout: float = 0.2
+    """Share of each block's output that a training step leaves out."""
+    temperature: float = 0.1
+    """Cosines of tokens are divided by it."""
+    epochs: int = 16
+    """Of the supervised stage, at most; some without a better NDCG@10 on the validation part end it."""
+    batch_size: int = 128
+    """Users of a supervised step; each of their places is a target."""
+    learning_rate: float = 2e-3
+    """Of AdamW in the supervised stage."""
+    weight_decay: float = 0.1
+    """Of AdamW in both stages."""
+    category_weight: float = 0.5
+    """Of the category's cross-entropy beside that of the tokens."""
+    ordered_share: float = 0.2
+    """Last share of the supervised stage, which learns tokens in the order of confidence; before, it is random."""
+    preference_epochs: int = 2
+    """Of the preference stage (PARS); 0 leaves it out."""
+    preference_batch_size: int = 128
+    """Users of a preference step, one random place each."""
+    preference_rate: float = 1e-4
+    """Learning rate of the preference stage."""
+    rollouts: int = 16
+    """Paths sampled per user (G)."""
+    clip: float = 0.2
+    """How far a path's probability may move from that under which it was sampled before its reward stops counting."""
+    kl_weight: float = 0.02
+    """Of the divergence from the supervised stage's weights."""
+    window: int = 5
+    """Future items that a path is rewarded for (MSRA); 1 is the next item alone."""
+    window_decay: float = 0.6
+    """Weight of a future item relative to the one before it."""
+    beams: int = 32
+    """Paths kept while decoding."""
+    over: int = 2
+    """Candidates that pruning looks at, as a multiple of `beams`."""
+    theta: float = 0.5
+    """Share of adjacent steps that must agree in category where paths are pruned; 0 switches pruning off."""
+    validity: Literal["masked", "checked"] = "masked"
+    """masked: only tokens that lead to an item can be chosen. checked: sets that are no item are dropped at the end."""
+    merge: Literal["logsumexp", "max"] = "logsumexp"
+    """Score of a set that several orders reached."""
+
+    def __post_init__(self) -> None:
+        for name in ("dropout", "ordered_share", "theta"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be in 0..1")
+        for name in ("beams", "over", "rollouts", "window", "max_length"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
+
+    @property
+    def shape(self) -> Codebooks:
+        """M and D."""
+        default = CODEBOOKS[self.ids]
+        return Codebooks(self.codebooks or default.codebooks, self.words or default.words)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MMQConfig(Config):
+    """REG4Rec on MMQ's tokens."""
+
+    ids: Ids = "mmq"
+
+
+@dataclass(frozen=True, kw_only=True)
+class MMQ2Config(Config):
+    """REG4Rec on MMQ-v2's tokens and weights."""
+
+    ids: Ids = "mmq2"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RQVAEConfig(Config):
+    """REG4Rec on the tokens of an RQ-VAE."""
+
+    ids: Ids = "rqvae"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LetterConfig(Config):
+    """REG4Rec on LETTER's published tokens."""
+
+    ids: Ids = "letter"
+
+
+GPU = Config(
+    codebooks=8,
+    words=300,
+    dim=128,
+    heads=8,
+    encoder_layers=2,
+    decoder_layers=2,
+    batch_size=1024,
+    preference_batch_size=512,
+    epochs=60,
+    beams=50,
+    validity="checked",
+)
+"""The notes' industrial sizes: 8 codebooks of 300 words, two blocks on each side."""

@@ -1,0 +1,79 @@
+"""REG4Rec's served computation: histories packed over a batch -> ranked items, in one graph of M unrolled steps.
+
+Legend: B requests, H history items packed over them, L longest history that is read, K beams, M codebooks.
+"""
+
+from typing import Literal
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from training.layers.rows import rows
+from training.system import Packed
+from training.systems.reg4rec.decode import Decoded, Search, decode
+from training.systems.reg4rec.model import Reg4Rec
+from training.systems.reg4rec.ranking import Ranked, ranked
+
+NO_SCORE = -1e9
+"""Of a place in the list that holds no item."""
+
+
+class Recommender(nn.Module):
+    """History -> the items of its K best sets of tokens, and how they came about."""
+
+    def __init__(self, model: Reg4Rec) -> None:
+        super().__init__()
+        config = model.config
+        self.generator, self.catalogue = model.generator, model.catalogue()
+        self.length, self.top = config.max_length, config.beams
+        self.merge: Literal["logsumexp", "max"] = config.merge
+        self.search = Search(config.beams, config.over, self.catalogue)
+
+    def forward(
+        self, history: Int[Tensor, " H"], history_offsets: Int[Tensor, " B"], theta: Float[Tensor, "B 1"]
+    ) -> Packed:
+        """Items [B, K], scores [B, K], paths and categories [B, K, M], pruned share [B, 1].
+
+        A theta outside 0..1 and a history that is empty or holds a negative id are answered with NaN, never with a
+        plausible score.
+        """
+        items, length = newest(history, history_offsets, self.length)
+        share = theta[:, 0]
+        decoded = decode(self.generator, self.generator.encode(items, length), share, self.search)
+        found = ranked(decoded, self.catalogue, items, self.top, self.merge)
+        possible = (length > 0) & (items >= 0).all(1) & (share >= 0) & (share <= 1)
+        scores = torch.where(found.items > 0, found.scores, NO_SCORE)
+        considered = decoded.considered.clamp(min=1)
+        pruned = torch.where(possible, decoded.pruned / considered, torch.nan)
+        return (
+            found.items,
+            torch.where(possible[:, None], scores, torch.nan),
+            *explained(decoded, found),
+            pruned[:, None],
+        )
+
+
+def explained(decoded: Decoded, found: Ranked) -> tuple[Int[Tensor, "B K M"], Int[Tensor, "B K M"]]:
+    """Tokens in the order of choice, and the category expected after each, of every listed item; -1 for no item."""
+    beam = found.beams.unsqueeze(2).expand(-1, -1, decoded.tokens.shape[2])
+    there = beam >= 0
+    tokens, categories = (
+        torch.where(there, part.gather(1, beam.clamp(min=0)), -1) for part in (decoded.tokens, decoded.categories)
+    )
+    return tokens, categories
+
+
+def newest(
+    history: Int[Tensor, " H"], ends: Int[Tensor, " B"], width: int
+) -> tuple[Int[Tensor, "B L"], Int[Tensor, " B"]]:
+    """The newest `width` items of each packed history, oldest first, 0 beyond its length; and that length."""
+    ends = ends.long()
+    # Not ends[:-1], of which torch.export would want at least two rows.
+    starts = torch.cat((ends.new_zeros(1), ends)).index_select(0, torch.arange(ends.shape[0], device=ends.device))
+    length = (ends - starts).clamp(max=width)
+    steps = torch.arange(width, device=ends.device)
+    # One item more, which nobody reads: a batch may have none at all.
+    padded = torch.cat((history, history.new_zeros(1)))
+    places = ((ends - length)[:, None] + steps).clamp(max=history.shape[0])
+    return torch.where(steps < length[:, None], rows(padded, places), 0), length
