@@ -13,6 +13,8 @@ import onnx
 import onnx_ir as ir
 import onnxruntime as ort
 import torch
+from onnx_ir.passes.common import CommonSubexpressionEliminationPass
+from onnxscript.optimizer import fold_constants, remove_unused_nodes
 from torch import Tensor, nn
 from torch.onnx.errors import OnnxExporterError
 
@@ -57,6 +59,7 @@ def export_onnx(servable: Servable, path: Path) -> None:
     check_servable(servable)
     with quiet_exporter():
         program = _translated(servable, distinct_example(servable))
+        _simplify(program.model)
         _free_names(program.model)
         _count_axes_from_the_front(program.model)
         program.save(path, external_data=_weight_bytes(servable.module) > _LARGEST_FILE)
@@ -174,6 +177,7 @@ def _translated(servable: Servable, tensors: Packed) -> torch.onnx.ONNXProgram:
             tensors,
             dynamo=True,
             verbose=False,
+            optimize=False,
             input_names=[spec.name for spec in servable.inputs],
             output_names=[spec.name for spec in servable.outputs],
             dynamic_shapes=dynamic_shapes(servable),
@@ -211,6 +215,17 @@ def dynamic_shapes(servable: Servable | KernelServable) -> tuple[dict[int, torch
         {number: dims[axis] for number, axis in enumerate(graph_axes(spec)) if isinstance(axis, str)}
         for spec in servable.inputs
     )
+
+
+def _simplify(model: ir.Model) -> None:
+    """Computes what is constant, and what is computed twice only once.
+
+    torch's own optimisation also tries a hundred patterns on every node, which ONNX Runtime does anyway when it loads,
+    and which takes minutes for a decoder's unrolled steps.
+    """
+    fold_constants(model)
+    CommonSubexpressionEliminationPass()(model)
+    remove_unused_nodes(model)
 
 
 def _free_names(model: ir.Model) -> None:

@@ -8,7 +8,7 @@ _NOISE = 0.05
 _LENGTHS = (5, 12)
 
 
-def synthetic_sequences(  # noqa: PLR0913 - the sizes of a data set
+def synthetic_sequences(
     *,
     seed: int = 0,
     num_users: int = 200,

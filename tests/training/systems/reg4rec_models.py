@@ -20,6 +20,7 @@ CONFIG = Config(
     dropout=0.1,
     epochs=8,
     batch_size=16,
+    ordered_share=0.2,
     learning_rate=1e-2,
     preference_epochs=1,
     preference_batch_size=16,

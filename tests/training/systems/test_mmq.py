@@ -30,8 +30,8 @@ def codes_of(module: Any, batch: ItemBatch) -> torch.Tensor:
 
 
 def swapped(batch: ItemBatch, name: str) -> ItemBatch:
-    """Another item's vector in that modality."""
-    return batch._replace(**{name: getattr(batch, name).roll(1, 0)})
+    """Another item's vector in that modality, and longer."""
+    return batch._replace(**{name: 1.5 * getattr(batch, name).roll(1, 0)})
 
 
 @pytest.mark.parametrize(("changed", "own", "other"), [("text", TEXT, GRAPH), ("graph", GRAPH, TEXT)])

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from kernels.consistency_pruning import crss_candidates, crss_log_probs, required_match
+from kernels.consistency_pruning import crss_candidates, required_match
 from kernels.consistency_pruning.state import Beams
 from tests.training.systems.reg4rec_models import CONFIG, data, trained, untrained
 from training.data.sequences import SequenceBatch
@@ -16,14 +16,12 @@ from training.systems.reg4rec.catalogue import Catalogue, possible_tokens
 from training.systems.reg4rec.decode import (
     Decoded,
     Search,
-    best_extensions,
     check_steps,
     decode,
-    required,
     step_log_probs,
 )
 from training.systems.reg4rec.model import Encoded
-from training.systems.reg4rec.ranking import merged, ranked
+from training.systems.reg4rec.ranking import ranked
 
 FREE = Search(6)
 
@@ -118,32 +116,6 @@ def test_every_decoded_set_is_an_item_and_their_probabilities_sum_to_one() -> No
         assert {tuple(row) for row in decoded.codes[user][live].tolist()} == items
         assert int(live.sum()) == math.factorial(3) * len(items)
     torch.testing.assert_close(decoded.scores.logsumexp(1), torch.zeros(2), atol=1e-5, rtol=0)
-
-
-def test_log_probabilities_are_those_of_the_kernels_definition() -> None:
-    torch.manual_seed(0)
-    logits, codes = torch.randn(2, 4, 3, 6), torch.randint(-1, 6, (2, 4, 3))
-    codes[:, :, 0] = -1
-    found = step_log_probs(logits, possible_tokens(codes, 6, None))
-    torch.testing.assert_close(found, crss_log_probs(logits, codes))
-
-
-def test_the_best_extensions_are_those_of_a_full_selection_with_ties() -> None:
-    torch.manual_seed(0)
-    paths = Beams(torch.randint(-2, 1, (4, 5)).float(), *[torch.zeros(4, 5, 3, dtype=torch.int32)] * 3)
-    log_probs = torch.randint(-3, 1, (4, 5, 3, 20)).float()
-    log_probs[log_probs == -3] = -torch.inf
-    log_probs[1, 2] = torch.nan
-    log_probs[2, :, :, 1:] = -torch.inf
-    log_probs[3] = -torch.inf
-    for window in (1, 7, 30, 400):
-        expected = crss_candidates(paths, log_probs, window)
-        scores, tokens = best_extensions(paths, log_probs, window)
-        live = expected[0] > -torch.inf
-        for user in range(4):
-            kept = scores[user] > -torch.inf
-            assert tokens[user][kept].tolist() == expected[1][user][live[user]].tolist()
-            assert torch.equal(scores[user][kept], expected[0][user][live[user]])
 
 
 def test_no_codebook_is_used_twice() -> None:
@@ -296,38 +268,6 @@ def test_a_trained_model_changes_the_order_from_user_to_user() -> None:
     decoded = _decode(module, encoded, 0.0, Search(8, 2, module.catalogue()))
     orders = {tuple(row) for row in (decoded.tokens[:, 0] // CONFIG.shape.words).tolist()}
     assert len(orders) > 1
-
-
-def test_the_needed_agreement_is_that_of_the_definition() -> None:
-    shares = [number / 60 for number in range(61)]
-    for step in range(1, 9):
-        expected = [required_match(theta, step) for theta in shares]
-        assert required(torch.tensor(shares), step).tolist() == expected
-    odd = torch.tensor([math.nan, -1.0, 2.0])
-    assert required(odd, 4).tolist() == [0, 0, 3]
-
-
-def test_paths_of_one_set_merge_into_the_first_one() -> None:
-    scores, tuples = torch.tensor([[-1.0, -2.0, -3.0, -torch.inf]]), torch.tensor([[4, 7, 4, -1]])
-    total, first = merged(scores, tuples, "logsumexp")
-    assert first.tolist() == [[True, True, False, False]]
-    assert total[0, 0].item() == pytest.approx(math.log(math.exp(-1) + math.exp(-3)))
-    assert total[0, 1:].tolist() == [-2.0, -math.inf, -math.inf]
-    assert merged(scores, tuples, "max")[0].tolist() == [[-1.0, -2.0, -math.inf, -math.inf]]
-
-
-def test_the_list_is_by_score_then_id_without_what_was_seen() -> None:
-    codes = np.array([[0, 0], [2, 2], [1, 1], [1, 1], [0, 0], [0, 1]])
-    catalogue = Catalogue(codes, np.array([0, 1, 1, 5, 1, 1]), 3, masked=False)
-    sets = torch.tensor([[[0, 0], [2, 2], [1, 1], [2, 0], [0, 1]]], dtype=torch.int32)
-    scores = torch.tensor([[-1.0, -1.0, -2.0, -0.5, -0.1]])
-    nothing = torch.zeros_like(sets)
-    decoded = Decoded(scores, sets, nothing, nothing, nothing[:, 0, 0], nothing[:, 0, 0])
-    found = ranked(decoded, catalogue, torch.tensor([[5, 0]]), 6)
-    assert found.items.tolist() == [[1, 4, 3, 2, 0, 0]]
-    assert found.scores.tolist() == [[-1.0, -1.0, -2.0, -2.0, -math.inf, -math.inf]]
-    assert found.beams.tolist() == [[1, 0, 2, 2, -1, -1]]
-    assert ranked(decoded, catalogue, torch.tensor([[5, 0]]), 3).items.tolist() == [[1, 4, 3]]
 
 
 def test_sets_that_are_no_item_are_dropped_at_the_end_where_they_are_only_checked() -> None:

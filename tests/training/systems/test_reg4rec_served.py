@@ -35,7 +35,8 @@ def test_packed_histories_are_cut_to_their_newest_items() -> None:
 
 
 def test_a_list_is_that_of_the_search_over_the_users_history() -> None:
-    model, history = trained(), data().sequence(3)
+    # Of all ten items of a cluster the beams would lead to what was seen.
+    model, history = trained(), data().sequence(3)[:4]
     answer = ask([history.tolist()], [0.5])
     items = torch.from_numpy(history[-model.config.max_length :])[None]
     with torch.no_grad():

@@ -197,7 +197,7 @@ def test_preferences_raise_consistency_and_hits_on_users_held_out() -> None:
 
 
 def test_a_run_with_both_stages_is_restored_with_its_metrics(tmp_path: Path) -> None:
-    chosen = replace(CONFIG, epochs=1, ordered_share=1.0, beams=4, rollouts=4)
+    chosen = replace(CONFIG, epochs=1, beams=4, rollouts=4)
     result = fit(reg4rec.SYSTEM, chosen, data(), FitOptions(run=tmp_path / "run", quiet=True))
     again = fit(reg4rec.SYSTEM, chosen, data(), FitOptions(run=tmp_path / "run", quiet=True, resume=True))
     assert isinstance(again.module, Reg4Rec)
@@ -224,6 +224,7 @@ def test_each_system_takes_the_ids_of_its_tokenizer() -> None:
         config = system(name).config()
         assert config.shape == CODEBOOKS[ids]
         assert [each.system for each in system(name).upstream(config)] == [ids]
+    assert reg4rec.SYSTEM.upstream(GPU)[0].config == {"dataset": "beauty", "codebooks": 8, "words": 300}
     assert system("reg4rec_letter").upstream(system("reg4rec_letter").config()) == ()
 
 

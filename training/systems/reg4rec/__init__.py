@@ -64,7 +64,11 @@ def stages(config: Config) -> tuple[Stage, ...]:
 
 def upstream(config: Config) -> tuple[Upstream, ...]:
     """The tokenizer's run; LETTER's ids are published with the data."""
-    return () if config.ids == "letter" else (Upstream(system=config.ids, config={"dataset": config.dataset}),)
+    if config.ids == "letter":
+        return ()
+    sizes = {"codebooks": config.codebooks, "words": config.words}
+    differing = {name: size for name, size in sizes.items() if size is not None}
+    return (Upstream(system=config.ids, config={"dataset": config.dataset, **differing}),)
 
 
 def _on(ids: str, name: str, config: type) -> System:

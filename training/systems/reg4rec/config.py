@@ -43,31 +43,32 @@ class Config:
     """Width of the transformer."""
     heads: int = 4
     """Of each attention."""
-    encoder_layers: int = 1
+    encoder_layers: int = 2
     """Blocks over the history."""
     decoder_layers: int = 1
     """Blocks over the path."""
-    dropout: float = 0.2
+    dropout: float = 0.1
     """Share of each block's output that a training step leaves out."""
     temperature: float = 0.1
     """Cosines of tokens are divided by it."""
-    epochs: int = 16
-    """Of the supervised stage, at most; some without a better NDCG@10 on the validation part end it."""
-    batch_size: int = 128
+    epochs: int = 8
+    """Of the supervised stage; its weights with the best NDCG@10 on the validation part are kept."""
+    batch_size: int = 32
     """Users of a supervised step; each of their places is a target."""
-    learning_rate: float = 2e-3
+    learning_rate: float = 1e-3
     """Of AdamW in the supervised stage."""
-    weight_decay: float = 0.1
+    weight_decay: float = 0.01
     """Of AdamW in both stages."""
     category_weight: float = 0.5
     """Of the category's cross-entropy beside that of the tokens."""
-    ordered_share: float = 0.2
-    """Last share of the supervised stage, which learns tokens in the order of confidence; before, it is random."""
-    preference_epochs: int = 2
+    ordered_share: float = 1.0
+    """Last share of the supervised stage, which learns tokens in the order of confidence; before that the order is
+    random, which takes longer to learn anything."""
+    preference_epochs: int = 1
     """Of the preference stage (PARS); 0 leaves it out."""
     preference_batch_size: int = 128
     """Users of a preference step, one random place each."""
-    preference_rate: float = 1e-4
+    preference_rate: float = 1e-5
     """Learning rate of the preference stage."""
     rollouts: int = 16
     """Paths sampled per user (G)."""
@@ -91,6 +92,8 @@ class Config:
     """Score of a set that several orders reached."""
 
     def __post_init__(self) -> None:
+        if self.ids == "letter" and self.dataset != "beauty":
+            raise ValueError(f"ids is letter, which is published for beauty only, not for {self.dataset}; take another")
         for name in ("dropout", "ordered_share", "theta"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be in 0..1")
