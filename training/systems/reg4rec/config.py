@@ -63,7 +63,7 @@ class Config:
     """Of the category's cross-entropy beside that of the tokens."""
     ordered_share: float = 1.0
     """Last share of the supervised stage, which learns tokens in the order of confidence; before that the order is
-    random, which takes longer to learn anything."""
+    random."""
     preference_epochs: int = 1
     """Of the preference stage (PARS); 0 leaves it out."""
     preference_batch_size: int = 128
