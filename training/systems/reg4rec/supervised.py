@@ -1,8 +1,9 @@
 """Stage 1: the target's tokens in the order of the model's confidence (CRSS), and its category.
 
 The paper states neither order nor weights (our design). A first share of the stage may be in random order; by default
-it has none, as a random path is one of M! for the same item; the two were not compared with all else equal. Tokens of weight 0 come last and are no target, others count by their weight (as MMQ-v2
-states for generative retrieval; that weights are normalised is our design). Probabilities are those of decoding: where
+it has none, as a random path is one of M! for the same item; the two were not compared with all else equal. Tokens of
+weight 0 come last and are no target, others count by their weight (as MMQ-v2 states for generative retrieval; that
+weights are normalised is our design). Probabilities are those of decoding: where
 it masks tokens that lead to no item, so does the loss, and what is learnt is only which of the items. The end of a path
 is implied after M tokens and not scored.
 
