@@ -59,7 +59,7 @@ class Direct:
         return inputs
 
     def run(self, prepared: Tensors) -> Tensors:
-        """items and scores [1, K], paths and categories [1, K, M], pruned [1, 1]."""
+        """items and scores [1, K], paths [1, K, M, 2], categories [1, K, M], pruned [1, 1]."""
         return self.model.run([prepared])[0]
 
 

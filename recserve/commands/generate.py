@@ -75,14 +75,12 @@ class Generate(Command):
             request["user_id"] = np.array([[self.user]])
         with Client(self.url, deadline_s=self.deadline_s) as client:
             answer = {name: values[0] for name, values in client.infer(model, request).items()}
-        generated = self._generated(answer, data)[: self.top]
-        self._show(history, generated, float(answer["pruned"][0]), data)
-        pruned = float(answer["pruned"][0])
+        generated, pruned = self._generated(answer, data)[: self.top], float(answer["pruned"][0])
+        self._show(history, generated, pruned, data)
         self.emit({"history": list(history), "pruned": pruned, "generated": [asdict(one) for one in generated]})
         return 0
 
     def _generated(self, answer: dict[str, np.ndarray], data: SequenceData) -> list[Generated]:
-        words = system(self.system).config(dataset=self.dataset).shape.words
         scores = answer[GENERATOR_SCORES if self.then_rank else SCORES]
         found = [
             Generated(
@@ -90,7 +88,7 @@ class Generate(Command):
                 title=data.titles.get(int(item), "unknown"),
                 score=float(scores[place]),
                 ranker_score=float(answer[SCORES][place]) if self.then_rank else None,
-                path=[f"{token // words}:{token % words}" for token in answer["paths"][place]],
+                path=[f"{codebook}:{word}" for codebook, word in answer["paths"][place]],
                 categories=answer["categories"][place].tolist(),
             )
             for place, item in enumerate(answer["items"])

@@ -1,6 +1,8 @@
 """REG4Rec behind a real server: the graph, its kernel form, and generate_then_rank, which asks LREA about the list."""
 
-from collections.abc import Iterator
+import json
+import shutil
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -12,6 +14,9 @@ from export.artifacts import Source
 from export.kernel_form import kernel_forms
 from export.parity import ParityOptions, walk
 from export.repository import publish
+from loadtest.scenarios import SCENARIOS
+from recserve.cli import main
+from recserve.commands import generate
 from serving.client import Client
 from serving.direct import DirectModel
 from serving.errors import InvalidRequest
@@ -24,6 +29,8 @@ from training.systems.reg4rec.servables import servables
 
 pytestmark = [pytest.mark.triton_server, pytest.mark.slow]
 MODEL, KERNEL, JOINT = "reg4rec", "reg4rec_kernel", "generate_then_rank"
+CHAINED = "chained"
+"""A target whose ensembles are tritonserver's own, with a process for each step."""
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +46,9 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
         Source(kind="factory", name="tests.serving.test_generation"),
         data().schema,
     )
+    for entry in folder.iterdir():
+        own = "config.pbtxt" if entry.name in (JOINT, "lrea_ranker") else "configs/cpu.pbtxt"
+        shutil.copy(entry / own, entry / "configs" / f"{CHAINED}.pbtxt")
     return folder
 
 
@@ -63,7 +73,7 @@ def requests() -> list[dict[str, np.ndarray]]:
     ]
 
 
-def same(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> bool:
+def same(one: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray]) -> bool:
     return all(np.array_equal(array, other[name]) for name, array in one.items())
 
 
@@ -97,9 +107,10 @@ def test_theta_0_is_served_as_plain_beam_search(client: Client) -> None:
             encoded = model.generator.encode(items, torch.tensor([items.shape[1]]))
             search = Search(model.config.beams, model.config.over, model.catalogue())
             plain = decode(model.generator, encoded, torch.zeros(1), search)
-        assert {tuple(path) for path in served["paths"][0].tolist()} - {(-1, -1, -1)} <= {
-            tuple(path) for path in plain.tokens[0].tolist()
-        }
+        codebooks, words = np.moveaxis(served["paths"][0], 2, 0)
+        there = served["items"][0] > 0
+        found = (codebooks * model.config.shape.words + words)[there].tolist()
+        assert all(path in plain.tokens[0].tolist() for path in found)
 
 
 def test_every_request_is_answered_alike_alone_and_among_sixteen_clients(client: Client) -> None:
@@ -146,6 +157,57 @@ def test_a_wrong_request_is_refused_by_name_and_the_next_one_answered(
     with pytest.raises(InvalidRequest, match=reason):
         client.infer(model, right | changes)
     assert same(before, client.infer(model, right))
+
+
+def test_generate_then_rank_answers_alike_as_tritonservers_own_ensemble(
+    repository: Path, client: Client, tmp_path: Path
+) -> None:
+    options = ServerOptions(target=CHAINED, state=tmp_path / "state", log=tmp_path / "log")
+    with TritonServer(repository, options) as server, Client(server.url, deadline_s=30.0) as chained:
+        for user, asked in enumerate(requests()[:6], 1):
+            joint = {**asked, "user_id": np.array([[user]])}
+            fused, own = client.infer(JOINT, joint), chained.infer(JOINT, joint)
+            for name, array in fused.items():
+                np.testing.assert_allclose(own[name], array, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", [MODEL, JOINT])
+def test_the_traffic_of_a_load_run_is_answered_as_in_this_process(repository: Path, client: Client, name: str) -> None:
+    scenario = SCENARIOS[name]
+    drawn = scenario.requests(repository, 0)
+    again = scenario.requests(repository, 0)
+    assert all(same(one, other) for one, other in zip(drawn, again, strict=True))
+    assert {one["theta"].item() for one in drawn} == {0.0, 0.5}
+    assert len({one["history"].size for one in drawn}) > 3
+    direct = scenario.direct(repository)
+    for asked in drawn[:8]:
+        expected = direct.run(direct.prepare(asked))
+        served = client.infer(name, asked)
+        assert set(expected) == set(served)
+        for tensor, array in expected.items():
+            np.testing.assert_allclose(served[tensor], array, atol=1e-6)
+
+
+def test_the_command_prints_the_items_with_titles_and_paths(
+    client: Client, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(generate, "load_data", lambda system, config: data())
+    asked = request(data().sequence(3).tolist()[:4], 0.0)
+    words = ["generate", "--history", *map(str, asked["history"][0]), "--theta", "0", "--url", client.url, "--json"]
+    assert main(words) == 0
+    printed = json.loads(capsys.readouterr().out)
+    answer = client.infer(MODEL, asked)
+    there = answer["items"][0] > 0
+    assert [one["item"] for one in printed["generated"]] == answer["items"][0][there][:10].tolist()
+    assert printed["generated"][0]["title"] == f"Item {printed['generated'][0]['item']}"
+    assert printed["pruned"] == 0.0
+    first = answer["paths"][0][0].tolist()
+    assert printed["generated"][0]["path"] == [f"{codebook}:{word}" for codebook, word in first]
+    assert main(["generate", "--user", "999", "--url", client.url]) == 2
+    assert "user 999 has no items" in capsys.readouterr().err
+    assert main(["generate", "--user", "3", "--then-rank", "--url", client.url, "--json"]) == 0
+    ranked = [one["ranker_score"] for one in json.loads(capsys.readouterr().out)["generated"]]
+    assert ranked == sorted(ranked, reverse=True)
 
 
 def test_the_parity_ladder_holds(repository: Path) -> None:

@@ -36,12 +36,13 @@ _SPARE = 4
 
 
 def outputs(config: Config) -> tuple[TensorSpec, ...]:
-    """Lists are as long as there are beams; item 0 (score -1e9, path -1) fills what a request has fewer of."""
+    """Lists are as long as there are beams; item 0 (score -1e9, path -1) fills what a request has fewer of. A step of a
+    path is codebook and word."""
     steps = (config.beams, config.shape.codebooks)
     return (
         TensorSpec(name="items", dtype="int64", shape=(config.beams,)),
         TensorSpec(name="scores", dtype="float32", shape=(config.beams,)),
-        TensorSpec(name="paths", dtype="int32", shape=steps),
+        TensorSpec(name="paths", dtype="int32", shape=(*steps, 2)),
         TensorSpec(name="categories", dtype="int32", shape=steps),
         TensorSpec(name="pruned", dtype="float32", shape=(1,)),
     )
@@ -75,7 +76,7 @@ class Requests:
         ]
         thetas = np.resize(_THETAS, len(histories))
         pool = [*edges, *histories[3:]]
-        clear = [n for n in self._clear(pool, thetas)][:batch_size]
+        clear = self._clear(pool, thetas)[:batch_size]
         if len(clear) < batch_size:
             raise ValueError(
                 f"only {len(clear)} of {len(pool)} requests have scores that differ by {_CLEAR} or more; train the "
@@ -86,7 +87,7 @@ class Requests:
     def _clear(self, histories: list[np.ndarray], thetas: np.ndarray) -> list[int]:
         """Requests whose scores stand apart in the list."""
         _, scores, *_ = self.answer(*packed(histories, thetas))
-        gaps = (scores[:, :-1] - scores[:, 1:])[:, :]
+        gaps = scores[:, :-1] - scores[:, 1:]
         toss_up = (gaps > 0) & (gaps < _CLEAR)
         return [int(n) for n in torch.nonzero(~toss_up.any(1))[:, 0]]
 

@@ -33,7 +33,7 @@ class Recommender(nn.Module):
     def forward(
         self, history: Int[Tensor, " H"], history_offsets: Int[Tensor, " B"], theta: Float[Tensor, "B 1"]
     ) -> Packed:
-        """Items [B, K], scores [B, K], paths and categories [B, K, M], pruned share [B, 1].
+        """Items [B, K], scores [B, K], paths [B, K, M, 2], categories [B, K, M], pruned share [B, 1].
 
         A theta outside 0..1 and a history that is empty or holds a negative id are answered with NaN, never with a
         plausible score.
@@ -49,19 +49,19 @@ class Recommender(nn.Module):
         return (
             found.items,
             torch.where(possible[:, None], scores, torch.nan),
-            *explained(decoded, found),
+            *explained(decoded, found, self.generator.sizes.words),
             pruned[:, None],
         )
 
 
-def explained(decoded: Decoded, found: Ranked) -> tuple[Int[Tensor, "B K M"], Int[Tensor, "B K M"]]:
-    """Tokens in the order of choice, and the category expected after each, of every listed item; -1 for no item."""
+def explained(decoded: Decoded, found: Ranked, words: int) -> tuple[Int[Tensor, "B K M 2"], Int[Tensor, "B K M"]]:
+    """Of every listed item: codebook and word of each token in the order of choice, and the category expected after
+    it; -1 for no item."""
     beam = found.beams.unsqueeze(2).expand(-1, -1, decoded.tokens.shape[2])
     there = beam >= 0
-    tokens, categories = (
-        torch.where(there, part.gather(1, beam.clamp(min=0)), -1) for part in (decoded.tokens, decoded.categories)
-    )
-    return tokens, categories
+    tokens, categories = (part.gather(1, beam.clamp(min=0)) for part in (decoded.tokens, decoded.categories))
+    paths = torch.stack((tokens // words, tokens % words), 3)
+    return torch.where(there.unsqueeze(3), paths, -1), torch.where(there, categories, -1)
 
 
 def newest(
