@@ -1,0 +1,71 @@
+"""Runs that build on other runs: what is trained first, what is taken over, and what is not trained twice."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from recserve import runs
+from recserve.cli import main
+from training import checkpoint
+from training.data.synthetic_sequences import synthetic_sequences
+from training.registry import system
+
+SIZES = ["--config.codebooks", "6", "--config.words", "8", "--config.dim", "16", "--config.beams", "4"]
+TOKENIZER = {"dataset": "beauty", "codebooks": 6, "words": 8}
+
+
+@pytest.fixture(autouse=True)
+def _synthetic(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every data set is the synthetic one, so that nothing is downloaded and training takes seconds."""
+    monkeypatch.setattr(runs, "_data_set", lambda chosen, config: synthetic_sequences(max_length=50))
+
+
+def train(capsys: pytest.CaptureFixture[str], *words: Any) -> dict[str, Any]:
+    capsys.readouterr()
+    assert main(["train", *map(str, words), "--max-epochs", "1", "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_a_run_trains_what_it_builds_on_once_and_takes_over_what_that_made(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder,) = train(capsys, "mmq2", "--runs", tmp_path)["runs"]
+    (vectors,) = (tmp_path / "sasrec").glob("*-s0")
+    given = checkpoint.load_run(vectors).products
+    assert given is not None
+    trained = runs.load(Path(folder))
+    assert torch.equal(trained.module.get_buffer("behaviour"), given["item_vectors"])
+    assert torch.equal(trained.data.vectors.behaviour, given["item_vectors"])
+    finished = (vectors / "run.json").stat().st_mtime_ns
+    train(capsys, "mmq2", "--runs", tmp_path, "--resume")
+    train(capsys, "mmq2", "--runs", tmp_path, "--overwrite")
+    assert (vectors / "run.json").stat().st_mtime_ns == finished, "SASRec was trained again"
+    train(capsys, "mmq2", "--runs", tmp_path, "--seed", 1)
+    assert len(list((tmp_path / "sasrec").glob("*-s1"))) == 1, "another seed builds on another run"
+
+
+def test_what_was_trained_for_fewer_epochs_is_not_taken_silently(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train(capsys, "sasrec", "--runs", tmp_path)
+    assert main(["train", "mmq2", "--runs", str(tmp_path), "--max-epochs", "2"]) == 2
+    assert "was started with --max-epochs 1" in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_finished_generator_needs_its_tokenizer_no_more(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    done = train(capsys, "reg4rec", "--runs", tmp_path, *SIZES, "--config.preference-epochs", 1)
+    (folder,) = done["runs"]
+    tokenizer = system("mpq")
+    at = runs.folder_of(tmp_path, "mpq", tokenizer.config(**TOKENIZER), 0)
+    codes = (checkpoint.load_run(at).products or {})["codes"]
+    assert torch.equal(runs.load(Path(folder)).module.get_buffer("codes"), codes)
+    assert {"ndcg10", "ndcg10 after supervised"} <= set(done["test"])
+    at.rename(tmp_path / "elsewhere")
+    capsys.readouterr()
+    assert main(["evaluate", folder, "--json"]) == 0
+    again = json.loads(capsys.readouterr().out)
+    assert again["metrics"] == pytest.approx(done["metrics"][0]["test"])
+    assert not at.exists()
