@@ -83,6 +83,20 @@ def aligned_text(strength: torch.Tensor, poor: torch.Tensor, noise: float) -> to
     return text[poor].detach()
 
 
+def test_the_module_aligns_each_item_as_strongly_as_it_is_rich(data: CatalogueData) -> None:
+    module = prepared(SYSTEM, data)
+    x = module.vectors(items(data))
+    encoded, config = module.encode(x), module.config
+    strength = alignment_strength(x.richness, config.alpha, config.beta)
+    found, expected, without = (
+        align_to_behaviour(module, x, encoded),
+        alignment_loss(encoded.projected, strength, config.contrast_temperature, config.alignment),
+        alignment_loss(encoded.projected, torch.ones_like(strength), config.contrast_temperature, config.alignment),
+    )
+    torch.testing.assert_close(found, expected)
+    assert without - found > 0.1
+
+
 def test_behaviour_s_projection_stays_where_alignment_must_not_move_it(data: CatalogueData) -> None:
     for detached in (False, True):
         module = prepared(SYSTEM, data, detach_behaviour=detached)

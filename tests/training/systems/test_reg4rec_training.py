@@ -246,3 +246,16 @@ def test_settings_that_make_no_sense_are_refused() -> None:
         Config(theta=1.5)
     with pytest.raises(ValueError, match="beams is 0; it must be at least 1"):
         Config(beams=0)
+
+
+def test_the_distance_from_the_reference_costs_what_its_weight_says() -> None:
+    module = copy.deepcopy(trained())
+    assert module.reference is not None
+    module.reference.load_state_dict(untrained()[0].generator.state_dict())
+    values = {}
+    for weight in (0.0, 2.0):
+        module.config = replace(module.config, kl_weight=weight)
+        torch.manual_seed(0)
+        values[weight], logged = preference.loss(module, _train_batch(), 0.5)
+    assert logged["divergence"] > 0.01
+    torch.testing.assert_close(values[2.0] - values[0.0], 2.0 * logged["divergence"])
