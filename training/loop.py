@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 GRADIENT_NORM = 10.0
 _LOG_EVERY = 10
+_WARM_UP = 0.02
+"""Share of a stage's steps over which a linear schedule rises, from a tenth of it on."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,6 +178,8 @@ class Loop:
             self._seed(epoch, step)
             rows = parts[step][self.fabric.global_rank :: self.fabric.world_size]
             share = (epoch + step / len(parts)) / stage.epochs
+            for group in optimizer.param_groups:
+                group["lr"] = group["initial_lr"] * _rate(stage, share)
             loss, scalars = objective(self.fabric.to_device(samples.batch(rows)), share)
             optimizer.zero_grad()
             self.fabric.backward(loss)
@@ -245,14 +249,21 @@ def _note(loss: float, monitor: str, best: float | None) -> str:
     return f"loss {loss:.4f}" + ("" if best is None else f"  best {monitor} {abs(best):.4f}")
 
 
+def _rate(stage: Stage, share_done: float) -> float:
+    """What the stage's schedule makes of a learning rate, as a factor."""
+    if stage.schedule == "constant":
+        return 1.0
+    return min(1.0, (share_done + _WARM_UP / 10) / _WARM_UP, (1.0 - share_done) / (1.0 - _WARM_UP))
+
+
 def _groups(module: nn.Module, stage: Stage, parameters: list[nn.Parameter]) -> list[dict[str, Any]]:
     """What AdamW takes: the stage's groups, then the rest of its parameters. Frozen parameters stay out."""
     left = {id(parameter): parameter for parameter in parameters}
     groups = []
     for group in stage.groups:
         own = [left.pop(id(parameter)) for parameter in group.parameters(module) if id(parameter) in left]
-        groups.append({"params": own, "lr": group.learning_rate, "weight_decay": group.weight_decay})
-    rest = {"params": list(left.values()), "lr": stage.learning_rate, "weight_decay": stage.weight_decay}
+        groups.append({"params": own, "initial_lr": group.learning_rate, "weight_decay": group.weight_decay})
+    rest = {"params": list(left.values()), "initial_lr": stage.learning_rate, "weight_decay": stage.weight_decay}
     return [*groups, rest]
 
 

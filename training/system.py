@@ -227,6 +227,8 @@ class Stage:
     epochs: int = 10
     batch_size: int = 1024
     learning_rate: float = 1e-3
+    schedule: Literal["constant", "linear"] = "constant"
+    """linear: every rate rises over the first 2 % of the steps and then falls to zero."""
     weight_decay: float = 0.0
     samples: Callable[[Any], Split] = lambda data: data.train
     """(data) -> what an epoch goes through."""

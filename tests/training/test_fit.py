@@ -184,6 +184,25 @@ def test_a_group_of_parameters_moves_at_its_own_rate(tmp_path: Path) -> None:
     assert not torch.equal(module.get_parameter("scale.weight"), initial.scale.weight)
 
 
+def test_a_linear_schedule_rises_and_falls_to_zero(tmp_path: Path) -> None:
+    seen: list[float] = []
+
+    def slope(module: torch.nn.Module, _batch: object, _share: float) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        bias = module.get_parameter("scale.bias")
+        seen.append(bias.item())
+        return bias.sum(), {}
+
+    # Adam moves a parameter whose gradient is always 1 by the learning rate.
+    stage = replace(tiny.stages(Config())[1], loss=slope, epochs=6, patience=6, schedule="linear", learning_rate=0.1)
+    train(tmp_path / "run", system=replace(SYSTEM, stages=lambda _config: [stage]))
+    rates = -np.diff(seen)
+    assert rates[0] == pytest.approx(0.01, rel=1e-2)  # a tenth
+    assert rates.argmax() == 2  # the first after 2 % of 102 steps, the second of which is close
+    assert rates.max() == pytest.approx(0.1, rel=1e-2)
+    assert (np.diff(rates[3:]) < 0).all()
+    assert rates[-1] == pytest.approx(0.1 * 2 / 102 / 0.98, rel=1e-2)
+
+
 def test_divergence_is_an_error_that_says_where(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="not finite at stage 'items', epoch 0, step 0; lower learning_rate"):
         train(

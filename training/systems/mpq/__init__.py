@@ -44,7 +44,7 @@ class Config(TokenizerConfig):
 
     codebooks: int = 4
     """M: encoders, codebooks, and ids of an item."""
-    words: int = 128
+    words: int = 512
     """D: words of each codebook."""
     latent: int = 128
     """d: width of latents and words."""

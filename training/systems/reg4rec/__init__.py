@@ -47,6 +47,7 @@ def stages(config: Config) -> tuple[Stage, ...]:
         epochs=config.epochs,
         batch_size=config.batch_size,
         learning_rate=config.learning_rate,
+        schedule="linear",
         weight_decay=config.weight_decay,
         patience=config.epochs,
         monitor="ndcg10",

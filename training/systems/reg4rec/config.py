@@ -16,7 +16,7 @@ class Codebooks(NamedTuple):
 
 
 CODEBOOKS: dict[Ids, Codebooks] = {
-    "mpq": Codebooks(4, 128),
+    "mpq": Codebooks(4, 512),
     "mmq": Codebooks(6, 100),
     "mmq2": Codebooks(6, 100),
     "rqvae": Codebooks(4, 256),
