@@ -134,7 +134,7 @@ class Loop:
 
     def _stage(self, stage: Stage, bar: Progress, *, last: bool) -> None:
         with _only_trainable(self.module, stage) as parameters:
-            optimizer = torch.optim.AdamW(_groups(self.module, stage, parameters))
+            optimizer = torch.optim.AdamW(_groups(self.module, stage, parameters), fused=True)
             optimizer.load_state_dict({**optimizer.state_dict(), "state": self.optimizer_state})
             objective, optimizer = self.fabric.setup(_Objective(self.module, stage), optimizer)
             steps = len(self._batches(stage, 0))
@@ -146,7 +146,7 @@ class Loop:
                 self._validate(stage)
                 self._checkpoint(optimizer)
                 if not (bar.disable or bar.console.is_terminal):
-                    best = f"best {stage.monitor} {self.progress.best:.4f}"
+                    best = f"best {stage.monitor} {abs(self.progress.best or 0.0):.4f}"
                     bar.console.print(f"{self.system.name} {stage.name}: epoch {self.progress.epoch}, {best}")
             if self.progress.epoch < stage.epochs:
                 bar.update(task, description=f"{self.system.name} {stage.name}, stopped early")

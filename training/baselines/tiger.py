@@ -58,11 +58,11 @@ class Config:
     """Blocks over the history."""
     decoder_layers: int = 1
     """Blocks over the path."""
-    dropout: float = 0.1
+    dropout: float = 0.0
     """Share of elements dropped after the embedding, attention and feed-forward."""
     beams: int = 20
     """Paths kept at each level."""
-    epochs: int = 16
+    epochs: int = 8
     """The weights with the best NDCG@10 on the validation part are kept."""
     batch_size: int = 32
     """Users per step."""
