@@ -20,24 +20,24 @@ SUFFIX = "_kernel"
 def kernel_forms(signatures: tuple[Signature, ...]) -> tuple[KernelServable, ...]:
     """`<name>_kernel` for each servable whose program calls a hot op.
 
-    Raises ValueError where a servable's module cannot be exported.
+    Raises ValueError where a servable's module is in training mode or cannot be exported.
     """
     servables = [signature for signature in signatures if isinstance(signature, Servable)]
-    return tuple(_kernel_form(servable) for servable in servables if hot_ops(_exported(servable)))
+    traced = [(servable, _traced(servable)) for servable in servables]
+    return tuple(_kernel_form(servable, program) for servable, program in traced if hot_ops(program))
 
 
 def save_kernel_form(servable: KernelServable, path: Path) -> float:
     """Writes the program to `path`, reads it again, and returns the worst gap of its answers to the eager ones.
 
-    Raises ValueError where the module cannot be exported, calls no hot op, or where the program answers otherwise:
-    on the requests and with the tolerance of the ONNX form.
+    Raises ValueError where the program calls no hot op, or where it answers otherwise: on the requests and with the
+    tolerance of the ONNX form.
     """
     check_servable(servable)
-    program = _exported(servable)
-    if not hot_ops(program):
+    if not hot_ops(servable.program):
         raise ValueError(f"model '{servable.name}' calls no hot op; serve its ONNX form '{servable.form_of}' alone")
     names = Names(tuple(spec.name for spec in servable.inputs), tuple(spec.name for spec in servable.outputs))
-    save_program(program, names, path)
+    save_program(servable.program, names, path)
     module = load_program(path)[0].module()
 
     def run(tensors: Packed) -> dict[str, np.ndarray]:
@@ -48,7 +48,7 @@ def save_kernel_form(servable: KernelServable, path: Path) -> float:
     return verify(servable, run, "the saved program")
 
 
-def _kernel_form(servable: Servable) -> KernelServable:
+def _kernel_form(servable: Servable, program: ExportedProgram) -> KernelServable:
     return KernelServable(
         name=f"{servable.name}{SUFFIX}",
         inputs=servable.inputs,
@@ -59,11 +59,13 @@ def _kernel_form(servable: Servable) -> KernelServable:
         reference=servable.reference,
         eager64=servable.eager64,
         module=servable.module,
+        program=program,
         form_of=servable.name,
     )
 
 
-def _exported(servable: Servable | KernelServable) -> ExportedProgram:
+def _traced(servable: Servable) -> ExportedProgram:
+    check_servable(servable)
     tensors = distinct_example(servable)
     try:
         with torch.no_grad():

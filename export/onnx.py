@@ -192,7 +192,7 @@ def _translated(servable: Servable, tensors: Packed) -> torch.onnx.ONNXProgram:
     return program
 
 
-def distinct_example(servable: Servable | KernelServable) -> Packed:
+def distinct_example(servable: Servable) -> Packed:
     """An example whose symbolic axes differ in size, so that the exporter cannot take one axis for another."""
     tried = []
     for batch_size in (3, 4, 5, 7):
@@ -207,7 +207,7 @@ def distinct_example(servable: Servable | KernelServable) -> Packed:
     )
 
 
-def dynamic_shapes(servable: Servable | KernelServable) -> tuple[dict[int, torch.export.Dim], ...]:
+def dynamic_shapes(servable: Servable) -> tuple[dict[int, torch.export.Dim], ...]:
     """Per input the axes that an exported program leaves open: the symbolic ones, the batch of at least 1."""
     names = {axis for spec in servable.inputs for axis in graph_axes(spec) if isinstance(axis, str)}
     dims = {name: torch.export.Dim(name, min=1 if name == BATCH else 0) for name in names}

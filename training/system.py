@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.export import ExportedProgram
 
 from kernels.path_sampling.sampler import Sampler
 
@@ -101,6 +102,8 @@ class KernelServable(Signature):
     """The kernel form of a Servable: the same module as a saved program in which the hot ops stay custom ops."""
 
     module: nn.Module
+    program: ExportedProgram
+    """The module, traced."""
     form_of: str
     """Name of the ONNX model whose answers it must equal."""
 

@@ -74,15 +74,16 @@ def test_a_model_without_hot_ops_is_refused_as_a_kernel_form(tmp_path: Path) -> 
             return candidates * 2.0
 
     _, form = hot_release()
+    plain = torch.export.export(Plain(), hot_model().example(3, 0))
     with pytest.raises(ValueError, match="calls no hot op; serve its ONNX form 'hot' alone"):
-        save_kernel_form(replace(form, module=Plain().eval()), tmp_path / "model.pt2")
+        save_kernel_form(replace(form, program=plain), tmp_path / "model.pt2")
 
 
-def test_a_module_in_training_mode_is_refused(tmp_path: Path) -> None:
-    _, form = hot_release()
-    form.module.train()
-    with pytest.raises(ValueError, match=r"'hot_kernel' is in training mode; call \.eval\(\)"):
-        save_kernel_form(form, tmp_path / "model.pt2")
+def test_a_module_in_training_mode_is_refused() -> None:
+    servable = hot_model()
+    servable.module.train()
+    with pytest.raises(ValueError, match=r"'hot' is in training mode; call \.eval\(\)"):
+        kernel_forms((servable,))
 
 
 def test_a_module_that_cannot_be_exported_is_refused_by_name() -> None:
