@@ -9,6 +9,7 @@ from loadtest.bench import RESULTS
 from loadtest.length.plot import LABELS
 
 _PERCENTILES = ("p50", "p99")
+_QUALITY = ("pruned_share", "recall10", "ndcg10", "consistency")
 
 
 def markdown(folder: Path = RESULTS) -> str:
@@ -33,6 +34,17 @@ def paths_markdown(folder: Path = RESULTS) -> str:
     names = ("base_ms", "graph_ms", "graph_ratio", "served_base_ms", "served_ms", "served_ratio")
     rows = [[row["base"], str(row["paths"]), *(f"{row[name]:.2f}" for name in names)] for row in result["rows"]]
     return "\n".join(_table(header, rows))
+
+
+def generation_markdown(folder: Path = RESULTS) -> str:
+    """Two GitHub tables: REG4Rec's one graph beside searches around a graph of one step, and CORP against theta."""
+    decoding, corp = (json.loads((folder / f"reg4rec-{name}.json").read_text()) for name in ("decoding", "corp"))
+    header = ["beams", "one graph, ms", "served, ms", "step by step, ms", "and path by path, ms", "of one graph"]
+    names = ("graph_ms", "served_ms", "shared_ms", "per_path_ms", "per_path_ratio")
+    rows = [[str(row["beams"]), *(f"{row[name]:.1f}" for name in names)] for row in decoding["rows"]]
+    columns = ["theta", "pruned share", "recall@10", "NDCG@10", "consistency of the best path", "p50, ms"]
+    points = [[f"{one['theta']:g}", *(f"{one[name]:.4f}" for name in _QUALITY), f"{one['p50_ms']:.2f}"] for one in corp]
+    return "\n".join([*_table(header, rows), "", *_table(columns, points)])
 
 
 def _length(result: dict[str, Any]) -> list[str]:

@@ -44,6 +44,11 @@ def test_the_tables_of_paths_are_those_of_the_committed_results() -> None:
     assert tables == f"{robustness.markdown()}\n\n{load.paths_markdown()}"
 
 
+def test_the_tables_of_generation_are_those_of_the_committed_results() -> None:
+    tables = README.split("<!-- generation -->\n")[1].split("\n<!-- /generation -->")[0]
+    assert tables == load.generation_markdown()
+
+
 @pytest.mark.triton_server
 def test_the_readers_own_model_is_exported_checked_and_proven(tmp_path: Path) -> None:
     (tmp_path / "two_towers.py").write_text(block("python two_towers.py"))
@@ -55,13 +60,13 @@ def test_the_readers_own_model_is_exported_checked_and_proven(tmp_path: Path) ->
 @pytest.mark.slow
 @pytest.mark.triton_server
 def test_the_pipeline_by_hand_runs_as_written(tmp_path: Path) -> None:
-    """Word for word, except that the ports are free ones and the server runs beside."""
+    """Word for word, except that it trains for one epoch, the ports are free ones and the server runs beside."""
     pipeline = README.split("## The pipeline by hand")[1].split("```")[1]
     commands = [line.split()[1:] for line in pipeline.splitlines() if line.startswith("recserve ")]
     *prepare, serve, rank = commands
     assert (serve[0], rank[0]) == ("serve", "rank")
     for words in prepare:
-        recserve(*words, cwd=tmp_path)
+        recserve(*words, *(["--max-epochs", "1"] if words[0] == "train" else []), cwd=tmp_path)
     server = subprocess.Popen(
         [RECSERVE, *serve, "--grpc-port", "0", "--metrics-port", "0"],
         cwd=tmp_path,
