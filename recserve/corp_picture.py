@@ -21,9 +21,7 @@ def draw(points: Sequence[Point], title: str, path: Path) -> None:
     )
     shares.set_ylim(-0.03, 1.03)
     _line(quality, points, {"recall@10": "recall10", "NDCG@10": "ndcg10"})
-    quality.set_ylim(bottom=0)
     _line(latency, points, {"p50 of one request, ms": "p50_ms"})
-    latency.set_ylim(bottom=0)
     figure.savefig(path, dpi=120)
 
 
@@ -37,6 +35,7 @@ def _line(axes: Axes, points: Sequence[Point], series: dict[str, str]) -> None:
             label=label,
             markersize=4,
         )
+    axes.set_ylim(0, 1.08 * max(getattr(point, name) for point in points for name in series.values()) or 1.0)
     axes.set_xlabel("theta: share of adjacent steps that must agree")
     axes.legend(frameon=False, loc="best")
     axes.spines[["top", "right"]].set_visible(False)
