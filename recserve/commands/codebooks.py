@@ -43,9 +43,13 @@ class Codebooks(Command):
     out: Path | None = None
     """Draw the picture there; the suffix says the format."""
 
+    def __post_init__(self) -> None:
+        if not self.runs:
+            raise ValueError("give at least one folder of a finished run of a tokenizer")
+
     def run(self) -> int:
         datasets, found = (list(part) for part in zip(*map(of_run, self.runs), strict=True))
-        dataset = datasets[0]
+        dataset, found = datasets[0], told_apart(found)
         if any(other != dataset for other in datasets):
             raise ValueError(
                 f"the runs are of different data sets {sorted(set(datasets))}; show those of one at a time"
@@ -81,6 +85,15 @@ def of_run(folder: Path) -> tuple[str, Codes]:
         active = np.stack([richness.numpy(), (routed > 0).sum(1).numpy()], axis=1)
     described = describe(trained.system.name, folder, codes, trained.module.num_words, active)
     return trained.data.schema.dataset, described
+
+
+def told_apart(found: list[Codes]) -> list[Codes]:
+    """Of several runs of one system each is named with its folder."""
+    names = [one.name for one in found]
+    return [
+        one._replace(name=f"{one.name} {one.folder.name}") if one.folder and names.count(one.name) > 1 else one
+        for one in found
+    ]
 
 
 def describe(

@@ -39,7 +39,7 @@ class Generate(Command):
     history: tuple[int, ...] = ()
     """Item ids, oldest first, in place of a user's."""
     top: int = 10
-    """Items to print."""
+    """Items to print; there are at most as many as the model has beams."""
     theta: float = 0.5
     """Share of adjacent steps that must agree in category where paths are pruned; 0 switches pruning off."""
     system: str = "reg4rec"
@@ -56,8 +56,10 @@ class Generate(Command):
     def __post_init__(self) -> None:
         if self.top < 1:
             raise ValueError(f"--top is {self.top}; it must be at least 1")
-        if (self.user is None) == (not self.history) and not self.then_rank:
-            raise ValueError("say for whom: --user ID or --history ITEM ...")
+        if self.user is None and not self.history:
+            raise ValueError("say for whom: --user ID, or --history ITEM ... with at least one item")
+        if self.user is not None and self.history and not self.then_rank:
+            raise ValueError("--user and --history are both given; choose one")
         if self.then_rank and self.user is None:
             raise ValueError("--then-rank ranks for a user; add --user ID")
         if not self.system.startswith("reg4rec"):
@@ -98,18 +100,23 @@ class Generate(Command):
 
     def _show(self, history: tuple[int, ...], found: list[Generated], pruned: float, data: SequenceData) -> None:
         newest = ", ".join(data.titles.get(item, f"item {item}") for item in history[::-1][:_SHOWN_HISTORY])
-        self.console.print(f"\nnewest of {len(history)} items: {newest}", highlight=False)
+        counted = "one item" if len(history) == 1 else f"newest of {len(history)} items"
+        self.console.print(f"\n{counted} ({data.schema.dataset}): {newest}", highlight=False)
+        unknown = sum(not 0 < item < len(data.categories) for item in history)
+        if unknown:
+            self.console.print(f"[yellow]{unknown} of them not known[/] to {data.schema.dataset}", highlight=False)
         rows = [
             [
                 place,
                 one.title,
                 one.item,
                 one.score,
-                one.ranker_score or "",
+                *([one.ranker_score] if self.then_rank else []),
                 " ".join(one.path),
                 " ".join(map(str, one.categories)),
             ]
             for place, one in enumerate(found, 1)
         ]
-        columns = ["", "title", "item", "log p", "ranker", "path (codebook:word)", "categories"]
+        ranker = ["ranker"] if self.then_rank else []
+        columns = ["", "title", "item", "log p", *ranker, "path (codebook:word)", "categories"]
         show(self.console, table(f"next items, {pruned:.0%} of the checked paths pruned", columns, rows))

@@ -102,10 +102,11 @@ def row(system: System, dataset: str) -> list[str]:
 
 
 def _margin(system: System, dataset: str) -> str:
-    if system.baseline is None:
+    own = results.read(system.name, dataset)
+    if system.baseline is None or own is None:
         return ""
-    own, other = results.read(system.name, dataset), results.read(system.baseline, dataset)
-    if own is None or other is None:
+    other = results.read(system.baseline, dataset)
+    if other is None:
         return f"{system.baseline}: not measured"
     judge = JUDGES[system.task]
     metric = METRICS[system.task][judge]

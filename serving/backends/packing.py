@@ -78,7 +78,7 @@ def _check_bounds(model: str, field: InputSpec, array: np.ndarray) -> None:
     if field.max_elements is not None and array.size > field.max_elements:
         raise ValueError(
             f"{where} has {array.size} elements, more than the {field.max_elements} that one request may carry; "
-            "split it into several requests"
+            "shorten it, or split it into several requests"
         )
     if field.min_elements is not None and array.size < field.min_elements:
         raise ValueError(f"{where} has {array.size} elements; send {field.min_elements} or more")

@@ -11,7 +11,7 @@ import pytest
 from recserve.cli import main
 from recserve.codebook_picture import draw_codebooks
 from recserve.commands import codebooks
-from recserve.commands.codebooks import Codes, describe, facts, lines
+from recserve.commands.codebooks import Codes, describe, facts, lines, told_apart
 
 
 def described(name: str = "mmq2", active: np.ndarray | None = None) -> Codes:
@@ -56,3 +56,15 @@ def test_runs_of_two_data_sets_are_not_mixed(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(codebooks, "of_run", lambda folder: (folder.name, described(folder.name)))
     with pytest.raises(ValueError, match="different data sets"):
         codebooks.Codebooks(runs=(tmp_path / "beauty", tmp_path / "sports")).run()
+
+
+def test_without_a_run_it_says_what_to_give(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["codebooks"]) == 2
+    assert "give at least one folder" in capsys.readouterr().err
+
+
+def test_several_runs_of_one_system_are_told_apart_by_their_folders() -> None:
+    codes = np.zeros((4, 2), np.int64)
+    runs = [("mpq", "a-s0"), ("mpq", "a-s1"), ("rqvae", "b-s0"), ("letter", None)]
+    found = [describe(name, Path(folder) if folder else None, codes, 3) for name, folder in runs]
+    assert [one.name for one in told_apart(found)] == ["mpq a-s0", "mpq a-s1", "rqvae", "letter"]
