@@ -16,10 +16,12 @@ $(INSTALLED): pyproject.toml constraints.txt
 demo: install
 	$(BIN)/recserve demo
 
-# Load is timed, so its tests have the machine to themselves.
+# Load is timed, so these tests have the machine to themselves.
+LOAD := $(addprefix tests/loadtest/,test_bench.py test_faults.py test_peers.py)
+
 test: install
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --ignore tests/loadtest
-	$(BIN)/python -m pytest tests/loadtest
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(addprefix --ignore ,$(LOAD))
+	$(BIN)/python -m pytest $(LOAD)
 
 lint: install
 	$(BIN)/ruff format --check .

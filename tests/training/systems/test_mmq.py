@@ -1,5 +1,6 @@
 """MMQ's checks: experts see what they may, the losses are the printed ones, behaviour changes ids."""
 
+from copy import deepcopy
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +14,7 @@ from training.data.sequences import Content, leave_one_out
 from training.layers.codebook_report import codebook_metrics
 from training.layers.tokenizer import catalogue_tokens
 from training.loop import predict
-from training.systems.mmq import SYSTEM, Config, stages
+from training.systems.mmq import MMQ, SYSTEM, Config, stages
 from training.systems.mmq.behaviour import SessionSplit, Task, behaviour_loss, evaluate, packed_order, view
 from training.systems.mmq.content import content_loss
 
@@ -152,7 +153,9 @@ def test_packed_order_is_that_of_a_packed_sequence() -> None:
 def test_behaviour_against_content_lowers_the_task_s_loss_changes_ids_and_hardly_costs_content() -> None:
     """Content is clear about an item's kind, faint about its group; users choose by group alone."""
     data = catalogue_of_groups()
-    tuned, frozen = (fine_tuned(data, share) for share in (0.1, 1.0))
+    pretrained = prepared(SYSTEM, data, words=6, hidden=32, batch_size=57)
+    train(SYSTEM, pretrained, data, 300)
+    tuned, frozen = (fine_tuned(pretrained, data, share) for share in (0.1, 1.0))
     assert tuned["task_loss"] < 0.9 * frozen["task_loss"]
     assert tuned["churn"] > 0
     assert frozen["churn"] == 0
@@ -182,10 +185,10 @@ def catalogue_of_groups() -> CatalogueData:
     return view(sequences)
 
 
-def fine_tuned(data: CatalogueData, frozen_share: float) -> dict[str, float]:
-    """Both stages; what evaluation says of all items and of the held-out choices."""
-    module = prepared(SYSTEM, data, words=6, hidden=32, frozen_share=frozen_share, batch_size=57)
-    train(SYSTEM, module, data, 300)
+def fine_tuned(pretrained: MMQ, data: CatalogueData, frozen_share: float) -> dict[str, float]:
+    """The second stage; what evaluation says of all items and of the held-out choices."""
+    module = deepcopy(pretrained).train()
+    module.config = replace(module.config, frozen_share=frozen_share)
     own = [
         {"params": module.tokenizer_parameters(), "lr": 2e-3},
         {"params": list(module.recommender.parameters()), "lr": 1e-2},
