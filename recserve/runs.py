@@ -13,6 +13,7 @@ from training.data import amazon_sequences, hin_amazon, movielens, movielens_seq
 from training.data.fields import FieldData
 from training.data.ranking import RankingData
 from training.data.sequences import SequenceData
+from training.data.synthetic_sequences import synthetic_sequences
 from training.registry import system
 from training.system import System
 
@@ -78,6 +79,8 @@ def _data_set(chosen: System, config: Any) -> RankingData | FieldData | Sequence
             return amazon_sequences.load(name, _max_length(config))
         case "ml-100k-sequences":
             return movielens_sequences.load(_max_length(config))
+        case "synthetic-sequences":
+            return synthetic_sequences(max_length=_max_length(config))
         case unknown:
             raise ValueError(f"system '{chosen.name}' wants data set '{unknown}', which nobody loads yet")
 

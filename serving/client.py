@@ -228,7 +228,9 @@ def _translate(error: InferenceServerException, url: str, deadline_s: float) -> 
                 f"{url}: no answer within {deadline_s:g} s; give the call a longer deadline_s or the server less load"
             )
         case "NOT_FOUND":
-            return ModelUnavailable(f"{url}: {text}; model_names() lists what is served")
+            return ModelUnavailable(
+                f"{url}: {text}; export it into the served repository, or ask for what Client.model_names() lists"
+            )
         case "INVALID_ARGUMENT" | "OUT_OF_RANGE" | "UNIMPLEMENTED":
             return InvalidRequest(text)
         case "RESOURCE_EXHAUSTED":

@@ -198,7 +198,6 @@ class TritonServer:
             memory_prefix=shared_memory.prefix(secrets.token_hex(4)),
         )
         command = self._command(self._launch)
-        self.state.mkdir(parents=True, exist_ok=True)
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("wb") as log:
             # Its own session, so that Ctrl-C reaches only the program, which then stops the server in order.

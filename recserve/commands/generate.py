@@ -1,14 +1,13 @@
 """`recserve generate`: what a user may want next, from the running server: items, how they were reached, and why."""
 
 from dataclasses import asdict, dataclass
-from typing import Literal
 
 import numpy as np
 
 from recserve.commands.command import Command, show, table
 from recserve.runs import load_data
 from serving.client import Client
-from training.data.sequences import SequenceData
+from training.data.sequences import Dataset, SequenceData
 from training.generate_then_rank import GENERATOR_SCORES, NAME, SCORES
 from training.registry import system
 
@@ -34,6 +33,8 @@ class Generated:
 class Generate(Command):
     """Generate the next items for a user, or for a history."""
 
+    dataset: Dataset
+    """The data set that the served model was trained on, which the server cannot tell: it has the users and titles."""
     user: int | None = None
     """User id, as the data set has it; all of the user's items are the history."""
     history: tuple[int, ...] = ()
@@ -44,8 +45,6 @@ class Generate(Command):
     """Share of adjacent steps that must agree in category where paths are pruned; 0 switches pruning off."""
     system: str = "reg4rec"
     """Whose served model generates: reg4rec or reg4rec_<tokenizer>."""
-    dataset: Literal["beauty", "sports", "ml-100k-sequences"] = "beauty"
-    """The data set that the served model was trained on."""
     then_rank: bool = False
     """Ask generate_then_rank, and order by what lrea_ranker says of the items for --user."""
     url: str = "127.0.0.1:8001"

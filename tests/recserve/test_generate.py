@@ -19,5 +19,10 @@ from recserve.cli import main
 def test_a_question_that_makes_no_sense_is_an_error_of_use(
     words: list[str], said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["generate", *words]) == 2
+    assert main(["generate", "--dataset", "beauty", *words]) == 2
     assert said in capsys.readouterr().err
+
+
+def test_the_data_set_is_not_guessed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["generate", "--user", "1"]) == 2
+    assert "--dataset" in capsys.readouterr().err

@@ -10,22 +10,16 @@ import torch
 from recserve import runs
 from recserve.cli import main
 from training import checkpoint
-from training.data.synthetic_sequences import synthetic_sequences
 from training.registry import system
 
+DATASET = "synthetic-sequences"
 SIZES = ["--config.codebooks", "6", "--config.words", "8", "--config.dim", "16", "--config.beams", "4"]
-TOKENIZER = {"dataset": "beauty", "codebooks": 6, "words": 8}
-
-
-@pytest.fixture(autouse=True)
-def _synthetic(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every data set is the synthetic one, so that nothing is downloaded and training takes seconds."""
-    monkeypatch.setattr(runs, "_data_set", lambda chosen, config: synthetic_sequences(max_length=50))
+TOKENIZER = {"dataset": DATASET, "codebooks": 6, "words": 8}
 
 
 def train(capsys: pytest.CaptureFixture[str], *words: Any) -> dict[str, Any]:
     capsys.readouterr()
-    assert main(["train", *map(str, words), "--max-epochs", "1", "--json"]) == 0
+    assert main(["train", *map(str, words), "--config.dataset", DATASET, "--max-epochs", "1", "--json"]) == 0
     return json.loads(capsys.readouterr().out)
 
 
@@ -51,7 +45,8 @@ def test_what_was_trained_for_fewer_epochs_is_not_taken_silently(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     train(capsys, "sasrec", "--runs", tmp_path)
-    assert main(["train", "mmq2", "--runs", str(tmp_path), "--max-epochs", "2"]) == 2
+    words = ["train", "mmq2", "--runs", str(tmp_path), "--config.dataset", DATASET, "--max-epochs", "2"]
+    assert main(words) == 2
     assert "was started with --max-epochs 1" in " ".join(capsys.readouterr().err.split())
 
 

@@ -8,15 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from export.artifacts import Source
 from export.kernel_form import kernel_forms
+from export.onnx import export_onnx, open_session, run_session
 from export.parity import ParityOptions, walk
 from export.repository import publish
 from loadtest.scenarios import SCENARIOS
 from recserve.cli import main
-from recserve.commands import generate
 from serving.client import Client
 from serving.direct import DirectModel
 from serving.errors import InvalidRequest
@@ -24,8 +23,8 @@ from serving.server import ServerOptions, TritonServer
 from tests.conftest import lrea
 from tests.training.systems.reg4rec_models import data, trained
 from training.generate_then_rank import generate_then_rank
-from training.systems.reg4rec.decode import Search, decode
-from training.systems.reg4rec.servables import servables
+from training.systems.reg4rec import decode as decoding
+from training.systems.reg4rec.servables import packed, servables
 
 pytestmark = [pytest.mark.triton_server, pytest.mark.slow]
 MODEL, KERNEL, JOINT = "reg4rec", "reg4rec_kernel", "generate_then_rank"
@@ -95,22 +94,20 @@ def test_integers_are_the_eager_ones(client: Client) -> None:
         np.testing.assert_allclose(served["scores"][0], answers["scores"][row].numpy(), atol=1e-5)
 
 
-def test_theta_0_is_served_as_plain_beam_search(client: Client) -> None:
-    """Beam search in which nobody asks for categories: the pruning operator never gets a need."""
+def test_theta_0_is_served_as_plain_beam_search(client: Client, tmp_path: Path) -> None:
+    """Of a graph that checks no path at any step, asked for theta 1: no bit differs."""
     model = trained()
-    for user in range(1, 6):
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(decoding, "check_steps", lambda codebooks: ())
+        (plain,) = servables("plain", model, model.config, data())
+        export_onnx(plain, tmp_path / "plain.onnx")
+    session, changed = open_session(tmp_path / "plain.onnx"), 0
+    for user in range(1, 9):
         history = data().sequence(user)
-        served = client.infer(MODEL, request(history.tolist(), 0.0))
-        assert served["pruned"].item() == 0.0
-        items = torch.from_numpy(history[-model.config.max_length :])[None]
-        with torch.no_grad():
-            encoded = model.generator.encode(items, torch.tensor([items.shape[1]]))
-            search = Search(model.config.beams, model.config.over, model.catalogue())
-            plain = decode(model.generator, encoded, torch.zeros(1), search)
-        codebooks, words = np.moveaxis(served["paths"][0], 2, 0)
-        there = served["items"][0] > 0
-        found = (codebooks * model.config.shape.words + words)[there].tolist()
-        assert all(path in plain.tokens[0].tolist() for path in found)
+        expected = run_session(session, plain, packed([history], np.ones(1)))
+        assert same(expected, client.infer(MODEL, request(history.tolist(), 0.0)))
+        changed += not same(expected, client.infer(MODEL, request(history.tolist(), 1.0)))
+    assert changed
 
 
 def test_every_request_is_answered_alike_alone_and_among_sixteen_clients(client: Client) -> None:
@@ -188,13 +185,10 @@ def test_the_traffic_of_a_load_run_is_answered_as_in_this_process(repository: Pa
             np.testing.assert_allclose(served[tensor], array, atol=1e-6)
 
 
-def test_the_command_prints_the_items_with_titles_and_paths(
-    client: Client, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(generate, "load_data", lambda system, config: data())
+def test_the_command_prints_the_items_with_titles_and_paths(client: Client, capsys: pytest.CaptureFixture[str]) -> None:
+    where = ["--dataset", "synthetic-sequences", "--url", client.url]
     asked = request(data().sequence(3).tolist()[:4], 0.0)
-    words = ["generate", "--history", *map(str, asked["history"][0]), "--theta", "0", "--url", client.url, "--json"]
-    assert main(words) == 0
+    assert main(["generate", "--history", *map(str, asked["history"][0]), "--theta", "0", *where, "--json"]) == 0
     printed = json.loads(capsys.readouterr().out)
     answer = client.infer(MODEL, asked)
     there = answer["items"][0] > 0
@@ -203,11 +197,13 @@ def test_the_command_prints_the_items_with_titles_and_paths(
     assert printed["pruned"] == 0.0
     first = answer["paths"][0][0].tolist()
     assert printed["generated"][0]["path"] == [f"{codebook}:{word}" for codebook, word in first]
-    assert main(["generate", "--user", "999", "--url", client.url]) == 2
+    assert main(["generate", "--user", "999", *where]) == 2
     assert "user 999 has no items" in capsys.readouterr().err
-    assert main(["generate", "--user", "3", "--then-rank", "--url", client.url, "--json"]) == 0
-    ranked = [one["ranker_score"] for one in json.loads(capsys.readouterr().out)["generated"]]
-    assert ranked == sorted(ranked, reverse=True)
+    assert main(["generate", "--user", "3", "--then-rank", *where, "--json"]) == 0
+    by_ranker = [one["ranker_score"] for one in json.loads(capsys.readouterr().out)["generated"]]
+    assert by_ranker == sorted(by_ranker, reverse=True)
+    assert main(["generate", "--history", "1", "99", *where]) == 0
+    assert "1 of them not known to synthetic-sequences" in capsys.readouterr().out
 
 
 def test_the_parity_ladder_holds(repository: Path) -> None:

@@ -16,13 +16,13 @@ Legend: B users, L history, N items, M places with a target, d width.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from training.data.sequences import SequenceBatch, SequenceData
+from training.data.sequences import Dataset, SequenceBatch, SequenceData
 from training.layers.items import known
 from training.layers.transformer import EncoderBlock, causal_bias
 from training.ranking_metrics import ranking_quality
@@ -36,7 +36,7 @@ _RANK_BLOCK = 256
 class Config:
     """Sizes and training."""
 
-    dataset: Literal["beauty", "sports", "ml-100k-sequences"] = "beauty"
+    dataset: Dataset = "beauty"
     """Whose sequences."""
     max_length: int = 50
     """Newest items of a history that count."""

@@ -23,8 +23,8 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.nn import functional
 
-from training.data.amazon_sequences import letter_products
-from training.data.sequences import SequenceBatch, SequenceData
+from training.data.amazon_sequences import semantic_ids
+from training.data.sequences import Dataset, SequenceBatch, SequenceData
 from training.layers.generator import (
     GeneratorSizes,
     SequenceEncoder,
@@ -44,7 +44,7 @@ _SEARCH_BLOCK = 128
 class Config:
     """Sizes and training."""
 
-    dataset: Literal["beauty", "sports", "ml-100k-sequences"] = "beauty"
+    dataset: Dataset = "beauty"
     """Whose sequences."""
     ids: Literal["rqvae", "letter"] = "rqvae"
     """Where the semantic ids come from: our RQ-VAE, or LETTER as published (Beauty only)."""
@@ -160,10 +160,7 @@ class TIGER(nn.Module):
 
     def prepare(self, data: SequenceData) -> None:
         """Takes over the items' ids."""
-        products = letter_products() if self.ids == "letter" else data.given
-        if "codes" not in products:
-            raise ValueError(f"ids is {self.ids}, but no run gave codes; train {self.ids} on this data set first")
-        self.encoder.prepare(products["codes"])
+        self.encoder.prepare(semantic_ids(self.ids, data.given)["codes"])
 
     def trie(self) -> Trie:
         """Of the ids taken over; built once, as it follows from them."""

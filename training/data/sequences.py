@@ -19,6 +19,8 @@ from torch import Tensor
 
 from training.system import Field, Schema
 
+Dataset = Literal["beauty", "sports", "ml-100k-sequences", "synthetic-sequences"]
+"""The last one is planted (`training.data.synthetic_sequences`): nothing is downloaded, and training takes seconds."""
 MAX_VALIDATION = 3_000
 """Users whose last but one item is measured after each epoch; the same ones in every run."""
 

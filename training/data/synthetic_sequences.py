@@ -1,4 +1,4 @@
-"""Sequences with planted structure, for tests that must not download anything."""
+"""Sequences with planted structure, for tests and first tries that must not download anything."""
 
 import numpy as np
 

@@ -12,7 +12,7 @@ Legend: N items, B items of a batch, P ids of an item, W width of what is recons
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -20,10 +20,10 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from training.data.catalogue import CatalogueData, ItemBatch, ItemSplit
+from training.data.sequences import Dataset
 from training.layers.codebook_report import codebook_metrics
 from training.system import Schema, Split, Stage
 
-Dataset = Literal["beauty", "sports", "ml-100k-sequences"]
 Predict = Callable[[nn.Module, Split], np.ndarray]
 
 

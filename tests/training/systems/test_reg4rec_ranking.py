@@ -1,3 +1,5 @@
+"""How beams become a list of items."""
+
 import math
 
 import numpy as np

@@ -20,7 +20,7 @@ def content_loss(module: nn.Module, batch: ItemBatch, done: float) -> tuple[Tens
         encoded = module.encode(batch)
     module.codebooks.count(encoded.chosen.codes)
     recon, aux = module.reconstruct(batch, encoded)
-    vq, orthogonality = vq_loss(encoded.latents, encoded.chosen.words, "cosine"), module.orthogonality()
+    vq, orthogonality = vq_loss(encoded.latents, encoded.chosen.words, module.codebooks.metric), module.orthogonality()
     value = config.recon_weight * recon + config.aux_weight * aux + config.vq_weight * vq
     logged = {"recon": recon.detach(), "aux": aux.detach(), "vq": vq.detach(), "ortho": orthogonality.detach()}
     return value + config.orthogonality * orthogonality, logged

@@ -103,7 +103,7 @@ def loss(module: nn.Module, batch: ItemBatch, done: float) -> tuple[Tensor, dict
     index = index_straight_through(chosen.scores, chosen.codes, module.config.temperature)
     quantised = weigh(index, module.codebooks.words)
     recon = squared_error(v, module.decoder(weighted_sum(gates, quantised)))
-    vq, orthogonality = vq_loss(latents, chosen.words, "l2"), module.encoders.orthogonality()
+    vq, orthogonality = vq_loss(latents, chosen.words, module.codebooks.metric), module.encoders.orthogonality()
     logged = {"recon": recon.detach(), "vq": vq.detach(), "ortho": orthogonality.detach()}
     return recon + module.config.vq_weight * vq + module.config.orthogonality * orthogonality, logged
 

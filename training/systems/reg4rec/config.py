@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
+from training.data.sequences import Dataset
+
 Ids = Literal["mpq", "mmq", "mmq2", "rqvae", "letter"]
 
 
@@ -29,7 +31,7 @@ CODEBOOKS: dict[Ids, Codebooks] = {
 class Config:
     """REG4Rec on the tokens of its own tokenizer."""
 
-    dataset: Literal["beauty", "sports", "ml-100k-sequences"] = "beauty"
+    dataset: Dataset = "beauty"
     """What it is trained on."""
     max_length: int = 50
     """Newest items of a history that are read."""

@@ -12,7 +12,7 @@ from jaxtyping import Float, Float32, Int64
 from torch import Tensor, nn
 from torch.nn import functional
 
-from training.data.amazon_sequences import letter_products
+from training.data.amazon_sequences import semantic_ids
 from training.data.sequences import SequenceData
 from training.layers.generator import GeneratorSizes, Memory, SequenceEncoder, TokenDecoder, newest_state
 from training.system import Schema
@@ -124,11 +124,7 @@ class Reg4Rec(nn.Module):
 
     def prepare(self, data: SequenceData) -> None:
         """Takes the semantic ids from the tokenizer's run. Raises ValueError where they are missing or do not fit."""
-        given = data.given
-        if self.config.ids == "letter" and "codes" not in given:
-            given = letter_products()
-        if "codes" not in given:
-            raise ValueError(f"no semantic ids are given; train the tokenizer '{self.config.ids}' first")
+        given = semantic_ids(self.config.ids, data.given)
         self.generator.encoder.prepare(given["codes"])
         self.codes.copy_(given["codes"])
         self.weights.copy_(given["weights"])
