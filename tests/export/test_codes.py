@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from export.onnx import export_onnx, open_session
+from export.onnx import export_onnx, open_session, run_session
 from training.layers.quantiser import Codebooks
 from training.system import TensorSpec, servable
 
@@ -47,7 +47,7 @@ def test_a_million_rows_get_the_eager_codes_and_the_first_of_equal_words(tmp_pat
     words = words / words.norm(dim=-1, keepdim=True)
     for seed in range(ROWS // BLOCK):
         block = latents(BLOCK, seed)
-        (found,) = session.run(None, {"latents": block.numpy()})
+        found = run_session(session, signature, (block,))["codes"]
         with torch.no_grad():
             np.testing.assert_array_equal(found, module(block).numpy())
         assert found.max() < ORIGINALS
