@@ -91,9 +91,7 @@ def row(system: System, dataset: str) -> list[str]:
 
     return [
         system.name,
-        f"[{system.title}]({system.paper}); {system.provenance}"
-        if system.paper
-        else f"{system.title}; {system.provenance}",
+        f"[{system.title}]({system.paper})" if system.paper else system.title,
         f"{dataset}, {len(result.seeds)} seeds" if result else dataset,
         "yes" if system.servables else "",
         *(mean_and_spread(metric) for metric in METRICS[system.task].values()),
@@ -114,10 +112,17 @@ def _margin(system: System, dataset: str) -> str:
 
 
 def markdown() -> str:
-    """A GitHub table for each task."""
-    return "\n\n".join(_markdown(task) for task in METRICS if published(task))
+    """A GitHub table for each task, and below what each system has from its source."""
+    return "\n\n".join([*(_markdown(task) for task in METRICS if published(task)), _provenance()])
 
 
 def _markdown(task: Task) -> str:
     lines = [columns(task), ["---"] * len(columns(task)), *(row(*entry) for entry in published(task))]
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+
+
+def _provenance() -> str:
+    names: dict[str, list[str]] = {}
+    for system in SYSTEMS.values():
+        names.setdefault(system.provenance, []).append(system.name)
+    return "\n".join(f"- {', '.join(same)}: {provenance}." for provenance, same in names.items())

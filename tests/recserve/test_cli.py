@@ -44,7 +44,8 @@ def test_systems_are_listed_for_scripts_people_and_the_readme(capsys: Captured) 
             assert set(METRICS[entry["task"]].values()) & set(entry["test"]), f"{entry['system']}: nothing is shown"
             assert len(entry["seeds"]) == 3
     assert main(["systems", "--markdown"]) == 0
-    tables = [table.splitlines() for table in capsys.readouterr().out.strip().split("\n\n")]
+    *tables, origins = [part.splitlines() for part in capsys.readouterr().out.strip().split("\n\n")]
+    assert sorted(name for line in origins for name in line[2:].split(": ")[0].split(", ")) == sorted(SYSTEMS)
     lines = [line for table in tables for line in table]
     assert len(lines) == 2 * len(tables) + len(listed)
     assert all(len({line.count("|") for line in table}) == 1 for table in tables)
