@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from training.system import EnsembleServable, EnsembleStep, Packed, Signature, TensorSpec
+from training.system import EnsembleServable, EnsembleStep, Packed, Schema, Signature, TensorSpec
 
 NAME = "generate_then_rank"
 ITEMS, USER_ID, CANDIDATES, SCORES = "items", "user_id", "candidates", "scores"
@@ -61,6 +61,18 @@ def generate_then_rank(generator: Signature, ranker: Sequence[Signature]) -> Ens
             ),
             *(_on_items(step) for step in whole.steps),
         ),
+    )
+
+
+def refuse_other_items(generator: Schema, ranker: Schema) -> None:
+    """Raises ValueError unless both data sets number the same items alike: as many, and of the same names."""
+    ours, theirs = generator["item_id"], ranker["item_id"]
+    if (ours.cardinality, ours.values) == (theirs.cardinality, theirs.values):
+        return
+    counts = f"{ours.cardinality} ids of {generator.dataset} are not the {theirs.cardinality} of {ranker.dataset}"
+    raise ValueError(
+        f"generator and ranker know different items: the {counts}; train both on one catalogue, "
+        "as reg4rec with --config.dataset ml-100k-sequences and lrea"
     )
 
 

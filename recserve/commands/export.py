@@ -12,7 +12,7 @@ from export.kernel_form import kernel_forms
 from export.repository import publish
 from recserve import runs
 from recserve.commands.command import Command, show, table
-from training.generate_then_rank import generate_then_rank
+from training.generate_then_rank import generate_then_rank, refuse_other_items
 from training.system import Schema, Signature
 
 Schemas = dict[str, Schema]
@@ -62,6 +62,7 @@ class Export(Command):
         if self.then_rank is None:
             return signatures, Source(kind="run", name=source), schemas
         ranker, ranked = _of_run(self.then_rank)
+        refuse_other_items(schemas[signatures[-1].name], ranked[ranker[-1].name])
         joint = generate_then_rank(signatures[-1], ranker)
         named = Source(kind="run", name=f"{source}, {self.then_rank}")
         return (*signatures, *ranker, joint), named, schemas | ranked | {joint.name: schemas[signatures[-1].name]}

@@ -104,14 +104,15 @@ def rank_of_targets(
 ) -> Float[Tensor, " B"]:
     """Place of each target, 1 = first, among the items outside the history; of equal scores the lower id comes first.
 
-    Column 0 of `scores` is no item. A target inside the history ranks nowhere: inf.
+    Column 0 of `scores` is no item. A target inside the history, or with a score of
+    NaN, ranks nowhere: inf.
     """
     listed = scores.scatter(1, history, -torch.inf)
     listed[:, 0] = -torch.inf
     own = listed.gather(1, targets[:, None])
     ids = torch.arange(scores.shape[1], device=scores.device)
     ahead = (listed > own) | ((listed == own) & (ids < targets[:, None]))
-    return torch.where(own[:, 0] == -torch.inf, torch.inf, 1.0 + ahead.sum(dim=1))
+    return torch.where(own[:, 0] > -torch.inf, 1.0 + ahead.sum(dim=1), torch.inf)
 
 
 class SASRec(nn.Module):

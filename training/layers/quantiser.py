@@ -34,8 +34,9 @@ class Quantised(NamedTuple):
 
 
 def unit(x: Float[Tensor, "*N d"]) -> Float[Tensor, "*N d"]:
-    """x / max(||x||, 1e-12)."""
-    return x / x.norm(dim=-1, keepdim=True).clamp(min=NORM_EPS)
+    """x / ||x||; a zero vector stays, with a slope of one (an item may lack what an expert reads)."""
+    norm = x.norm(dim=-1, keepdim=True)
+    return x / torch.where(norm > NORM_EPS, norm, 1.0)
 
 
 def score(latents: Float[Tensor, "B P d"], words: Float[Tensor, "P K d"], metric: Metric) -> Float[Tensor, "B P K"]:

@@ -45,6 +45,8 @@ def test_a_rank_counts_better_items_and_equal_ones_of_lower_id_outside_the_histo
     history = torch.tensor([[0, 0], [1, 0], [5, 2], [3, 1]])
     ranks = rank_of_targets(scores, history, torch.tensor([3, 3, 4, 3]))
     assert ranks.tolist() == [3.0, 2.0, 3.0, float("inf")]
+    nan = torch.full((1, 6), torch.nan)
+    assert rank_of_targets(nan, history[:1], torch.tensor([3])).tolist() == [float("inf")]
 
 
 def test_a_state_knows_nothing_of_later_items_and_of_the_filling(data: SequenceData) -> None:

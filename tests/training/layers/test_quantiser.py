@@ -159,6 +159,18 @@ def test_a_codebook_of_one_word_is_refused() -> None:
         Codebooks(3, 1, 8, "l2")
 
 
+def test_a_zero_latent_leaves_a_bounded_gradient() -> None:
+    z = latents(4)
+    z[0] = 0
+    z.requires_grad_()
+    books = codebooks()
+    chosen = books(z)
+    (chosen.scores.sum() + vq_loss(z, chosen.words, "cosine")).backward()
+    assert z.grad is not None
+    assert z.grad[0].abs().max() < 10 * z.grad[1:].abs().max()
+    assert z.grad[0].any()
+
+
 def test_a_zero_latent_has_a_score_of_zero_and_a_code() -> None:
     scores = score(torch.zeros(1, 3, 8), codebooks().words, "cosine")
     assert not scores.any()

@@ -12,9 +12,11 @@ from tests.training.systems.tokenizer_models import catalogue, items, prepared, 
 from training.data.catalogue import CatalogueData, ItemBatch
 from training.data.sequences import Content, leave_one_out
 from training.layers.codebook_report import codebook_metrics
+from training.layers.experts import squared_error
+from training.layers.quantiser import weigh
 from training.layers.tokenizer import catalogue_tokens
 from training.loop import predict
-from training.systems.mmq import MMQ, SYSTEM, Config, stages
+from training.systems.mmq import MMQ, SYSTEM, Config, behaviour, stages
 from training.systems.mmq.behaviour import SessionSplit, Task, behaviour_loss, evaluate, packed_order, view
 from training.systems.mmq.content import content_loss
 
@@ -104,6 +106,17 @@ def test_both_forms_decode_the_same(data: CatalogueData) -> None:
     torch.testing.assert_close(index.aux, value.aux, rtol=1e-5, atol=1e-6)
 
 
+def test_the_printed_estimator_gives_gates_the_gradient_of_the_latents(data: CatalogueData) -> None:
+    """z + sg(z_q - z), z the gated sum: what a gate weighs on the way back are latents."""
+    module, batch = prepared(SYSTEM, data, recon_ste="value"), items(data)
+    encoded = module.encode(batch)
+    gates = encoded.gates.detach().requires_grad_()
+    module.reconstruct(batch, encoded._replace(gates=gates)).recon.backward()
+    summed = (gates[:, :, None] * encoded.chosen.words).sum(1).detach().requires_grad_()
+    squared_error(torch.cat([batch.text, batch.graph], dim=1), module.decoder(summed)).backward()
+    torch.testing.assert_close(gates.grad, torch.einsum("bd,bpd->bp", summed.grad, encoded.latents))
+
+
 def test_the_task_s_gradient_reaches_experts_and_all_words_unless_the_index_is_detached(data: CatalogueData) -> None:
     batch = data.sequences.train.batch(np.arange(32))
     for detached in (False, True):
@@ -150,13 +163,22 @@ def test_packed_order_is_that_of_a_packed_sequence() -> None:
     assert packed_order(length).tolist() == packed.data[:, 0].tolist()
 
 
-def test_behaviour_against_content_lowers_the_task_s_loss_changes_ids_and_hardly_costs_content() -> None:
-    """Content is clear about an item's kind, faint about its group; users choose by group alone."""
+def test_behaviour_against_content_lowers_the_task_s_loss_changes_ids_and_hardly_costs_content(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Content is clear about an item's kind, faint about its group; a user's next kind is the group of the item before.
+
+    The ids also change, and the loss falls, by more training on content alone: what counts is the gap to a tokenizer
+    that the task does not reach.
+    """
     data = catalogue_of_groups()
     pretrained = prepared(SYSTEM, data, words=6, hidden=32, batch_size=57)
     train(SYSTEM, pretrained, data, 300)
     tuned, frozen = (fine_tuned(pretrained, data, share) for share in (0.1, 1.0))
-    assert tuned["task_loss"] < 0.9 * frozen["task_loss"]
+    monkeypatch.setattr(behaviour, "weigh", lambda index, table: weigh(index.detach(), table))
+    unreached = fine_tuned(pretrained, data, 0.1)
+    assert tuned["task_loss"] < 0.8 * unreached["task_loss"]
+    assert tuned["task_loss"] < 0.6 * frozen["task_loss"]
     assert tuned["churn"] > 0
     assert frozen["churn"] == 0
     assert tuned["recon_loss"] < 1.1 * frozen["recon_loss"]
@@ -172,11 +194,18 @@ def catalogue_of_groups() -> CatalogueData:
         made /= np.linalg.norm(made, axis=1, keepdims=True)
         return np.concatenate([np.zeros((1, width)), made]).astype(np.float32)
 
+    def sequence() -> np.ndarray:
+        items = [random.integers(60)]
+        while len(items) < 6:
+            of_next_kind = np.flatnonzero(kind == group[items[-1]])
+            items.append(random.choice(np.setdiff1d(of_next_kind, items)))
+        return 1 + np.array(items)
+
     content = Content(vectors(384), vectors(16))
     sequences = leave_one_out(
         dataset="groups",
         user_ids=np.arange(1, 1501),
-        sequences=[1 + 10 * chosen + random.permutation(10)[:6] for chosen in random.integers(0, 6, 1500)],
+        sequences=[sequence() for _ in range(1500)],
         categories=np.append(0, 1 + kind),
         titles={},
         max_length=6,

@@ -46,6 +46,21 @@ def test_a_tail_item_s_text_gets_w_times_the_gradient_of_a_head_item_s() -> None
     assert float(norms[1] / norms[0]) == pytest.approx(2.053e-3, rel=1e-3)
 
 
+def test_each_item_is_aligned_by_its_own_strength() -> None:
+    """By hand, item by item, against the candidates of the whole batch."""
+    projected = Projected(*(torch.randn(6, 8, dtype=torch.float64) for _ in range(3)))
+    text, graph, behaviour = (torch.nn.functional.normalize(part, dim=1) for part in projected)
+    strength, values = torch.rand(6, dtype=torch.float64), []
+
+    def contrast(anchor: torch.Tensor, candidate: torch.Tensor, item: int) -> torch.Tensor:
+        return -(anchor[item] @ candidate.T / 0.07).log_softmax(0)[item]
+
+    for item in range(6):
+        content = contrast(text, graph, item) + contrast(graph, text, item)
+        values.append(content + strength[item] * (contrast(text, behaviour, item) + contrast(graph, behaviour, item)))
+    torch.testing.assert_close(alignment_loss(projected, strength, 0.07, "v3"), torch.stack(values).mean())
+
+
 def test_versions_one_and_three_differ_and_agree_where_nothing_is_rich() -> None:
     projected = Projected(*(torch.randn(16, 8) for _ in range(3)))
     one, three = (alignment_loss(projected, torch.ones(16), 0.07, form) for form in ("v1", "v3"))
@@ -125,22 +140,22 @@ def test_the_scaler_of_the_router_is_the_sigmoid_of_richness(data: CatalogueData
     assert ratio.max() <= torch.sigmoid(torch.tensor(1.0)) + 1e-6
 
 
-def test_an_expert_of_weight_zero_leaves_no_trace(data: CatalogueData) -> None:
-    module = prepared(SYSTEM, data)
-    x = module.vectors(items(data))
-    encoded = module.encode(x)
+@pytest.mark.parametrize("ste", ["index", "value"])
+def test_an_expert_of_weight_zero_leaves_no_trace(data: CatalogueData, ste: str) -> None:
+    module = prepared(SYSTEM, data, recon_ste=ste)
+    encoded = module.encode(module.vectors(items(data)))
     closed = module.routed(encoded)[:, 1] == 0
     if not closed.any() or closed.all():
         pytest.fail("the small router must close this expert for some items only")
-    latents, words = encoded.latents.clone(), encoded.chosen.words.clone()
-    latents[:, 4] += 7.0
-    words[:, 4] -= 7.0
-    for before, after in ((encoded.latents, latents), (encoded.chosen.words, words)):
-        sums = [(encoded.weights[:, :, None] * parts).sum(1) for parts in (before, after)]
-        assert torch.equal(sums[0][closed], sums[1][closed])
-        assert not torch.equal(sums[0][~closed], sums[1][~closed])
-        decoded = [module.decoder(part) for part in sums]
-        assert torch.equal(decoded[0][closed], decoded[1][closed])
+    place = module.num_positions - module.config.behaviour + 1
+    codes, words, latents = encoded.chosen.codes.clone(), encoded.chosen.words.clone(), encoded.latents.clone()
+    codes[:, place] = (codes[:, place] + 1) % module.num_words
+    words[:, place] -= 7.0
+    latents[:, place] += 7.0
+    other = encoded._replace(latents=latents, chosen=encoded.chosen._replace(codes=codes, words=words))
+    before, after = module.decode(encoded), module.decode(other)
+    assert torch.equal(before[closed], after[closed])
+    assert bool((before != after)[~closed].any(1).all())
 
 
 def test_lambda_grows_where_too_many_are_active_and_shrinks_where_too_few() -> None:

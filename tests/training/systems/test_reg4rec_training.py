@@ -16,7 +16,15 @@ from training.systems.reg4rec import GPU, Config, Reg4Rec, preference, supervise
 from training.systems.reg4rec.config import CODEBOOKS, Ids
 from training.systems.reg4rec.decode import Search, decode
 from training.systems.reg4rec.evaluation import evaluate
-from training.systems.reg4rec.preference import advantages, clipped_gain, divergence, log_probs, sample
+from training.systems.reg4rec.preference import (
+    advantages,
+    clipped_gain,
+    divergence,
+    log_probs,
+    random_place,
+    sample,
+    window_of,
+)
 from training.systems.reg4rec.rewards import rewards
 from training.systems.reg4rec.supervised import codes_of, confident_order, random_order, targets_of, token_log_probs
 
@@ -137,6 +145,45 @@ def test_with_masks_every_path_that_is_drawn_is_an_item() -> None:
     assert len(drawn) > 10
 
 
+def test_a_path_starts_at_any_place_that_has_a_target() -> None:
+    targets = torch.tensor([[5, 7, 9, 0], [3, 0, 0, 0]]).repeat(300, 1)
+    torch.manual_seed(0)
+    place = random_place(SequenceBatch(torch.arange(600), targets, torch.full((600,), 4), targets))
+    counts = torch.bincount(place[::2], minlength=4)
+    assert counts[3] == 0
+    assert counts[:3].min() > 70
+    assert not place[1::2].any()
+
+
+def test_the_window_holds_what_follows_the_place_and_ends_with_the_sequence() -> None:
+    module, _ = untrained()
+    targets = torch.tensor([[4, 5, 6, 0], [7, 8, 0, 0], [1, 2, 3, 9]])
+    batch = SequenceBatch(torch.arange(3), targets, torch.tensor([3, 2, 4]), targets)
+    window = window_of(module, batch, torch.tensor([1, 0, 3]), 3)
+    assert window.there.tolist() == [[True, True, False], [True, True, False], [True, False, False]]
+    items = torch.tensor([[5, 6], [7, 8], [9, 9]])
+    assert torch.equal(window.codes[:2, :2], module.codes[items[:2]])
+    assert torch.equal(window.categories[:2, :2], module.categories[items[:2]])
+    assert torch.equal(window.codes[2, 0], module.codes[9])
+
+
+def test_the_supervised_stage_teaches_the_target_s_category_at_every_step() -> None:
+    module, _ = untrained(dropout=0.0)
+    generator, batch = module.generator, _train_batch(6)
+    targets, losses = targets_of(module, batch.targets), []
+    with torch.no_grad():
+        order = confident_order(generator, generator.encoder(batch.items), targets)
+        for user, place in (targets.item > 0).nonzero().tolist():
+            path = targets.tokens[user, place][order[user, place]][None, None]
+            encoded = generator.encode(batch.items[user : user + 1, : place + 1], torch.tensor([place + 1]))
+            chosen = generator.embedded(path)
+            outputs = generator.decoder(encoded.newest, chosen[:, :, :-1], encoded.memory)
+            wanted = module.categories[targets.item[user, place]]
+            losses.append(-generator.category_logits(outputs, chosen)[0, 0].log_softmax(-1)[:, wanted])
+        _, logged = supervised.loss(module, batch, 0.9)
+    torch.testing.assert_close(logged["categories"], torch.cat(losses).mean())
+
+
 def test_equal_rewards_give_no_gradient() -> None:
     ratio = torch.ones(2, 5, 3, requires_grad=True)
     reward = torch.tensor([[0.1] * 5, [0.7] * 5]) + 0.2
@@ -214,7 +261,7 @@ def test_without_preference_epochs_there_is_no_second_stage() -> None:
 
 def test_missing_semantic_ids_name_the_tokenizer() -> None:
     module, sequences = untrained()
-    with pytest.raises(ValueError, match="train the tokenizer 'mpq' first"):
+    with pytest.raises(ValueError, match="train the tokenizer 'mpq' on this data set first"):
         module.prepare(sequences.with_given({}))
 
 

@@ -14,7 +14,14 @@ from torch.nn.utils.rnn import pack_padded_sequence
 
 from training.data.catalogue import CatalogueData, ItemBatch
 from training.layers.experts import Experts, squared_error, two_layers, weighted_sum
-from training.layers.quantiser import Codebooks, Quantised, index_straight_through, value_straight_through, weigh
+from training.layers.quantiser import (
+    Codebooks,
+    Metric,
+    Quantised,
+    index_straight_through,
+    value_straight_through,
+    weigh,
+)
 from training.layers.ranker import cardinality
 from training.layers.tokenizer import Tokenizer, TokenizerConfig, Tokens, catalogue_tokens, everything, width_of
 from training.system import Schema
@@ -36,6 +43,8 @@ class Config(TokenizerConfig):
     """Experts over the second modality alone."""
     gate_hidden: int = 64
     """Hidden units of each modality's gate."""
+    metric: Metric = "cosine"
+    """What makes a word the nearest; L2 is for comparison."""
     recon_ste: Literal["index", "value"] = "index"
     """What the decoders get: words with a gradient to every word (index), or latents in the place of words, as the
     paper prints it, which moves no word (value)."""
@@ -134,7 +143,7 @@ class MMQ(Tokenizer):
         self.of_text, self.of_graph = Experts(config.text, text, hidden, d), Experts(config.graph, graph, hidden, d)
         self.text_gate = two_layers(text, config.gate_hidden, config.text)
         self.graph_gate = two_layers(graph, config.gate_hidden, config.graph)
-        self.codebooks = Codebooks(self.num_positions, config.words, d, "cosine")
+        self.codebooks = Codebooks(self.num_positions, config.words, d, config.metric)
         self.decoder = two_layers(d, hidden, text + graph)
         self.text_decoder, self.graph_decoder = two_layers(d, hidden, text), two_layers(d, hidden, graph)
         self.recommender = Recommender(self.num_positions, config.words, config.recommender)
@@ -170,16 +179,20 @@ class MMQ(Tokenizer):
 
     def reconstruct(self, batch: ItemBatch, encoded: Encoded) -> Losses:
         """L_recon and L_aux, through the straight-through estimator of the configuration."""
-        quantised = (
-            weigh(self.index(encoded.chosen), self.codebooks.words)
-            if self.config.recon_ste == "index"
-            else value_straight_through(encoded.latents, encoded.chosen.words)
-        )
-        parts = (part.split(self.groups, dim=1) for part in (encoded.gates, quantised))
-        shared, text, graph = (weighted_sum(*part) for part in zip(*parts, strict=True))
+        if self.config.recon_ste == "index":
+            sums = self._sums(encoded.gates, weigh(self.index(encoded.chosen), self.codebooks.words))
+        else:
+            parts = (self._sums(encoded.gates, part) for part in (encoded.latents, encoded.chosen.words))
+            sums = tuple(map(value_straight_through, *parts))
+        shared, text, graph = sums
         target = torch.cat([batch.text, batch.graph], dim=1)
         aux = squared_error(batch.text, self.text_decoder(text)) + squared_error(batch.graph, self.graph_decoder(graph))
         return Losses(squared_error(target, self.decoder(shared + text + graph)), aux)
+
+    def _sums(self, gates: Float[Tensor, "B P"], parts: Float[Tensor, "B P d"]) -> tuple[Float[Tensor, "B d"], ...]:
+        """Of the shared experts, the text's and the second modality's."""
+        split = (part.split(self.groups, dim=1) for part in (gates, parts))
+        return tuple(weighted_sum(*part) for part in zip(*split, strict=True))
 
     def orthogonality(self) -> Float[Tensor, ""]:
         """L_ortho over the groups."""

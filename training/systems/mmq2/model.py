@@ -186,8 +186,8 @@ class MMQ2(Tokenizer):
         if self.config.recon_ste == "index":
             index = index_straight_through(chosen.scores, chosen.codes, self.config.temperature)
             return self.decoder(weighted_sum(encoded.weights, weigh(index, self.codebooks.words)))
-        words = value_straight_through(encoded.latents, chosen.words)
-        return self.decoder(weighted_sum(encoded.weights, words))
+        latents, words = (weighted_sum(encoded.weights, part) for part in (encoded.latents, chosen.words))
+        return self.decoder(value_straight_through(latents, words))
 
     def routed(self, encoded: Encoded) -> Float[Tensor, "B Nb"]:
         """R of each behaviour expert."""

@@ -35,8 +35,8 @@ class Recommender(nn.Module):
     ) -> Packed:
         """Items [B, K], scores [B, K], paths [B, K, M, 2], categories [B, K, M], pruned share [B, 1].
 
-        A theta outside 0..1 and a history that is empty or holds a negative id are answered with NaN, never with a
-        plausible score.
+        A theta outside 0..1, and a history that is empty or holds a negative id in the part that is read, are
+        answered with NaN, never with a plausible score.
         """
         items, length = newest(history, history_offsets, self.length)
         share = theta[:, 0]
