@@ -1,4 +1,4 @@
-"""`recserve sanity-sequences`: our SASRec and TIGER beside published figures on the same split."""
+"""`recserve sanity-sequences`: our sequence models beside published figures on the same split."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from training.sequential_sanity import METRICS, PUBLISHED, WITHIN_REACH, Publish
 
 @dataclass(frozen=True, kw_only=True)
 class SequenceSanity(Command):
-    """Show recorded results of SASRec and TIGER beside published ones; trains nothing.
+    """Show recorded results of SASRec, TIGER and REG4Rec on LETTER's ids beside published ones; trains nothing.
 
     On Amazon Beauty and Sports, where both are there.
 
@@ -29,11 +29,13 @@ class SequenceSanity(Command):
             rows.append((dataset, system, "ours, mean over seeds", *(ours[name] for name in METRICS), ""))
         columns = ["data set", "system", "source", *METRICS, "smaller of recall10, ndcg10: ours/published"]
         show(self.console, table("Leave one out, all items ranked, test part", columns, rows))
-        short = [
-            f"{one.system} on {one.dataset}"
-            for one in PUBLISHED
-            if one.comparable and one[:2] in measured and reach(measured[one[:2]], one) < WITHIN_REACH
-        ]
+        short = sorted(
+            {
+                f"{one.system} on {one.dataset}"
+                for one in PUBLISHED
+                if one.comparable and one[:2] in measured and reach(measured[one[:2]], one) < WITHIN_REACH
+            }
+        )
         said = f"[red]below[/] {WITHIN_REACH} of what is published: {', '.join(short)}" if short else "all within reach"
         self.console.print(said, highlight=False)
         ours = [{"dataset": dataset, "system": system, **test} for (dataset, system), test in measured.items()]

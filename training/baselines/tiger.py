@@ -9,21 +9,20 @@ Differs from the paper: the tokens of an item in a history are merged into one p
 that all places of a history are learnt in one pass (`training.layers.generator`); each level has a softmax of its own,
 over the words that lead on to an item, in training and in search, so that the model does not spend itself on learning
 which ids there are and the shares of all items sum to 1; output words are the input's embeddings; no token of the user;
-LETTER's published ids can take the place of the RQ-VAE's.
+other tokenizers' ids, or LETTER's published ones, can take the place of the RQ-VAE's, their codebooks in order.
 
 Legend: B users, L history, N items, P levels, D words of a level, K beams, C most items that share an id, d width.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.nn import functional
 
-from training.data.amazon_sequences import semantic_ids
 from training.data.sequences import Dataset, SequenceBatch, SequenceData
 from training.layers.generator import (
     GeneratorSizes,
@@ -32,11 +31,10 @@ from training.layers.generator import (
     newest_state,
     reordered,
 )
+from training.layers.semantic_ids import CODEBOOKS, Ids, check_ids, semantic_ids
 from training.ranking_metrics import ranking_quality
 from training.system import Schema, Stage, System, Upstream
 
-LEVELS = 4
-WORDS = 256
 _SEARCH_BLOCK = 128
 
 
@@ -46,8 +44,8 @@ class Config:
 
     dataset: Dataset = "beauty"
     """Whose sequences."""
-    ids: Literal["rqvae", "letter"] = "rqvae"
-    """Where the semantic ids come from: our RQ-VAE, or LETTER as published (Beauty only)."""
+    ids: Ids = "rqvae"
+    """Whose semantic ids: a tokenizer's run, of its default sizes, or LETTER's published ones (Beauty only)."""
     max_length: int = 50
     """Newest items of a history that count."""
     dim: int = 96
@@ -72,8 +70,7 @@ class Config:
     """Of AdamW, decoupled."""
 
     def __post_init__(self) -> None:
-        if self.ids == "letter" and self.dataset != "beauty":
-            raise ValueError(f"ids is letter, which is published for beauty only, not for {self.dataset}; take rqvae")
+        check_ids(self.ids, self.dataset)
 
 
 GPU = Config(
@@ -143,10 +140,11 @@ class TIGER(nn.Module):
         super().__init__()
         num_rows = schema["item_id"].cardinality
         assert num_rows is not None
+        shape = CODEBOOKS[config.ids]
         sizes = GeneratorSizes(
             num_items=num_rows - 1,
-            codebooks=LEVELS,
-            words=WORDS,
+            codebooks=shape.codebooks,
+            words=shape.words,
             max_length=config.max_length,
             dim=config.dim,
             heads=config.heads,
@@ -155,7 +153,8 @@ class TIGER(nn.Module):
             dropout=config.dropout,
         )
         self.encoder, self.decoder = SequenceEncoder(sizes), TokenDecoder(sizes)
-        self.ids, self.beams = config.ids, config.beams
+        self.ids: Ids = config.ids
+        self.shape, self.beams = shape, config.beams
         self._trie: Trie | None = None
 
     def prepare(self, data: SequenceData) -> None:
@@ -164,14 +163,14 @@ class TIGER(nn.Module):
 
     def trie(self) -> Trie:
         """Of the ids taken over; built once, as it follows from them."""
-        codes = self.encoder.tokens_of[1:] % WORDS
+        codes = self.encoder.tokens_of[1:] % self.shape.words
         if self._trie is None or self._trie.items.device != codes.device:
-            self._trie = build_trie(codes, WORDS)
+            self._trie = build_trie(codes, self.shape.words)
         return self._trie
 
     def words(self) -> Float[Tensor, "P D d"]:
         """Embeddings of every level's words."""
-        return self.encoder.tokens.weight[:-1].unflatten(0, (LEVELS, WORDS))
+        return self.encoder.tokens.weight[:-1].unflatten(0, self.shape)
 
     def loss(self, batch: SequenceBatch) -> Float[Tensor, ""]:
         """Cross-entropy of every place's next item: the sum over its tokens, each given the true ones before."""
@@ -179,8 +178,8 @@ class TIGER(nn.Module):
         tokens = self.encoder.tokens_of[batch.targets]  # (B, L, P)
         chosen = self.encoder.tokens(tokens[:, :, :-1])
         places = batch.targets > 0
-        outputs = self.decoder(states, chosen, self.decoder.prefixes(states, LEVELS))[places]
-        tokens, words, trie = tokens[places] % WORDS, self.words(), self.trie()
+        outputs = self.decoder(states, chosen, self.decoder.prefixes(states, self.shape.codebooks))[places]
+        tokens, words, trie = tokens[places] % self.shape.words, self.words(), self.trie()
         nodes = trie.nodes[batch.targets[places] - 1]
         return torch.stack(
             [
@@ -204,7 +203,7 @@ class TIGER(nn.Module):
             candidates = (score[:, :, None] + shares(output, words[level], after)).flatten(1)
             score, best = candidates.topk(min(self.beams, candidates.shape[1]), dim=1)
             node = after.flatten(1).gather(1, best).clamp(min=0)
-            x, past = words[level][best % WORDS], reordered(past, best // WORDS)
+            x, past = words[level][best % words.shape[1]], reordered(past, best // words.shape[1])
         return (self.trie().items[node] * (score > -torch.inf)[:, :, None]).flatten(1)
 
     def forward(self, batch: SequenceBatch) -> Float[Tensor, " B"]:
@@ -242,7 +241,7 @@ def stages(config: Config) -> Sequence[Stage]:
 
 def upstream(config: Config) -> tuple[Upstream, ...]:
     """The tokenizer's run; LETTER's ids need none."""
-    return (Upstream(system="rqvae", config={"dataset": config.dataset}),) if config.ids == "rqvae" else ()
+    return () if config.ids == "letter" else (Upstream(system=config.ids, config={"dataset": config.dataset}),)
 
 
 SYSTEM = System(

@@ -13,7 +13,6 @@ one: within a day the published order holds.
 - LETTER's semantic ids of the same Beauty, to compare tokenizers with.
 """
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -67,15 +66,6 @@ def letter_products(cache: Path | None = None, report: Report = silent) -> dict[
     """`letter_codes` in the form of a tokenizer's products: codes int64 and weights float32 (ones), [N + 1, 4]."""
     codes = torch.from_numpy(letter_codes(cache, report))
     return {"codes": codes, "weights": torch.ones(codes.shape)}
-
-
-def semantic_ids(ids: str, given: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-    """`codes` and `weights` as a tokenizer's run gave them, or LETTER's. Raises ValueError where neither is there."""
-    if "codes" in given:
-        return given
-    if ids != "letter":
-        raise ValueError(f"no semantic ids are given; train the tokenizer '{ids}' on this data set first")
-    return letter_products()
 
 
 def _attributes(items: pl.DataFrame) -> Attributes:

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from training.baselines import tiger
-from training.baselines.tiger import TIGER, WORDS, Config, build_trie, rank_in_list
+from training.baselines.tiger import TIGER, Config, build_trie, rank_in_list
 from training.data.sequences import SequenceData
 from training.data.synthetic_sequences import synthetic_sequences
 from training.fit import FitOptions, fit
@@ -44,12 +44,12 @@ def make(data: SequenceData) -> Callable[[Config], TIGER]:
 def log_likelihood(module: TIGER, items: torch.Tensor, item: int) -> float:
     """Of an item's id after one history, teacher-forced: each word among those that some item has after its prefix."""
     states = module.encoder(items[None])
-    codes = module.encoder.tokens_of[1:] % WORDS
+    codes = module.encoder.tokens_of[1:] % module.shape.words
     target = module.encoder.tokens_of[item][None]
     memory = module.decoder.histories(states, torch.tensor([len(items)]))
     output = module.decoder(states[:, -1:], module.encoder.tokens(target[:, None, :-1]), memory)[0, 0]
     total = 0.0
-    for level, word in enumerate((target[0] % WORDS).tolist()):
+    for level, word in enumerate((target[0] % module.shape.words).tolist()):
         same = (codes[:, :level] == codes[item - 1, :level]).all(dim=1)
         legal = codes[same, level].unique().tolist()
         logits = module.words()[level][legal] @ output[level]
@@ -118,13 +118,14 @@ def test_it_learns_the_walk(data: SequenceData, tmp_path: Path) -> None:
 
 def test_ids_are_taken_from_the_tokenizers_run_or_from_letter() -> None:
     assert [one.system for one in tiger.SYSTEM.upstream(Config())] == ["rqvae"]
+    assert [one.system for one in tiger.SYSTEM.upstream(Config(ids="mmq2"))] == ["mmq2"]
     assert tiger.SYSTEM.upstream(Config(ids="letter")) == ()
     with pytest.raises(ValueError, match="published for beauty only"):
         Config(ids="letter", dataset="sports")
 
 
 def test_without_ids_it_says_what_to_train(data: SequenceData) -> None:
-    with pytest.raises(ValueError, match="train rqvae"):
+    with pytest.raises(ValueError, match="train the tokenizer 'rqvae'"):
         TIGER(SMALL, data.schema).prepare(data.with_given({}))
 
 

@@ -9,11 +9,11 @@ import torch
 from tests.training.systems.reg4rec_models import CONFIG, data, stepped, trained, untrained
 from training.data.sequences import SequenceBatch
 from training.fit import FitOptions, fit
+from training.layers.semantic_ids import CODEBOOKS, Ids
 from training.loop import predict
 from training.registry import system
 from training.systems import reg4rec
 from training.systems.reg4rec import GPU, Config, Reg4Rec, preference, supervised
-from training.systems.reg4rec.config import CODEBOOKS, Ids
 from training.systems.reg4rec.decode import Search, decode
 from training.systems.reg4rec.evaluation import evaluate
 from training.systems.reg4rec.preference import (

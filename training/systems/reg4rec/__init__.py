@@ -13,7 +13,8 @@ threshold and floor of pruning, masks for sets that are no item, merging, the or
 Differs from the paper: unknown where it could not be read. The tokens of a history's item are merged into one position
 and the encoder is causal, so that each place of a history trains in one pass; a path starts from the newest state; its
 end is implied after M tokens and not scored. Rollouts are used for one step. Tokens of weight 0 (MMQ-v2) are no targets
-and come last in training; decoding treats them as any other.
+of the supervised stage and come last in it; histories, rewards and decoding treat them as any other, as only the whole
+set of tokens leads to an item.
 """
 
 from dataclasses import replace

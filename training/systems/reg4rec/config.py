@@ -1,30 +1,10 @@
 """What can be chosen of REG4Rec. Sizes fit two CPU cores and minutes; `GPU` is a run for an accelerator."""
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from training.data.sequences import Dataset
-
-Ids = Literal["mpq", "mmq", "mmq2", "rqvae", "letter"]
-
-
-class Codebooks(NamedTuple):
-    """Shape of semantic ids."""
-
-    codebooks: int
-    """M, tokens of an item."""
-    words: int
-    """D, words of each codebook."""
-
-
-CODEBOOKS: dict[Ids, Codebooks] = {
-    "mpq": Codebooks(4, 512),
-    "mmq": Codebooks(6, 100),
-    "mmq2": Codebooks(6, 100),
-    "rqvae": Codebooks(4, 256),
-    "letter": Codebooks(4, 256),
-}
-"""Of each tokenizer with its defaults."""
+from training.layers.semantic_ids import CODEBOOKS, Codebooks, Ids, check_ids
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,8 +74,7 @@ class Config:
     """Score of a set that several orders reached."""
 
     def __post_init__(self) -> None:
-        if self.ids == "letter" and self.dataset != "beauty":
-            raise ValueError(f"ids is letter, which is published for beauty only, not for {self.dataset}; take another")
+        check_ids(self.ids, self.dataset)
         for name in ("dropout", "ordered_share", "theta"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be in 0..1")

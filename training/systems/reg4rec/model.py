@@ -12,9 +12,9 @@ from jaxtyping import Float, Float32, Int64
 from torch import Tensor, nn
 from torch.nn import functional
 
-from training.data.amazon_sequences import semantic_ids
 from training.data.sequences import SequenceData
 from training.layers.generator import GeneratorSizes, Memory, SequenceEncoder, TokenDecoder, newest_state
+from training.layers.semantic_ids import semantic_ids
 from training.system import Schema
 from training.systems.reg4rec.catalogue import Catalogue
 from training.systems.reg4rec.config import Config

@@ -72,7 +72,8 @@ def random_order(weights: Float[Tensor, "*n M"]) -> Int64[Tensor, "*n M"]:
 def confident_order(generator: Generator, states: Float[Tensor, "B L d"], targets: Targets) -> Int64[Tensor, "B L M"]:
     """CRSS among the target's own tokens: at each step the codebook whose true token is most probable.
 
-    All tokens of a step share one normaliser, so the logits of the true ones decide. Without gradient or dropout.
+    All tokens of a step share one normaliser, so the logits of the true ones decide. Without gradient, and without
+    dropout but for that which the states have seen.
     """
     with torch.no_grad(), without_dropout(generator):
         states = states.detach()
