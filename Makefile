@@ -16,11 +16,11 @@ $(INSTALLED): pyproject.toml constraints.txt
 demo: install
 	$(BIN)/recserve demo
 
-# Load is timed, so these tests have the machine to themselves.
+# Two workers share the cores, a thread each. Load is timed, so its tests have the machine to themselves.
 LOAD := $(addprefix tests/loadtest/,test_bench.py test_faults.py test_peers.py)
 
 test: install
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(addprefix --ignore ,$(LOAD))
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(addprefix --ignore ,$(LOAD))
 	$(BIN)/python -m pytest $(LOAD)
 
 lint: install

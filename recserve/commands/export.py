@@ -13,6 +13,7 @@ from export.repository import publish
 from recserve import runs
 from recserve.commands.command import Command, show, table
 from training.generate_then_rank import generate_then_rank, refuse_other_items
+from training.registry import SYSTEMS
 from training.system import Schema, Signature
 
 Schemas = dict[str, Schema]
@@ -62,8 +63,8 @@ class Export(Command):
         if self.then_rank is None:
             return signatures, Source(kind="run", name=source), schemas
         ranker, ranked = _of_run(self.then_rank)
-        refuse_other_items(schemas[signatures[-1].name], ranked[ranker[-1].name])
         joint = generate_then_rank(signatures[-1], ranker)
+        refuse_other_items(schemas[signatures[-1].name], ranked[ranker[-1].name])
         named = Source(kind="run", name=f"{source}, {self.then_rank}")
         return (*signatures, *ranker, joint), named, schemas | ranked | {joint.name: schemas[signatures[-1].name]}
 
@@ -85,6 +86,7 @@ def _of_run(folder: Path) -> tuple[tuple[Signature, ...], Schemas]:
     """A run's models, and the schema of each."""
     trained = runs.load(folder)
     if trained.system.servables is None:
-        raise ValueError(f"system '{trained.system.name}' is a baseline without served models; export lrea instead")
+        served = [name for name, system in SYSTEMS.items() if system.servables]
+        raise ValueError(f"system '{trained.system.name}' has no served models; export one of: {', '.join(served)}")
     signatures = trained.system.servables(trained.module, trained.config, trained.data)
     return signatures, {signature.name: trained.data.schema for signature in signatures}

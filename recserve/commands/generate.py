@@ -118,4 +118,7 @@ class Generate(Command):
         ]
         ranker = ["ranker"] if self.then_rank else []
         columns = ["", "title", "item", "log p", *ranker, "path (codebook:word)", "categories"]
+        if len(found) < self.top:
+            why = "paths to items that were just read, and further paths to one item, are left out"
+            self.console.print(f"{len(found)} items where {self.top} were asked for: {why}", highlight=False)
         show(self.console, table(f"next items, {pruned:.0%} of the checked paths pruned", columns, rows))

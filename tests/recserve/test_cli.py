@@ -284,7 +284,7 @@ def test_a_run_is_trained_read_back_and_measured_again(capsys: Captured, tmp_pat
     measured = run_json(capsys, "evaluate", run)
     assert measured["metrics"] == pytest.approx(trained["metrics"][0]["test"])
     assert main(["export", run, "--repository", str(tmp_path / "repository")]) == 2
-    assert "system 'mean_pooling' is a baseline without served models" in capsys.readouterr().err
+    assert "system 'mean_pooling' has no served models; export one of: dea, lrea," in capsys.readouterr().err
 
 
 @pytest.mark.slow
