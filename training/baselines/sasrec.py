@@ -104,8 +104,7 @@ def rank_of_targets(
 ) -> Float[Tensor, " B"]:
     """Place of each target, 1 = first, among the items outside the history; of equal scores the lower id comes first.
 
-    Column 0 of `scores` is no item. A target inside the history, or with a score of
-    NaN, ranks nowhere: inf.
+    Column 0 of `scores` is no item. A target inside the history, or with a score of NaN, ranks nowhere: inf.
     """
     listed = scores.scatter(1, history, -torch.inf)
     listed[:, 0] = -torch.inf

@@ -1,3 +1,5 @@
+"""The first stage, and runs of both."""
+
 import copy
 from dataclasses import replace
 from pathlib import Path
@@ -16,17 +18,7 @@ from training.systems import reg4rec
 from training.systems.reg4rec import GPU, Config, Reg4Rec, preference, supervised
 from training.systems.reg4rec.decode import Search, decode
 from training.systems.reg4rec.evaluation import evaluate
-from training.systems.reg4rec.preference import (
-    advantages,
-    clipped_gain,
-    divergence,
-    log_probs,
-    random_place,
-    sample,
-    window_of,
-)
-from training.systems.reg4rec.rewards import rewards
-from training.systems.reg4rec.supervised import codes_of, confident_order, random_order, targets_of, token_log_probs
+from training.systems.reg4rec.supervised import confident_order, random_order, targets_of, token_log_probs
 
 
 def _train_batch(users: int = 16) -> SequenceBatch:
@@ -115,58 +107,6 @@ def test_the_score_of_a_path_is_the_sum_of_its_log_probabilities(validity: str) 
     torch.testing.assert_close(found.sum(2), decoded.scores)
 
 
-def test_paths_are_drawn_with_the_probabilities_that_are_claimed() -> None:
-    module, _ = untrained(codebooks=2, words=2, given=False)
-    batch = _train_batch(1)
-    torch.manual_seed(0)
-    with torch.no_grad():
-        encoded = module.generator.encode(batch.items, batch.length)
-        paths = sample(module.generator, encoded, 20_000, None)
-        claimed = log_probs(module.generator, encoded, paths, None)[0].sum(1).exp()
-    actions = torch.cat((paths.tokens[0], paths.categories[0]), 1)
-    kinds, which, counts = torch.unique(actions, dim=0, return_inverse=True, return_counts=True)
-    expected = torch.zeros(len(kinds)).scatter(0, which, claimed)
-    often = counts > 400
-    assert int(often.sum()) >= 3
-    torch.testing.assert_close(counts[often] / 20_000, expected[often], rtol=0.15, atol=0)
-    books = paths.tokens[0] // 2
-    assert bool((books.sort(-1).values == torch.arange(2)).all())
-
-
-def test_with_masks_every_path_that_is_drawn_is_an_item() -> None:
-    module, sequences = untrained()
-    batch, catalogue = _train_batch(4), module.catalogue()
-    with torch.no_grad():
-        encoded = module.generator.encode(batch.items, batch.length)
-        paths = sample(module.generator, encoded, 200, catalogue)
-    items = {tuple(row) for row in sequences.given["codes"][1:].tolist()}
-    drawn = {tuple(row) for row in codes_of(paths.tokens, 6).flatten(0, 1).tolist()}
-    assert drawn <= items
-    assert len(drawn) > 10
-
-
-def test_a_path_starts_at_any_place_that_has_a_target() -> None:
-    targets = torch.tensor([[5, 7, 9, 0], [3, 0, 0, 0]]).repeat(300, 1)
-    torch.manual_seed(0)
-    place = random_place(SequenceBatch(torch.arange(600), targets, torch.full((600,), 4), targets))
-    counts = torch.bincount(place[::2], minlength=4)
-    assert counts[3] == 0
-    assert counts[:3].min() > 70
-    assert not place[1::2].any()
-
-
-def test_the_window_holds_what_follows_the_place_and_ends_with_the_sequence() -> None:
-    module, _ = untrained()
-    targets = torch.tensor([[4, 5, 6, 0], [7, 8, 0, 0], [1, 2, 3, 9]])
-    batch = SequenceBatch(torch.arange(3), targets, torch.tensor([3, 2, 4]), targets)
-    window = window_of(module, batch, torch.tensor([1, 0, 3]), 3)
-    assert window.there.tolist() == [[True, True, False], [True, True, False], [True, False, False]]
-    items = torch.tensor([[5, 6], [7, 8], [9, 9]])
-    assert torch.equal(window.codes[:2, :2], module.codes[items[:2]])
-    assert torch.equal(window.categories[:2, :2], module.categories[items[:2]])
-    assert torch.equal(window.codes[2, 0], module.codes[9])
-
-
 def test_the_supervised_stage_teaches_the_target_s_category_at_every_step() -> None:
     module, _ = untrained(dropout=0.0)
     generator, batch = module.generator, _train_batch(6)
@@ -182,65 +122,6 @@ def test_the_supervised_stage_teaches_the_target_s_category_at_every_step() -> N
             losses.append(-generator.category_logits(outputs, chosen)[0, 0].log_softmax(-1)[:, wanted])
         _, logged = supervised.loss(module, batch, 0.9)
     torch.testing.assert_close(logged["categories"], torch.cat(losses).mean())
-
-
-def test_equal_rewards_give_no_gradient() -> None:
-    ratio = torch.ones(2, 5, 3, requires_grad=True)
-    reward = torch.tensor([[0.1] * 5, [0.7] * 5]) + 0.2
-    clipped_gain(ratio, advantages(reward), 0.2).backward()
-    assert ratio.grad is not None
-    assert not ratio.grad.any()
-    assert advantages(torch.tensor([[1.0, 3.0]])).tolist()[0] == pytest.approx([-1, 1], abs=1e-4)
-
-
-def test_gain_stops_growing_where_the_ratio_has_moved_too_far() -> None:
-    ratio = torch.tensor([[[1.5], [0.5], [1.5], [0.5]]], requires_grad=True)
-    advantage = torch.tensor([[1.0, 1.0, -1.0, -1.0]])
-    gain = clipped_gain(ratio, advantage, 0.2)
-    assert gain.item() == pytest.approx((1.2 + 0.5 - 1.5 - 0.8) / 4)
-    gain.backward()
-    assert ratio.grad is not None
-    assert ratio.grad.flatten().tolist() == [0.0, 0.25, -0.25, 0.0]
-
-
-def test_the_divergence_is_zero_only_from_itself() -> None:
-    new = torch.randn(2, 3, 4)
-    assert divergence(new, new).item() == 0
-    assert divergence(new, new + 0.1).item() > 0
-    assert divergence(new, new - 0.1).item() > 0
-
-
-def test_the_reference_is_what_the_stage_starts_with_and_stays() -> None:
-    module = copy.deepcopy(trained())
-    assert module.reference is not None
-    start = copy.deepcopy(module.generator.state_dict())
-    stepped(module, preference.loss, 3, 1e-2)
-    kept, moved = module.reference.state_dict(), module.generator.state_dict()
-    assert all(torch.equal(kept[name], value) for name, value in start.items())
-    assert not all(torch.equal(moved[name], value) for name, value in start.items())
-    assert not any(parameter.requires_grad for parameter in module.reference.parameters())
-
-
-def _held_out(module: Reg4Rec) -> tuple[float, float]:
-    """Mean consistency and step-hit of paths that are drawn for users held out."""
-    torch.manual_seed(0)
-    batch = data().validation.batch(np.arange(len(data().validation)))
-    target = batch.targets.gather(1, batch.length[:, None] - 1)
-    with torch.no_grad():
-        encoded = module.generator.encode(batch.items, batch.length)
-        paths = sample(module.generator, encoded, 16, module.catalogue())
-    parts = rewards(
-        codes_of(paths.tokens, 6), paths.categories, module.codes[target], module.categories[target].expand(-1, 16)
-    )
-    return parts.consistency.float().mean().item(), parts.step_hit.float().mean().item()
-
-
-def test_preferences_raise_consistency_and_hits_on_users_held_out() -> None:
-    module = copy.deepcopy(trained(40))
-    before = _held_out(module)
-    after = _held_out(stepped(module, preference.loss, 60, 1e-3))
-    assert after[0] > 1.1 * before[0]
-    assert after[1] > 1.1 * before[1]
 
 
 def test_a_run_with_both_stages_is_restored_with_its_metrics(tmp_path: Path) -> None:
