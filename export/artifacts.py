@@ -1,6 +1,5 @@
 """The files of one version folder."""
 
-import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -17,14 +16,13 @@ from export.goldens import make_goldens
 from export.kernel_form import save_kernel_form
 from export.onnx import export_onnx, verify_onnx
 from export.signature import as_packed, client_inputs
-from serving import golden
+from serving import golden, manifest
 from serving.backends.recserve.program import PROGRAM_FILE
 from serving.state_source import STATE_FILE
 from training.system import KernelServable, PathSamplerServable, Schema, Servable, Signature, UserStateServable
 
 MODEL_FILE = "model.onnx"
 GOLDEN_FILE = "golden.safetensors"
-MANIFEST_FILE = "manifest.json"
 SCHEMA_FILE = "schema.json"
 HISTORIES_FILE = "histories.safetensors"
 
@@ -74,23 +72,16 @@ def write_version(
     golden.write(folder / GOLDEN_FILE, make_goldens(signature))
     if schema is not None:
         _write_json(folder / SCHEMA_FILE, asdict(schema))
-    manifest = {
+    facts: dict[str, Any] = {
         "model": signature.name,
         "version": version,
         "source": asdict(source),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": {library: installed(library) for library in _LIBRARIES},
-        "files": {path.name: fingerprint(path) for path in sorted(folder.iterdir())},
     }
     if isinstance(signature, KernelServable):
-        manifest["form_of"] = signature.form_of
-    _write_json(folder / MANIFEST_FILE, manifest)
-
-
-def fingerprint(path: Path) -> dict[str, str | int]:
-    """What the manifest says of a file: sha256 and size in bytes."""
-    with path.open("rb") as file:
-        return {"sha256": hashlib.file_digest(file, "sha256").hexdigest(), "bytes": path.stat().st_size}
+        facts["form_of"] = signature.form_of
+    manifest.write(folder, facts)
 
 
 def _write_user_state(folder: Path, signature: UserStateServable) -> None:

@@ -8,10 +8,10 @@
                 graph in this process
     concurrent  each request alone against the same request among many clients, really batched by the server
 
-Each rung takes the goldens of the model's newest version. The ladder stops at the first rung that breaks.
+Each rung takes the goldens of the model's newest version, whose files must be those that were published. The ladder
+stops at the first rung that breaks.
 """
 
-import json
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,9 +21,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from export.artifacts import MANIFEST_FILE
 from export.model_config import KERNEL_BACKEND
-from serving import golden
+from serving import golden, manifest
 from serving.client import Client
 from serving.configs import read_config
 from serving.direct import DirectModel
@@ -132,6 +131,7 @@ def _open(path: Path, target: str) -> Model:
     goldens = latest_version(path) / "golden.safetensors"
     if not goldens.is_file():
         raise ValueError(f"{goldens} is missing: nothing to compare with; export the model again")
+    manifest.verify(goldens.parent)
     steps = config.ensemble_scheduling.step
     return Model(
         name=path.name,
@@ -151,11 +151,13 @@ def _direct(path: Path, backend: str, target: str) -> DirectModel | None:
 
 def _form_of(path: Path) -> str:
     """Name of the ONNX model that a kernel form must equal."""
-    manifest = latest_version(path) / MANIFEST_FILE
-    try:
-        return json.loads(manifest.read_text())["form_of"]
-    except (OSError, ValueError, KeyError) as error:
-        raise ValueError(f"{manifest} does not say which model this is a form of: {error}; export it again") from error
+    version = latest_version(path)
+    form_of = manifest.read(version).get("form_of")
+    if not isinstance(form_of, str):
+        raise ValueError(
+            f"{version / manifest.MANIFEST_FILE} does not say which model this is a form of; export it again"
+        )
+    return form_of
 
 
 def _server(repository: Path, state: str, options: ParityOptions) -> TritonServer:

@@ -27,8 +27,9 @@ from loadtest.scenarios import Scenario
 from loadtest.summary import percentiles
 from serving import state_builder
 from serving.environment import hardware, versions
+from serving.processes import available_ports
 from serving.rollout import roll_out
-from serving.server import ServerOptions, TritonServer, available_ports
+from serving.server import ServerOptions, TritonServer
 
 Report = Callable[[str], None]
 

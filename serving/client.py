@@ -1,19 +1,22 @@
 """A typed client of tritonserver over gRPC: one channel, a deadline on every call, errors that say what to do.
 
-Nothing of gRPC starts at import, so a gevent program can call `grpc.experimental.gevent.init_gevent()` before it
-makes its first `Client`. Such a program must close its clients: an open channel keeps it from ending.
+The deadline is the caller's: it is not sent to the server, and a call that passes it is not cancelled, since either
+kills the server of the wheel (see `serving.calls`). Nothing of gRPC starts at import, so a gevent program can call
+`grpc.experimental.gevent.init_gevent()` before it makes its first `Client`. Such a program must close its clients: an
+open channel keeps it from ending.
 """
 
-from collections.abc import Callable, Mapping
-from functools import partial
+import math
+from collections.abc import Mapping
 from typing import Any, NamedTuple, Self
 
+import grpc
 import numpy as np
 from google.protobuf import json_format
-from tritonclient.grpc import InferenceServerClient, InferInput
 from tritonclient.grpc.model_config_pb2 import ModelConfig  # pyright: ignore[reportAttributeAccessIssue]
-from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 
+from serving import tensors
+from serving.calls import MAX_MESSAGE_BYTES, MAX_OVERDUE, Calls, Closed, Overdue, TooManyOverdue, messages
 from serving.errors import (
     DeadlineExceeded,
     InvalidRequest,
@@ -25,19 +28,8 @@ from serving.errors import (
     StaleState,
 )
 
-MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 ADMIN_HEADER = "triton-grpc-protocol-admin-key"
 """The header that opens the APIs which `serving.server` restricts."""
-
-_CHANNEL_OPTIONS = [
-    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
-    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
-    # Its own connection, so that two clients neither share a socket nor each other's reconnection back-off.
-    ("grpc.use_local_subchannel_pool", 1),
-    ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.max_reconnect_backoff_ms", 250),
-    ("grpc.enable_http_proxy", 0),
-]
 
 
 class InferStats(NamedTuple):
@@ -82,11 +74,11 @@ class Client:
     """
 
     def __init__(self, url: str, *, deadline_s: float = 5.0, admin_key: str | None = None) -> None:
-        """`url` is host:port. `admin_key` (a `TritonServer` has it) opens configuration, statistics, model control."""
+        """`url` is host:port. `admin_key` (a `TritonServer` has it) opens the model control, trace and log APIs."""
         self.url = url
         self._deadline_s = deadline_s
-        self._headers = {ADMIN_HEADER: admin_key} if admin_key else None
-        self._connection = InferenceServerClient(url, channel_args=_CHANNEL_OPTIONS)
+        self._headers = ((ADMIN_HEADER, admin_key),) if admin_key else ()
+        self._calls = Calls(url)
 
     def __enter__(self) -> Self:
         return self
@@ -95,8 +87,8 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        """Closes the channel; calls in flight fail with `ServerUnavailable`."""
-        self._connection.close()
+        """Closes the channel after the calls under way, for which it waits up to 10 s."""
+        self._calls.close()
 
     def infer(
         self,
@@ -118,36 +110,30 @@ class Client:
             StaleState: a float output holds NaN.
             ServingError: any other, by what went wrong.
         """
-        response = self._call(
-            self._connection.infer,
-            model,
-            [_tensor(model, name, array) for name, array in inputs.items()],
-            version,
-            deadline_s=deadline_s,
-        )
-        outputs = {output.name: response.as_numpy(output.name) for output in response.get_response().outputs}
+        request = tensors.infer_request(model, version, inputs)
+        outputs = tensors.outputs(self._call("ModelInfer", request, deadline_s))
         _refuse_nan(model, outputs)
         return outputs
 
     def server_ready(self) -> bool:
         """Whether the server runs and all of its models are loaded; False where nobody answers."""
         try:
-            return bool(self._call(self._connection.is_server_ready))
+            return bool(self._call("ServerReady", messages.ServerReadyRequest()).ready)
         except (ServerUnavailable, DeadlineExceeded):
             return False
 
     def model_ready(self, name: str) -> bool:
         """Whether the server is willing to run this model."""
-        return bool(self._call(self._connection.is_model_ready, name))
+        return bool(self._call("ModelReady", messages.ModelReadyRequest(name=name)).ready)
 
     def model_names(self) -> list[str]:
         """Sorted names of the models that are loaded. Needs the admin key."""
-        index = self._call(self._connection.get_model_repository_index)
+        index = self._call("RepositoryIndex", messages.RepositoryIndexRequest())
         return sorted({model.name for model in index.models if model.state == "READY"})
 
     def metadata(self, model: str) -> ModelMetadata:
         """Versions and tensors of a model."""
-        reply = self._call(self._connection.get_model_metadata, model)
+        reply = self._call("ModelMetadata", messages.ModelMetadataRequest(name=model))
         inputs, outputs = (
             tuple(TensorInfo(tensor.name, tensor.datatype, tuple(tensor.shape)) for tensor in tensors)
             for tensors in (reply.inputs, reply.outputs)
@@ -155,12 +141,12 @@ class Client:
         return ModelMetadata(reply.name, tuple(reply.versions), inputs, outputs)
 
     def config(self, model: str) -> ModelConfig:
-        """The configuration as the server understood it. Needs the admin key."""
-        return self._call(self._connection.get_model_config, model).config
+        """The configuration as the server understood it."""
+        return self._call("ModelConfig", messages.ModelConfigRequest(name=model)).config
 
     def statistics(self, model: str) -> InferStats:
-        """Counts and times of a model. Needs the admin key."""
-        versions = self._call(self._connection.get_inference_statistics, model).model_stats
+        """Counts and times of a model."""
+        versions = self._call("ModelStatistics", messages.ModelStatisticsRequest(name=model)).model_stats
         counts = [
             (
                 stats.inference_count,
@@ -182,30 +168,47 @@ class Client:
         Needs the admin key and the control mode `explicit`.
         """
         text = None if config is None else json_format.MessageToJson(config, preserving_proto_field_name=True)
-        self._call(partial(self._connection.load_model, config=text), model, deadline_s=deadline_s)
+        self._load(model, text, {}, deadline_s)
+
+    def load_files(self, model: str, config: str, files: Mapping[str, bytes]) -> None:
+        """Loads a model from `config` (JSON) and `files` (path in the model's folder -> content), not the repository.
+
+        Needs the admin key and the control mode `explicit`.
+        """
+        self._load(model, config, files, None)
 
     def unload(self, model: str) -> None:
         """Unloads a model. Needs the admin key and the control mode `explicit`."""
-        self._call(self._connection.unload_model, model)
+        self._call("RepositoryModelUnload", messages.RepositoryModelUnloadRequest(model_name=model))
 
-    def _call(self, method: Callable[..., Any], *arguments: object, deadline_s: float | None = None) -> Any:
+    def _load(self, model: str, config: str | None, files: Mapping[str, bytes], deadline_s: float | None) -> None:
+        request = messages.RepositoryModelLoadRequest(model_name=model)
+        if config is not None:
+            request.parameters["config"].string_param = config
+        for path, content in files.items():
+            request.parameters[f"file:{path}"].bytes_param = content
+        self._call("RepositoryModelLoad", request, deadline_s)
+
+    def _call(self, method: str, request: Any, deadline_s: float | None = None) -> Any:
         deadline = self._deadline_s if deadline_s is None else deadline_s
+        if not 0 <= deadline < math.inf:
+            raise InvalidRequest(f"deadline_s is {deadline}; give seconds, 0 or more")
         try:
-            return method(*arguments, headers=self._headers, client_timeout=deadline)
-        except InferenceServerException as error:
-            raise _translate(error, self.url, deadline) from error
-        except ValueError as error:
-            # grpc: "Cannot invoke RPC on closed channel!"
-            raise ServerUnavailable(f"{self.url}: {error}; make a new Client") from error
-
-
-def _tensor(model: str, name: str, array: np.ndarray) -> InferInput:
-    datatype = np_to_triton_dtype(array.dtype)
-    if datatype is None:
-        raise InvalidRequest(
-            f"{model}: input '{name}' has dtype {array.dtype}, which tritonserver does not know; cast it"
-        )
-    return InferInput(name, list(array.shape), datatype).set_data_from_numpy(array)
+            return self._calls.call(method, request, self._headers, deadline)
+        except Overdue:
+            raise DeadlineExceeded(
+                f"{self.url}: no answer within {deadline:g} s; give the call a longer deadline_s or the server less "
+                "load"
+            ) from None
+        except TooManyOverdue:
+            raise ServerUnavailable(
+                f"{self.url}: {MAX_OVERDUE} calls passed their deadline and are still under way, so no other is sent; "
+                "the server hangs, or is too slow for this load"
+            ) from None
+        except Closed:
+            raise ServerUnavailable(f"{self.url}: this client was closed; make a new Client") from None
+        except grpc.RpcError as error:
+            raise _translate(error, self.url) from error
 
 
 def _refuse_nan(model: str, outputs: Mapping[str, np.ndarray]) -> None:
@@ -217,16 +220,12 @@ def _refuse_nan(model: str, outputs: Mapping[str, np.ndarray]) -> None:
             )
 
 
-def _translate(error: InferenceServerException, url: str, deadline_s: float) -> ServingError:
+def _translate(error: Any, url: str) -> ServingError:
     """The exception that says what to do, by status and, where tritonserver reuses a status, by text."""
-    text = str(error.message())
-    match (error.status() or "").removeprefix("StatusCode."):
+    text = str(error.details())
+    match error.code().name:
         case "UNAVAILABLE":
             return _unavailable(text, url)
-        case "DEADLINE_EXCEEDED":
-            return DeadlineExceeded(
-                f"{url}: no answer within {deadline_s:g} s; give the call a longer deadline_s or the server less load"
-            )
         case "NOT_FOUND":
             return ModelUnavailable(
                 f"{url}: {text}; export it into the served repository, or ask for what Client.model_names() lists"
@@ -238,7 +237,9 @@ def _translate(error: InferenceServerException, url: str, deadline_s: float) -> 
         case "CANCELLED":
             return ServerUnavailable(f"{url}: the call was cancelled: {text}")
         case "INTERNAL" if "is not healthy" in text:
-            return ModelUnavailable(f"{url}: {text} The process that runs the model died: start the server again")
+            return ModelUnavailable(
+                f"{url}: {text} The process that runs the model died; recserve serve starts it again, so retry"
+            )
         case _:
             return ServerFailure(f"{url}: {text}; the server's log says more")
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 PARTS = ("inputs", "outputs", "reference64", "served64")
@@ -55,10 +56,14 @@ def write(path: Path, goldens: Sequence[Golden]) -> None:
 def read(path: Path) -> list[Golden]:
     """Reads the goldens of `write` in their order.
 
-    Raises ValueError for a key that is not a golden's.
+    Raises ValueError for a file that cannot be read, and for a key that is not a golden's.
     """
     numbered: dict[str, dict[str, dict[str, np.ndarray]]] = defaultdict(lambda: {part: {} for part in PARTS})
-    for key, array in load_file(path).items():
+    try:
+        tensors = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise ValueError(f"{path} is no file of goldens: {error}; export the model again") from error
+    for key, array in tensors.items():
         number, _, rest = key.partition("/")
         part, _, name = rest.partition("/")
         if part not in PARTS or not name:

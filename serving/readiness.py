@@ -1,10 +1,14 @@
-"""The last step before a server is called ready: every model answers its golden requests right."""
+"""What must hold before a server is called ready.
 
-from collections.abc import Iterator
+Every file of every version that it loads is the one that was published, and every model answers its golden requests.
+"""
+
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from serving import golden
+from serving import golden, manifest
 from serving.client import Client
+from serving.configs import read_config
 from serving.errors import ServingError, StartupError
 
 TOLERANCE = 1e-5
@@ -41,25 +45,60 @@ def latest_version(model: Path) -> Path:
     Raises:
         ValueError: there is none.
     """
+    return _versions(model)[-1]
+
+
+def check_files(repository: Path, target: str, pinned: Mapping[str, int] | None = None) -> None:
+    """Compares all files of the versions that a server would load with their manifests.
+
+    `pinned` are the versions that it loads by the model's name; those of the version policies where None.
+
+    Raises:
+        ValueError: names the file.
+    """
+    if pinned is None:
+        paths = [version for model in models(repository, target) for version in _loaded_versions(model, target)]
+    else:
+        paths = [repository / name / str(version) for name, version in pinned.items()]
+    for path in paths:
+        manifest.verify(path)
+
+
+def _loaded_versions(model: Path, target: str) -> list[Path]:
+    """The version directories that tritonserver loads by the model's version policy, oldest first."""
+    versions, policy = _versions(model), read_config(model, target).version_policy
+    match policy.WhichOneof("policy_choice"):
+        case "all":
+            return versions
+        case "specific":
+            return [version for version in versions if int(version.name) in policy.specific.versions]
+        case _:
+            return versions[-max(1, policy.latest.num_versions) :]
+
+
+def _versions(model: Path) -> list[Path]:
     versions = [path for path in model.iterdir() if path.name.isdecimal() and not path.name.startswith("0")]
     if not versions:
         raise ValueError(f"{model} has no version directory; export the model again")
-    return max(versions, key=lambda path: int(path.name))
+    return sorted(versions, key=lambda path: int(path.name))
 
 
-def check_goldens(client: Client, repository: Path, target: str) -> None:
-    """Asks every model its first golden requests.
+def check_goldens(client: Client, repository: Path, target: str, pinned: Mapping[str, int] | None = None) -> None:
+    """Asks every model its first golden requests; `pinned` as for `check_files`.
 
     Raises:
         StartupError: an answer is wrong or missing; says the model, the worst element and what to look at.
     """
     for model in models(repository, target):
-        for fault in _faults(client, model):
+        if pinned is not None and model.name not in pinned:
+            continue
+        version = latest_version(model) if pinned is None else model / str(pinned[model.name])
+        for fault in _faults(client, model, version):
             raise StartupError(f"{model.name}: {fault}")
 
 
-def _faults(client: Client, model: Path) -> Iterator[str]:
-    path = latest_version(model) / "golden.safetensors"
+def _faults(client: Client, model: Path, version: Path) -> Iterator[str]:
+    path = version / "golden.safetensors"
     if not path.is_file():
         yield f"{path} is missing; export the model again, or start with check_golden=False"
         return

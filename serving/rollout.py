@@ -6,13 +6,13 @@ in a single step, after every new model has answered its golden requests. The ve
 next roll-out, so requests under way end where they began.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from pathlib import Path
 from typing import NamedTuple
 
 from tritonclient.grpc.model_config_pb2 import ModelConfig  # pyright: ignore[reportAttributeAccessIssue]
 
-from serving import golden
+from serving import golden, manifest
 from serving.client import Client
 from serving.configs import FUSED, read_config
 from serving.errors import ServingError, StartupError
@@ -44,6 +44,16 @@ def pin(client: Client, repository: Path, target: str = "cpu") -> None:
         client.load(name, _pinned(config, now), deadline_s=LOAD_DEADLINE_S)
 
 
+def load(client: Client, repository: Path, target: str, release: Release) -> None:
+    """Loads exactly this release into a server in the control mode `explicit` that has loaded nothing."""
+    ensembles = _ensembles(repository, target)
+    for name in _in_order(repository, target, release.versions.keys() - ensembles.keys()):
+        config = read_config(repository / name, target)
+        client.load(name, _with_versions(config, {release.versions[name]}), deadline_s=LOAD_DEADLINE_S)
+    for name in ensembles.keys() & release.versions.keys():
+        client.load(name, _pinned(ensembles[name], release), deadline_s=LOAD_DEADLINE_S)
+
+
 def roll_out(
     client: Client, repository: Path, target: str = "cpu", report: Callable[[str], None] = lambda line: None
 ) -> bool:
@@ -56,7 +66,7 @@ def roll_out(
         report: told of each step.
 
     Raises:
-        ValueError: an ensemble is not pinned.
+        ValueError: an ensemble is not pinned, or a file of the release is not the published one.
         StartupError: a new model answers its golden requests wrong or not at all; it is taken back, and the release
             before goes on serving. A model asked by its own name was the new one meanwhile.
         ServingError: the server refused to load a model; the release before goes on serving.
@@ -69,9 +79,9 @@ def roll_out(
     for name in ensembles.keys() & before.versions.keys():
         if any(step.model_version < 1 for step in client.config(name).ensemble_scheduling.step):
             raise ValueError(f"ensemble '{name}' is not pinned: start the server with model_control='explicit'")
-    # A fused ensemble is one model, bound to its steps' versions: it switches when it is loaded, so it comes last.
-    plain = [name for name in changed if name not in ensembles]
-    for name in sorted(plain, key=lambda name: read_config(repository / name, target).backend == FUSED):
+    for name in changed:
+        manifest.verify(repository / name / str(after.versions[name]))
+    for name in _in_order(repository, target, set(changed) - ensembles.keys()):
         report(f"loading {name} version {after.versions[name]}")
         config, old = read_config(repository / name, target), before.versions.get(name)
         both = {after.versions[name]} | ({old} if old else set())
@@ -83,6 +93,11 @@ def roll_out(
         client.load(name, _pinned(config, after), deadline_s=LOAD_DEADLINE_S)
         _check(client, repository / name, after.versions[name], _pinned(config, before) if known else None)
     return True
+
+
+def _in_order(repository: Path, target: str, names: Set[str]) -> list[str]:
+    """A fused ensemble is one model, bound to its steps' versions: it switches when it is loaded, so it comes last."""
+    return sorted(names, key=lambda name: (read_config(repository / name, target).backend == FUSED, name))
 
 
 def _ensembles(repository: Path, target: str) -> dict[str, ModelConfig]:

@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from serving.backends import backlog
+from serving.backends import backlog, restarts
 from serving.errors import StartupError
 
 WHEEL = "nvidia-pytriton==0.7.0"
@@ -97,7 +97,7 @@ def _publish(files: Mapping[str, Path], target: Path) -> None:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def environment(state: Path, metrics_url: str) -> dict[str, str]:
+def environment(state: Path, metrics_url: str, num_restarts: int = 0) -> dict[str, str]:
     """The server's environment: libraries of the wheel, this virtual environment first, one thread per library.
 
     Raises:
@@ -120,6 +120,7 @@ def environment(state: Path, metrics_url: str) -> dict[str, str]:
         "PYTHONDONTWRITEBYTECODE": "1",
         "RECSERVE_STATE": str(state),
         backlog.METRICS: metrics_url,
+        restarts.VARIABLE: str(num_restarts),
     }
 
 

@@ -5,21 +5,19 @@ may read /proc): the key keeps clients out of the model control API, not the mac
 """
 
 import contextlib
-import os
 import secrets
-import signal
-import socket
 import subprocess
+import threading
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Self
 
-from serving import pruning, readiness, rollout, runtime, server_log, shared_memory
+from serving import draining, processes, pruning, readiness, rollout, runtime, server_log, shared_memory
 from serving.client import Client
 from serving.command import container_command, shared_flags
 from serving.errors import StartupError
+from serving.guardian import Guardian
 from serving.watchdog import Watchdog
 
 __all__ = ["ServerOptions", "TritonServer", "container_command"]
@@ -48,8 +46,11 @@ class ServerOptions:
     """The server's log, overwritten; a new file in the cache's logs/ where None."""
     ready_timeout_s: float = 120.0
     check_golden: bool = True
+    """Whether files and golden answers must be right before the server counts as started."""
     model_control: Literal["none", "explicit"] = "none"
     """explicit: all models are loaded at the start, and `Client.load` and `unload` work with the admin key."""
+    admin_key: str | None = None
+    """Opens the model control, trace and log APIs; a new one for each server where None."""
     tritonserver: Path | None = None
     """The server's binary; that of the wheel where None."""
 
@@ -60,7 +61,6 @@ class _Launch:
 
     grpc_port: int
     metrics_port: int
-    admin_key: str
     memory_prefix: str
 
 
@@ -73,7 +73,14 @@ class TritonServer:
         self.options = options or ServerOptions()
         self.state = self.options.state or self.repository.with_name(f"{self.repository.name}.state")
         self.log = self.options.log or server_log.new(self.repository.name)
+        self.admin_key = self.options.admin_key or secrets.token_hex(16)
+        """Opens the model control, trace and log APIs."""
+        self.release: rollout.Release | None = None
+        """What it serves, where its models can be controlled; the one who rolls out another says so."""
+        self.restarts = 0
+        """How often it was started again after a fault."""
         self._process: subprocess.Popen[bytes] | None = None
+        self._guardian: Guardian | None = None
         self._launch: _Launch | None = None
         self._watchdog: Watchdog | None = None
 
@@ -102,11 +109,6 @@ class TritonServer:
         return f"http://{self.options.host}:{self._started.metrics_port}/metrics"
 
     @property
-    def admin_key(self) -> str:
-        """Opens configuration, statistics and model control; new at each start."""
-        return self._started.admin_key
-
-    @property
     def shared_memory_files(self) -> list[str]:
         """Names of the files in /dev/shm through which it talks to its stubs."""
         return shared_memory.files(self._started.memory_prefix)
@@ -118,46 +120,94 @@ class TritonServer:
             return self._watchdog.fault
         if self._process is None or self._process.poll() is None:
             return None
-        return f"tritonserver ended with exit code {self._process.returncode}; see {self.log}"
+        return f"tritonserver ended {processes.ended_how(self._process.returncode)}; see {self.log}"
 
     def client(self) -> Client:
         """A client with the admin key."""
         return Client(self.url, admin_key=self.admin_key)
 
-    def start(self) -> None:
-        """Starts the server and returns when it is ready.
+    def start(self, cancelled: threading.Event | None = None) -> None:
+        """Starts the server and returns when it is ready; on the ports where it ran before, if it did.
+
+        Args:
+            cancelled: ends a start that is under way.
 
         Raises:
-            ValueError: the repository holds no model.
+            ValueError: the repository holds no model, or a file that is not the published one.
             StartupError: the server did not come up, or a model does not answer its golden requests.
         """
+        self.release = None
+        self._start(cancelled)
+
+    def _start(self, cancelled: threading.Event | None) -> None:
         if self._process is not None:
             raise RuntimeError("the server is running already; stop() it first")
         readiness.models(self.repository, self.options.target)
+        if self.options.check_golden:
+            readiness.check_files(self.repository, self.options.target, self._pinned)
         shared_memory.sweep()
         try:
-            self._launch_on_free_ports()
+            self._launch_on_free_ports(cancelled or threading.Event())
             pruning.prune()
-            with self.client() as client:
-                if self.options.model_control == "explicit":
-                    rollout.pin(client, self.repository, self.options.target)
-                if self.options.check_golden:
-                    readiness.check_goldens(client, self.repository, self.options.target)
+            self._open()
             self._watchdog = Watchdog(self.process)
         except BaseException:
             self.stop()
             raise
 
-    def stop(self) -> None:
-        """Stops the server, lets requests in flight finish for a while, and removes what it left; may be repeated."""
+    def _open(self) -> None:
+        """The last steps before it counts as started."""
+        repository, target = self.repository, self.options.target
+        with self.client() as client:
+            if self.release is not None and self._pinned is not None:
+                rollout.load(client, repository, target, self.release)
+            elif self.options.model_control == "explicit":
+                rollout.pin(client, repository, target)
+            if self.options.check_golden:
+                readiness.check_goldens(client, repository, target, self._pinned)
+            if self.options.model_control == "explicit":
+                self.release = rollout.served(client)
+
+    @property
+    def _pinned(self) -> dict[str, int] | None:
+        """The versions that it served before, where something newer is in the repository that nobody rolled out."""
+        if self.release is None:
+            return None
+        with contextlib.suppress(ValueError):
+            if self.release == rollout.Release.newest(self.repository, self.options.target):
+                return None
+        return self.release.versions
+
+    def restart(self, cancelled: threading.Event | None = None) -> None:
+        """Starts the server again as it was: ports, admin key, release; raises as `start` does."""
+        self.stop()
+        self.restarts += 1
+        self._start(cancelled)
+
+    def withdraw(self) -> None:
+        """Makes the server say that it is not ready, while it goes on answering; needs `model_control` explicit.
+
+        Raises:
+            ServingError: it does not run, or its models cannot be controlled.
+        """
+        with self.client() as client:
+            draining.withdraw(client)
+
+    def stop(self, *, at_once: bool = False) -> None:
+        """Stops the server and removes what it left; may be repeated.
+
+        Args:
+            at_once: kill it, so that a request under way fails as UNAVAILABLE; else requests under way are answered
+                for a while, and new ones fail as NOT_FOUND.
+        """
         process, self._process = self._process, None
         if process is None:
             return
-        if self._watchdog is not None:
-            self._watchdog.stop()
-            if self._watchdog.fault:
-                # It would wait for the stub that died until its own timeout.
-                process.kill()
+        watchdog, self._watchdog = self._watchdog, None
+        if watchdog is not None:
+            watchdog.stop()
+        if at_once or (watchdog is not None and watchdog.fault):
+            process.kill()
         process.terminate()
         try:
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -165,8 +215,10 @@ class TritonServer:
         finally:
             process.kill()
             process.wait()
-            _kill_group(process.pid)
+            processes.kill_group(process.pid)
             shared_memory.remove(self._started.memory_prefix)
+            if self._guardian is not None:
+                self._guardian.dismiss()
 
     @property
     def _started(self) -> _Launch:
@@ -174,11 +226,11 @@ class TritonServer:
             raise RuntimeError("the server was never started; call start() or use it in a with statement")
         return self._launch
 
-    def _launch_on_free_ports(self) -> None:
+    def _launch_on_free_ports(self, cancelled: threading.Event) -> None:
         """A port that was free a moment ago may be taken now: then others are tried, unless the caller named it."""
         for remaining in reversed(range(_PORT_ATTEMPTS)):
             self._spawn()
-            if self._wait():
+            if self._wait(cancelled):
                 return
             self.stop()
             reason = server_log.excerpt(self.log)
@@ -187,37 +239,40 @@ class TritonServer:
 
     @property
     def _ports(self) -> tuple[int, int]:
+        """Once it is known where the server is, it comes back there."""
+        if self._launch is not None and self.restarts:
+            return self._launch.grpc_port, self._launch.metrics_port
         return self.options.grpc_port, self.options.metrics_port
 
     def _spawn(self) -> None:
-        grpc_port, metrics_port = available_ports(self.options.host, self._ports)
+        grpc_port, metrics_port = processes.available_ports(self.options.host, self._ports)
         self._launch = _Launch(
             grpc_port=grpc_port,
             metrics_port=metrics_port,
-            admin_key=secrets.token_hex(16),
             memory_prefix=shared_memory.prefix(secrets.token_hex(4)),
         )
         command = self._command(self._launch)
         self.log.parent.mkdir(parents=True, exist_ok=True)
-        with self.log.open("wb") as log:
+        with self.log.open("ab" if self.restarts else "wb") as log:
             # Its own session, so that Ctrl-C reaches only the program, which then stops the server in order.
             self._process = subprocess.Popen(
                 command,
-                env=runtime.environment(self.state, self.metrics_url),
+                env=runtime.environment(self.state, self.metrics_url, self.restarts),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
+        self._guardian = Guardian(self._process.pid, self._launch.memory_prefix)
 
     def _command(self, launch: _Launch) -> list[str]:
         backends = runtime.backend_directory(self.options.backends or runtime.BACKENDS)
         binary = self.options.tritonserver or runtime.wheel_root() / "bin" / "tritonserver"
         return [
             str(binary),
-            *shared_flags(self.repository, self.options.target, launch.admin_key),
+            *shared_flags(self.repository, self.options.target, self.admin_key),
             f"--model-control-mode={self.options.model_control}",
-            *(["--load-model=*"] if self.options.model_control == "explicit" else []),
+            *(["--load-model=*"] if self.options.model_control == "explicit" and self._pinned is None else []),
             f"--grpc-address={self.options.host}",
             f"--grpc-port={launch.grpc_port}",
             f"--metrics-address={self.options.host}",
@@ -229,11 +284,11 @@ class TritonServer:
             f"--exit-timeout-secs={STOP_TIMEOUT_S - 5}",
         ]
 
-    def _wait(self) -> bool:
+    def _wait(self, cancelled: threading.Event) -> bool:
         """Whether the server became ready before it died.
 
         Raises:
-            StartupError: neither happened within `ready_timeout_s`.
+            StartupError: neither happened within `ready_timeout_s`, or the start was cancelled.
         """
         deadline = time.monotonic() + self.options.ready_timeout_s
         with Client(self.url, deadline_s=1.0) as client:
@@ -241,6 +296,8 @@ class TritonServer:
                 if client.server_ready():
                     # gRPC answers for a moment even where the metrics port was taken.
                     return "failed to start" not in server_log.excerpt(self.log)
+                if cancelled.is_set():
+                    raise StartupError("stopped before the server was ready")
                 if time.monotonic() > deadline:
                     raise StartupError(
                         f"tritonserver was not ready after {self.options.ready_timeout_s:g} s; the end of {self.log}:\n"
@@ -248,25 +305,3 @@ class TritonServer:
                     )
                 time.sleep(_POLL_S)
         return False
-
-
-def available_ports(host: str, wanted: Sequence[int]) -> list[int]:
-    """The wanted ports, each 0 replaced; all were free a moment ago."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in wanted]
-        for each, port in zip(sockets, wanted, strict=True):
-            # As a server does that starts again on the port where it ran before.
-            each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                each.bind((host, port))
-            except OSError as error:
-                raise StartupError(f"port {port} on {host}: {error.strerror}; name another port, or 0") from error
-        return [each.getsockname()[1] for each in sockets]
-
-
-def _kill_group(leader: int) -> None:
-    """Ends stubs that outlived their server."""
-    try:
-        os.killpg(leader, signal.SIGKILL)
-    except ProcessLookupError:
-        return

@@ -7,6 +7,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 
+from serving.backends import restarts
 from serving.backends.backlog import Backlog
 
 Tensors = dict[str, np.ndarray]
@@ -48,6 +49,7 @@ class StepModel:
         self._backend: Any = pb_utils
         self._inputs = [tensor["name"] for tensor in config["input"]]
         self._backlog = Backlog.of(config, args["model_version"])
+        self._restarts = restarts.gauge(pb_utils)
         self._step = self.open(pb_utils, Path(args["model_repository"]) / args["model_version"], config)
 
     def open(self, backend: Any, folder: Path, config: Mapping[str, Any]) -> Step:

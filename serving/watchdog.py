@@ -1,18 +1,24 @@
-"""Notices that a Python stub died, which tritonserver 2.51 neither repairs nor tells.
+"""Notices that a server cannot serve any more, which tritonserver 2.51 neither repairs nor tells.
 
-After the death of a stub, the server goes on to call itself and the model ready while every request to the model
-fails. A server that cannot serve should not look ready, so the watchdog ends it: its supervisor starts a new one.
+After the death of a Python stub, or while one is frozen, the server goes on to call itself and the model ready while
+every request to the model fails. A server that cannot serve should not look ready, so the watchdog ends it, at once:
+its supervisor starts a new one.
 """
 
 import subprocess
 import threading
+import time
 from pathlib import Path
 
-PERIOD_S = 1.0
+PERIOD_S = 0.25
+FROZEN_S = 1.0
+"""How long a process may be stopped (SIGSTOP) before it counts as frozen."""
+_DEAD_S = 0.4
+"""A stub that ends in order is a zombie too, for the moment until the server has collected it."""
 
 
 class Watchdog:
-    """A thread that terminates a server once one of its stubs has died."""
+    """A thread that kills a server once one of its stubs is dead, or any of its processes frozen."""
 
     def __init__(self, server: subprocess.Popen[bytes]) -> None:
         """Watches from now until `stop`."""
@@ -29,26 +35,37 @@ class Watchdog:
         self._thread.join()
 
     def _watch(self) -> None:
-        before: set[int] = set()
+        since: dict[tuple[int, str], float] = {}
         while not self._stopping.wait(PERIOD_S) and self._server.poll() is None:
-            dead = dead_children(self._server.pid)
-            # A stub that ends in order is a zombie too, for the moment until the server has collected it.
-            if lasting := dead & before:
-                self.fault = f"Python stub {min(lasting)} died, so its model cannot answer; start the server again"
-                self._server.terminate()
+            now, states = time.monotonic(), process_states(self._server.pid)
+            since = {(pid, state): since.get((pid, state), now) for pid, state in states.items()}
+            for (pid, state), start in since.items():
+                if self.fault is None:
+                    self.fault = self._fault(pid, state, now - start)
+            if self.fault is not None:
+                self._server.kill()
                 return
-            before = dead
+
+    def _fault(self, pid: int, state: str, seconds: float) -> str | None:
+        """What is wrong with a process that has been in this state for so long."""
+        what = "tritonserver" if pid == self._server.pid else f"Python stub {pid}"
+        if state == "Z" and seconds >= _DEAD_S and pid != self._server.pid:
+            return f"{what} died, so its model cannot answer"
+        if state == "T" and seconds >= FROZEN_S:
+            return f"{what} is frozen (stopped by a signal), so it cannot answer"
+        return None
 
 
-def dead_children(parent: int) -> set[int]:
-    """Process ids of children that ended and were not collected by their parent."""
-    found = set()
+def process_states(parent: int) -> dict[int, str]:
+    """States of a process and its children by id, as the kernel names them: Z ended and not collected, T stopped."""
+    found = {}
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
             # The command's name, in parentheses, may hold spaces: the fields start after it.
             state, parent_id = stat.read_text().rpartition(")")[2].split()[:2]
         except (FileNotFoundError, ProcessLookupError):
             continue
-        if state == "Z" and int(parent_id) == parent:
-            found.add(int(stat.parent.name))
+        pid = int(stat.parent.name)
+        if parent in (int(parent_id), pid):
+            found[pid] = state
     return found

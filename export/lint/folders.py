@@ -3,11 +3,12 @@
 import json
 from collections.abc import Iterator
 
-from export.artifacts import GOLDEN_FILE, MANIFEST_FILE, fingerprint
+from export.artifacts import GOLDEN_FILE
 from export.lint.entry import DEFAULT_TARGET, Entry, Finding
 from export.model_config import KERNEL_BACKEND
 from export.repository import is_version, versions
 from serving.backends.recserve.program import PROGRAM_FILE
+from serving.manifest import MANIFEST_FILE, fingerprint
 
 _NOT_VERSIONS = {"configs", "warmup"}
 _MODEL_FILES = {"python": "model.py", KERNEL_BACKEND: PROGRAM_FILE}

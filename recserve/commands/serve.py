@@ -1,4 +1,4 @@
-"""`recserve serve`: tritonserver in the foreground."""
+"""`recserve serve`: tritonserver in the foreground, kept up."""
 
 import signal
 import threading
@@ -8,14 +8,21 @@ from pathlib import Path
 from rich.markup import escape
 
 from recserve.commands.command import Command
-from serving.errors import ServingError, StartupError
-from serving.rollout import Release, roll_out
+from serving import admin_key
+from serving.errors import ServerUnavailable, ServingError, StartupError
+from serving.rollout import Release, roll_out, served
 from serving.server import ServerOptions, TritonServer
+from serving.supervisor import Policy, Supervisor
+
+_TEND_S = 0.2
 
 
 @dataclass(frozen=True, kw_only=True)
 class Serve(Command):
-    """Serve a model repository on loopback until SIGINT or SIGTERM."""
+    """Serve a model repository on loopback until SIGINT, SIGTERM or SIGHUP; a server that falls is started again.
+
+    SIGTERM drains: the server says that it is not ready, goes on answering for --drain-s, and stops.
+    """
 
     repository: Path
     """The model repository to serve."""
@@ -31,50 +38,132 @@ class Serve(Command):
     """The server's log; a new file in the cache by default."""
     follow: bool = False
     """Take over each release that is published into the repository while the server runs, without a failed request."""
+    drain_s: float = 5.0
+    """Seconds between SIGTERM and the end, not ready and still answering, for balancers to notice; a second signal
+    ends them. With 0 and without --follow, the model control API is off."""
+    max_restarts: int = Policy.max_restarts
+    """Restarts after a fault within ten minutes; one more fault, and it exits with 1."""
+    admin_key_file: Path | None = None
+    """File with the key of the model control, trace and log APIs; made with a new key where it does not exist. Without
+    it nobody is given the key."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.drain_s <= 3600:
+            raise ValueError(f"--drain-s is {self.drain_s:g}; it must be between 0 and 3600 seconds")
+        if self.max_restarts < 0:
+            raise ValueError(f"--max-restarts is {self.max_restarts}; it must be 0 or more")
 
     def run(self) -> int:
-        stop = threading.Event()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: stop.set())
-        options = ServerOptions(
+        signals = _Signals()
+        server = TritonServer(self.repository, self._options())
+        try:
+            with self.console.status("starting tritonserver, then asking every model its golden requests"):
+                self._start(server, signals.stop)
+            if not signals.stop.is_set():
+                self._announce(server)
+                self._tend(server, signals.stop)
+                self._drain(server, signals)
+        finally:
+            server.stop(at_once=signals.first == signal.SIGTERM)
+        self._say("stopped")
+        return 0
+
+    def _options(self) -> ServerOptions:
+        return ServerOptions(
             target=self.target,
             state=self.state,
             grpc_port=self.grpc_port,
             metrics_port=self.metrics_port,
             log=self.log,
-            model_control="explicit" if self.follow else "none",
+            model_control="explicit" if self.follow or self.drain_s else "none",
+            admin_key=admin_key.read_or_make(self.admin_key_file) if self.admin_key_file else None,
         )
-        server = TritonServer(self.repository, options)
-        with self.console.status("starting tritonserver, then asking every model its golden requests"):
-            server.start()
-        try:
-            self.console.print(
-                f"ready: gRPC {server.url}, metrics {server.metrics_url}, log {server.log}; stop with Ctrl-C",
-                highlight=False,
-                soft_wrap=True,
-            )
-            self.emit({"url": server.url, "metrics_url": server.metrics_url, "log": server.log})
-            refused: Release | None = None
-            while not stop.wait(0.2):
-                if server.fault:
-                    raise StartupError(server.fault)
-                if self.follow:
-                    refused = self._follow(server, refused)
-        finally:
-            server.stop()
-        self.console.print("stopped")
-        return 0
 
-    def _follow(self, server: TritonServer, refused: Release | None) -> Release | None:
-        """Rolls out what is new; the release that was refused, if any, which is not tried again."""
-        newest = Release.newest(self.repository, self.target)
-        if newest == refused:
-            return refused
+    def _start(self, server: TritonServer, stop: threading.Event) -> None:
         try:
-            with server.client() as client:
-                if roll_out(client, self.repository, self.target):
-                    self.console.print(f"serving release {max(newest.versions.values())}", highlight=False)
+            server.start(stop)
+        except StartupError:
+            if not stop.is_set():
+                raise
+
+    def _announce(self, server: TritonServer) -> None:
+        self._say(f"ready: gRPC {server.url}, metrics {server.metrics_url}, log {server.log}; stop with Ctrl-C")
+        self.emit({"url": server.url, "metrics_url": server.metrics_url, "log": server.log})
+
+    def _tend(self, server: TritonServer, stop: threading.Event) -> None:
+        supervisor = Supervisor(server, Policy(max_restarts=self.max_restarts), stop, self._say)
+        follower = _Follower(server, self)
+        while not stop.wait(_TEND_S):
+            supervisor.tend()
+            if self.follow:
+                follower.look()
+
+    def _drain(self, server: TritonServer, signals: "_Signals") -> None:
+        if signals.first != signal.SIGTERM or not self.drain_s or server.fault:
+            return
+        try:
+            server.withdraw()
         except ServingError as error:
-            self.console.print(f"[red]release refused:[/] {escape(str(error))}", highlight=False)
-            return newest
-        return None
+            self._say(f"stopping without a drain: {error}")
+            return
+        self._say(f"not ready; stops in {self.drain_s:g} s")
+        signals.again.wait(self.drain_s)
+
+    def _say(self, line: str) -> None:
+        self.console.print(escape(line), highlight=False, soft_wrap=True)
+
+
+class _Follower:
+    """Rolls out what is new; a release that was refused is not tried again."""
+
+    def __init__(self, server: TritonServer, command: Serve) -> None:
+        self._server = server
+        self._command = command
+        self._refused: str = ""
+
+    def look(self) -> None:
+        """Takes over the newest release, or says once why not."""
+        command = self._command
+        newest: Release | None = None
+        try:
+            newest = Release.newest(command.repository, command.target)
+            if str(newest) == self._refused:
+                return
+            with self._server.client() as client:
+                if roll_out(client, command.repository, command.target):
+                    self._took_over(served(client))
+        except ServerUnavailable:
+            # The supervisor sees to it; the release is tried again then.
+            return
+        except (ServingError, ValueError, OSError) as error:
+            if self._server.fault is None and self._refused != str(newest or error):
+                command._say(f"release refused: {error}")
+                self._refused = str(newest or error)
+            return
+        self._refused = ""
+
+    def _took_over(self, release: Release) -> None:
+        """Says what the server says that it serves, which may be newer than what was looked for."""
+        before = self._server.release.versions if self._server.release else {}
+        changed = [f"{name} version {n}" for name, n in release.versions.items() if before.get(name) != n]
+        self._server.release = release
+        self._command._say(f"serving {', '.join(changed)}")
+
+
+class _Signals:
+    """What asked the program to end."""
+
+    def __init__(self) -> None:
+        self.stop = threading.Event()
+        self.again = threading.Event()
+        """Asked twice."""
+        self.first: int | None = None
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, self._asked)
+
+    def _asked(self, number: int, _: object) -> None:
+        if self.first is None:
+            self.first = number
+            self.stop.set()
+        else:
+            self.again.set()

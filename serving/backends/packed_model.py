@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import triton_python_backend_utils as pb_utils  # pyright: ignore[reportMissingImports]
 
-from serving.backends import packing
+from serving.backends import packing, restarts
 from serving.backends.backlog import Backlog
 from serving.backends.onnxruntime.model_spec import CPU_KINDS, ModelSpec
 from serving.backends.packing import Request
@@ -28,6 +28,7 @@ class PackedModel:
         config = json.loads(args["model_config"])
         self.spec = ModelSpec.parse(config, self.kinds)
         self._backlog = Backlog.of(config, args["model_version"])
+        self._restarts = restarts.gauge(pb_utils)
         self.load(Path(args["model_repository"]) / args["model_version"] / self.spec.filename, args)
 
     def load(self, path: Path, args: dict[str, str]) -> None:

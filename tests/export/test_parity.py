@@ -17,6 +17,7 @@ from export.repository import publish
 from recserve.cli import main
 from serving import golden, runtime
 from tests.conftest import lrea
+from tests.sealing import reseal
 
 OPTIONS = ParityOptions(requests=200, clients=16)
 OFFLINE = [
@@ -39,7 +40,7 @@ def rungs(rows: list[Row]) -> list[tuple[str, str]]:
 
 def broken_rung(repository: Path, options: ParityOptions = OPTIONS) -> Row:
     """The last row, after a check that all before it hold."""
-    ladder = walk(repository, options)
+    ladder = walk(reseal(repository), options)
     assert not ladder.ok
     assert all(row.ok for row in ladder.rows[:-1])
     return ladder.rows[-1]
@@ -184,6 +185,7 @@ def test_the_command_exits_with_1_and_prints_and_writes_the_worst_element(
 ) -> None:
     monkeypatch.setenv("COLUMNS", "1000")
     corrupt_one_weight(broken)
+    reseal(broken)
     output = tmp_path / "parity.json"
     assert main(["parity", "--repository", str(broken), "--output", str(output)]) == 1
     printed = capsys.readouterr().out

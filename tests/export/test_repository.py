@@ -13,10 +13,11 @@ import torch
 from safetensors.numpy import load_file
 from torch import Tensor
 
-from export.artifacts import Source, fingerprint
+from export.artifacts import Source
 from export.model_config import read_config, render
 from export.repository import publish, versions, write_configs
 from serving import golden
+from serving.manifest import fingerprint
 from serving.server import TritonServer
 from tests.export.models import STAMP, encoder_model, profile_model, release, scorer_model
 from training.system import Field, Packed, Schema, Signature, UserStateServable

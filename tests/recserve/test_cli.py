@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,8 +15,9 @@ import pytest
 
 from recserve.cli import main
 from recserve.commands.systems import METRICS
-from serving import golden, shared_memory
+from serving import golden
 from serving.client import Client
+from tests.serving.serve_process import Serve, alive, children
 from training import checkpoint
 from training.data.fetch import default_cache
 from training.data.synthetic import planted
@@ -186,75 +188,25 @@ def test_a_model_of_ones_own_is_exported_in_one_command(capsys: Captured, tmp_pa
     assert {path.name for path in repository.iterdir()} == set(answer["models"])
 
 
-def processes_of(group: int) -> list[int]:
-    """Live processes whose group this is."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            state, _, owner = path.read_text().rpartition(")")[2].split()[:3]
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        if int(owner) == group and state != "Z":
-            found.append(int(path.parent.name))
-    return found
-
-
-def shared_files(process: int) -> list[Path]:
-    return list(shared_memory.DIRECTORY.glob(f"recserve_{process}_*"))
-
-
 @pytest.mark.triton_server
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_serve_says_when_it_is_ready_and_stops_cleanly(
     repository: Path, tmp_path: Path, number: signal.Signals
 ) -> None:
-    words = ("--repository", repository, "--state", tmp_path / "state", "--log", tmp_path / "log", "--json")
-    command = [sys.executable, "-m", "recserve", "serve", *map(str, words), "--grpc-port", "0", "--metrics-port", "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        try:
-            said = json.loads("".join(process.stdout.readline() for _ in range(5)))
-            one = golden.read(repository / "lrea_ranker" / "1" / "golden.safetensors")[0]
-            with Client(said["url"], deadline_s=30.0) as client:
-                answer = client.infer("lrea_ranker", one.inputs)
-            assert golden.compare(one.outputs, answer, 1e-5).ok
-            (server,) = children(process.pid)
-            assert shared_files(process.pid)
-        finally:
-            process.send_signal(number)
-        errors = process.stderr.read()
-    assert process.returncode == 0, errors
-    assert "ready: gRPC 127.0.0.1:" in errors
-    assert errors.endswith("stopped\n")
-    assert processes_of(server) == []
-    assert shared_files(process.pid) == []
-
-
-def children(process: int) -> list[int]:
-    text = "".join(path.read_text() for path in Path(f"/proc/{process}/task").glob("*/children"))
-    return [int(child) for child in text.split()]
-
-
-@pytest.mark.triton_server
-def test_a_server_that_dies_ends_serve_with_an_error(repository: Path, tmp_path: Path) -> None:
-    words = ("--repository", repository, "--state", tmp_path / "state", "--log", tmp_path / "log", "--json")
-    command = [sys.executable, "-m", "recserve", "serve", *map(str, words), "--grpc-port", "0", "--metrics-port", "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        try:
-            for _ in range(5):
-                process.stdout.readline()
-            (server,) = children(process.pid)
-            os.kill(server, signal.SIGKILL)
-            errors = process.stderr.read()
-        finally:
-            process.send_signal(signal.SIGTERM)
-    assert process.returncode == 1
-    assert "error: tritonserver ended with exit code -9" in errors
-    assert processes_of(server) == []
-    assert shared_files(process.pid) == []
+    options = ("--state", tmp_path / "state", "--log", tmp_path / "log", "--drain-s", 0.1)
+    with Serve(Path(shutil.copytree(repository, tmp_path / "repository")), *options) as serve:
+        said = serve.ready()
+        one = golden.read(repository / "lrea_ranker" / "1" / "golden.safetensors")[0]
+        with Client(said["url"], deadline_s=30.0) as client:
+            answer = client.infer("lrea_ranker", one.inputs)
+        assert golden.compare(one.outputs, answer, 1e-5).ok
+        processes = [serve.server, *children(serve.server)]
+        assert serve.memory
+        assert serve.ends(number) == 0, serve.said
+        assert "ready: gRPC 127.0.0.1:" in serve.said
+        assert serve.said.endswith("stopped\n")
+        assert not any(map(alive, processes))
+        assert not serve.memory
 
 
 @pytest.fixture

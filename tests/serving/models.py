@@ -9,7 +9,7 @@ from google.protobuf import text_format
 from onnx import TensorProto, helper, numpy_helper
 from tritonclient.grpc import model_config_pb2 as proto
 
-from serving import golden
+from serving import golden, manifest
 
 OPSET = 20
 IR_VERSION = 10
@@ -97,7 +97,13 @@ def publish(
         onnx.save(model, entry / "1" / "model.onnx")
     if goldens:
         golden.write(entry / "1" / "golden.safetensors", goldens)
+    seal(entry / "1")
     return entry
+
+
+def seal(version: Path) -> None:
+    """Writes the manifest of a version as it now is."""
+    manifest.write(version, {})
 
 
 def publish_scaled(repository: Path, factor: float = 2.0) -> Path:

@@ -136,13 +136,15 @@ def test_statistics_count_what_was_asked(client: Client) -> None:
     assert after.compute_infer_ns > before.compute_infer_ns
 
 
-def test_administration_needs_the_key(server: TritonServer) -> None:
+def test_model_control_needs_the_key_and_what_tools_ask_first_does_not(server: TritonServer) -> None:
     with Client(server.url) as stranger:
         assert_still_answers(stranger)
-        for call in (stranger.statistics, stranger.config, stranger.load, stranger.unload):
+        assert stranger.config("scaled").name == "scaled"
+        assert stranger.statistics("scaled").requests > 0
+        for call in (stranger.load, stranger.unload):
             with pytest.raises(InvalidRequest, match=r"restricted.*admin_key"):
                 call("scaled")
         with pytest.raises(InvalidRequest, match=r"restricted.*admin_key"):
             stranger.model_names()
     with Client(server.url, admin_key="wrong") as guesser, pytest.raises(InvalidRequest, match="restricted"):
-        guesser.statistics("scaled")
+        guesser.unload("scaled")

@@ -14,6 +14,7 @@ from serving.errors import StartupError
 from serving.rollout import Release, roll_out, served
 from serving.server import ServerOptions, TritonServer
 from tests.conftest import lrea
+from tests.sealing import reseal
 
 pytestmark = pytest.mark.triton_server
 SOURCE = Source(kind="factory", name="tests.conftest:lrea")
@@ -82,6 +83,7 @@ def test_a_release_that_answers_wrongly_is_taken_back_and_the_one_before_goes_on
     old = {name: golden.read(live / name / "1" / "golden.safetensors")[0] for name in ("lrea_scorer", "lrea_ranker")}
     publish(live, lrea(1), SOURCE)
     shutil.copy(live / model / "1" / "golden.safetensors", live / model / "2" / "golden.safetensors")
+    reseal(live)
     with server.client() as client:
         with pytest.raises(StartupError, match=rf"{model} version 2: .*the release before goes on serving"):
             roll_out(client, live)
@@ -97,3 +99,45 @@ def test_an_ensemble_that_is_not_pinned_is_named(live: Path, chained: str, tmp_p
         publish(live, lrea(1), SOURCE)
         with pytest.raises(ValueError, match="ensemble 'lrea_ranker' is not pinned"):
             roll_out(client, live, chained)
+
+
+@pytest.mark.parametrize("model", ["lrea_scorer", "lrea_ranker", "user_state"])
+def test_a_release_with_a_flipped_bit_is_refused_by_file_before_anything_is_loaded(
+    live: Path, server: TritonServer, model: str
+) -> None:
+    publish(live, lrea(1), SOURCE)
+    path = max((path for path in (live / model / "2").iterdir()), key=lambda path: path.stat().st_size)
+    path.write_bytes(flipped(path.read_bytes()))
+    with server.client() as client:
+        with pytest.raises(ValueError, match=rf"{model}/2/{path.name} is not what was published"):
+            roll_out(client, live)
+        assert {client.metadata(name).versions for name in client.model_names()} == {("1",)}
+        answer = client.infer("lrea_ranker", first_scores(live, 1).inputs)
+        assert golden.compare(first_scores(live, 1).outputs, answer, 1e-5).ok
+
+
+def flipped(content: bytes) -> bytes:
+    """With another last bit in the middle."""
+    middle = len(content) // 2
+    return content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
+
+
+def test_a_restart_serves_what_was_served_although_something_newer_is_published(
+    live: Path, server: TritonServer
+) -> None:
+    old = first_scores(live, 1)
+    publish(live, lrea(1), SOURCE)
+    path = live / "lrea_scorer" / "2" / "model.onnx"
+    path.write_bytes(flipped(path.read_bytes()))
+    server.process.kill()
+    server.process.wait()
+    server.restart()
+    with server.client() as client:
+        assert {client.metadata(name).versions for name in client.model_names()} == {("1",)}
+        answer = client.infer("lrea_ranker", old.inputs)
+        assert golden.compare(old.outputs, answer, 1e-5).ok
+        shutil.rmtree(live / "lrea_scorer" / "2")
+        for model in live.iterdir():
+            shutil.rmtree(model / "2", ignore_errors=True)
+        publish(live, lrea(1), SOURCE)
+        assert roll_out(client, live), "and a sound release is taken over afterwards"

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from serving import golden, shared_memory
+from serving.calls import messages
 from serving.client import Client
 from serving.errors import InvalidRequest, ModelUnavailable, ServerUnavailable, StartupError
 from serving.server import ServerOptions, TritonServer, container_command
@@ -95,11 +96,11 @@ def test_metrics_are_for_prometheus(server: TritonServer, client: Client) -> Non
 
 @pytest.mark.triton_server
 def test_the_shared_memory_api_is_off_even_with_the_admin_key(client: Client) -> None:
-    connection = client._connection
+    region = messages.SystemSharedMemoryRegisterRequest(name="region", key="/some_key", byte_size=64)
     with pytest.raises(InvalidRequest, match=r"restricted.*switched off"):
-        client._call(connection.register_system_shared_memory, "region", "/some_key", 64)
+        client._call("SystemSharedMemoryRegister", region)
     with pytest.raises(InvalidRequest, match=r"restricted.*switched off"):
-        client._call(connection.get_system_shared_memory_status)
+        client._call("SystemSharedMemoryStatus", messages.SystemSharedMemoryStatusRequest())
 
 
 @pytest.mark.triton_server
@@ -150,6 +151,7 @@ def test_a_model_that_answers_its_golden_wrongly_is_never_ready(tmp_path: Path) 
 def test_a_golden_request_that_is_refused_is_never_ready(small_repository: Path) -> None:
     wrong = golden.Golden(inputs={"x": X[:, :2]}, outputs={"y": X})
     golden.write(small_repository / "scaled" / "1" / "golden.safetensors", [wrong])
+    models.seal(small_repository / "scaled" / "1")
     with pytest.raises(StartupError, match=r"scaled: golden request 0 failed: .*unexpected shape"):
         TritonServer(small_repository).start()
 
@@ -157,6 +159,7 @@ def test_a_golden_request_that_is_refused_is_never_ready(small_repository: Path)
 @pytest.mark.triton_server
 def test_a_model_without_goldens_is_never_ready_unless_asked_for(small_repository: Path) -> None:
     (small_repository / "scaled" / "1" / "golden.safetensors").unlink()
+    models.seal(small_repository / "scaled" / "1")
     with pytest.raises(StartupError, match=r"scaled: .*golden\.safetensors is missing"):
         TritonServer(small_repository).start()
     server = TritonServer(small_repository, ServerOptions(check_golden=False))
@@ -167,6 +170,7 @@ def test_a_model_without_goldens_is_never_ready_unless_asked_for(small_repositor
 @pytest.mark.triton_server
 def test_a_model_that_does_not_load_ends_the_start_with_the_reason(small_repository: Path) -> None:
     (small_repository / "scaled" / "1" / "model.onnx").write_bytes(b"not an onnx file")
+    models.seal(small_repository / "scaled" / "1")
     with pytest.raises(StartupError, match=r"failed to load 'scaled' version 1: .*Protobuf parsing failed"):
         TritonServer(small_repository).start()
 

@@ -1,0 +1,63 @@
+"""Arrays as tritonserver's protocol carries them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from tritonclient.grpc import InferResult
+from tritonclient.utils import np_to_triton_dtype, serialize_byte_tensor
+
+from serving.calls import messages
+from serving.errors import InvalidRequest
+
+
+def infer_request(model: str, version: str, inputs: Mapping[str, Any]) -> Any:
+    """The message of one inference; `inputs` are arrays, or what numpy makes an array of.
+
+    Raises:
+        InvalidRequest: an input is no array of a type that the protocol knows; names it.
+    """
+    if not isinstance(inputs, Mapping):
+        raise InvalidRequest(f"{model}: the inputs are a {type(inputs).__name__}; send a mapping from name to array")
+    try:
+        request = messages.ModelInferRequest(model_name=model, model_version=version)
+        for name, value in inputs.items():
+            array, datatype = _checked(model, name, value)
+            request.inputs.add(name=name, datatype=datatype, shape=array.shape)
+            request.raw_input_contents.append(_content(array, datatype))
+    except TypeError as error:
+        raise InvalidRequest(f"{model}: {error}; model, version and input names are strings") from error
+    return request
+
+
+def outputs(reply: Any) -> dict[str, np.ndarray]:
+    """All outputs of an inference by name; read-only."""
+    result: Any = InferResult(reply)
+    return {output.name: result.as_numpy(output.name) for output in reply.outputs}
+
+
+def _checked(model: str, name: str, value: Any) -> tuple[np.ndarray, str]:
+    """The array and the protocol's name of its type."""
+    where = f"{model}: input '{name}'"
+    if isinstance(value, np.ma.MaskedArray):
+        raise InvalidRequest(f"{where} is a masked array; send its filled() form")
+    try:
+        array = np.asarray(value)
+    except Exception as error:  # whatever the value's own conversion raises
+        raise InvalidRequest(f"{where} is no array ({error}); send a numpy array") from error
+    if array.dtype.kind == "U":
+        array = array.astype(object)
+    if array.dtype == object and not all(isinstance(one, str | bytes) for one in array.flat):
+        raise InvalidRequest(
+            f"{where} mixes types, is ragged, or holds numbers beyond 64 bits; send a numpy array of one type"
+        )
+    datatype = np_to_triton_dtype(array.dtype)
+    if datatype is None:
+        raise InvalidRequest(f"{where} has dtype {array.dtype}, which tritonserver does not know; cast it")
+    return array, datatype
+
+
+def _content(array: np.ndarray, datatype: str) -> bytes:
+    if datatype != "BYTES":
+        return array.tobytes()
+    return serialize_byte_tensor(array).item() if array.size else b""

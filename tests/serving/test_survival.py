@@ -1,0 +1,176 @@
+"""`recserve serve` keeps its server up, and leaves nothing behind however it ends itself."""
+
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from serving.client import Client
+from serving.errors import ServingError
+from tests.serving import models
+from tests.serving.serve_process import Serve, alive, children, kill, restarts, until
+
+pytestmark = [pytest.mark.triton_server, pytest.mark.slow]
+
+X = np.array([[1.0, -2.0, 0.5]], np.float32)
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("survival") / "repository"
+    models.publish_scaled(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def serve(repository: Path) -> Iterator[Serve]:
+    with Serve(repository) as process:
+        yield process
+
+
+@pytest.fixture(scope="module")
+def said(serve: Serve) -> dict[str, str]:
+    return serve.ready()
+
+
+def frozen_for_a_while(process: int) -> None:
+    kill(process, signal.SIGSTOP)
+    time.sleep(2.0)
+    with suppress(ProcessLookupError):
+        kill(process, signal.SIGCONT)
+
+
+FAULTS: dict[str, tuple[Callable[[Serve], int], Callable[[int], None], str]] = {
+    "crash": (lambda s: s.server, lambda p: kill(p, signal.SIGSEGV), "tritonserver ended"),
+    "kill -9": (lambda s: s.server, lambda p: kill(p, signal.SIGKILL), "tritonserver ended by signal SIGKILL"),
+    "dead stub": (lambda s: s.stub("scaled"), lambda p: kill(p, signal.SIGKILL), "died, so its model cannot answer"),
+    "frozen stub": (lambda s: s.stub("scaled"), lambda p: kill(p, signal.SIGSTOP), "is frozen"),
+    "stub frozen for 2 s": (lambda s: s.stub("scaled"), frozen_for_a_while, "is frozen"),
+    "frozen server": (lambda s: s.server, lambda p: kill(p, signal.SIGSTOP), "tritonserver is frozen"),
+    "server frozen for 2 s": (lambda s: s.server, frozen_for_a_while, "tritonserver is frozen"),
+}
+
+
+class Asking:
+    """A client that asks without a break, and counts."""
+
+    def __init__(self, url: str, *, heeds_readiness: bool = False) -> None:
+        self.right = self.wrong = 0
+        self.errors: list[str] = []
+        self._url = url
+        self._heeds = heeds_readiness
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._ask)
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _ask(self) -> None:
+        with Client(self._url, deadline_s=30.0) as client:
+            while not self._stop.is_set():
+                if self._heeds and not client.server_ready():
+                    return
+                try:
+                    answer = client.infer("scaled", {"x": X})["y"]
+                except ServingError as error:
+                    self.errors.append(f"{type(error).__name__}: {error}")
+                    time.sleep(0.02)
+                else:
+                    self.right += bool((answer == 2 * X + 1).all())
+                    self.wrong += bool((answer != 2 * X + 1).any())
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_server_that_falls_is_ready_again_by_itself_and_never_answers_wrongly(
+    serve: Serve, said: dict[str, str], fault: str
+) -> None:
+    whom, what, reason = FAULTS[fault]
+    before, server = restarts(said["metrics_url"]), serve.server
+    clients = [Asking(said["url"]) for _ in range(2)]
+    until(lambda: all(client.right for client in clients))
+    what(whom(serve))
+    serve.says(f"restart {before + 1}: ready again after")
+    counted = [client.right for client in clients]
+    until(lambda: all(client.right > count for client, count in zip(clients, counted, strict=True)))
+    for client in clients:
+        client.stop()
+    assert not any(client.wrong for client in clients)
+    assert {error.partition(":")[0] for client in clients for error in client.errors} <= {
+        "ServerUnavailable",
+        "ModelUnavailable",
+    }
+    assert reason in serve.said.splitlines()[-1]
+    assert restarts(said["metrics_url"]) == before + 1
+    assert not alive(server)
+
+
+def test_the_server_dies_with_the_one_who_started_it_and_leaves_no_shared_memory(repository: Path) -> None:
+    with Serve(repository) as serve:
+        url = serve.ready()["url"]
+        processes = [serve.server, *children(serve.server)]
+        assert len(processes) > 1
+        assert serve.memory
+        kill(serve.process.pid, signal.SIGKILL)
+        until(lambda: not any(map(alive, processes)))
+        until(lambda: not serve.memory)
+    with Serve(repository, "--grpc-port", url.rpartition(":")[2]) as again:
+        assert again.ready()["url"] == url
+        assert again.ends(signal.SIGHUP) == 0, "the terminal was closed"
+        assert not again.memory
+
+
+def test_restarts_are_bounded(repository: Path) -> None:
+    with Serve(repository, "--max-restarts", 1) as serve:
+        serve.ready()
+        kill(serve.server, signal.SIGKILL)
+        serve.says("restart 1: ready again")
+        kill(serve.server, signal.SIGKILL)
+        assert serve.ends() == 1
+        assert "error: 1 restarts within 10 minutes; the last: tritonserver ended by signal SIGKILL" in serve.said
+        assert not serve.memory
+
+
+def test_what_does_not_come_up_again_is_given_up(repository: Path, tmp_path: Path) -> None:
+    broken = Path(shutil.copytree(repository, tmp_path / "repository"))
+    with Serve(broken, "--drain-s", 0) as serve:
+        serve.ready()
+        (broken / "scaled" / "1" / "model.onnx").write_bytes(b"nothing")
+        kill(serve.server, signal.SIGKILL)
+        assert serve.ends() == 1
+        assert "restart 5 failed: " in serve.said
+        assert "5 restarts in a row failed; the last: " in serve.said
+        assert "scaled/1/model.onnx is not what was published" in serve.said
+
+
+def test_a_drained_server_fails_no_request_of_a_client_that_heeds_readiness(repository: Path) -> None:
+    with Serve(repository, "--drain-s", 3) as serve:
+        url = serve.ready()["url"]
+        polite = [Asking(url, heeds_readiness=True) for _ in range(3)]
+        stubborn = Asking(url)
+        until(lambda: all(client.right for client in (*polite, stubborn)))
+        serve.process.send_signal(signal.SIGTERM)
+        serve.says("not ready; stops in 3 s")
+        for client in polite:
+            client.stop()
+        assert not stubborn.errors, "it goes on answering"
+        assert serve.ends() == 0
+        stubborn.stop()
+        assert not any(client.errors or client.wrong for client in polite)
+        assert not stubborn.wrong
+        assert {error.partition(":")[0] for error in stubborn.errors} == {"ServerUnavailable"}
+
+
+def test_a_second_signal_ends_the_drain(repository: Path) -> None:
+    with Serve(repository, "--drain-s", 600) as serve:
+        serve.ready()
+        serve.process.send_signal(signal.SIGTERM)
+        serve.says("not ready; stops in 600 s")
+        assert serve.ends(signal.SIGTERM) == 0
