@@ -20,6 +20,7 @@ from tyro.conf import FlagCreatePairsOff, OmitSubcommandPrefixes, subcommand
 
 from recserve.commands import data, kernels, planted, state
 from recserve.commands.bench import AnyScenario
+from recserve.commands.bench_abuse import BenchAbuse
 from recserve.commands.bench_decoding import BenchDecoding
 from recserve.commands.bench_faults import BenchFaults
 from recserve.commands.bench_length import BenchLength
@@ -89,6 +90,7 @@ class BenchGroup:
     command: (
         AnyScenario
         | Annotated[BenchFaults, subcommand("faults")]
+        | Annotated[BenchAbuse, subcommand("abuse")]
         | Annotated[BenchLength, subcommand("lrea-length")]
         | Annotated[BenchPaths, subcommand("matt-cost")]
         | Annotated[BenchPeers, subcommand("peers")]

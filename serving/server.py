@@ -81,6 +81,7 @@ class TritonServer:
         """How often it was started again after a fault."""
         self._process: subprocess.Popen[bytes] | None = None
         self._guardian: Guardian | None = None
+        self._log_start = 0
         self._launch: _Launch | None = None
         self._watchdog: Watchdog | None = None
 
@@ -233,7 +234,7 @@ class TritonServer:
             if self._wait(cancelled):
                 return
             self.stop()
-            reason = server_log.excerpt(self.log)
+            reason = server_log.excerpt(self.log, self._log_start)
             if not (remaining and "already in use" in reason and 0 in self._ports):
                 raise StartupError(f"tritonserver did not come up; the end of {self.log}:\n{reason}")
 
@@ -254,6 +255,7 @@ class TritonServer:
         command = self._command(self._launch)
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab" if self.restarts else "wb") as log:
+            self._log_start = log.tell()
             # Its own session, so that Ctrl-C reaches only the program, which then stops the server in order.
             self._process = subprocess.Popen(
                 command,
@@ -295,13 +297,13 @@ class TritonServer:
             while self.process.poll() is None:
                 if client.server_ready():
                     # gRPC answers for a moment even where the metrics port was taken.
-                    return "failed to start" not in server_log.excerpt(self.log)
+                    return "failed to start" not in server_log.excerpt(self.log, self._log_start)
                 if cancelled.is_set():
                     raise StartupError("stopped before the server was ready")
                 if time.monotonic() > deadline:
                     raise StartupError(
                         f"tritonserver was not ready after {self.options.ready_timeout_s:g} s; the end of {self.log}:\n"
-                        f"{server_log.excerpt(self.log)}"
+                        f"{server_log.excerpt(self.log, self._log_start)}"
                     )
                 time.sleep(_POLL_S)
         return False

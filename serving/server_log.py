@@ -25,9 +25,11 @@ def new(name: str) -> Path:
     return folder() / f"{name}-{stamp}-{os.getpid()}-{secrets.token_hex(2)}.log"
 
 
-def excerpt(log: Path) -> str:
-    """The last errors of a log, or its last lines where it has none."""
-    lines = log.read_text(errors="replace").splitlines()
+def excerpt(log: Path, start: int = 0) -> str:
+    """The last errors of a log from the byte `start` on, or its last lines where it has none."""
+    with log.open("rb") as file:
+        file.seek(start)
+        lines = file.read().decode(errors="replace").splitlines()
     errors = [line for line in lines if _ERROR.match(line)]
     # A Python traceback follows the message, on the same line.
     return "\n".join(line.partition("\\n\\nAt:")[0][:_WIDTH] for line in (errors or lines)[-_LINES:])

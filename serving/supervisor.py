@@ -13,7 +13,7 @@ WINDOW_S = 600.0
 """Restarts are counted over this long."""
 _RECENT_S = 30.0
 """Restarts within this long make the next pause longer."""
-_FAILED_STARTS = 5
+_FAILED_STARTS = 10
 """Restarts in a row that fail before it gives up: what is broken does not mend itself."""
 
 
@@ -73,8 +73,9 @@ class Supervisor:
         try:
             self._server.restart(self._stop)
         except (ServingError, ValueError, OSError) as error:
-            self._report(f"restart {self._server.restarts} failed: {error}; before: {fault}")
-            return str(error)
+            reason = _line(str(error))
+            self._report(f"restart {self._server.restarts} failed: {reason}")
+            return reason
         took = time.monotonic() - now
         self._report(f"restart {self._server.restarts}: ready again after {took:.1f} s; {fault}")
         return None
@@ -84,3 +85,8 @@ class Supervisor:
         if not recent:
             return 0.0
         return min(self._policy.longest_pause_s, self._policy.first_pause_s * 2 ** (recent - 1))
+
+
+def _line(text: str) -> str:
+    """In one line."""
+    return " ".join(text.split())

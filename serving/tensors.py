@@ -19,6 +19,8 @@ def infer_request(model: str, version: str, inputs: Mapping[str, Any]) -> Any:
     """
     if not isinstance(inputs, Mapping):
         raise InvalidRequest(f"{model}: the inputs are a {type(inputs).__name__}; send a mapping from name to array")
+    if not isinstance(model, str) or not isinstance(version, str):
+        raise InvalidRequest(f"model {model!r}, version {version!r}: both are strings")
     try:
         request = messages.ModelInferRequest(model_name=model, model_version=version)
         for name, value in inputs.items():
@@ -26,7 +28,7 @@ def infer_request(model: str, version: str, inputs: Mapping[str, Any]) -> Any:
             request.inputs.add(name=name, datatype=datatype, shape=array.shape)
             request.raw_input_contents.append(_content(array, datatype))
     except TypeError as error:
-        raise InvalidRequest(f"{model}: {error}; model, version and input names are strings") from error
+        raise InvalidRequest(f"{model}: {error}; names of inputs are strings") from error
     return request
 
 

@@ -1,23 +1,24 @@
-"""`recserve bench faults`: roll-outs, killed processes, overload and a soak, under load whose answers are checked."""
+"""`recserve bench faults`: roll-outs, faults, signals, overload and a soak, under load whose answers are checked."""
 
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from loadtest.bench import RESULTS, write_result
-from loadtest.faults import Plan, run
+from loadtest.faults import Plan, holds, run
 from loadtest.scenarios import SCENARIOS
 from recserve.commands.command import Command, show, table
 
-_COLUMNS = ["experiment", "requests", "ok", "wrong", "errors", "p50 ms", "p99 ms", "outage s", "what else"]
-_SHOWN = ("requests", "ok", "wrong", "errors", "p50_ms", "p99_ms", "outage_s")
+_COLUMNS = ["experiment", "requests", "ok", "wrong", "errors", "unclean", "p50 ms", "p99 ms", "outage s", "what else"]
+_SHOWN = ("requests", "ok", "wrong", "errors", "unclean", "p50_ms", "p99_ms", "outage_s")
 
 
 @dataclass(frozen=True, kw_only=True)
 class BenchFaults(Command):
-    """Break things under load: publish a release, kill a stub, kill the server, fill the queues, soak with roll-outs.
+    """Break things under load: roll-outs, crashes, killed and frozen processes, signals, full queues, a soak.
 
-    Exits with 1 on a wrong answer, a lost state, or a request that failed during a roll-out.
+    Exits with 1 on a wrong answer, an unclean error, a lost state, a server that did not come back, or a request that
+    failed during a roll-out or a drain.
     """
 
     repository: Path = Path("model_repository")
@@ -59,19 +60,8 @@ class BenchFaults(Command):
         return 0 if holds(result) else 1
 
 
-def holds(result: dict[str, Any]) -> bool:
-    """Nothing wrong, no state lost, and roll-outs that nobody noticed."""
-    everything = [*result["experiments"], result["soak"]]
-    quiet = [result["soak"], *(one for one in result["experiments"] if one["name"] == "swap")]
-    return not (
-        any(one["wrong"] for one in everything)
-        or any(one.get("lost_state_writes") for one in everything)
-        or any(one["errors"] for one in quiet)
-    )
-
-
 def _row(one: dict[str, Any]) -> list[Any]:
-    cells = [one[name] for name in _SHOWN]
+    cells = [one.get(name) for name in _SHOWN]
     cells[3] = ", ".join(f"{name} {count}" for name, count in one["errors"].items())
     hidden = {"name", "samples", "max_ms", "p90_ms", "p95_ms", *_SHOWN}
     rest = ", ".join(f"{name} {value}" for name, value in one.items() if name not in hidden)

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from loadtest import faults
+from loadtest import abuse, faults
+from loadtest.abuse import AbusePlan
 from loadtest.faults import Plan
 from loadtest.releases import Releases
 from loadtest.scenarios import SCENARIOS
@@ -12,7 +13,6 @@ from loadtest.scenarios import SCENARIOS
 pytestmark = [pytest.mark.triton_server, pytest.mark.slow]
 RANKER = SCENARIOS["lrea_ranker"]
 PLAN = Plan(rate=40.0, seconds=7.0, overload_rate=150.0, soak_minutes=0.5, swap_every_s=5.0)
-CLEAN = {"ServerUnavailable", "ModelUnavailable", "QueueFull", "DeadlineExceeded"}
 
 
 def test_a_roll_out_needs_two_releases(repository: Path, tmp_path: Path) -> None:
@@ -35,13 +35,31 @@ def test_a_new_release_is_taken_over_without_a_failed_request(two_releases: Path
 
 
 @pytest.mark.parametrize("fault", [faults.kill_stub, faults.kill_server])
-def test_a_killed_process_gives_clean_errors_and_loses_no_state(two_releases: Path, fault: faults.Experiment) -> None:
+def test_a_killed_process_gives_clean_errors_loses_no_state_and_comes_back(
+    two_releases: Path, fault: faults.Experiment
+) -> None:
     with faults.staged(RANKER, two_releases, PLAN) as stage:
         found = fault(stage, PLAN)
-    assert found["wrong"] == found["lost_state_writes"] == 0
-    assert found["errors"].keys() <= CLEAN
-    assert found["errors"]
-    assert 0 < found["ok"] < found["requests"]
+    assert found["wrong"] == found["lost_state_writes"] == found["unclean"] == 0
+    assert found["ok"] > 0
+    assert found["ready"]
+    assert found["restarts"] == 1
+
+
+def test_nobody_notices_a_drain_who_heeds_readiness_or_retries(two_releases: Path) -> None:
+    with faults.staged(RANKER, two_releases, PLAN) as stage:
+        found = faults.EXPERIMENTS["drain"](stage, PLAN)
+    assert all(one["ok"] == one["requests"] > 0 for one in found["clients"].values())
+    assert found["exit_code"] == 0
+
+
+def test_abuse_costs_honest_clients_no_wrong_answer_and_the_server_comes_back(two_releases: Path) -> None:
+    result = abuse.run(RANKER, two_releases, AbusePlan(minutes=0.4, honest=4, rude=1, kill_every_s=8.0))
+    assert abuse.holds(result), result
+    assert result["honest"]["ok"] > 0
+    assert result["killed_stubs"] > 0
+    assert result["restarts"] >= result["killed_stubs"]
+    assert sum(result["rude_calls"].values()) > 0
 
 
 def test_a_soak_with_roll_outs_answers_everything_right(two_releases: Path) -> None:

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from loadtest.served import Served, alive
 from recserve.cli import main
 from recserve.commands.systems import METRICS
 from serving import golden
 from serving.client import Client
-from tests.serving.serve_process import Serve, alive, children
 from training import checkpoint
 from training.data.fetch import default_cache
 from training.data.synthetic import planted
@@ -194,13 +194,12 @@ def test_serve_says_when_it_is_ready_and_stops_cleanly(
     repository: Path, tmp_path: Path, number: signal.Signals
 ) -> None:
     options = ("--state", tmp_path / "state", "--log", tmp_path / "log", "--drain-s", 0.1)
-    with Serve(Path(shutil.copytree(repository, tmp_path / "repository")), *options) as serve:
-        said = serve.ready()
+    with Served(Path(shutil.copytree(repository, tmp_path / "repository")), *options) as serve:
         one = golden.read(repository / "lrea_ranker" / "1" / "golden.safetensors")[0]
-        with Client(said["url"], deadline_s=30.0) as client:
+        with serve.client() as client:
             answer = client.infer("lrea_ranker", one.inputs)
         assert golden.compare(one.outputs, answer, 1e-5).ok
-        processes = [serve.server, *children(serve.server)]
+        processes = serve.processes
         assert serve.memory
         assert serve.ends(number) == 0, serve.said
         assert "ready: gRPC 127.0.0.1:" in serve.said

@@ -1,20 +1,20 @@
 """`recserve serve` keeps its server up, and leaves nothing behind however it ends itself."""
 
+import os
 import shutil
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from loadtest.served import Served, alive, freeze_for, until
 from serving.client import Client
 from serving.errors import ServingError
 from tests.serving import models
-from tests.serving.serve_process import Serve, alive, children, kill, restarts, until
 
 pytestmark = [pytest.mark.triton_server, pytest.mark.slow]
 
@@ -29,31 +29,19 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def serve(repository: Path) -> Iterator[Serve]:
-    with Serve(repository) as process:
+def serve(repository: Path) -> Iterator[Served]:
+    with Served(repository) as process:
         yield process
 
 
-@pytest.fixture(scope="module")
-def said(serve: Serve) -> dict[str, str]:
-    return serve.ready()
-
-
-def frozen_for_a_while(process: int) -> None:
-    kill(process, signal.SIGSTOP)
-    time.sleep(2.0)
-    with suppress(ProcessLookupError):
-        kill(process, signal.SIGCONT)
-
-
-FAULTS: dict[str, tuple[Callable[[Serve], int], Callable[[int], None], str]] = {
-    "crash": (lambda s: s.server, lambda p: kill(p, signal.SIGSEGV), "tritonserver ended"),
-    "kill -9": (lambda s: s.server, lambda p: kill(p, signal.SIGKILL), "tritonserver ended by signal SIGKILL"),
-    "dead stub": (lambda s: s.stub("scaled"), lambda p: kill(p, signal.SIGKILL), "died, so its model cannot answer"),
-    "frozen stub": (lambda s: s.stub("scaled"), lambda p: kill(p, signal.SIGSTOP), "is frozen"),
-    "stub frozen for 2 s": (lambda s: s.stub("scaled"), frozen_for_a_while, "is frozen"),
-    "frozen server": (lambda s: s.server, lambda p: kill(p, signal.SIGSTOP), "tritonserver is frozen"),
-    "server frozen for 2 s": (lambda s: s.server, frozen_for_a_while, "tritonserver is frozen"),
+FAULTS: dict[str, tuple[Callable[[Served], None], str]] = {
+    "crash": (lambda s: os.kill(s.server, signal.SIGSEGV), "tritonserver ended"),
+    "kill -9": (lambda s: os.kill(s.server, signal.SIGKILL), "tritonserver ended by signal SIGKILL"),
+    "dead stub": (lambda s: os.kill(s.stub("scaled"), signal.SIGKILL), "died, so its model cannot answer"),
+    "frozen stub": (lambda s: os.kill(s.stub("scaled"), signal.SIGSTOP), "is frozen"),
+    "stub frozen for 2 s": (lambda s: freeze_for(s.stub("scaled"), 2.0), "is frozen"),
+    "frozen server": (lambda s: os.kill(s.server, signal.SIGSTOP), "tritonserver is frozen"),
+    "server frozen for 2 s": (lambda s: freeze_for(s.server, 2.0), "tritonserver is frozen"),
 }
 
 
@@ -89,14 +77,12 @@ class Asking:
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_server_that_falls_is_ready_again_by_itself_and_never_answers_wrongly(
-    serve: Serve, said: dict[str, str], fault: str
-) -> None:
-    whom, what, reason = FAULTS[fault]
-    before, server = restarts(said["metrics_url"]), serve.server
-    clients = [Asking(said["url"]) for _ in range(2)]
+def test_a_server_that_falls_is_ready_again_by_itself_and_never_answers_wrongly(serve: Served, fault: str) -> None:
+    what, reason = FAULTS[fault]
+    url, before, server = serve.address.url, serve.restarts, serve.server
+    clients = [Asking(url) for _ in range(2)]
     until(lambda: all(client.right for client in clients))
-    what(whom(serve))
+    what(serve)
     serve.says(f"restart {before + 1}: ready again after")
     counted = [client.right for client in clients]
     until(lambda: all(client.right > count for client, count in zip(clients, counted, strict=True)))
@@ -108,31 +94,31 @@ def test_a_server_that_falls_is_ready_again_by_itself_and_never_answers_wrongly(
         "ModelUnavailable",
     }
     assert reason in serve.said.splitlines()[-1]
-    assert restarts(said["metrics_url"]) == before + 1
+    assert serve.restarts == before + 1
     assert not alive(server)
 
 
 def test_the_server_dies_with_the_one_who_started_it_and_leaves_no_shared_memory(repository: Path) -> None:
-    with Serve(repository) as serve:
-        url = serve.ready()["url"]
-        processes = [serve.server, *children(serve.server)]
+    with Served(repository) as serve:
+        url = serve.address.url
+        processes = serve.processes
         assert len(processes) > 1
         assert serve.memory
-        kill(serve.process.pid, signal.SIGKILL)
+        serve.process.kill()
         until(lambda: not any(map(alive, processes)))
         until(lambda: not serve.memory)
-    with Serve(repository, "--grpc-port", url.rpartition(":")[2]) as again:
-        assert again.ready()["url"] == url
+    with Served(repository, "--grpc-port", url.rpartition(":")[2]) as again:
+        assert again.address.url == url
         assert again.ends(signal.SIGHUP) == 0, "the terminal was closed"
         assert not again.memory
 
 
 def test_restarts_are_bounded(repository: Path) -> None:
-    with Serve(repository, "--max-restarts", 1) as serve:
-        serve.ready()
-        kill(serve.server, signal.SIGKILL)
+    with Served(repository, "--max-restarts", 1) as serve:
+        assert serve.address
+        os.kill(serve.server, signal.SIGKILL)
         serve.says("restart 1: ready again")
-        kill(serve.server, signal.SIGKILL)
+        os.kill(serve.server, signal.SIGKILL)
         assert serve.ends() == 1
         assert "error: 1 restarts within 10 minutes; the last: tritonserver ended by signal SIGKILL" in serve.said
         assert not serve.memory
@@ -140,19 +126,19 @@ def test_restarts_are_bounded(repository: Path) -> None:
 
 def test_what_does_not_come_up_again_is_given_up(repository: Path, tmp_path: Path) -> None:
     broken = Path(shutil.copytree(repository, tmp_path / "repository"))
-    with Serve(broken, "--drain-s", 0) as serve:
-        serve.ready()
+    with Served(broken, "--drain-s", 0) as serve:
+        assert serve.address
         (broken / "scaled" / "1" / "model.onnx").write_bytes(b"nothing")
-        kill(serve.server, signal.SIGKILL)
+        os.kill(serve.server, signal.SIGKILL)
         assert serve.ends() == 1
-        assert "restart 5 failed: " in serve.said
-        assert "5 restarts in a row failed; the last: " in serve.said
+        assert "restart 10 failed: " in serve.said
+        assert "10 restarts in a row failed; the last: " in serve.said
         assert "scaled/1/model.onnx is not what was published" in serve.said
 
 
 def test_a_drained_server_fails_no_request_of_a_client_that_heeds_readiness(repository: Path) -> None:
-    with Serve(repository, "--drain-s", 3) as serve:
-        url = serve.ready()["url"]
+    with Served(repository, "--drain-s", 3) as serve:
+        url = serve.address.url
         polite = [Asking(url, heeds_readiness=True) for _ in range(3)]
         stubborn = Asking(url)
         until(lambda: all(client.right for client in (*polite, stubborn)))
@@ -162,6 +148,7 @@ def test_a_drained_server_fails_no_request_of_a_client_that_heeds_readiness(repo
             client.stop()
         assert not stubborn.errors, "it goes on answering"
         assert serve.ends() == 0
+        until(lambda: stubborn.errors)
         stubborn.stop()
         assert not any(client.errors or client.wrong for client in polite)
         assert not stubborn.wrong
@@ -169,8 +156,8 @@ def test_a_drained_server_fails_no_request_of_a_client_that_heeds_readiness(repo
 
 
 def test_a_second_signal_ends_the_drain(repository: Path) -> None:
-    with Serve(repository, "--drain-s", 600) as serve:
-        serve.ready()
+    with Served(repository, "--drain-s", 600) as serve:
+        assert serve.address
         serve.process.send_signal(signal.SIGTERM)
         serve.says("not ready; stops in 600 s")
         assert serve.ends(signal.SIGTERM) == 0

@@ -1,0 +1,122 @@
+"""Rude clients and killed stubs beside clients that behave: is everything answered right or cleanly refused?"""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from loadtest import stage as stages
+from loadtest.cores import split, started_on
+from loadtest.honest import Manner, crowd
+from loadtest.pool import Pool
+from loadtest.scenarios import Scenario
+from loadtest.stage import Stage
+from serving.environment import hardware, versions
+
+_ROUND_S = 5.0
+"""Between two looks at how it goes."""
+_REASON = re.compile(r"restart \d+: ready again after (?P<seconds>[\d.]+) s; (?P<reason>.*)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AbusePlan:
+    """How long and how many."""
+
+    minutes: float = 10.0
+    honest: int = 16
+    """Clients that use our client."""
+    rude: int = 2
+    """Processes of rude clients."""
+    kill_every_s: float = 45.0
+    """Between two killed stubs."""
+    seed: int = 0
+
+
+def run(
+    scenario: Scenario, repository: Path, plan: AbusePlan, report: Callable[[str], None] = lambda line: None
+) -> dict[str, Any]:
+    """The result. Raises ValueError where the repository has fewer than two releases."""
+    with stages.staged(scenario, repository, seconds=0.0, rate=0.0, seed=plan.seed) as stage:
+        pool, rude = Pool.load(stage.load.pool), _rude(stage, plan)
+        try:
+            with crowd([stage.serve.address.url], pool, {Manner.PLAIN: plan.honest}, plan.seed) as clients:
+                killed = _abuse(stage, plan, lambda: report(_line(clients.counts(Manner.PLAIN), stage)))
+                done = [json.loads(one.communicate(timeout=60.0)[0]) for one in rude]
+                stage.serve_settles()
+                before = clients.counts(Manner.PLAIN)["ok"]
+                time.sleep(_ROUND_S)
+                after = clients.counts(Manner.PLAIN)["ok"]
+        finally:
+            for one in rude:
+                one.kill()
+        honest = clients.counts(Manner.PLAIN)
+        return {
+            "scenario": "abuse",
+            "kind": "abuse",
+            "recorded": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+            "versions": versions(),
+            "hardware": hardware(),
+            "minutes": plan.minutes,
+            "honest_clients": plan.honest,
+            "honest": honest,
+            "rude_calls": dict(sum((Counter(one) for one in done), Counter())),
+            "killed_stubs": killed,
+            "restarts": stage.serve.restarts,
+            "restart_reasons": _reasons(stage.serve.said),
+            "up_at_the_end": stage.serve.process.poll() is None and after > before,
+        }
+
+
+def holds(result: dict[str, Any]) -> bool:
+    """Nothing wrong, nothing unclean, and the server up at the end."""
+    return not result["honest"]["wrong"] and not result["honest"]["unclean"] and result["up_at_the_end"]
+
+
+def _rude(stage: Stage, plan: AbusePlan) -> list[subprocess.Popen[str]]:
+    words = [sys.executable, "-m", "loadtest.rude", stage.serve.address.url, str(stage.load.pool)]
+    with started_on(split().load):
+        return [
+            subprocess.Popen(
+                [*words, str(60 * plan.minutes), str(plan.seed + number)], stdout=subprocess.PIPE, text=True
+            )
+            for number in range(plan.rude)
+        ]
+
+
+def _abuse(stage: Stage, plan: AbusePlan, look: Callable[[], None]) -> int:
+    """Kills stubs until the time is over; how many."""
+    killed, end, next_kill = 0, time.monotonic() + 60 * plan.minutes, time.monotonic() + plan.kill_every_s
+    while time.monotonic() < end:
+        time.sleep(min(_ROUND_S, max(0.0, end - time.monotonic())))
+        look()
+        if time.monotonic() > next_kill:
+            # There is none while the server is being started again.
+            with suppress(ValueError, StopIteration, ProcessLookupError):
+                os.kill(stage.serve.stub(stage.scenario.model), signal.SIGKILL)
+                killed += 1
+                next_kill += plan.kill_every_s
+    return killed
+
+
+def _line(honest: dict[str, Any], stage: Stage) -> str:
+    restarts = stage.serve.said.count("ready again")
+    return (
+        f"{honest['ok']} of {honest['requests']} honest requests answered, {honest['wrong']} wrong, "
+        f"{honest['unclean']} unclean, {restarts} restarts"
+    )
+
+
+def _reasons(said: str) -> dict[str, int]:
+    """Why it was started again, without the numbers of processes and the log's name."""
+    found = [re.sub(r"; see .*|\d+", "", one["reason"]).replace("  ", " ") for one in _REASON.finditer(said)]
+    return dict(Counter(found))

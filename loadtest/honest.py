@@ -1,0 +1,110 @@
+"""Clients that behave, each a thread with our client: their answers are compared, their errors counted by class."""
+
+import contextlib
+import enum
+import itertools
+import random
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from loadtest.pool import Pool, Request
+from loadtest.records import OK, WRONG
+from loadtest.stage import CLEAN
+from serving.client import Client
+from serving.errors import ModelUnavailable, QueueFull, ServerUnavailable, ServingError
+
+THINK_S = 0.03
+"""Between an answer and the next request."""
+_RETRY_S = 0.1
+_ATTEMPTS = 100
+
+
+class Manner(enum.Enum):
+    """What a client does about a server that goes away."""
+
+    PLAIN = "asks one server"
+    HEEDS = "asks for readiness first, and goes to the next server where there is none"
+    RETRIES = "retries what is UNAVAILABLE at the next server"
+
+
+class Crowd:
+    """Clients that ask until they are stopped."""
+
+    def __init__(self, urls: Sequence[str], pool: Pool, manners: Mapping[Manner, int], seed: int) -> None:
+        self._urls = urls
+        self._pool = pool
+        self._stop = threading.Event()
+        self._lock = threading.Lock()
+        self._outcomes: dict[Manner, Counter[str]] = {manner: Counter() for manner in manners}
+        each = [manner for manner, number in manners.items() for _ in range(number)]
+        self._threads = [
+            threading.Thread(target=self._ask, args=(manner, random.Random(f"{seed}/{number}")))  # noqa: S311 - no secret
+            for number, manner in enumerate(each)
+        ]
+
+    def start(self) -> None:
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+    def counts(self, manner: Manner) -> dict[str, Any]:
+        """Requests, answers, and errors by class so far."""
+        with self._lock:
+            found = Counter(self._outcomes[manner])
+        errors = {name: count for name, count in sorted(found.items()) if name not in (OK, WRONG)}
+        return {
+            "requests": found.total(),
+            "ok": found[OK],
+            "wrong": found[WRONG],
+            "errors": errors,
+            "unclean": sum(count for name, count in errors.items() if name not in CLEAN),
+        }
+
+    def _ask(self, manner: Manner, choice: random.Random) -> None:
+        with contextlib.ExitStack() as stack:
+            clients = [stack.enter_context(Client(url, deadline_s=30.0)) for url in self._urls]
+            self._ask_with(itertools.cycle(clients), manner, choice)
+
+    def _ask_with(self, clients: Iterator[Client], manner: Manner, choice: random.Random) -> None:
+        client = next(clients)
+        while not self._stop.wait(THINK_S):
+            request = choice.choice(self._pool.requests)
+            if manner is Manner.HEEDS and not client.server_ready():
+                client = next(clients)
+            outcome = self._outcome(client, request)
+            for _ in range(_ATTEMPTS if manner is Manner.RETRIES else 0):
+                if outcome not in _UNAVAILABLE:
+                    break
+                time.sleep(_RETRY_S)
+                client = next(clients)
+                outcome = self._outcome(client, request)
+            with self._lock:
+                self._outcomes[manner][outcome] += 1
+
+    def _outcome(self, client: Client, request: Request) -> str:
+        try:
+            answer = client.infer(self._pool.model, request.inputs)
+        except ServingError as error:
+            return type(error).__name__
+        return OK if request.is_right(answer) else WRONG
+
+
+_UNAVAILABLE = {one.__name__ for one in (ServerUnavailable, ModelUnavailable, QueueFull)}
+
+
+@contextlib.contextmanager
+def crowd(urls: Sequence[str], pool: Pool, manners: Mapping[Manner, int], seed: int) -> Iterator[Crowd]:
+    """Asks inside; `urls` are the servers, the first one first, `manners` how many clients of each there are."""
+    clients = Crowd(urls, pool, manners, seed)
+    clients.start()
+    try:
+        yield clients
+    finally:
+        clients.stop()
