@@ -47,6 +47,38 @@ def generation_markdown(folder: Path = RESULTS) -> str:
     return "\n".join([*_table(header, rows), "", *_table(columns, points)])
 
 
+_FAULTS = {
+    "swap": "a release is taken over",
+    "crash": "tritonserver crashes (SIGSEGV)",
+    "kill_server": "tritonserver is killed",
+    "kill_stub": "a model's process is killed",
+    "freeze_stub": "a model's process is frozen (SIGSTOP)",
+    "freeze_server_2s": "tritonserver is frozen for 2 s",
+    "freeze_stub_2s": "a model's process is frozen for 2 s",
+    "drain": "SIGTERM beside a second server, clients that heed readiness or retry",
+    "hang_up": "SIGHUP, then started by hand",
+    "kill_serve": "recserve serve is killed, then started by hand",
+    "overload": "three times too much load",
+    "soak": "a long run with a release now and then",
+    "abuse": "rude clients and killed stubs, honest clients",
+}
+
+
+def faults_markdown(folder: Path = RESULTS) -> str:
+    """A GitHub table: what clients see of faults, signals, overload, roll-outs and abuse."""
+    faults, abuse = (json.loads((folder / f"{name}.json").read_text()) for name in ("faults", "abuse"))
+    all_of_it = [*faults["experiments"], {"name": "soak", **faults["soak"]}]
+    all_of_it.append({"name": "abuse", **abuse["honest"], "restarts": abuse["restarts"]})
+    header = ["what happens", "requests", "right", "wrong", "clean errors", "unclean", "ready again after, s", "restarts"]
+    return "\n".join(_table(header, [_fault(one) for one in all_of_it]))
+
+
+def _fault(one: dict[str, Any]) -> list[str]:
+    clean = sum(one["errors"].values()) - one["unclean"]
+    counts = [f"{count:,}" for count in (one["requests"], one["ok"], one["wrong"], clean, one["unclean"])]
+    return [_FAULTS[one["name"]], *counts, str(one.get("ready_s", "")), str(one.get("restarts", ""))]
+
+
 def _length(result: dict[str, Any]) -> list[str]:
     """p50 in milliseconds, one line per way and place."""
     lengths = sorted({row["length"] for row in result["rows"]})
