@@ -1,0 +1,75 @@
+"""One small repository per case: a base configuration with one change, written by us and judged by the real server."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+PYTHON: Mapping[str, str] = {
+    "backend": 'backend: "python"',
+    "max_batch_size": "max_batch_size: 8",
+    "input": 'input [{ name: "x" data_type: TYPE_FP32 dims: [ 4 ] }]',
+    "output": 'output [{ name: "y" data_type: TYPE_FP32 dims: [ 4 ] }]',
+    "instance_group": "instance_group [{ kind: KIND_CPU }]",
+}
+"""Section of the configuration -> its text."""
+
+ANSWERS_NOTHING = """\
+import triton_python_backend_utils as pb_utils
+
+
+class TritonPythonModel:
+    def execute(self, requests):
+        return [pb_utils.InferenceResponse([]) for _ in requests]
+"""
+"""A model.py that loads and answers, so that a refusal is the server's own."""
+
+Judge = Literal["core", "onnxruntime", "source"]
+"""Who says whether the case loads: tritonserver's core; ONNX Runtime, which NVIDIA's backend opens the graph with; or
+the source of a backend that the wheel does not have."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """One repository of one or more models."""
+
+    name: str
+    field: str | None
+    """The field that the linter's error names; None where the model loads."""
+    base: Mapping[str, str] = field(default_factory=lambda: PYTHON)
+    changes: Mapping[str, str] = field(default_factory=dict)
+    """Section -> its text in place of the base's; empty drops it. `$` stands for `<name>_`: the other models' names."""
+    files: Mapping[str, str | bytes] = field(default_factory=lambda: {"1/model.py": ANSWERS_NOTHING})
+    """Path in the model's folder -> content; a path that ends in `/` is an empty folder."""
+    more: Mapping[str, str | bytes] = field(default_factory=dict)
+    """Files beside `files`."""
+    parts: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """Further models, by the end of their name -> their changes to the base `PYTHON`."""
+    judge: Judge = "core"
+    strict: str | None = None
+    """The field that a warning names where only a server that completes configurations loads the model."""
+
+    def write(self, repository: Path) -> None:
+        """Writes the model, and those that it needs."""
+        _write(repository / self.name, self._text(self.base, self.changes), self.files | self.more)
+        for end, changes in self.parts.items():
+            _write(
+                repository / f"{self.name}_{end}", self._text(PYTHON, changes), {"1/model.py": ANSWERS_NOTHING}
+            )
+
+    def _text(self, base: Mapping[str, str], changes: Mapping[str, str]) -> str:
+        sections = {**base, **changes}
+        return "\n".join(text for text in sections.values() if text).replace("$", f"{self.name}_")
+
+
+def _write(folder: Path, config: str, files: Mapping[str, str | bytes]) -> None:
+    folder.mkdir(parents=True)
+    if config:
+        (folder / "config.pbtxt").write_text(config)
+    for name, content in files.items():
+        path = folder / name
+        if name.endswith("/"):
+            path.mkdir(parents=True, exist_ok=True)
+            continue
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
