@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-PYTHON: Mapping[str, str] = {
-    "backend": 'backend: "python"',
+IDENTITY: Mapping[str, str] = {
+    "backend": 'backend: "identity"',
     "max_batch_size": "max_batch_size: 8",
     "input": 'input [{ name: "x" data_type: TYPE_FP32 dims: [ 4 ] }]',
     "output": 'output [{ name: "y" data_type: TYPE_FP32 dims: [ 4 ] }]',
@@ -24,9 +24,9 @@ class TritonPythonModel:
 """
 """A model.py that loads and answers, so that a refusal is the server's own."""
 
-Judge = Literal["core", "onnxruntime", "source"]
-"""Who says whether the case loads: tritonserver's core; ONNX Runtime, which NVIDIA's backend opens the graph with; or
-the source of a backend that the wheel does not have."""
+Judge = Literal["core", "source", "machine"]
+"""Who says whether the case loads: tritonserver's core; the source of a backend that the wheel does not have; or the
+machine, with its GPUs and what is installed beside the server."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,16 +36,18 @@ class Case:
     name: str
     field: str | None
     """The field that the linter's error names; None where the model loads."""
-    base: Mapping[str, str] = field(default_factory=lambda: PYTHON)
+    base: Mapping[str, str] = field(default_factory=lambda: IDENTITY)
     changes: Mapping[str, str] = field(default_factory=dict)
     """Section -> its text in place of the base's; empty drops it. `$` stands for `<name>_`: the other models' names."""
-    files: Mapping[str, str | bytes] = field(default_factory=lambda: {"1/model.py": ANSWERS_NOTHING})
+    files: Mapping[str, str | bytes] = field(default_factory=lambda: {"1/": ""})
     """Path in the model's folder -> content; a path that ends in `/` is an empty folder."""
     more: Mapping[str, str | bytes] = field(default_factory=dict)
     """Files beside `files`."""
     parts: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    """Further models, by the end of their name -> their changes to the base `PYTHON`."""
+    """Further models, by the end of their name -> their changes to the base `IDENTITY`."""
     judge: Judge = "core"
+    hangs: bool = False
+    """Whether the server hangs or ends instead of refusing, so that the case is asked last."""
     strict: str | None = None
     """The field that a warning names where only a server that completes configurations loads the model."""
 
@@ -54,7 +56,7 @@ class Case:
         _write(repository / self.name, self._text(self.base, self.changes), self.files | self.more)
         for end, changes in self.parts.items():
             _write(
-                repository / f"{self.name}_{end}", self._text(PYTHON, changes), {"1/model.py": ANSWERS_NOTHING}
+                repository / f"{self.name}_{end}", self._text(IDENTITY, changes), {"1/": ""}
             )
 
     def _text(self, base: Mapping[str, str], changes: Mapping[str, str]) -> str:

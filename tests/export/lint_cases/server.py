@@ -18,39 +18,55 @@ from tritonclient.utils import InferenceServerException
 
 from serving import runtime, shared_memory
 from serving.server import available_ports
-from tests.export.lint_cases.case import ANSWERS_NOTHING
 
-STAND_INS = ("onnxruntime", "tensorrt", "pytorch", "tensorflow", "openvino", "custom")
-"""Backends that take anything, so that what is refused is refused by the server's core."""
+STAND_INS = ("identity", "onnxruntime", "openvino", "pytorch", "tensorflow", "tensorrt")
+"""Backends that the wheel lacks, here each one that takes anything: what is refused is refused by the server's core."""
 
 _START_TIMEOUT_S = 60
 _CONCURRENT_LOADS = 3
+_LOAD_TIMEOUT_S = 15
+"""Where a stub ends before it has begun, the server waits for it without end."""
+_LOST = "StatusCode.UNAVAILABLE"
 
 
 def ask(repository: Path, models: Sequence[str], folder: Path, flags: Sequence[str] = ()) -> dict[str, str]:
-    """Model -> why the server does not load it; empty where it does."""
+    """Model -> why the server does not load it; empty where it does.
+
+    A model that ends the server takes those after it to a server of their own, so such models come last.
+    """
+    command = _command(repository, folder, flags)
+    replies: dict[str, str] = {}
+    concurrent = _CONCURRENT_LOADS
+    while waiting := [model for model in models if model not in replies]:
+        replies |= _replies(command, waiting, folder, concurrent)
+        concurrent = 1
+    return replies
+
+
+def _replies(command: Sequence[str], models: Sequence[str], folder: Path, concurrent: int) -> dict[str, str]:
+    """Of those models that were asked before the server ended."""
     log = folder / "server.log"
-    with _server(repository, folder, log, flags) as client:
-
-        def load(model: str) -> str:
-            try:
-                client.load_model(model)
-            except InferenceServerException as error:
-                return str(error.message())
-            client.unload_model(model, unload_dependents=True)
-            return ""
-
-        with ThreadPoolExecutor(_CONCURRENT_LOADS) as pool:
-            replies = dict(zip(models, pool.map(load, models), strict=True))
+    with _server(command, folder, log) as client, ThreadPoolExecutor(concurrent) as pool:
+        replies = dict(zip(models, pool.map(lambda model: _load(client, model), models), strict=True))
+    lost = [model for model in models if _LOST in replies[model]]
     polled = _poll_errors(log)
-    return {model: polled.get(model, reply) if reply else "" for model, reply in replies.items()}
+    answered = {model: polled.get(model, reply) if reply else "" for model, reply in replies.items()}
+    if concurrent == 1 and lost:
+        answered[lost.pop(0)] = "tritonserver ends"
+    return {model: reply for model, reply in answered.items() if model not in lost}
 
 
-@contextmanager
-def _server(repository: Path, folder: Path, log: Path, flags: Sequence[str]) -> Iterator[InferenceServerClient]:
-    (port,) = available_ports("127.0.0.1", (0,))
-    prefix = shared_memory.prefix(secrets.token_hex(4))
-    command = [
+def _load(client: InferenceServerClient, model: str) -> str:
+    try:
+        client.load_model(model, client_timeout=_LOAD_TIMEOUT_S)
+        client.unload_model(model, unload_dependents=True)
+    except InferenceServerException as error:
+        return str(error)
+    return ""
+
+
+def _command(repository: Path, folder: Path, flags: Sequence[str]) -> list[str]:
+    return [
         str(runtime.wheel_root() / "bin" / "tritonserver"),
         f"--model-repository={repository}",
         "--model-control-mode=explicit",
@@ -58,15 +74,22 @@ def _server(repository: Path, folder: Path, log: Path, flags: Sequence[str]) -> 
         "--allow-http=0",
         "--allow-metrics=0",
         "--grpc-address=127.0.0.1",
-        f"--grpc-port={port}",
-        f"--backend-directory={runtime.backend_directory(_stand_ins(folder / 'backends'))}",
-        f"--backend-config=python,shm-region-prefix-name={prefix}",
+        f"--backend-directory={_backends(folder / 'backends')}",
         "--exit-timeout-secs=5",
+        # A load that hangs keeps its thread.
+        "--model-load-thread-count=16",
         *flags,
     ]
+
+
+@contextmanager
+def _server(command: Sequence[str], folder: Path, log: Path) -> Iterator[InferenceServerClient]:
+    (port,) = available_ports("127.0.0.1", (0,))
+    prefix = shared_memory.prefix(secrets.token_hex(4))
+    own = [f"--grpc-port={port}", f"--backend-config=python,shm-region-prefix-name={prefix}"]
     with log.open("wb") as output:
         process = subprocess.Popen(
-            command,
+            [*command, *own],
             env=runtime.environment(folder / "state", ""),
             stdin=subprocess.DEVNULL,
             stdout=output,
@@ -94,11 +117,15 @@ def _ready(process: subprocess.Popen[bytes], url: str, log: Path) -> InferenceSe
     raise RuntimeError(f"tritonserver did not come up; see {log}")
 
 
-def _stand_ins(folder: Path) -> Path:
-    shutil.rmtree(folder, ignore_errors=True)
+def _backends(folder: Path) -> Path:
+    """The wheel's Python backend, and the stand-ins, compiled."""
+    folder.mkdir(parents=True)
+    shutil.copytree(runtime.backend_directory(runtime.BACKENDS) / "python", folder / "python")
+    source = Path(__file__).with_name("accepts.c")
     for name in STAND_INS:
-        (folder / name).mkdir(parents=True)
-        (folder / name / "model.py").write_text(ANSWERS_NOTHING)
+        (folder / name).mkdir()
+        library = folder / name / f"libtriton_{name}.so"
+        subprocess.run(["cc", "-shared", "-fPIC", "-o", str(library), str(source)], check=True)
     return folder
 
 

@@ -137,14 +137,14 @@ _LABELS = (
     Case(name="labels_in_version", field="output.y.label_filename", changes=_LABELED, more={"1/labels.txt": "cat\n"}),
     Case(name="labels_too_few", field=None, changes=_LABELED, more={"labels.txt": "cat\n"}),
     Case(name="labels_empty", field=None, changes=_LABELED, more={"labels.txt": ""}),
-    Case(name="labels_folder", field="output.y.label_filename", changes=_LABELED, more={"labels.txt/": ""}),
+    Case(name="labels_folder", field="output.y.label_filename", changes=_LABELED, more={"labels.txt/": ""}, hangs=True),
 )
 
 _TWICE = "[{ name: 'x' data_type: TYPE_FP32 dims: [ 4 ] }, { name: 'x' data_type: TYPE_INT32 dims: [ 2 ] }]"
 
 _SETS = (
-    Case(name="inputs_same_name", field="input.x", changes={"input": f"input {_TWICE}"}),
-    Case(name="outputs_same_name", field="output.x", changes={"output": f"output {_TWICE}"}),
+    Case(name="inputs_same_name", field=None, changes={"input": f"input {_TWICE}"}),
+    Case(name="outputs_same_name", field=None, changes={"output": f"output {_TWICE}"}),
     Case(name="input_called_as_output", field=None, changes={"output": "output [{ name: 'x' data_type: TYPE_FP32 dims: [ 4 ] }]"}),
     Case(name="inputs_missing", field=None, changes={"input": ""}),
     Case(name="outputs_missing", field=None, changes={"output": ""}),
