@@ -1,20 +1,35 @@
 """A linter for any model repository of tritonserver, also for one that recserve did not write.
 
-It reads files only: no server, no GPU. An error keeps a model from loading or makes it answer wrongly; a warning is
-something that works today and hurts later.
+It reads files only: no server, no GPU. An error keeps a model from loading or makes it answer wrongly, in tritonserver
+2.51 as it starts by default; a warning is something that works today and hurts later, among it what loads only because
+that server completes configurations, which `recserve serve` does not let it do.
 """
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from export.lint.backends import backend_findings
 from export.lint.cores import cgroup_cores
 from export.lint.entry import Entry, Finding, read_entries
 from export.lint.folders import folder_findings
 from export.lint.graph import graph_findings
+from export.lint.instances import instance_findings
+from export.lint.scheduling import scheduling_findings
 from export.lint.settings import setting_findings
 from export.lint.targets import target_findings
+from export.lint.tensors import tensor_findings
 
 __all__ = ["Finding", "cgroup_cores", "check"]
+
+_OF_ONE_MODEL = (
+    folder_findings,
+    backend_findings,
+    tensor_findings,
+    scheduling_findings,
+    instance_findings,
+    setting_findings,
+    graph_findings,
+)
 
 
 def check(repository: Path, cores: int | None = None) -> list[Finding]:
@@ -31,7 +46,6 @@ def check(repository: Path, cores: int | None = None) -> list[Finding]:
 
 def _findings(entries: Sequence[Entry], cores: int) -> Iterator[Finding]:
     for entry in entries:
-        yield from folder_findings(entry)
-        yield from setting_findings(entry)
-        yield from graph_findings(entry)
+        for findings in _OF_ONE_MODEL:
+            yield from findings(entry)
     yield from target_findings(entries, cores)

@@ -48,8 +48,8 @@ class Case:
     judge: Judge = "core"
     hangs: bool = False
     """Whether the server hangs or ends instead of refusing, so that the case is asked last."""
-    strict: str | None = None
-    """The field that a warning names where only a server that completes configurations loads the model."""
+    strict: bool = True
+    """Whether a server with --disable-auto-complete-config says the same."""
 
     def write(self, repository: Path) -> None:
         """Writes the model, and those that it needs."""

@@ -64,9 +64,9 @@ def _graph_cases() -> Iterator[Case]:
     yield _case("chain", None, _CHAIN, two)
     yield _case("chain_backwards", None, f"{_step('$q', 'x=t', 'y=b')}, {_step('$p', 'x=a', 'y=t')}", two)
     yield _case("same_model_twice", None, f"{_step('$p', 'x=a', 'y=t')}, {_step('$p', 'x=t', 'y=b')}")
-    yield _case("cycle", "output", f"{_step('$p', 'x=s', 'y=t')}, {_step('$q', 'x=t z=a', 'y=s z=b')}",
+    yield _case("cycle", _STEP, f"{_step('$p', 'x=s', 'y=t')}, {_step('$q', 'x=t z=a', 'y=s z=b')}",
                 {"p": _PLAIN, "q": _TWO_IN | _TWO_OUT})
-    yield _case("reads_nothing", "output", _step("$p", "x=ghost z=a", "y=b"), {"p": _TWO_IN})
+    yield _case("reads_nothing", f"{_STEP}[0].input_map", _step("$p", "x=ghost z=a", "y=b"), {"p": _TWO_IN})
     yield _case("output_not_written", "output", _step("$p", "x=a", "y=other"))
     yield _case("input_unused", "input", _ONE, input=f"input [{_tensor('a')}, {_tensor('c')}]")
     yield _case("tensor_unused", f"{_STEP}[0].output_map", _step("$p", "x=a", "y=b z=t"), {"p": _TWO_OUT})

@@ -75,8 +75,8 @@ _NAMED = (
         changes=_PYTHON | {"v": "version_policy { latest { num_versions: 2 } }"},
         files={"1/model.py": "broken(", "2/model.py": ANSWERS_NOTHING},
     ),
-    Case(name="config_empty", files={"1/model.py": ANSWERS_NOTHING}, field=None, base={"all": " "}, strict="input"),
-    Case(name="config_missing", files={"1/model.py": ANSWERS_NOTHING}, field=None, base={}, strict=""),
+    Case(name="config_empty", files={"1/model.py": ANSWERS_NOTHING}, field=None, base={"all": " "}),
+    Case(name="config_missing", files={"1/model.py": ANSWERS_NOTHING}, field=None, base={}, strict=False),
     Case(name="config_missing_no_model", field="backend", base={}, files={"1/weights.bin": "1"}),
     Case(name="config_garbage", field="", base={"all": "name: }"}),
     Case(name="config_bytes", field="", base={"all": "name: 'a\x00b\x01'"}),
@@ -86,7 +86,6 @@ _NAMED = (
         base={"all": "# nothing beside"},
         files={"1/model.py": ANSWERS_NOTHING},
         more={"configs/cpu.pbtxt": 'backend: "python"'},
-        strict="input",
     ),
 )
 

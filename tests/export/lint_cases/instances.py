@@ -18,6 +18,10 @@ def cases() -> Iterator[Case]:
         yield Case(name=f"warmup_{name}", field=field, changes={"w": f"model_warmup [{text}]"}, more=_WARM_FILES)
     for name, field, text in _SECTIONS:
         yield Case(name=f"section_{name}", field=field, changes={"s": text})
+    for name, text in _TEXTS:
+        yield Case(name=f"text_{name}", field="", changes={"t": text})
+    for name, text in _GOOD_TEXTS:
+        yield Case(name=f"text_{name}", field=None, changes={"t": text})
     yield from _BACKENDS
 
 
@@ -137,6 +141,40 @@ _SECTIONS: tuple[tuple[str, str | None, str], ...] = (
     ("policy_specific_some", None, "version_policy { specific { versions: [ 1, 3 ] } }"),
     ("policy_specific_none", "version_policy.specific.versions", "version_policy { specific {} }"),
 )
+
+_TEXTS = (
+    ("quoted_kind", "instance_group [{ kind: 'KIND_CPU' }]"),
+    ("float_for_number", "parameters [{ key: 1.5 value { string_value: 'b' } }]"),
+    ("comma_at_the_end", "version_policy { specific { versions: [ 1, ] } }"),
+    ("quoted_number", "version_policy { specific { versions: [ '1' ] } }"),
+    ("quoted_flag", "response_cache { enable: 'false' }"),
+    ("number_for_text", "model_warmup [{ name: 5 }]"),
+    ("brace_missing", "response_cache { enable: true"),
+    ("colon_missing", "runtime 'model.py'"),
+    ("flag_of_two", "response_cache { enable: 2 }"),
+    ("fraction", "version_policy { latest { num_versions: 1.0 } }"),
+    ("negative_unsigned", "version_policy { latest { num_versions: -1 } }"),
+    ("too_large", "version_policy { latest { num_versions: 4294967296 } }"),
+    ("slashes", "// a comment"),
+    ("equals", "runtime = 'model.py'"),
+    ("dollar", "metric_tags { key: $a value: 'b' }"),
+)
+_GOOD_TEXTS = (
+    ("hexadecimal", "version_policy { latest { num_versions: 0x2 } }"),
+    ("octal", "version_policy { latest { num_versions: 02 } }"),
+    ("number_of_kind", "parameters { key: 'a' value { string_value: 'b' } }, optimization { priority: 1 }"),
+    ("semicolons", "response_cache { enable: false; };"),
+    ("angles", "response_cache < enable: false >"),
+    ("flag_of_one", "response_cache { enable: 0 }"),
+    ("flag_short", "response_cache { enable: f }"),
+    ("flag_capital", "response_cache { enable: False }"),
+    ("joined_strings", "metric_tags { key: 'a' 'b' value: 'c' }"),
+    ("colon_before_brace", "response_cache: { enable: false }"),
+    ("umlaut", "metric_tags { key: 'a' value: 'ä' }"),
+    ("escapes", "metric_tags { key: 'a' value: '\\x41\\n' }"),
+    ("fraction_suffix", "sequence_batching { direct { minimum_slot_utilization: 0.5f } }"),
+)
+
 
 def _platform(name: str, field: str | None, text: str, judge_files: dict[str, str | bytes]) -> Case:
     return Case(name=f"backend_{name}", field=field, changes={"backend": text}, files=judge_files)
