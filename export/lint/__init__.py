@@ -14,6 +14,7 @@ from export.lint.entry import Entry, Finding, read_entries
 from export.lint.folders import folder_findings
 from export.lint.graph import graph_findings
 from export.lint.instances import instance_findings
+from export.lint.onnx_settings import onnx_setting_findings
 from export.lint.scheduling import scheduling_findings
 from export.lint.settings import setting_findings
 from export.lint.targets import target_findings
@@ -29,6 +30,7 @@ _OF_ONE_MODEL = (
     instance_findings,
     setting_findings,
     graph_findings,
+    onnx_setting_findings,
 )
 
 

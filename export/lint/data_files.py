@@ -6,9 +6,17 @@ from typing import Any
 
 from tritonclient.grpc.model_config_pb2 import DataType  # pyright: ignore[reportAttributeAccessIssue]
 
-_ITEM_BYTES = {"BOOL": 1, "INT8": 1, "UINT8": 1, "FP16": 2, "BF16": 2, "INT16": 2, "UINT16": 2, "FP32": 4, "FP64": 8} | {
-    f"{kind}{bits}": bits // 8 for kind in ("INT", "UINT") for bits in (32, 64)
-}
+_ITEM_BYTES = {
+    "BOOL": 1,
+    "INT8": 1,
+    "UINT8": 1,
+    "FP16": 2,
+    "BF16": 2,
+    "INT16": 2,
+    "UINT16": 2,
+    "FP32": 4,
+    "FP64": 8,
+} | {f"{kind}{bits}": bits // 8 for kind in ("INT", "UINT") for bits in (32, 64)}
 
 
 def file_problem(path: Path, tensor: Any) -> str:

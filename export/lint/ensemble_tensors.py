@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal, NamedTuple
 
-from tritonclient.grpc.model_config_pb2 import (  # pyright: ignore[reportAttributeAccessIssue]
-    DataType,
-    ModelConfig,
+from tritonclient.grpc.model_config_pb2 import (
+    DataType,  # pyright: ignore[reportAttributeAccessIssue]
+    ModelConfig,  # pyright: ignore[reportAttributeAccessIssue]
 )
 
 from export.lint.entry import Problem
@@ -36,14 +36,16 @@ def fit_problems(config: ModelConfig, models: Mapping[str, ModelConfig]) -> Iter
             field = f"{_STEP}[{number}].{kind}_map"
             # Without tensors, the server completes the configuration from the model.
             if own:
-                yield from (("error", problem) for problem in _names(field, step.model_name, kind, mapping, own))
+                for problem in _names(field, step.model_name, kind, mapping, own):
+                    yield "error", problem
             for tensor in own:
                 if tensor.name in mapping and tensor.dims and tensor.data_type:
                     seen = _seen(step.model_name, model, tensor, reshaped=False)
                     first = tensors.setdefault(mapping[tensor.name], seen)
                     yield from _mismatch(field, mapping[tensor.name], first, seen)
     yield from _overwritten(config)
-    yield from (("error", problem) for problem in _decoupled(config, models))
+    for problem in _decoupled(config, models):
+        yield "error", problem
 
 
 def _seen(name: str, config: ModelConfig, tensor: Any, reshaped: bool) -> _Tensor:

@@ -92,9 +92,7 @@ def _unmade(config: ModelConfig, written: Mapping[str, int], read: Mapping[str, 
         yield _STEP, f"the steps that write {names} wait for each other", "break the circle"
 
 
-def _steps(
-    ensemble: str, config: ModelConfig, models: Mapping[str, tuple[Entry, ModelConfig]]
-) -> Iterator[Problem]:
+def _steps(ensemble: str, config: ModelConfig, models: Mapping[str, tuple[Entry, ModelConfig]]) -> Iterator[Problem]:
     for number, step in enumerate(config.ensemble_scheduling.step):
         field = f"{_STEP}[{number}]"
         if not step.model_name:

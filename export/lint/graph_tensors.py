@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple, Self
 
 import onnx
-from tritonclient.grpc.model_config_pb2 import (  # pyright: ignore[reportAttributeAccessIssue]
-    DataType,
-    ModelConfig,
-    ModelSequenceBatching,
+from tritonclient.grpc.model_config_pb2 import (
+    DataType,  # pyright: ignore[reportAttributeAccessIssue]
+    ModelConfig,  # pyright: ignore[reportAttributeAccessIssue]
+    ModelSequenceBatching,  # pyright: ignore[reportAttributeAccessIssue]
 )
 
 from export.lint.entry import Entry, Finding
@@ -94,7 +94,7 @@ def _controls(config: ModelConfig) -> Iterator[tuple[str, str]]:
 
 
 def _optional(pair: Pair) -> Iterator[Finding]:
-    """NVIDIA's backend takes exactly the inputs that have a value in the graph as optional, and only without a batch."""
+    """NVIDIA's backend has optional those inputs that have a value in the graph, in models without a batch axis."""
     for tensor in pair.config.input:
         field = f"input.{tensor.name}.optional"
         if tensor.optional and pair.config.max_batch_size > 0:
@@ -201,10 +201,14 @@ def _sequences(pair: Pair) -> Iterator[Finding]:
             yield pair.error(field, f"one element, but the graph has {axes(tensor)}", "export it with one element")
     for state in pair.config.sequence_batching.state:
         field = f"sequence_batching.state.{state.input_name}"
-        for kind, name, tensors in (("input", state.input_name, pair.inputs), ("output", state.output_name, pair.outputs)):
+        for kind, name, tensors in (
+            ("input", state.input_name, pair.inputs),
+            ("output", state.output_name, pair.outputs),
+        ):
             if name not in tensors:
                 yield pair.error(field, f"the graph has no {kind} '{name}'", f"use one of {sorted(tensors)}")
             elif state.data_type and DATA_TYPES.get(tensors[name].elem_type) != DataType.Name(state.data_type):
                 found = onnx.TensorProto.DataType.Name(tensors[name].elem_type)
                 reason = f"{DataType.Name(state.data_type)}, but the graph's {kind} '{name}' is {found}"
                 yield pair.error(field, reason, "use the graph's type")
+                break

@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from typing import Any
 
-from tritonclient.grpc.model_config_pb2 import (  # pyright: ignore[reportAttributeAccessIssue]
-    DataType,
-    ModelConfig,
-    ModelInstanceGroup,
+from tritonclient.grpc.model_config_pb2 import (
+    DataType,  # pyright: ignore[reportAttributeAccessIssue]
+    ModelConfig,  # pyright: ignore[reportAttributeAccessIssue]
+    ModelInstanceGroup,  # pyright: ignore[reportAttributeAccessIssue]
 )
 
 from export.lint.data_files import file_problem
@@ -64,9 +64,7 @@ def _warm_input(entry: Entry, value: Any, tensor: Any | None) -> Iterator[Proble
         yield ".dims", f"{dims}: a request has fixed sizes", "write each size"
     elif data is None:
         yield "", "the input has no data", "set zero_data, random_data or input_data_file"
-    elif data == "input_data_file" and (
-        reason := file_problem(entry.folder / "warmup" / value.input_data_file, value)
-    ):
+    elif data == "input_data_file" and (reason := file_problem(entry.folder / "warmup" / value.input_data_file, value)):
         yield ".input_data_file", reason, "put the whole tensor into the folder warmup"
     elif tensor is not None and value.data_type != tensor.data_type:
         wanted, given = DataType.Name(tensor.data_type), DataType.Name(value.data_type)

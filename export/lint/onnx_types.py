@@ -3,7 +3,7 @@
 import onnx
 from onnx import TensorProto
 
-DATA_TYPES = {
+DATA_TYPES: dict[int, str] = {
     TensorProto.BOOL: "TYPE_BOOL",
     TensorProto.UINT8: "TYPE_UINT8",
     TensorProto.UINT16: "TYPE_UINT16",

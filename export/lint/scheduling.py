@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from typing import Any
 
-from tritonclient.grpc.model_config_pb2 import (  # pyright: ignore[reportAttributeAccessIssue]
-    ModelConfig,
-    ModelQueuePolicy,
+from tritonclient.grpc.model_config_pb2 import (
+    ModelConfig,  # pyright: ignore[reportAttributeAccessIssue]
+    ModelQueuePolicy,  # pyright: ignore[reportAttributeAccessIssue]
 )
 
 from export.lint.entry import Entry, Finding, Problem

@@ -4,10 +4,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from tritonclient.grpc.model_config_pb2 import (  # pyright: ignore[reportAttributeAccessIssue]
-    DataType,
-    ModelConfig,
-    ModelSequenceBatching,
+from tritonclient.grpc.model_config_pb2 import (
+    DataType,  # pyright: ignore[reportAttributeAccessIssue]
+    ModelConfig,  # pyright: ignore[reportAttributeAccessIssue]
+    ModelSequenceBatching,  # pyright: ignore[reportAttributeAccessIssue]
 )
 
 from export.lint.data_files import file_problem
@@ -91,7 +91,10 @@ def _initial_state(folder: Path, state: Any) -> Iterator[Problem]:
 def _initial_problems(folder: Path, state: Any, initial: Any) -> Iterator[tuple[str, str]]:
     wanted, given = list(state.dims), list(initial.dims)
     if initial.data_type != state.data_type:
-        yield f"the type is {DataType.Name(initial.data_type)}, that of the state {DataType.Name(state.data_type)}", "use one type"
+        yield (
+            f"the type is {DataType.Name(initial.data_type)}, that of the state {DataType.Name(state.data_type)}",
+            "use one type",
+        )
     if not initial.name:
         yield "no name", "name it"
     if len(given) != len(wanted) or any(size not in (-1, own) for size, own in zip(wanted, given, strict=False)):

@@ -78,7 +78,7 @@ def _ragged(entry: Entry, file: str, config: ModelConfig) -> Iterator[Finding]:
     counted = {source for batch_input in config.batch_input for source in batch_input.source_input}
     for name in sorted(ragged - counted):
         reason = "the input is ragged, but no batch_input tells the graph where a request's elements end"
-        yield entry.error(file, f"input.{name}", reason, "add a batch_input BATCH_ACCUMULATED_ELEMENT_COUNT of it")
+        yield entry.warning(file, f"input.{name}", reason, "add a batch_input BATCH_ACCUMULATED_ELEMENT_COUNT of it")
     for kind, batch_tensors in (("batch_input", config.batch_input), ("batch_output", config.batch_output)):
         # A source that is no input at all is an error of its own.
         for source in sorted({source for tensor in batch_tensors for source in tensor.source_input} & set(inputs)):

@@ -5,11 +5,11 @@ from itertools import groupby
 from math import prod
 from typing import Any
 
-from tritonclient.grpc.model_config_pb2 import (  # pyright: ignore[reportAttributeAccessIssue]
-    BatchInput,
-    DataType,
-    ModelConfig,
-    ModelInput,
+from tritonclient.grpc.model_config_pb2 import (
+    BatchInput,  # pyright: ignore[reportAttributeAccessIssue]
+    DataType,  # pyright: ignore[reportAttributeAccessIssue]
+    ModelConfig,  # pyright: ignore[reportAttributeAccessIssue]
+    ModelInput,  # pyright: ignore[reportAttributeAccessIssue]
 )
 
 from export.lint.entry import Entry, Finding, Problem

@@ -64,17 +64,19 @@ def _graph_cases() -> Iterator[Case]:
     yield _case("chain", None, _CHAIN, two)
     yield _case("chain_backwards", None, f"{_step('$q', 'x=t', 'y=b')}, {_step('$p', 'x=a', 'y=t')}", two)
     yield _case("same_model_twice", None, f"{_step('$p', 'x=a', 'y=t')}, {_step('$p', 'x=t', 'y=b')}")
-    yield _case("cycle", _STEP, f"{_step('$p', 'x=s', 'y=t')}, {_step('$q', 'x=t z=a', 'y=s z=b')}",
-                {"p": _PLAIN, "q": _TWO_IN | _TWO_OUT})
+    yield _case(
+        "cycle",
+        _STEP,
+        f"{_step('$p', 'x=s', 'y=t')}, {_step('$q', 'x=t z=a', 'y=s z=b')}",
+        {"p": _PLAIN, "q": _TWO_IN | _TWO_OUT},
+    )
     yield _case("reads_nothing", f"{_STEP}[0].input_map", _step("$p", "x=ghost z=a", "y=b"), {"p": _TWO_IN})
     yield _case("output_not_written", "output", _step("$p", "x=a", "y=other"))
     yield _case("input_unused", "input", _ONE, input=f"input [{_tensor('a')}, {_tensor('c')}]")
     yield _case("tensor_unused", f"{_STEP}[0].output_map", _step("$p", "x=a", "y=b z=t"), {"p": _TWO_OUT})
     yield _case("output_of_model_unmapped", None, _ONE, {"p": _TWO_OUT})
     yield _case("input_as_output", None, _ONE, output=f"output [{_tensor('a')}, {_tensor('b')}]")
-    yield _case(
-        "two_writers", f"{_STEP}[1].output_map", f"{_ONE}, {_step('$q', 'x=a', 'y=b')}", two
-    )
+    yield _case("two_writers", f"{_STEP}[1].output_map", f"{_ONE}, {_step('$q', 'x=a', 'y=b')}", two)
     yield _case("writes_input", None, f"{_ONE}, {_step('$q', 'x=b', 'y=a')}", two)
     yield _case("no_steps", "ensemble_scheduling.step", "")
     yield Case(
@@ -149,17 +151,25 @@ def _shape_cases() -> Iterator[Case]:
     yield _case("rank", f"{_STEP}[0].input_map", _ONE, {"p": {"input": f"input [{_tensor('x', '-1, 4')}]"}})
     yield _case("type", f"{_STEP}[0].input_map", _ONE, {"p": {"input": f"input [{_tensor('x', dtype='INT64')}]"}})
     yield _case(
-        "step_type", f"{_STEP}[1].input_map", _CHAIN,
+        "step_type",
+        f"{_STEP}[1].input_map",
+        _CHAIN,
         {"p": _PLAIN, "q": {"input": f"input [{_tensor('x', dtype='FP16')}]"}},
     )
-    yield _case("output_type", f"{_STEP}[0].output_map", _ONE, {"p": {"output": f"output [{_tensor('y', dtype='FP64')}]"}})
+    yield _case(
+        "output_type", f"{_STEP}[0].output_map", _ONE, {"p": {"output": f"output [{_tensor('y', dtype='FP64')}]"}}
+    )
     yield _case("unbatched_step", None, _ONE, {"p": unbatched})
     yield _case("unbatched_step_with_batch_axis", None, _ONE, {"p": full})
     yield _case("unbatched", None, _ONE, max_batch_size="")
     yield _case("unbatched_both", None, _ONE, {"p": unbatched}, max_batch_size="")
     yield _case(
-        "unbatched_with_batch_axis", None, _ONE, max_batch_size="",
-        input=f"input [{_tensor('a', '-1, 4')}]", output=f"output [{_tensor('b', '-1, 4')}]",
+        "unbatched_with_batch_axis",
+        None,
+        _ONE,
+        max_batch_size="",
+        input=f"input [{_tensor('a', '-1, 4')}]",
+        output=f"output [{_tensor('b', '-1, 4')}]",
     )
     yield _case(
         "step_reshape", None, _ONE, {"p": {"input": f"input [{_tensor('x', more='reshape { shape: [ 2, 2 ] }')}]"}}
@@ -168,7 +178,10 @@ def _shape_cases() -> Iterator[Case]:
         "reshape", f"{_STEP}[0].input_map", _ONE, input=f"input [{_tensor('a', more='reshape { shape: [ 2, 2 ] }')}]"
     )
     yield _case(
-        "dims_zero_of_open_step", "input.a.dims", _ONE, {"p": {"input": f"input [{_tensor('x', '-1')}]"}},
+        "dims_zero_of_open_step",
+        "input.a.dims",
+        _ONE,
+        {"p": {"input": f"input [{_tensor('x', '-1')}]"}},
         input=f"input [{_tensor('a', '0')}]",
     )
     yield _case("tensor_dims_zero", "input.a.dims", _ONE, input=f"input [{_tensor('a', '0')}]")

@@ -12,9 +12,8 @@ def cases() -> Iterator[Case]:
     for name, field, source in _SOURCES:
         yield Case(name=f"source_{name}", field=field, changes=_PYTHON, files={"1/model.py": source})
     yield from _NAMED
-    for platform, (file, other) in _MODEL_FILES.items():
-        changes = {"backend": f"{platform}"}
-        name = platform.split('"')[1]
+    for backend, other in _MODEL_FILES.items():
+        changes, name = {"backend": backend}, backend.split('"')[1]
         yield Case(name=f"file_{name}_missing", field="", changes=changes, files={f"1/{other}": "x"}, judge="source")
 
 
@@ -45,7 +44,11 @@ _SOURCES: tuple[tuple[str, str | None, str], ...] = (
     ("other_class", "", ANSWERS_NOTHING.replace("TritonPythonModel", "Model")),
     ("empty", "", ""),
     ("imported", None, "from builtins import object as TritonPythonModel\n"),
-    ("assigned", None, "class Model:\n    def execute(self, requests):\n        return []\n\n\nTritonPythonModel = Model\n"),
+    (
+        "assigned",
+        None,
+        "class Model:\n    def execute(self, requests):\n        return []\n\n\nTritonPythonModel = Model\n",
+    ),
     ("in_condition", None, f"if True:\n{''.join(f'    {line}' for line in ANSWERS_NOTHING.splitlines(True))}"),
 )
 
@@ -90,9 +93,10 @@ _NAMED = (
 )
 
 _MODEL_FILES = {
-    'platform: "tensorrt_plan"': ("model.plan", "model.trt"),
-    'platform: "tensorflow_graphdef"': ("model.graphdef", "graph.pb"),
-    'platform: "tensorflow_savedmodel"': ("model.savedmodel", "saved_model.pb"),
-    'platform: "pytorch_libtorch"': ("model.pt", "model.pth"),
-    'backend: "openvino"': ("model.xml", "net.xml"),
+    'platform: "tensorrt_plan"': "model.trt",
+    'platform: "tensorflow_graphdef"': "graph.pb",
+    'platform: "tensorflow_savedmodel"': "saved_model.pb",
+    'platform: "pytorch_libtorch"': "model.pth",
+    'backend: "openvino"': "net.xml",
 }
+"""Backend -> a file that it does not look for."""

@@ -68,7 +68,11 @@ _WARMUPS: tuple[tuple[str, str | None, str], ...] = (
     ("zero", None, f"{{ {_WARM} inputs {{ key: 'x' value {{ {_X} zero_data: true }} }} }}"),
     ("random", None, f"{{ {_WARM} inputs {{ key: 'x' value {{ {_X} random_data: true }} }} }}"),
     ("file", None, f"{{ {_WARM} inputs {{ key: 'x' value {{ {_X} input_data_file: 'four' }} }} }}"),
-    ("no_file", f"{_INPUTS}.input_data_file", f"{{ {_WARM} inputs {{ key: 'x' value {{ {_X} input_data_file: 'n' }} }} }}"),
+    (
+        "no_file",
+        f"{_INPUTS}.input_data_file",
+        f"{{ {_WARM} inputs {{ key: 'x' value {{ {_X} input_data_file: 'n' }} }} }}",
+    ),
     (
         "short_file",
         f"{_INPUTS}.input_data_file",
@@ -101,8 +105,12 @@ _WARMUPS: tuple[tuple[str, str | None, str], ...] = (
         f"{{ {_WARM} inputs {{ key: 'x' value {{ dims: [ 4 ] zero_data: true }} }} }}",
     ),
     ("no_inputs", "model_warmup.w.inputs", f"{{ {_WARM} }}"),
-    ("further_input", None, f"{{ {_WARM} inputs {{ key: 'x' value {{ {_X} zero_data: true }} }} "
-     f"inputs {{ key: 'START' value {{ {_X} zero_data: true }} }} }}"),
+    (
+        "further_input",
+        None,
+        f"{{ {_WARM} inputs {{ key: 'x' value {{ {_X} zero_data: true }} }} "
+        f"inputs {{ key: 'START' value {{ {_X} zero_data: true }} }} }}",
+    ),
     ("batch_zero", None, f"{{ name: 'w' batch_size: 0 inputs {{ key: 'x' value {{ {_X} zero_data: true }} }} }}"),
     ("batch_zero_wrong", None, "{ name: 'w' batch_size: 0 inputs { key: 'x' value { dims: [ -1 ] } } }"),
     ("batch_above", None, f"{{ name: 'w' batch_size: 16 inputs {{ key: 'x' value {{ {_X} zero_data: true }} }} }}"),
@@ -125,8 +133,11 @@ _SECTIONS: tuple[tuple[str, str | None, str], ...] = (
     ("name", None, "name: 'section_name'"),
     ("unknown_field", "", "max_batchsize: 8"),
     ("wrong_type", "", "max_queue: 'many'"),
-    ("newer_field", "model_metrics", "model_metrics { metric_control [{ metric_identifier { family: 'a' } "
-     "histogram_options { buckets: [ 1 ] } }] }"),
+    (
+        "newer_field",
+        "model_metrics",
+        "model_metrics { metric_control [{ metric_identifier { family: 'a' } histogram_options { buckets: [ 1 ] } }] }",
+    ),
     ("comment", None, "# a comment"),
     ("field_twice", "", "max_batch_size: 4"),
     ("name_of_another", "name", "name: 'somebody_else'"),

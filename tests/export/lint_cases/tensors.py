@@ -145,7 +145,11 @@ _TWICE = "[{ name: 'x' data_type: TYPE_FP32 dims: [ 4 ] }, { name: 'x' data_type
 _SETS = (
     Case(name="inputs_same_name", field=None, changes={"input": f"input {_TWICE}"}),
     Case(name="outputs_same_name", field=None, changes={"output": f"output {_TWICE}"}),
-    Case(name="input_called_as_output", field=None, changes={"output": "output [{ name: 'x' data_type: TYPE_FP32 dims: [ 4 ] }]"}),
+    Case(
+        name="input_called_as_output",
+        field=None,
+        changes={"output": "output [{ name: 'x' data_type: TYPE_FP32 dims: [ 4 ] }]"},
+    ),
     Case(name="inputs_missing", field=None, changes={"input": ""}),
     Case(name="outputs_missing", field=None, changes={"output": ""}),
 )
