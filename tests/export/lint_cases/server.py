@@ -24,7 +24,7 @@ STAND_INS = ("identity", "onnxruntime", "openvino", "pytorch", "tensorflow", "te
 
 _START_TIMEOUT_S = 60
 _CONCURRENT_LOADS = 3
-_LOAD_TIMEOUT_S = 15
+_LOAD_TIMEOUT_S = 10
 """Where a stub ends before it has begun, the server waits for it without end."""
 _LOST = "StatusCode.UNAVAILABLE"
 
