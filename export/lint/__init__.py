@@ -5,6 +5,7 @@ It reads files only: no server, no GPU. An error keeps a model from loading or m
 that server completes configurations, which `recserve serve` does not let it do.
 """
 
+import textwrap
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -20,7 +21,9 @@ from export.lint.settings import setting_findings
 from export.lint.targets import target_findings
 from export.lint.tensors import tensor_findings
 
-__all__ = ["Finding", "cgroup_cores", "check"]
+__all__ = ["Finding", "cgroup_cores", "check", "text"]
+
+_WIDTH = 80
 
 _OF_ONE_MODEL = (
     folder_findings,
@@ -44,6 +47,22 @@ def check(repository: Path, cores: int | None = None) -> list[Finding]:
     entries, findings = read_entries(repository)
     findings += _findings(entries, cgroup_cores() if cores is None else cores)
     return sorted(set(findings))
+
+
+def text(finding: Finding) -> str:
+    """A finding in lines of at most 80 characters, as far as names allow."""
+    place = f"{finding.severity}: {finding.file}"
+    lines = [f"{place}: {finding.field}"] if finding.field else [place]
+    if len(lines[0]) > _WIDTH:
+        lines = [place, f"    {finding.field}"]
+    lines += textwrap.wrap(
+        f"{finding.reason}; {finding.remedy}",
+        _WIDTH,
+        initial_indent="    ",
+        subsequent_indent="    ",
+        break_on_hyphens=False,
+    )
+    return "\n".join(lines)
 
 
 def _findings(entries: Sequence[Entry], cores: int) -> Iterator[Finding]:

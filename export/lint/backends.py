@@ -85,7 +85,7 @@ def _pair(entry: Entry, file: str, config: ModelConfig) -> Iterator[Finding]:
 
 def _name(entry: Entry, file: str, config: ModelConfig) -> Iterator[Finding]:
     name = config.backend
-    if name in _NVIDIAS | _OURS or any(entry.folder.glob(f"**/libtriton_{name}.so")):
+    if name in _NVIDIAS | _OURS or _has_library(entry, f"libtriton_{name}.so"):
         return
     meant = _MISNOMERS.get(name) or next((known for known in sorted(_NVIDIAS) if _is_typo(name, known)), None)
     if meant:
@@ -93,6 +93,11 @@ def _name(entry: Entry, file: str, config: ModelConfig) -> Iterator[Finding]:
     else:
         reason = f"'{name}' is no backend of NVIDIA's containers"
         yield entry.warning(file, "backend", reason, "make sure that it is installed in the server")
+
+
+def _has_library(entry: Entry, file: str) -> bool:
+    """Whether the model brings the library, beside its configuration or in a version."""
+    return any((folder / file).is_file() for folder in (entry.folder, *entry.folder.iterdir()))
 
 
 def _is_typo(name: str, known: str) -> bool:
@@ -113,6 +118,6 @@ def _distance(one: str, other: str) -> int:
 
 def _runtime(entry: Entry, file: str, config: ModelConfig) -> Iterator[Finding]:
     known = ("", "model.py", f"libtriton_{config.backend}.so")
-    if config.runtime not in known and not any(entry.folder.glob(f"**/{config.runtime}")):
+    if config.runtime not in known and not _has_library(entry, config.runtime):
         reason = f"the backend '{config.backend}' has no library '{config.runtime}'"
         yield entry.error(file, "runtime", reason, f"leave it out, or use one of {known[1:]}")

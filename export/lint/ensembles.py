@@ -54,8 +54,6 @@ def _graph(config: ModelConfig) -> Iterator[Problem]:
 def _flow(config: ModelConfig) -> Iterator[Problem]:
     """Each tensor has one source and a use, as far as tensors can be made at all."""
     steps = config.ensemble_scheduling.step
-    given = {tensor.name for tensor in config.input}
-    wanted = {tensor.name for tensor in config.output}
     written: dict[str, int] = {}
     for number, step in enumerate(steps):
         for tensor in step.output_map.values():
@@ -64,14 +62,20 @@ def _flow(config: ModelConfig) -> Iterator[Problem]:
                 yield f"{_STEP}[{number}].output_map", reason, "give it another name"
             written.setdefault(tensor, number)
     read = {tensor: number for number, step in reversed([*enumerate(steps)]) for tensor in step.input_map.values()}
+    unmade = [*_unmade(config, written, read)]
+    yield from unmade
+    # What nothing makes is most often the other end of a name that was mistyped, and so used by nobody.
+    if not unmade:
+        yield from _unused(config, written, read)
+
+
+def _unused(config: ModelConfig, written: Mapping[str, int], read: Mapping[str, int]) -> Iterator[Problem]:
+    given = {tensor.name for tensor in config.input}
     for name in sorted(given - set(read) - set(written)):
         yield "input", f"no step reads the input '{name}'", "map it, or remove it"
-    # An output that nothing writes is most often the other end of a name that was mistyped.
-    unused = set(written) - set(read) - wanted if wanted <= set(written) | given else set()
-    for name in sorted(unused):
+    for name in sorted(set(written) - set(read) - {tensor.name for tensor in config.output}):
         reason = f"nothing uses '{name}'"
         yield f"{_STEP}[{written[name]}].output_map", reason, "leave it out of the map, or make it an output"
-    yield from _unmade(config, written, read)
 
 
 def _unmade(config: ModelConfig, written: Mapping[str, int], read: Mapping[str, int]) -> Iterator[Problem]:

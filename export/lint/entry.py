@@ -11,7 +11,7 @@ from tritonclient.grpc.model_config_pb2 import ModelConfig  # pyright: ignore[re
 
 from export.artifacts import MODEL_FILE
 from export.lint.completion import complete_tensors, fill_backend, settled_backend
-from export.lint.versions import served_versions
+from export.lint.versions import found_versions, served_versions
 from export.model_config import KERNEL_BACKEND, parse
 
 DEFAULT_TARGET = "config.pbtxt"
@@ -84,14 +84,22 @@ def graph_files(entry: Entry, config: ModelConfig) -> list[str]:
 def read_entries(repository: Path) -> tuple[list[Entry], list[Finding]]:
     """All models of a repository, and findings for the files that could not be read."""
     entries, findings = [], []
-    for folder in sorted(repository.iterdir()):
-        if folder.is_dir() and not folder.name.startswith("."):
-            entry = Entry(repository=repository, name=folder.name)
-            findings += _read_configs(entry)
-            findings += _read_graphs(entry)
-            findings += _complete(entry)
-            entries.append(entry)
+    for folder in sorted(path for path in repository.iterdir() if path.is_dir()):
+        entry = Entry(repository=repository, name=folder.name)
+        if not _is_model(folder):
+            reason = "tritonserver takes every folder for a model, and does not start where one holds none"
+            findings.append(entry.error("", "", reason, "move it out of the repository"))
+            continue
+        findings += _read_configs(entry)
+        findings += _read_graphs(entry)
+        findings += _complete(entry)
+        entries.append(entry)
     return entries, findings
+
+
+def _is_model(folder: Path) -> bool:
+    configs = [folder / DEFAULT_TARGET, *folder.glob("configs/*.pbtxt")]
+    return any(path.exists() for path in configs) or bool(found_versions(folder))
 
 
 def _read_configs(entry: Entry) -> list[Finding]:

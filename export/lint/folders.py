@@ -21,14 +21,17 @@ _MODEL_FILES = {kind.backend for kind in KINDS} - {"onnxruntime"} | {KERNEL_BACK
 """Backends that need their model file in each version; ONNX files are read as graphs."""
 
 
+_OTHER_FILES = {("pytorch", "pytorch_libtorch"): ("model.py",), ("python", "pytorch"): ("model.pt",)}
+"""Backend and platform -> what may stand in place of the model file."""
+
+
 def folder_findings(entry: Entry) -> Iterator[Finding]:
     """Findings about the folder of one model."""
     yield from _version_names(entry)
     for file, config in entry.configs.items():
         yield from _policy(entry, file, config)
     for version in versions(entry.folder):
-        yield from _goldens(entry, version)
-        yield from _manifest(entry, version)
+        yield from _published(entry, version)
     yield from sorted({finding for config in entry.configs.values() for finding in _served(entry, config)})
 
 
@@ -73,18 +76,25 @@ def _served(entry: Entry, config: ModelConfig) -> Iterator[Finding]:
             yield from _model_file(entry, config, version)
 
 
-def _goldens(entry: Entry, version: int) -> Iterator[Finding]:
-    if not (entry.folder / str(version) / GOLDEN_FILE).exists():
+def _published(entry: Entry, version: int) -> Iterator[Finding]:
+    """What `recserve export` writes beside a model."""
+    folder, remedy = entry.folder / str(version), "publish the model with recserve export"
+    missing = [name for name in (GOLDEN_FILE, MANIFEST_FILE) if not (folder / name).exists()]
+    if len(missing) == 2:
+        reason = "neither manifest nor golden requests: nothing tells whether the files and the answers are right"
+        yield entry.warning(str(version), "", reason, remedy)
+    elif GOLDEN_FILE in missing:
         reason = "no golden requests: nothing tells whether the server answers what the trained model answers"
-        yield entry.warning(f"{version}/{GOLDEN_FILE}", "", reason, "publish the model with recserve export")
+        yield entry.warning(f"{version}/{GOLDEN_FILE}", "", reason, remedy)
+    elif MANIFEST_FILE in missing:
+        reason = "no manifest: a changed or half-copied file goes unnoticed"
+        yield entry.warning(f"{version}/{MANIFEST_FILE}", "", reason, remedy)
+    if MANIFEST_FILE not in missing:
+        yield from _manifest(entry, version)
 
 
 def _manifest(entry: Entry, version: int) -> Iterator[Finding]:
     folder, file = entry.folder / str(version), f"{version}/{MANIFEST_FILE}"
-    if not (folder / MANIFEST_FILE).exists():
-        reason = "no manifest: a changed or half-copied file goes unnoticed"
-        yield entry.warning(file, "", reason, "publish the model with recserve export")
-        return
     try:
         listed = json.loads((folder / MANIFEST_FILE).read_text())["files"]
         expected = {name: listed[name]["sha256"] for name in listed}
@@ -107,9 +117,9 @@ def _manifest(entry: Entry, version: int) -> Iterator[Finding]:
 def _model_file(entry: Entry, config: ModelConfig, version: int) -> Iterator[Finding]:
     name = config.default_model_filename or PROGRAM_FILE
     folder = entry.folder / str(version)
-    others = [*config.cc_model_filenames.values(), *(["model.py"] if config.backend == "pytorch" else [])]
+    others = [*config.cc_model_filenames.values(), *_OTHER_FILES.get((config.backend, config.platform), ())]
     if not any((folder / file).exists() for file in (name, *others)):
         reason = f"the backend '{config.backend}' finds no model"
         yield entry.error(f"{version}/{name}", "", reason, "add the file, or name it in default_model_filename")
-    elif config.backend == "python" and (problem := source_problem(folder / name)):
+    elif config.backend == "python" and (folder / name).is_file() and (problem := source_problem(folder / name)):
         yield entry.error(f"{version}/{name}", "", *problem)

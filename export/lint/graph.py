@@ -1,5 +1,6 @@
 """Checks of an ONNX graph by itself: what ONNX Runtime cannot load, and what serves badly."""
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 
@@ -65,7 +66,7 @@ def _external(entry: Entry, file: str, model: onnx.ModelProto) -> Iterator[Findi
     for tensor in _tensors(model.graph):
         if tensor.data_location == onnx.TensorProto.EXTERNAL:
             stored = {item.key: item.value for item in tensor.external_data}
-            end = int(stored.get("offset", 0)) + int(stored.get("length", 0))
+            end = sum(int(stored[key]) for key in ("offset", "length") if stored.get(key, "").isdecimal())
             location = stored.get("location", "")
             ends[location] = max(ends.get(location, 0), end)
     for location, end in sorted(ends.items()):
@@ -106,11 +107,10 @@ def _edges(entry: Entry, file: str, model: onnx.ModelProto) -> Iterator[Finding]
 
 def _names(entry: Entry, file: str, graph: onnx.GraphProto) -> Iterator[Finding]:
     """Each value has one source. Nodes in branches may read values of the graph around them."""
-    sources = [value.name for value in graph.input]
-    known = {*sources, *(tensor.name for tensor in graph.initializer)}
+    known = {value.name for value in (*graph.input, *graph.initializer)}
     known |= {tensor.values.name for tensor in graph.sparse_initializer}
-    made = [name for node in graph.node for name in node.output if name]
-    for name in sorted({name for name in made if made.count(name) > 1 or name in known} if len(made) < 10**4 else ()):
+    made = Counter(name for node in graph.node for name in node.output if name)
+    for name in sorted(name for name, count in made.items() if count > 1 or name in known):
         yield entry.error(file, name, "two nodes write this value", "export the model again")
     known.update(made)
     for node in graph.node:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tritonclient.grpc.model_config_pb2 import ModelConfig  # pyright: ignore[reportAttributeAccessIssue]
 
-_NUMBER = re.compile(r"\s*[+-]?\d+")
+_NUMBER = re.compile(r"\s*[+-]?[0-9]+")
 
 
 def found_versions(folder: Path) -> dict[int, str]:

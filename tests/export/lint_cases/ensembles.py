@@ -71,6 +71,13 @@ def _graph_cases() -> Iterator[Case]:
         {"p": _PLAIN, "q": _TWO_IN | _TWO_OUT},
     )
     yield _case("reads_nothing", f"{_STEP}[0].input_map", _step("$p", "x=ghost z=a", "y=b"), {"p": _TWO_IN})
+    yield _case(
+        "typo_between_steps",
+        f"{_STEP}[1].input_map",
+        f"{_step('$p', 'x=a', 'y=t')}, {_step('$q', 'x=tt', 'y=b')}",
+        two,
+    )
+    yield _case("typo_of_input", f"{_STEP}[0].input_map", _step("$p", "x=aa", "y=b"))
     yield _case("output_not_written", "output", _step("$p", "x=a", "y=other"))
     yield _case("input_unused", "input", _ONE, input=f"input [{_tensor('a')}, {_tensor('c')}]")
     yield _case("tensor_unused", f"{_STEP}[0].output_map", _step("$p", "x=a", "y=b z=t"), {"p": _TWO_OUT})

@@ -12,6 +12,8 @@ def cases() -> Iterator[Case]:
     for name, field, source in _SOURCES:
         yield Case(name=f"source_{name}", field=field, changes=_PYTHON, files={"1/model.py": source})
     yield from _NAMED
+    platform = {"backend": 'backend: "python"\nplatform: "pytorch"'}
+    yield Case(name="file_pytorch_of_python", field=None, changes=platform, files={"1/model.pt": "x"}, judge="source")
     for backend, other in _MODEL_FILES.items():
         changes, name = {"backend": backend}, backend.split('"')[1]
         yield Case(name=f"file_{name}_missing", field="", changes=changes, files={f"1/{other}": "x"}, judge="source")
@@ -78,6 +80,8 @@ _NAMED = (
         changes=_PYTHON | {"v": "version_policy { latest { num_versions: 2 } }"},
         files={"1/model.py": "broken(", "2/model.py": ANSWERS_NOTHING},
     ),
+    Case(name="not_a_model", field="", base={}, files={"notes.txt": "-"}),
+    Case(name="not_a_model_.git", field="", base={}, files={"HEAD": "-"}),
     Case(name="config_empty", files={"1/model.py": ANSWERS_NOTHING}, field=None, base={"all": " "}),
     Case(name="config_missing", files={"1/model.py": ANSWERS_NOTHING}, field=None, base={}, strict=False),
     Case(name="config_missing_no_model", field="backend", base={}, files={"1/weights.bin": "1"}),
