@@ -67,9 +67,11 @@ def _own_tensors(config: ModelConfig) -> dict[str, _Tensor]:
 
 def _names(field: str, model: str, kind: str, mapping: Mapping[str, str], own: Any) -> Iterator[Problem]:
     offered = {tensor.name for tensor in own}
-    for name in sorted(set(mapping) - offered):
+    unknown = sorted(set(mapping) - offered)
+    for name in unknown:
         yield field, f"'{model}' has no {kind} '{name}'", f"use one of {sorted(offered)}"
-    if kind == "input":
+    # A name that is not there is most often that of the input that is missing.
+    if kind == "input" and not unknown:
         for name in sorted({tensor.name for tensor in own if not tensor.optional} - set(mapping)):
             yield field, f"input '{name}' of '{model}' is not mapped", "map it to a tensor of the ensemble"
 

@@ -24,6 +24,9 @@ def instance_findings(entry: Entry) -> Iterator[Finding]:
         for number, group in enumerate(config.instance_group):
             for field, reason, remedy in _group(config, group):
                 yield entry.error(file, f"instance_group[{number}].{field}", reason, remedy)
+            if group.kind == ModelInstanceGroup.KIND_AUTO and group.gpus:
+                reason = "the kind is left open: a server without these GPUs takes KIND_CPU, and refuses the model"
+                yield entry.warning(file, f"instance_group[{number}].gpus", reason, "set the kind to KIND_GPU")
         if all(group.passive for group in config.instance_group) and config.instance_group:
             continue
         for number, warmup in enumerate(config.model_warmup):
@@ -66,10 +69,10 @@ def _warm_input(entry: Entry, value: Any, tensor: Any | None) -> Iterator[Proble
         yield "", "the input has no data", "set zero_data, random_data or input_data_file"
     elif data == "input_data_file" and (reason := file_problem(entry.folder / "warmup" / value.input_data_file, value)):
         yield ".input_data_file", reason, "put the whole tensor into the folder warmup"
-    elif tensor is not None and value.data_type != tensor.data_type:
+    elif tensor is not None and tensor.data_type and value.data_type != tensor.data_type:
         wanted, given = DataType.Name(tensor.data_type), DataType.Name(value.data_type)
         yield ".data_type", f"{given}, but the model's input is {wanted}", f"set it to {wanted}"
-    elif tensor is not None and not _fits(dims, list(tensor.dims)):
+    elif tensor is not None and tensor.dims and not _fits(dims, list(tensor.dims)):
         yield ".dims", f"{dims}, but the model's input has {list(tensor.dims)}", "use dims of a real request"
 
 

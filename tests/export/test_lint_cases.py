@@ -54,6 +54,7 @@ def test_table_counts_found_missed_and_false(errors: dict[str, list[Finding]]) -
         ("config_missing", ""),
         ("graph_complete", "input, output"),
         ("machine_backend_of_its_own", "backend"),
+        ("machine_auto_gpus", "instance_group[0].gpus"),
         ("ensemble_unbatched_step", "ensemble_scheduling.step[0].input_map"),
         ("ensemble_writes_input", "ensemble_scheduling.step[1].output_map"),
         ("inputs_same_name", "input.x"),
