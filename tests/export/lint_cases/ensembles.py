@@ -54,8 +54,10 @@ def _case(
 def cases() -> Iterator[Case]:
     """All cases of this file."""
     yield from _graph_cases()
+    yield from _field_cases()
     yield from _fit_cases()
     yield from _shape_cases()
+    yield from _batch_cases()
 
 
 def _graph_cases() -> Iterator[Case]:
@@ -85,6 +87,9 @@ def _graph_cases() -> Iterator[Case]:
     yield _case("input_as_output", None, _ONE, output=f"output [{_tensor('a')}, {_tensor('b')}]")
     yield _case("two_writers", f"{_STEP}[1].output_map", f"{_ONE}, {_step('$q', 'x=a', 'y=b')}", two)
     yield _case("writes_input", None, f"{_ONE}, {_step('$q', 'x=b', 'y=a')}", two)
+
+
+def _field_cases() -> Iterator[Case]:
     yield _case("no_steps", "ensemble_scheduling.step", "")
     yield Case(
         name="ensemble_no_section",
@@ -144,12 +149,6 @@ def _fit_cases() -> Iterator[Case]:
 
 def _shape_cases() -> Iterator[Case]:
     eight = {"input": f"input [{_tensor('x', '8')}]"}
-    unbatched = {"max_batch_size": ""}
-    full = {
-        **unbatched,
-        "input": f"input [{_tensor('x', '-1, 4')}]",
-        "output": f"output [{_tensor('y', '-1, 4')}]",
-    }
     yield _case("step_dims", f"{_STEP}[1].input_map", _CHAIN, {"p": _PLAIN, "q": eight})
     yield _case("input_dims", f"{_STEP}[0].input_map", _ONE, {"p": eight})
     yield _case("output_dims", f"{_STEP}[0].output_map", _ONE, {"p": {"output": f"output [{_tensor('y', '5')}]"}})
@@ -166,6 +165,15 @@ def _shape_cases() -> Iterator[Case]:
     yield _case(
         "output_type", f"{_STEP}[0].output_map", _ONE, {"p": {"output": f"output [{_tensor('y', dtype='FP64')}]"}}
     )
+
+
+def _batch_cases() -> Iterator[Case]:
+    unbatched = {"max_batch_size": ""}
+    full = {
+        **unbatched,
+        "input": f"input [{_tensor('x', '-1, 4')}]",
+        "output": f"output [{_tensor('y', '-1, 4')}]",
+    }
     yield _case("unbatched_step", None, _ONE, {"p": unbatched})
     yield _case("unbatched_step_with_batch_axis", None, _ONE, {"p": full})
     yield _case("unbatched", None, _ONE, max_batch_size="")

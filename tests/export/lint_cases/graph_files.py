@@ -23,6 +23,13 @@ def _external(location: str) -> bytes:
 
 def cases() -> Iterator[Case]:
     """All cases of this file."""
+    yield from _external_cases()
+    yield from _place_cases()
+    yield from _content_cases()
+    yield from _parameter_cases()
+
+
+def _external_cases() -> Iterator[Case]:
     wide: Mapping[str, str] = {"input": x_input("256"), "output": y_output("256")}
     base = {**IDENTITY, "backend": 'backend: "onnxruntime"'}
     for name, field, location, more in (
@@ -42,6 +49,11 @@ def cases() -> Iterator[Case]:
             more=more,
             judge="onnxruntime",
         )
+
+
+def _place_cases() -> Iterator[Case]:
+    wide: Mapping[str, str] = {"input": x_input("256"), "output": y_output("256")}
+    base = {**IDENTITY, "backend": 'backend: "onnxruntime"'}
     folder = {"1/model.onnx/model.onnx": _external("w.bin"), "1/model.onnx/w.bin": bytes(1024)}
     yield Case(name="graph_folder", field=None, base=base, changes=wide, files=folder, judge="onnxruntime")
     yield Case(name="graph_folder_empty", field="", base=base, files={"1/model.onnx/": ""}, judge="source")
@@ -54,6 +66,9 @@ def cases() -> Iterator[Case]:
         files={"1/net.onnx": make_graph()},
         judge="source",
     )
+
+
+def _content_cases() -> Iterator[Case]:
     yield case("no_protobuf", "", b"not an ONNX file", judge="onnxruntime")
     yield case("empty_file", "graph", b"", judge="onnxruntime")
     yield case("truncated", "", make_graph()[:-7], judge="onnxruntime")
@@ -87,7 +102,6 @@ def cases() -> Iterator[Case]:
     yield case(
         "random", None, make_graph(nodes=[helper.make_node("RandomNormalLike", ["x"], ["y"])]), judge="onnxruntime"
     )
-    yield from _parameter_cases()
 
 
 def _parameter_cases() -> Iterator[Case]:

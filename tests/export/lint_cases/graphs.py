@@ -69,6 +69,7 @@ def y_output(dims: str, more: str = "", dtype: str = "FP32") -> str:
 def cases() -> Iterator[Case]:
     """All cases of this file."""
     yield from _dims_cases()
+    yield from _shape_cases()
     yield from _type_cases()
     yield from _name_cases()
     yield from _completion_cases()
@@ -105,6 +106,9 @@ def _dims_cases() -> Iterator[Case]:
     yield case("one_axis_more", "input.x.dims", make_graph(), input=x_input("1, 4"))
     yield case("one_axis_less", "input.x.dims", deep, output=y_output("-1, 4"))
     yield case("batch_axis_twice", "input.x.dims", make_graph(), input=x_input("-1, 4"))
+
+
+def _shape_cases() -> Iterator[Case]:
     yield case("reshape", None, _io(("B", 2, 2), ("B", 4)), input=x_input("4", "reshape { shape: [ 2, 2 ] }"))
     yield case("reshape_missed", "input.x.dims", _io(("B", 2, 2), ("B", 4)))
     yield case("reshape_to_batch", None, _io(("B",), ("B", 4)), input=x_input("1", "reshape { shape: [ ] }"))
