@@ -69,7 +69,7 @@ def faults_markdown(folder: Path = RESULTS) -> str:
     faults, abuse = (json.loads((folder / f"{name}.json").read_text()) for name in ("faults", "abuse"))
     all_of_it = [*faults["experiments"], {"name": "soak", **faults["soak"]}]
     all_of_it.append({"name": "abuse", **abuse["honest"], "restarts": abuse["restarts"]})
-    header = ["what happens", "requests", "right", "wrong", "clean errors", "unclean", "ready again after, s", "restarts"]
+    header = ["what happens", "requests", "right", "wrong", "clean errors", "unclean", "ready again, s", "restarts"]
     return "\n".join(_table(header, [_fault(one) for one in all_of_it]))
 
 

@@ -1,20 +1,40 @@
 """A linter for any model repository of tritonserver, also for one that recserve did not write.
 
-It reads files only: no server, no GPU. An error keeps a model from loading or makes it answer wrongly; a warning is
-something that works today and hurts later.
+It reads files only: no server, no GPU. An error keeps a model from loading or makes it answer wrongly, in tritonserver
+2.51 as it starts by default; a warning is something that works today and hurts later, among it what loads only because
+that server completes configurations, which `recserve serve` does not let it do.
 """
 
+import textwrap
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from export.lint.backends import backend_findings
 from export.lint.cores import cgroup_cores
 from export.lint.entry import Entry, Finding, read_entries
 from export.lint.folders import folder_findings
 from export.lint.graph import graph_findings
+from export.lint.instances import instance_findings
+from export.lint.onnx_settings import onnx_setting_findings
+from export.lint.scheduling import scheduling_findings
 from export.lint.settings import setting_findings
 from export.lint.targets import target_findings
+from export.lint.tensors import tensor_findings
 
-__all__ = ["Finding", "cgroup_cores", "check"]
+__all__ = ["Finding", "cgroup_cores", "check", "text"]
+
+_WIDTH = 80
+
+_OF_ONE_MODEL = (
+    folder_findings,
+    backend_findings,
+    tensor_findings,
+    scheduling_findings,
+    instance_findings,
+    setting_findings,
+    graph_findings,
+    onnx_setting_findings,
+)
 
 
 def check(repository: Path, cores: int | None = None) -> list[Finding]:
@@ -29,9 +49,24 @@ def check(repository: Path, cores: int | None = None) -> list[Finding]:
     return sorted(set(findings))
 
 
+def text(finding: Finding) -> str:
+    """A finding in lines of at most 80 characters, as far as names allow."""
+    place = f"{finding.severity}: {finding.file}"
+    lines = [f"{place}: {finding.field}"] if finding.field else [place]
+    if len(lines[0]) > _WIDTH:
+        lines = [place, f"    {finding.field}"]
+    lines += textwrap.wrap(
+        f"{finding.reason}; {finding.remedy}",
+        _WIDTH,
+        initial_indent="    ",
+        subsequent_indent="    ",
+        break_on_hyphens=False,
+    )
+    return "\n".join(lines)
+
+
 def _findings(entries: Sequence[Entry], cores: int) -> Iterator[Finding]:
     for entry in entries:
-        yield from folder_findings(entry)
-        yield from setting_findings(entry)
-        yield from graph_findings(entry)
+        for findings in _OF_ONE_MODEL:
+            yield from findings(entry)
     yield from target_findings(entries, cores)

@@ -1,4 +1,4 @@
-"""Checks of one configuration by itself: name, queue, threads, ragged tensors."""
+"""Advice on one configuration by itself: queue, threads, ragged tensors."""
 
 from collections.abc import Iterator
 
@@ -14,9 +14,6 @@ INTRA_OP_THREADS = "intra_op_thread_count"
 def setting_findings(entry: Entry) -> Iterator[Finding]:
     """Findings about each configuration of one model."""
     for file, config in entry.configs.items():
-        if config.name and config.name != entry.name:
-            reason = f"the name is '{config.name}', the folder's name '{entry.name}'"
-            yield entry.error(file, "name", reason, "use the folder's name")
         if not is_ensemble(config):
             yield from _queue(entry, file, config)
         if is_onnx(config):
@@ -45,14 +42,14 @@ def _queue(entry: Entry, file: str, config: ModelConfig) -> Iterator[Finding]:
     policy = config.dynamic_batching.default_queue_policy
     if policy.max_queue_size == 0:
         reason = "0 means no bound: an overload fills the memory, and every answer comes too late"
-        yield entry.error(file, f"{field}.max_queue_size", reason, f"set it, e.g. to {MAX_QUEUE_SIZE}")
+        yield entry.warning(file, f"{field}.max_queue_size", reason, f"set it, e.g. to {MAX_QUEUE_SIZE}")
     if policy.default_timeout_microseconds == 0:
         reason = "requests wait in the queue for ever"
         remedy = f"set the longest useful wait, e.g. {QUEUE_TIMEOUT_US}"
-        yield entry.error(file, f"{field}.default_timeout_microseconds", reason, remedy)
+        yield entry.warning(file, f"{field}.default_timeout_microseconds", reason, remedy)
     if policy.timeout_action != policy.REJECT:
         reason = "DELAY keeps requests whose caller has given up"
-        yield entry.error(file, f"{field}.timeout_action", reason, "set it to REJECT")
+        yield entry.warning(file, f"{field}.timeout_action", reason, "set it to REJECT")
 
 
 def _backlog(entry: Entry, file: str, config: ModelConfig) -> Iterator[Finding]:
@@ -62,7 +59,7 @@ def _backlog(entry: Entry, file: str, config: ModelConfig) -> Iterator[Finding]:
         yield entry.error(file, field, f"'{text}' is not a number of milliseconds", f"write e.g. {MAX_BACKLOG_MS}")
     if file != "configs/cpu.pbtxt":
         remedy = "set max_queue_size and a timeout in dynamic_batching.default_queue_policy"
-        yield entry.error(file, field, "only our backends on the target cpu keep this bound", remedy)
+        yield entry.warning(file, field, "only our backends on the target cpu keep this bound", remedy)
     if config.dynamic_batching.HasField("default_queue_policy"):
         reason = "a queue policy beside it switches off prefetching in tritonserver 2.51, which then stalls"
         yield entry.warning(file, "dynamic_batching.default_queue_policy", reason, "remove one of the two")
@@ -72,7 +69,7 @@ def _threads(entry: Entry, file: str, config: ModelConfig) -> Iterator[Finding]:
     if intra_op_threads(config) is None:
         reason = "unset: ONNX Runtime starts a thread per core of the host, not of the container"
         remedy = 'set it to cores / instances, at least { string_value: "1" }'
-        yield entry.error(file, f"parameters.{INTRA_OP_THREADS}", reason, remedy)
+        yield entry.warning(file, f"parameters.{INTRA_OP_THREADS}", reason, remedy)
 
 
 def _ragged(entry: Entry, file: str, config: ModelConfig) -> Iterator[Finding]:
@@ -81,15 +78,10 @@ def _ragged(entry: Entry, file: str, config: ModelConfig) -> Iterator[Finding]:
     counted = {source for batch_input in config.batch_input for source in batch_input.source_input}
     for name in sorted(ragged - counted):
         reason = "the input is ragged, but no batch_input tells the graph where a request's elements end"
-        yield entry.error(file, f"input.{name}", reason, "add a batch_input BATCH_ACCUMULATED_ELEMENT_COUNT of it")
-    outputs = {tensor.name for tensor in config.output}
+        yield entry.warning(file, f"input.{name}", reason, "add a batch_input BATCH_ACCUMULATED_ELEMENT_COUNT of it")
     for kind, batch_tensors in (("batch_input", config.batch_input), ("batch_output", config.batch_output)):
-        for source in sorted({source for tensor in batch_tensors for source in tensor.source_input} - ragged):
-            reason = f"source '{source}' is not an input with allow_ragged_batch"
-            remedy = (
-                f"set allow_ragged_batch on input '{source}'" if source in inputs else f"use one of {sorted(inputs)}"
-            )
-            yield entry.error(file, f"{kind}.source_input", reason, remedy)
-    for target in sorted({name for tensor in config.batch_output for name in tensor.target_name} - outputs):
-        reason = f"target '{target}' is not an output"
-        yield entry.error(file, "batch_output.target_name", reason, f"use one of {sorted(outputs)}")
+        # A source that is no input at all is an error of its own.
+        for source in sorted({source for tensor in batch_tensors for source in tensor.source_input} & set(inputs)):
+            if source not in ragged:
+                reason = f"source '{source}' is not an input with allow_ragged_batch"
+                yield entry.warning(file, f"{kind}.source_input", reason, f"set allow_ragged_batch on input '{source}'")

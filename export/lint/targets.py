@@ -4,9 +4,10 @@ from collections.abc import Iterator, Sequence
 
 from tritonclient.grpc.model_config_pb2 import ModelConfig  # pyright: ignore[reportAttributeAccessIssue]
 
-from export.lint.entry import DEFAULT_TARGET, Entry, Finding, is_ensemble, is_kernel_form, is_onnx
+from export.lint.ensembles import ensemble_findings
+from export.lint.entry import DEFAULT_TARGET, Entry, Finding, is_kernel_form, is_onnx
 from export.lint.settings import INTRA_OP_THREADS, intra_op_threads
-from export.model_config import ensemble_problems, signature_changes
+from export.model_config import signature_changes
 
 
 def target_findings(entries: Sequence[Entry], cores: int) -> Iterator[Finding]:
@@ -26,7 +27,7 @@ def _same_signature(entry: Entry) -> Iterator[Finding]:
             continue
         for field in signature_changes(default, config):
             reason = f"differs from {DEFAULT_TARGET}: the same client could not use both targets"
-            yield entry.error(file, field, reason, "generate both from one signature")
+            yield entry.warning(file, field, reason, "generate both from one signature")
 
 
 def _used(entry: Entry, file: str) -> ModelConfig | None:
@@ -35,18 +36,11 @@ def _used(entry: Entry, file: str) -> ModelConfig | None:
 
 
 def _ensembles(entries: Sequence[Entry], file: str) -> Iterator[Finding]:
-    configs = {entry.name: config for entry in entries if (config := _used(entry, file)) is not None}
+    models = {entry.name: (entry, config) for entry in entries if (config := _used(entry, file)) is not None}
     for entry in entries:
         config = entry.configs.get(file)
-        if config is None or not is_ensemble(config):
-            continue
-        for number, step in enumerate(config.ensemble_scheduling.step):
-            if step.model_name not in configs:
-                field = f"ensemble_scheduling.step[{number}].model_name"
-                reason = f"there is no model '{step.model_name}' in the repository"
-                yield entry.error(file, field, reason, f"use one of {sorted(set(configs) - {entry.name})}")
-        for problem in ensemble_problems(config, configs):
-            yield entry.error(file, problem.field, problem.reason, problem.remedy)
+        if config is not None and config.platform == "ensemble" and config.HasField("ensemble_scheduling"):
+            yield from ensemble_findings(entry, file, config, models)
 
 
 def _cores(entries: Sequence[Entry], file: str, cores: int) -> Iterator[Finding]:
@@ -60,7 +54,7 @@ def _cores(entries: Sequence[Entry], file: str, cores: int) -> Iterator[Finding]
         if instances * threads > cores and file in entry.configs:
             reason = f"{instances} instances x {threads} threads on {cores} cores: threads take turns, latency jumps"
             remedy = f"keep the product at or below {cores}"
-            yield entry.error(file, f"parameters.{INTRA_OP_THREADS}", reason, remedy)
+            yield entry.warning(file, f"parameters.{INTRA_OP_THREADS}", reason, remedy)
     if total > cores:
         reason = f"all models of this target together run {total} threads on {cores} cores"
         remedy = "fine while few models work at the same time; otherwise fewer instances or more cores"

@@ -11,7 +11,7 @@ from export.factory import load_factory
 from export.kernel_form import kernel_forms
 from export.repository import publish
 from recserve import runs
-from recserve.commands.command import Command, show, table
+from recserve.commands.command import Command
 from training.generate_then_rank import generate_then_rank, refuse_other_items
 from training.registry import SYSTEMS
 from training.system import Schema, Signature
@@ -73,11 +73,12 @@ class Export(Command):
             raise ValueError(f"{repository} is not a directory; name a model repository")
         findings = lint.check(repository)
         errors = [finding for finding in findings if finding.severity == "error"]
-        columns = ["severity", "file", "field", "reason", "remedy"]
-        if findings:
-            show(self.console, table(f"{len(findings)} findings in {repository}", columns, findings))
-        else:
-            self.console.print(f"{repository}: nothing to complain about", highlight=False)
+        for finding in findings:
+            self.console.print(f"{lint.text(finding)}\n", highlight=False, markup=False)
+        summary = (
+            f"{len(errors)} errors, {len(findings) - len(errors)} warnings" if findings else "nothing to complain about"
+        )
+        self.console.print(f"{repository}: {summary}", highlight=False)
         self.emit([finding._asdict() for finding in findings])
         return 1 if errors else 0
 
