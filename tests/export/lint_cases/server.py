@@ -17,7 +17,7 @@ from tritonclient.grpc import InferenceServerClient
 from tritonclient.utils import InferenceServerException
 
 from serving import runtime, shared_memory
-from serving.server import available_ports
+from serving.processes import available_ports
 
 STAND_INS = ("identity", "onnxruntime", "openvino", "pytorch", "tensorflow", "tensorrt")
 """Backends that the wheel lacks, here each one that takes anything: what is refused is refused by the server's core."""
