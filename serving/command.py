@@ -7,7 +7,7 @@ from pathlib import Path
 import kernels
 
 IMAGE = "nvcr.io/nvidia/tritonserver:26.06-py3"
-ADMIN_APIS = ("model-config", "model-repository", "statistics", "trace", "logging")
+ADMIN_APIS = ("model-repository", "trace", "logging")
 
 
 def container_command(repository: Path, state: Path, image: str = IMAGE, admin_key: str | None = None) -> list[str]:

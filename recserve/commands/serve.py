@@ -72,8 +72,10 @@ class Serve(Command):
             return refused
         try:
             with server.client() as client:
-                if roll_out(client, self.repository, self.target):
-                    self.console.print(f"serving release {max(newest.versions.values())}", highlight=False)
+                # The release that was looked at, and no later one, so that a refusal is remembered of the right one.
+                if now := roll_out(client, self.repository, self.target, release=newest):
+                    serving = ", ".join(f"{name} {version}" for name, version in sorted(now.versions.items()))
+                    self.console.print(f"serving {serving}", highlight=False, soft_wrap=True)
         except ServingError as error:
             self.console.print(f"[red]release refused:[/] {escape(str(error))}", highlight=False)
             return newest
