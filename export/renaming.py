@@ -9,7 +9,7 @@ from training.system import EnsembleServable, KernelServable, Signature, UserSta
 
 
 def renamed(signatures: Sequence[Signature], names: Mapping[str, str]) -> tuple[Signature, ...]:
-    """The models with `names` (old -> new); a model that is not in them keeps its name, also where it is referred to."""
+    """The models with `names` (old -> new); one that is not in them keeps its name, also where it is referred to."""
 
     def new(name: str) -> str:
         return names.get(name, name)

@@ -71,7 +71,7 @@ class Scorer(nn.Module):
     ) -> Packed:
         """Probabilities [C], spreads [C], and the paths' probabilities [C * Q], the full path's first.
 
-        NaN, never a plausible score, for a negative item id and for a request with too few or too many masks or weights.
+        NaN, never a plausible score, for a negative item id and for a request with too few or many masks or weights.
         """
         count = weights.shape[0]
         # One candidate more, dropped at the end: ORT divides by zero where a batch has none at all.

@@ -75,8 +75,8 @@ class Requests:
             np.append(histories[1], _UNKNOWN_ITEM),
             np.resize(known, self.max_length + len(known)),
         ]
-        thetas = np.resize(_THETAS, len(histories))
         pool = [*edges, *histories[3:]]
+        thetas = np.resize(_THETAS, len(pool))
         clear = self._clear(pool, thetas)[:batch_size]
         if len(clear) < batch_size:
             raise ValueError(
