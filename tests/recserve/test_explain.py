@@ -1,6 +1,7 @@
 """A small MATT on the real server: the parity ladder, `recserve explain`, and ranking by it."""
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -100,11 +101,28 @@ def test_ranking_by_matt_orders_unseen_titles_by_the_served_score(server: Triton
     assert scores == sorted(scores, reverse=True)
 
 
+def test_another_release_in_the_repository_than_on_the_server_is_not_explained(
+    server: TritonServer, repository: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = Path(shutil.copytree(repository, tmp_path / "other"))
+    schema = other / "matt_dea_sampler" / "1" / "schema.json"
+    schema.write_text(schema.read_text().replace('"planted', '"other'))
+    where = ["--url", server.url, "--repository", str(other)]
+    assert main(["explain", "--user", "5", "--candidates", "3", *where]) == 2
+    assert "is not what the server at" in capsys.readouterr().err
+    assert main(["explain", "--user", "5", "--candidates", "3", "--model", "matt_dea", *where]) == 2
+    (other / "matt_dea_sampler" / "1").rename(other / "matt_dea_sampler" / "2")
+    assert main(["explain", "--user", "5", "--candidates", "3", *where]) == 2
+    assert "matt_dea_sampler/1 is not what the server at" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
         (["rank", "--user", "1", "--system", "deepfm"], "no served models"),
-        (["rank", "--user", "1", "--dataset", "hin-amazon"], "lrea is served on ml-100k alone"),
+        (["rank", "--user", str(2**63)], "--user 9223372036854775808 is no id: ids are whole numbers of 64 bits"),
+        (["rank", "--user", "1", "--candidates", "5", str(-(2**63) - 1)], "--candidates -9223372036854775809 is no id"),
+        (["explain", "--user", "1", "--candidates", str(2**64)], "--candidates 18446744073709551616 is no id"),
         (["explain", "--user", "1", "--candidates", "1", "--repository", "nowhere"], "export a run of matt_dea"),
     ],
 )
