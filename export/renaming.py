@@ -33,7 +33,7 @@ def under_name(signatures: Sequence[Signature], name: str) -> tuple[Signature, .
     A part is called as it was, without the system's name in front.
     """
     *parts, whole = signatures
-    prefix = f"{whole.origin.system}_"
+    prefix = f"{whole.origin.system}_" if whole.origin.system else ""
     names = {part.name: f"{name}_{part.name.removeprefix(prefix)}" for part in parts}
     return renamed(signatures, names | {whole.name: name})
 

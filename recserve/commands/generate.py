@@ -7,7 +7,7 @@ import numpy as np
 from recserve.commands.command import Command, show, table
 from recserve.served import Served, as_ids, ask, data_of
 from serving.client import Client
-from training.data.sequences import Dataset, SequenceData
+from training.data.sequences import SequenceData
 from training.generate_then_rank import GENERATOR_SCORES, NAME, SCORES
 
 SYSTEM = "reg4rec"
@@ -45,7 +45,7 @@ class Generate(Command):
     """The served model that generates; the system's by default."""
     system: str | None = None
     """Whose model generates: reg4rec (the default) or reg4rec_<tokenizer>."""
-    dataset: Dataset | None = None
+    dataset: str | None = None
     """Refuse a model that is served for another data set. Users and titles are those that the server names."""
     then_rank: bool = False
     """Ask generate_then_rank, and order by what lrea_ranker says of the items for --user."""

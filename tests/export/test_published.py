@@ -12,7 +12,7 @@ from torch import Tensor
 from export.artifacts import Source
 from export.kernel_form import kernel_forms
 from export.model_config import read_config, render
-from export.renaming import refuse_taken_parts, under_name
+from export.renaming import refuse_taken_parts, renamed, under_name
 from export.repository import publish
 from serving import golden
 from serving.identity import Identity
@@ -136,6 +136,9 @@ def test_a_release_under_another_name_refers_to_itself_alone() -> None:
     assert forms
     assert all(isinstance(form, KernelServable) and form.form_of.startswith("shop") for form in forms)
     assert all(form.name == f"{form.form_of}_kernel" for form in forms)
+    (moved,) = renamed(forms[:1], {forms[0].form_of: "elsewhere"})
+    assert isinstance(moved, KernelServable)
+    assert moved.form_of == "elsewhere"
 
 
 def test_the_models_of_a_factory_keep_their_names_behind_the_new_one() -> None:
