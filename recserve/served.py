@@ -6,6 +6,7 @@ import numpy as np
 
 from recserve.runs import DATA_SETS, data_set
 from serving.client import Client
+from serving.errors import ModelUnavailable
 from serving.identity import Identity
 from training.data.fields import FieldData
 from training.data.ranking import RankingData
@@ -23,7 +24,10 @@ class Served(NamedTuple):
 
 def ask(client: Client, model: str, system: str | None = None) -> Served:
     """What the server says of a model. Raises ValueError where it is of another system than the one asked for."""
-    config = client.config(model)
+    try:
+        config = client.config(model)
+    except ModelUnavailable as error:
+        raise ModelUnavailable(f"{error}; or name one that is served with --model") from error
     identity = Identity.of(config)
     if system is not None and identity.system not in (None, system):
         raise ValueError(

@@ -146,7 +146,7 @@ def test_a_user_without_a_history_has_none_yet_and_not_an_unknown_one(trained: d
             ["--model", "changed"],
             "the served model 'changed' was made of another ml-100k-fields (schema 0123456789abcdef",
         ),
-        (["--model", "nobody"], "nobody"),
+        (["--model", "nobody"], "'nobody' is not found; export it into the served repository, or"),
     ],
 )
 def test_what_would_print_the_wrong_titles_is_refused(
