@@ -141,7 +141,7 @@ def _history_problems(signature: UserStateServable) -> Iterator[str]:
         yield f"histories holds {sorted(histories)}; it must hold {sorted(expected)}"
         return
     users = histories["user_ids"]
-    if users.dtype != np.int64 or users.ndim != 1 or (np.diff(users) <= 0).any():
+    if users.dtype != np.int64 or users.ndim != 1 or (users[1:] <= users[:-1]).any():
         yield "histories['user_ids'] must be int64 [U], ascending, each user once"
     for spec in client_inputs(signature.encoder):
         array = histories[spec.name]

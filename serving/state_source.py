@@ -88,7 +88,7 @@ class Histories:
             self._arrays = {name: file.get_slice(name) for name in inputs}
         except (OSError, SafetensorError) as error:
             raise ValueError(f"{path} holds no histories ({error}): export the model again") from error
-        if (np.diff(self.user_ids) <= 0).any():
+        if (self.user_ids[1:] <= self.user_ids[:-1]).any():
             raise ValueError(f"{path}: user_ids are not in strictly ascending order")
         for name, array in self._arrays.items():
             if array.get_shape()[0] != len(self.user_ids):

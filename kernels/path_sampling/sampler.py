@@ -44,7 +44,7 @@ class Tables:
             array = getattr(self, name)
             if array.dtype != np.int64 or array.ndim != ndim:
                 raise ValueError(f"{name} must be int64 with {ndim} axes, not {array.dtype} {list(array.shape)}")
-        if len(self.user_rows) != len(self.user_ids) or (np.diff(self.user_ids) <= 0).any():
+        if len(self.user_rows) != len(self.user_ids) or (self.user_ids[1:] <= self.user_ids[:-1]).any():
             raise ValueError("user_ids must ascend, each user once, with one row of user_rows each")
         if len(self.new_user) != self.user_rows.shape[1]:
             raise ValueError(f"new_user has {len(self.new_user)} fields, user_rows {self.user_rows.shape[1]}")

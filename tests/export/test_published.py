@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from torch import Tensor
 
 from export.artifacts import Source
@@ -174,6 +175,22 @@ def test_an_encoder_without_a_state_for_an_empty_history_is_refused(tmp_path: Pa
     empty_is_nan = replace(encoder, eager=nan_where_empty)
     with pytest.raises(ValueError, match=r"model 'user_state': .*finite for an empty history"):
         publish(tmp_path, [encoder, replace(state, encoder=empty_is_nan)], RUN)
+
+
+def test_histories_may_be_of_any_int64_user(tmp_path: Path) -> None:
+    encoder, _, state, _ = release()
+    users = np.array([-(2**63), -1, 0, 2**62, 2**63 - 1])
+    asked = torch.from_numpy(np.resize(users, 16))[:, None]
+    rows = torch.from_numpy(state.histories["history"][np.resize(np.arange(5), 16)])
+    far = replace(
+        state,
+        histories={**state.histories, "user_ids": users},
+        example=lambda batch_size, seed: (asked, *state.example(batch_size, seed)[1:]),
+        eager=lambda *_: encoder.eager(rows),
+    )
+    assert publish(tmp_path, [encoder, far], RUN) == 1
+    with pytest.raises(ValueError, match="ascending, each user once"):
+        publish(tmp_path, [encoder, replace(far, histories={**far.histories, "user_ids": users[::-1].copy()})], RUN)
 
 
 @pytest.fixture
