@@ -25,7 +25,7 @@ def test_a_user_without_a_history_has_no_question_and_who_asks_for_one_is_told_w
 
 
 def test_users_at_both_ends_of_int64_are_told_apart(tmp_path: Path):
-    users = np.array([-(2**63), -1, 0, 2**62, 2**63 - 1])
+    users = np.array([-(2**63), 0, 1, 2**62, 2**63 - 1])
     rows = {"history": np.arange(20).reshape(5, 4), "length": np.full((5, 1), 4)}
     save_file({"user_ids": users, **rows}, tmp_path / "histories.safetensors")
     histories = Histories(tmp_path / "histories.safetensors", ("history", "length"))
@@ -33,7 +33,7 @@ def test_users_at_both_ends_of_int64_are_told_apart(tmp_path: Path):
         found = histories.of(user)
         assert found is not None
         np.testing.assert_array_equal(found["history"], rows["history"][row : row + 1])
-    assert [histories.of(user) for user in (-(2**63) + 1, 1, 2**62 + 1, 2**63 - 2)] == [None] * 4
+    assert [histories.of(user) for user in (-(2**63) + 1, -1, 2**62 + 1, 2**63 - 2)] == [None] * 4
 
 
 def test_the_empty_history_is_a_row_of_zeros_in_the_shape_of_the_others(tmp_path: Path):
