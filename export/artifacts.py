@@ -1,7 +1,7 @@
 """The files of one version folder."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version as installed
@@ -19,7 +19,8 @@ from export.signature import as_packed, client_inputs
 from serving import golden, manifest
 from serving.backends.recserve.program import PROGRAM_FILE
 from serving.state_source import STATE_FILE
-from training.system import KernelServable, PathSamplerServable, Schema, Servable, Signature, UserStateServable
+from training.data import schema as schema_file
+from training.system import KernelServable, PathSamplerServable, Servable, Signature, UserStateServable
 
 MODEL_FILE = "model.onnx"
 GOLDEN_FILE = "golden.safetensors"
@@ -53,9 +54,10 @@ class Source:
 
 
 def write_version(
-    folder: Path, signature: Signature, version: int, source: Source, schema: Schema | None = None
+    folder: Path, signature: Signature, version: int, source: Source, release: Sequence[str] = ()
 ) -> None:
-    """Writes all files of one version into an empty folder, the manifest last.
+    """Writes all files of one version into an empty folder, the manifest last. `release` names the models that appear
+    together with this one.
 
     Raises ValueError where the model breaks a rule of export, or the graph answers differently than the module.
     """
@@ -70,12 +72,13 @@ def write_version(
         (folder / "model.py").write_text(_PATH_SAMPLER_MODEL)
         signature.sampler.save(folder)
     golden.write(folder / GOLDEN_FILE, make_goldens(signature))
-    if schema is not None:
-        _write_json(folder / SCHEMA_FILE, asdict(schema))
+    if signature.origin.schema is not None:
+        _write_json(folder / SCHEMA_FILE, schema_file.to_json(signature.origin.schema))
     facts: dict[str, Any] = {
         "model": signature.name,
         "version": version,
         "source": asdict(source),
+        "release": sorted({signature.name, *release}),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": {library: installed(library) for library in _LIBRARIES},
     }
@@ -93,6 +96,7 @@ def _write_user_state(folder: Path, signature: UserStateServable) -> None:
             f"model '{signature.name}': its stamp is {signature.stamp}, that of encoder '{encoder.name}' "
             f"{_stamp(encoder)}; the encoder needs an int64 output 'stamp' of shape (1,) with the same value"
         )
+    _check_empty_history(signature)
     (folder / "model.py").write_text(_USER_STATE_MODEL)
     save_file(
         {name: np.ascontiguousarray(array) for name, array in signature.histories.items()}, folder / HISTORIES_FILE
@@ -107,6 +111,20 @@ def _write_user_state(folder: Path, signature: UserStateServable) -> None:
     _write_json(folder / STATE_FILE, state)
 
 
+def _check_empty_history(signature: UserStateServable) -> None:
+    """Raises ValueError where the encoder has no state for zeros, with which users without a history are scored."""
+    encoder, histories = signature.encoder, signature.histories
+    zeros = [np.zeros((1, *histories[spec.name].shape[1:]), spec.dtype) for spec in client_inputs(encoder)]
+    with torch.no_grad():
+        state = as_packed(encoder.eager(*map(torch.from_numpy, zeros)))
+    for spec, tensor in zip(encoder.outputs, state, strict=True):
+        if not torch.isfinite(tensor).all():
+            raise ValueError(
+                f"model '{signature.name}': encoder '{encoder.name}' answers '{spec.name}' with "
+                "numbers that are not finite for an empty history (zeros in all inputs); let it give a state"
+            )
+
+
 def _history_problems(signature: UserStateServable) -> Iterator[str]:
     histories = signature.histories
     expected = {"user_ids", *(spec.name for spec in client_inputs(signature.encoder))}
@@ -114,7 +132,7 @@ def _history_problems(signature: UserStateServable) -> Iterator[str]:
         yield f"histories holds {sorted(histories)}; it must hold {sorted(expected)}"
         return
     users = histories["user_ids"]
-    if users.dtype != np.int64 or users.ndim != 1 or (np.diff(users) <= 0).any():
+    if users.dtype != np.int64 or users.ndim != 1 or (users[1:] <= users[:-1]).any():
         yield "histories['user_ids'] must be int64 [U], ascending, each user once"
     for spec in client_inputs(signature.encoder):
         array = histories[spec.name]

@@ -58,6 +58,7 @@ def _kernel_form(servable: Servable, program: ExportedProgram) -> KernelServable
         max_batch_size=servable.max_batch_size,
         reference=servable.reference,
         eager64=servable.eager64,
+        origin=servable.origin,
         module=servable.module,
         program=program,
         form_of=servable.name,

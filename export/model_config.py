@@ -11,6 +11,8 @@ from export.signature import check_signature, client_inputs
 from serving.backends import backlog
 from serving.backends.recserve.program import PROGRAM_FILE
 from serving.configs import FUSED
+from serving.identity import Identity
+from training.data import schema as schema_file
 from training.system import EnsembleServable, KernelServable, Servable, Signature, TensorSpec
 
 Target = Literal["gpu", "cpu"]
@@ -55,6 +57,7 @@ def model_config(signature: Signature, target: Target) -> ModelConfig:
     """
     check_signature(signature)
     config = ModelConfig(name=signature.name, max_batch_size=signature.max_batch_size)
+    identity_of(signature).add_to(config)
     config.version_policy.latest.num_versions = 1
     for spec in client_inputs(signature):
         config.input.add(
@@ -76,6 +79,14 @@ def model_config(signature: Signature, target: Target) -> ModelConfig:
         _add_packing(config, signature)
         _add_threads(config)
     return config
+
+
+def identity_of(signature: Signature) -> Identity:
+    """What the configuration says of the model's origin."""
+    system, schema = signature.origin.system, signature.origin.schema
+    if schema is None:
+        return Identity(system, signature.origin.task)
+    return Identity(system, signature.origin.task, schema.dataset, schema_file.digest(schema))
 
 
 def render(config: ModelConfig) -> str:

@@ -11,14 +11,13 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from export.artifacts import Source, write_version
-from export.model_config import Target, ensemble_problems, model_config, read_config, render, signature_changes
+from export.model_config import ensemble_problems, model_config, read_config, render
+from export.published import CONFIG_FILES, refuse_another
 from training.system import EnsembleServable, Schema, Signature, UserStateServable
-
-CONFIG_FILES: dict[str, Target] = {"config.pbtxt": "gpu", "configs/cpu.pbtxt": "cpu"}
-"""File in a model's folder -> the target it is for."""
 
 
 def publish(
@@ -31,28 +30,30 @@ def publish(
 ) -> int:
     """Publishes one release of all `signatures` and returns its version: one above the newest of any of them.
 
-    `schema` is that of all models, or each one's by its name.
+    `schema` is that of all models whose origin has none, or each one's by its name.
 
     Raises ValueError, with the repository's versions untouched, when a model cannot be served or answers differently
-    than its eager form, when `version` exists, when a model of the same name with another signature is published
-    already, or when another publish is under way.
+    than its eager form, when `version` exists, when a model of the same name with another origin or signature is
+    published already, or when another publish is under way.
     """
-    check_release(repository, signatures)
+    origins = schema if isinstance(schema, Mapping) else {signature.name: schema for signature in signatures}
+    signatures = [_of_schema(signature, origins.get(signature.name)) for signature in signatures]
+    check_release(repository, signatures, source)
     with _only_publisher(repository):
         version = _next_version(repository, signatures, version)
+        names = [signature.name for signature in signatures]
         staged: dict[Path, Path] = {}
         try:
             for signature in signatures:
                 final = repository / signature.name / str(version)
                 report(f"{signature.name}: staging version {version}")
                 staged[final] = _stage(final)
-                own = schema.get(signature.name) if isinstance(schema, Mapping) else schema
-                write_version(staged[final], signature, version, source, own)
+                write_version(staged[final], signature, version, source, names)
             write_configs(repository, signatures)
             _reveal(staged)
         finally:
             _discard(staged)
-    report(f"published version {version} of {', '.join(signature.name for signature in signatures)}")
+    report(f"published version {version} of {', '.join(names)}")
     return version
 
 
@@ -87,13 +88,14 @@ def is_version(name: str) -> bool:
     return name.isascii() and name.isdigit() and not name.startswith("0")
 
 
-def check_release(repository: Path, signatures: Sequence[Signature]) -> None:
+def check_release(repository: Path, signatures: Sequence[Signature], source: Source) -> None:
     """Raises ValueError when the models do not fit together, or do not fit what the repository serves."""
     names = [signature.name for signature in signatures]
     if not names or len(set(names)) < len(names):
         raise ValueError(f"a release needs one or more models with different names, found {names}")
     for signature in signatures:
-        _check_compatible(repository / signature.name, signature)
+        if published := versions(repository / signature.name):
+            refuse_another(repository / signature.name, published[-1], signature, source)
     configs = {path.parent.name: read_config(path) for path in repository.glob("*/config.pbtxt")}
     configs |= {signature.name: model_config(signature, "gpu") for signature in signatures}
     for signature in signatures:
@@ -112,18 +114,11 @@ def check_release(repository: Path, signatures: Sequence[Signature]) -> None:
             raise ValueError(f"ensemble '{signature.name}', {problem.field}: {problem.reason}; {problem.remedy}")
 
 
-def _check_compatible(model: Path, signature: Signature) -> None:
-    """The configuration is shared by all versions, so another signature would break the version that serves."""
-    for name, target in CONFIG_FILES.items():
-        path = model / name
-        if not versions(model) or not path.exists():
-            continue
-        changes = signature_changes(read_config(path), model_config(signature, target))
-        if changes:
-            raise ValueError(
-                f"{path}: a published model '{signature.name}' differs in {', '.join(changes)}; "
-                "publish under another name or into a new repository, so that the version that serves keeps working"
-            )
+def _of_schema(signature: Signature, schema: Schema | None) -> Signature:
+    """With that schema, where its origin has none."""
+    if schema is None or signature.origin.schema is not None:
+        return signature
+    return replace(signature, origin=replace(signature.origin, schema=schema))
 
 
 def _next_version(repository: Path, signatures: Sequence[Signature], wanted: int | None) -> int:

@@ -83,7 +83,7 @@ def swap(stage: Stage, plan: Plan) -> dict[str, Any]:
     loading = stage.under_load()
     time.sleep(plan.seconds / 3)
     began = time.monotonic()
-    stage.serve.says(f"{stage.scenario.model} version {stage.releases.publish()}")
+    stage.serve.says(f"{stage.scenario.model} {stage.releases.publish()}")
     took = time.monotonic() - began
     with stage.serve.client() as client:
         kept = client.metadata(stage.scenario.model).versions
@@ -197,7 +197,7 @@ def soak(stage: Stage, plan: Plan, report: Report = lambda line: None) -> dict[s
         time.sleep(plan.swap_every_s)
         samples.append({"second": round(time.monotonic() - began, 1), **stage.held()})
         number = stage.releases.publish()
-        stage.serve.says(f"{stage.scenario.model} version {number}")
+        stage.serve.says(f"{stage.scenario.model} {number}")
         report(f"soak: {samples[-1]['second']:.0f} s, release {number}, {samples[-1]['rss_mib']:.0f} MiB")
     result = outcome(loading.result())
     # The first samples still fill caches and pools.

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,10 +13,15 @@ from training import checkpoint
 from training.data import amazon_sequences, hin_amazon, movielens, movielens_sequences
 from training.data.fields import FieldData
 from training.data.ranking import RankingData
+from training.data.schema import digest
 from training.data.sequences import SequenceData
 from training.data.synthetic_sequences import synthetic_sequences
-from training.registry import system
-from training.system import System
+from training.registry import SYSTEMS, system
+from training.system import Origin, Signature, System
+
+MAX_LENGTH = 50
+"""Of histories, where nobody says it."""
+DATA_SETS = ("ml-100k", "ml-100k-fields", "hin-amazon", "beauty", "sports", "ml-100k-sequences", "synthetic-sequences")
 
 
 class Trained(NamedTuple):
@@ -61,33 +67,30 @@ def load_data(chosen: System, config: Any, products: Mapping[str, Tensor] | None
 
     `products`: what the runs it builds on have made; a finished run needs it only where its own samples consist of it.
     """
-    data = _data_set(chosen, config)
+    # A tokenizer's configuration has no length, as it looks at items.
+    data = data_set(dataset_of(chosen, config), getattr(config, "max_length", MAX_LENGTH))
     if isinstance(data, SequenceData):
         data = data.with_given({**data.given, **(products or {})})
     return chosen.view(data)
 
 
-def _data_set(chosen: System, config: Any) -> RankingData | FieldData | SequenceData:
-    match dataset_of(chosen, config):
+def data_set(name: str, max_length: int = MAX_LENGTH) -> RankingData | FieldData | SequenceData:
+    """A data set by name; `max_length` is that of histories, where it has them."""
+    match name:
         case "ml-100k":
-            return movielens.load(config.max_length)
+            return movielens.load(max_length)
         case "ml-100k-fields":
             return movielens.load_fields()
         case "hin-amazon":
             return hin_amazon.load()
-        case "beauty" | "sports" as name:
-            return amazon_sequences.load(name, _max_length(config))
+        case "beauty" | "sports":
+            return amazon_sequences.load(name, max_length)
         case "ml-100k-sequences":
-            return movielens_sequences.load(_max_length(config))
+            return movielens_sequences.load(max_length)
         case "synthetic-sequences":
-            return synthetic_sequences(max_length=_max_length(config))
-        case unknown:
-            raise ValueError(f"system '{chosen.name}' wants data set '{unknown}', which nobody loads yet")
-
-
-def _max_length(config: Any) -> int:
-    """Of sequences; a tokenizer's configuration has none, as it looks at items."""
-    return getattr(config, "max_length", 50)
+            return synthetic_sequences(max_length=max_length)
+        case _:
+            raise ValueError(f"no data set is called '{name}' here; choose one of {', '.join(DATA_SETS)}")
 
 
 def load(folder: Path) -> Trained:
@@ -100,7 +103,24 @@ def load(folder: Path) -> Trained:
         raise ValueError(f"{folder} has not finished; go on with {_resume(folder, run, chosen)}")
     module, config = checkpoint.restore(run, chosen)
     made = given(folder.resolve().parent.parent, chosen, config, run.info.seed)
-    return Trained(folder, chosen, module.eval(), config, load_data(chosen, config, made), run.metrics or {})
+    data = load_data(chosen, config, made)
+    if digest(data.schema) != digest(run.schema):
+        raise ValueError(
+            f"{folder} was trained on another {data.schema.dataset} than the one here: its ids would mean something "
+            "else; train again"
+        )
+    return Trained(folder, chosen, module.eval(), config, data, run.metrics or {})
+
+
+def models(trained: Trained) -> tuple[Signature, ...]:
+    """What a run serves. Raises ValueError for a system that is not served."""
+    chosen = trained.system
+    if chosen.servables is None:
+        served = [name for name, one in SYSTEMS.items() if one.servables]
+        raise ValueError(f"system '{chosen.name}' has no served models; export one of: {', '.join(served)}")
+    origin = Origin(system=chosen.name, task=chosen.task, schema=trained.data.schema)
+    signatures = chosen.servables(trained.module, trained.config, trained.data)
+    return tuple(replace(signature, origin=origin) for signature in signatures)
 
 
 def _resume(folder: Path, run: checkpoint.Run, chosen: System) -> str:

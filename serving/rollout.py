@@ -28,8 +28,8 @@ class Release(NamedTuple):
 
     @classmethod
     def newest(cls, repository: Path, target: str) -> "Release":
-        """Raises ValueError where a model has no version."""
-        return cls({model.name: int(latest_version(model).name) for model in models(repository, target)})
+        """Of releases that are there as a whole. Raises ValueError where a model has no version."""
+        return cls({model.name: _newest_whole(model) for model in models(repository, target)})
 
 
 def served(client: Client) -> Release:
@@ -55,15 +55,21 @@ def load(client: Client, repository: Path, target: str, release: Release) -> Non
 
 
 def roll_out(
-    client: Client, repository: Path, target: str = "cpu", report: Callable[[str], None] = lambda line: None
-) -> bool:
-    """Serves the newest release; False where it is served already.
+    client: Client,
+    repository: Path,
+    target: str = "cpu",
+    report: Callable[[str], None] = lambda line: None,
+    *,
+    release: Release | None = None,
+) -> Release | None:
+    """Serves a release; returns what the server then says it serves of each model that changed, None where none did.
 
     Args:
         client: with the admin key of a server in the control mode `explicit`.
         repository: what the server serves.
         target: whose configurations it uses.
         report: told of each step.
+        release: what to serve; the newest one by default.
 
     Raises:
         ValueError: an ensemble is not pinned, or a file of the release is not the published one.
@@ -71,10 +77,10 @@ def roll_out(
             before goes on serving. A model asked by its own name was the new one meanwhile.
         ServingError: the server refused to load a model; the release before goes on serving.
     """
-    before, after = served(client), Release.newest(repository, target)
+    before, after = served(client), release or Release.newest(repository, target)
     changed = [name for name, version in after.versions.items() if before.versions.get(name) != version]
     if not changed:
-        return False
+        return None
     ensembles = _ensembles(repository, target)
     for name in ensembles.keys() & before.versions.keys():
         if any(step.model_version < 1 for step in client.config(name).ensemble_scheduling.step):
@@ -92,7 +98,26 @@ def roll_out(
         known = name in before.versions
         client.load(name, _pinned(config, after), deadline_s=LOAD_DEADLINE_S)
         _check(client, repository / name, after.versions[name], _pinned(config, before) if known else None)
-    return True
+    now = served(client)
+    return Release({name: now.versions[name] for name in changed})
+
+
+def _newest_whole(model: Path) -> int:
+    """The newest version all of whose release is there: a release appears model by model."""
+    newest = int(latest_version(model).name)
+    numbers = [int(path.name) for path in model.iterdir() if path.name.isdecimal() and not path.name.startswith("0")]
+    whole = (number for number in sorted(numbers, reverse=True) if _is_whole(model, number))
+    return next(whole, newest)
+
+
+def _is_whole(model: Path, number: int) -> bool:
+    """Earlier releases do not say of what they consist, and count as whole."""
+    try:
+        parts = manifest.read(model / str(number)).get("release", [])
+    except ValueError:
+        # It is refused by its own name when it is rolled out.
+        parts = []
+    return all((model.parent / part / str(number)).is_dir() for part in parts)
 
 
 def _in_order(repository: Path, target: str, names: Set[str]) -> list[str]:

@@ -32,7 +32,7 @@ def latest(repository: Path, model: str | None = None) -> StateSource:
     models = sorted({folder.parent.name for folder in folders})
     if len(models) != 1:
         wanted = f"user-state model '{model}'" if model else "user-state model"
-        several = f"{len(models)} models with user states ({', '.join(models)}): name one of them"
+        several = f"{len(models)} models with user states ({', '.join(models)}): name one with --model"
         raise ValueError(f"{repository} has {several if models else f'no {wanted}: export one first'}")
     newest = max(folders, key=lambda folder: int(folder.name))
     return StateSource(newest, models[0], int(newest.name))

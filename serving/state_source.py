@@ -88,7 +88,7 @@ class Histories:
             self._arrays = {name: file.get_slice(name) for name in inputs}
         except (OSError, SafetensorError) as error:
             raise ValueError(f"{path} holds no histories ({error}): export the model again") from error
-        if (np.diff(self.user_ids) <= 0).any():
+        if (self.user_ids[1:] <= self.user_ids[:-1]).any():
             raise ValueError(f"{path}: user_ids are not in strictly ascending order")
         for name, array in self._arrays.items():
             if array.get_shape()[0] != len(self.user_ids):
@@ -100,6 +100,12 @@ class Histories:
         if row == len(self.user_ids) or self.user_ids[row] != user:
             return None
         return {name: array[row : row + 1] for name, array in self._arrays.items()}
+
+    @property
+    def empty(self) -> dict[str, np.ndarray]:
+        """The encoder's inputs of a user without a history, [1, ...] each: zeros, so a length of 0 and unknown ids."""
+        none = {name: array[:0] for name, array in self._arrays.items()}
+        return {name: np.zeros((1, *rows.shape[1:]), rows.dtype) for name, rows in none.items()}
 
 
 class Question(NamedTuple):
@@ -127,25 +133,38 @@ class StateSource:
         self.version = version
         self._lookups: dict[int, Lookup] = {}
 
-    def question(self, user: int) -> Question:
-        """Raises ValueError for a user without a history."""
-        lookup = self._lookups.get(user)
+    def find(self, user: int) -> Question | None:
+        """None for a user without a history, about whom nothing is remembered: anybody can invent ids."""
+        lookup = self._lookups.get(user) or self._lookup(user)
         if lookup is None:
-            if len(self._lookups) >= _REMEMBERED:
-                self._lookups.clear()
-            lookup = self._lookups[user] = self._lookup(user)
+            return None
+        if len(self._lookups) >= _REMEMBERED:
+            self._lookups.clear()
+        self._lookups[user] = lookup
         return Question(lookup, self.histories)
 
-    def _lookup(self, user: int) -> Lookup:
+    def question(self, user: int) -> Question:
+        """Raises ValueError for a user without a history."""
+        found = self.find(user)
+        if found is None:
+            raise ValueError(
+                f"user_id {user}: no history is stored for this user, who is scored with the empty one and gets no "
+                f"state; {self.model} version {self.version} has {len(self.histories.user_ids)} users"
+            )
+        return found
+
+    def _lookup(self, user: int) -> Lookup | None:
         """Reads the whole history for its digest: too long for every request, and a version's histories stay."""
         inputs = self.histories.of(user)
         if inputs is None:
-            raise ValueError(
-                f"user_id {user}: no history is stored for this user; ask for one of the "
-                f"{len(self.histories.user_ids)} users of {self.model} version {self.version}, "
-                "or export the model again with this user's history"
-            )
+            return None
         return Lookup(Key(self.model, self.version, user), self.spec.stamp, digest_of(inputs))
+
+    def compute_empty(self, encode: Encode) -> State:
+        """The state of every user without a history. Raises EncoderError as `compute`."""
+        outputs = encode(self.histories.empty)
+        self._refuse_unfit(outputs, 1)
+        return {o.name: outputs[o.name][0] for o in self.spec.outputs}
 
     def compute(self, questions: Sequence[Question], encode: Encode) -> list[State]:
         """States in the order of `questions` (k of them, at most `encoder_max_batch_size`), by one call.

@@ -18,8 +18,10 @@ from serving.state_store import Entry
 from serving.steps import Refusal, StepModel
 from serving.tally import Tally
 
-READ_OUTCOMES = ("hit", "miss", "stale", "corrupt", "store_error")
+NO_HISTORY = "no_history"
+READ_OUTCOMES = ("hit", "miss", "stale", "corrupt", "store_error", NO_HISTORY)
 WRITE_OUTCOMES = ("written", "failed", "no_store")
+_ANY_INT64 = (-(2**63), 2**63 - 1)
 _COUNTED = (
     ("recserve_user_state_reads_total", "Reads of the user-state store", READ_OUTCOMES),
     ("recserve_user_state_writes_total", "Writes of user states", WRITE_OUTCOMES),
@@ -36,11 +38,13 @@ class Request(NamedTuple):
 
 
 class Bounds(NamedTuple):
-    """What a request's candidates must keep to; None for no limit."""
+    """What a request's candidates and user must keep to; None for no limit."""
 
     minimum: int = 0
     maximum: int | None = None
     max_elements: int | None = None
+    users: tuple[int, int] = _ANY_INT64
+    """The smallest and the largest user id."""
 
     @classmethod
     def of(cls, parameters: Mapping[str, str]) -> Self:
@@ -50,6 +54,10 @@ class Bounds(NamedTuple):
             int(parameters.get("minimum.candidates", "0")),
             None if maximum is None else int(maximum),
             None if max_elements is None else int(max_elements),
+            (
+                int(parameters.get("minimum.user_id", _ANY_INT64[0])),
+                int(parameters.get("maximum.user_id", _ANY_INT64[1])),
+            ),
         )
 
     def user_of(self, request: Request) -> int:
@@ -70,7 +78,10 @@ class Bounds(NamedTuple):
             position = int(is_wrong.argmax())
             legal = f"at least {self.minimum}" + ("" if self.maximum is None else f" and at most {self.maximum}")
             raise ValueError(f"candidates[{position}] is {candidates[position]}: an item id must be {legal}")
-        return int(request.user_id[0, 0])
+        user = int(request.user_id[0, 0])
+        if not self.users[0] <= user <= self.users[1]:
+            raise ValueError(f"user_id is {user}: it must be {self.users[0]} to {self.users[1]}")
+        return user
 
 
 class Counters(NamedTuple):
@@ -92,21 +103,34 @@ class UserState:
         self._bounds = bounds
         self._encode = encode
         self._counters = counters
+        self._empty: State | None = None
 
     def resolve(self, requests: Sequence[Request]) -> list[State | Refusal]:
         """One answer per request, in order; a request that is wrong is refused alone."""
-        questions: dict[int, Question] = {}
-        asked: list[int | Refusal] = []
-        for request in requests:
-            try:
-                user = self._bounds.user_of(request)
-                if user not in questions:
-                    questions[user] = self._source.question(user)
-                asked.append(user)
-            except ValueError as error:
-                asked.append(Refusal(str(error), "INVALID_ARG"))
+        asked = [self._user_of(request) for request in requests]
+        users = dict.fromkeys(user for user in asked if isinstance(user, int))
+        found = {user: self._source.find(user) for user in users}
+        questions = {user: question for user, question in found.items() if question is not None}
         states = self._states(questions) if questions else {}
+        if unknown := [user for user in users if user not in questions]:
+            self._counters.read(NO_HISTORY, len(unknown))
+            states |= dict.fromkeys(unknown, self._of_nobody())
         return [one if isinstance(one, Refusal) else states[one] for one in asked]
+
+    def _user_of(self, request: Request) -> int | Refusal:
+        try:
+            return self._bounds.user_of(request)
+        except ValueError as error:
+            return Refusal(str(error), "INVALID_ARG")
+
+    def _of_nobody(self) -> State | Refusal:
+        """The state of the empty history, which all users without one share; the store would fill with invented ids."""
+        if self._empty is None:
+            try:
+                self._empty = self._source.compute_empty(self._encode)
+            except EncoderError as error:
+                return _refused(error)
+        return self._empty
 
     def _states(self, questions: dict[int, Question]) -> dict[int, State | Refusal]:
         states: dict[int, State | Refusal] = {}
@@ -130,13 +154,17 @@ class UserState:
             try:
                 computed = self._source.compute([questions[user] for user in chunk], self._encode)
             except EncoderError as error:
-                states |= dict.fromkeys(chunk, Refusal(str(error), "UNAVAILABLE" if error.is_busy else "INTERNAL"))
+                states |= dict.fromkeys(chunk, _refused(error))
                 continue
             states |= zip(chunk, computed, strict=True)
             entries += [Entry(questions[user].lookup, state) for user, state in zip(chunk, computed, strict=True)]
         if entries:
             self._counters.written(self._store.put_many(entries), len(entries))
         return states
+
+
+def _refused(error: EncoderError) -> Refusal:
+    return Refusal(str(error), "UNAVAILABLE" if error.is_busy else "INTERNAL")
 
 
 class StateStep:

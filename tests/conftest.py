@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from serving.client import Client
 from serving.server import ServerOptions, TritonServer
 from training.data.fetch import default_cache
 from training.data.synthetic import planted
-from training.system import Signature
+from training.system import Origin, Signature
 from training.systems.lrea import LREA, Config, servables
 
 SMALL = Config(dim=8, heads=2, rank=4, max_length=16, hidden=(8, 4), dropout=0.0)
@@ -38,15 +39,15 @@ def lrea(seed: int = 0) -> tuple[Signature, ...]:
     model.prepare(data)
     with torch.no_grad():
         model.bias.copy_(torch.randn(SMALL.heads))
-    return servables(model.eval(), SMALL, data)
+    origin = Origin(system="lrea", task="click prediction", schema=data.schema)
+    return tuple(replace(one, origin=origin) for one in servables(model.eval(), SMALL, data))
 
 
 @pytest.fixture(scope="session")
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A release of LREA; not to be changed."""
     folder = tmp_path_factory.mktemp("lrea") / "repository"
-    schema = planted(max_length=SMALL.max_length).schema
-    publish(folder, lrea(), Source(kind="factory", name="tests.conftest:lrea"), schema)
+    publish(folder, lrea(), Source(kind="factory", name="tests.conftest:lrea"))
     return folder
 
 

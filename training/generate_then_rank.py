@@ -52,6 +52,7 @@ def generate_then_rank(generator: Signature, ranker: Sequence[Signature]) -> Ens
         ),
         example=example,
         eager=eager,
+        origin=generator.origin,
         max_batch_size=min(generator.max_batch_size, *(one.max_batch_size for one in ranker)),
         steps=(
             EnsembleStep(
@@ -65,9 +66,13 @@ def generate_then_rank(generator: Signature, ranker: Sequence[Signature]) -> Ens
 
 
 def refuse_other_items(generator: Schema, ranker: Schema) -> None:
-    """Raises ValueError unless both data sets number the same items alike: as many, and of the same names."""
+    """Raises ValueError unless both data sets number the same items alike: as many, and of the same names.
+
+    Items without names are told apart by their data set alone.
+    """
     ours, theirs = generator["item_id"], ranker["item_id"]
-    if (ours.cardinality, ours.values) == (theirs.cardinality, theirs.values):
+    alike = ours.values is not None or generator.dataset == ranker.dataset
+    if alike and (ours.cardinality, ours.values) == (theirs.cardinality, theirs.values):
         return
     counts = f"{ours.cardinality} ids of {generator.dataset} are not the {theirs.cardinality} of {ranker.dataset}"
     raise ValueError(

@@ -45,6 +45,17 @@ class TensorSpec:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Origin:
+    """What a model was made of; `config.pbtxt` says it to clients, and a model of another origin is no new version."""
+
+    system: str | None = None
+    """None for a model of the user's own."""
+    task: Task | None = None
+    schema: "Schema | None" = None
+    """Of the data set whose ids a request holds."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Signature:
     """Name, inputs and outputs of a served model, with seeded requests and the eager answer to them."""
 
@@ -60,6 +71,7 @@ class Signature:
     """The training form of the same outputs in fp64 (unabsorbed, unpruned), for the parity ladder's first rung."""
     eager64: Callable[..., Packed] | None = None
     """`eager` in fp64, which must equal `reference`; given together with it."""
+    origin: Origin = Origin()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +132,8 @@ class UserStateServable(Signature):
     stamp: int
     """Fingerprint of the weights, which the encoder puts out as `stamp` [1] and the scorer compares with its own."""
     histories: dict[str, np.ndarray]
-    """`user_ids` int64 [U], sorted, and per encoder input of the same name an array with U rows."""
+    """`user_ids` int64 [U], sorted, and per encoder input of the same name an array with U rows. Zeros in all of them
+    are the empty history, with which a user who is not there is scored."""
 
 
 @dataclass(frozen=True, kw_only=True)

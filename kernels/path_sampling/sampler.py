@@ -36,14 +36,18 @@ class Tables:
     """int64 [U, Fu]: ids of the user's fields."""
     item_rows: np.ndarray
     """int64 [I + 1, Fi]: ids of the item's fields, by raw item id; row 0 is that of unknown items."""
+    new_user: np.ndarray
+    """int64 [Fu]: ids of the fields of a user who is not in the table."""
 
     def __post_init__(self) -> None:
-        for name, ndim in (("user_ids", 1), ("user_rows", 2), ("item_rows", 2)):
+        for name, ndim in (("user_ids", 1), ("user_rows", 2), ("item_rows", 2), ("new_user", 1)):
             array = getattr(self, name)
             if array.dtype != np.int64 or array.ndim != ndim:
                 raise ValueError(f"{name} must be int64 with {ndim} axes, not {array.dtype} {list(array.shape)}")
-        if len(self.user_rows) != len(self.user_ids) or (np.diff(self.user_ids) <= 0).any():
+        if len(self.user_rows) != len(self.user_ids) or (self.user_ids[1:] <= self.user_ids[:-1]).any():
             raise ValueError("user_ids must ascend, each user once, with one row of user_rows each")
+        if len(self.new_user) != self.user_rows.shape[1]:
+            raise ValueError(f"new_user has {len(self.new_user)} fields, user_rows {self.user_rows.shape[1]}")
         if 0 in (self.user_rows.shape[1], *self.item_rows.shape):
             raise ValueError("user_rows and item_rows need a field each, and item_rows the row of unknown items")
 
@@ -100,8 +104,7 @@ class Sampler:
         if plan.anchors != anchor_mask(tables.anchors):
             raise ValueError(f"the plan's anchors are {plan.anchors:#x}; they must be the fields {tables.anchors}")
         self.frequencies, self.tables, self.plan, self.aggregation = frequencies, tables, plan, aggregation
-        unknown = np.zeros((1, tables.user_rows.shape[1]), np.int64)
-        self._users = _Side.of(frequencies, np.concatenate((tables.user_rows, unknown)), 0)
+        self._users = _Side.of(frequencies, np.concatenate((tables.user_rows, tables.new_user[None])), 0)
         self._items = _Side.of(frequencies, tables.item_rows, tables.anchors[1])
 
     def sample(
@@ -156,6 +159,12 @@ class Sampler:
         try:
             description = json.loads((folder / SAMPLER_FILE).read_text())
             plan, aggregation = Plan(**description["plan"]), Aggregation(**description["aggregation"])
-            return cls(frequencies, Tables(**load_file(folder / TABLES_FILE)), plan, aggregation)
+            return cls(frequencies, Tables(**_tables(folder)), plan, aggregation)
         except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{folder} holds no path sampler ({error}): export the model again") from error
+
+
+def _tables(folder: Path) -> dict[str, np.ndarray]:
+    arrays = load_file(folder / TABLES_FILE)
+    # In earlier releases, and in the scorers published with them, zeros stand for every unknown user.
+    return {"new_user": np.zeros(arrays["user_rows"].shape[1], np.int64), **arrays}

@@ -1,18 +1,18 @@
 """What is timed: each base as it was trained, the same base run once per path, and MATT as it is served."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from export.renaming import renamed
 from training.data.fields import FieldData
 from training.layers import ragged
 from training.layers.fields import FieldModel
 from training.layers.requests import CANDIDATES, OFFSETS, SCORES, USER_ID, IdTables, Requests
 from training.registry import system
-from training.system import EnsembleServable, Servable, Signature, servable
+from training.system import Servable, Signature, servable
 from training.systems.matt import Matt
 
 
@@ -57,20 +57,10 @@ def build(base: str, paths: Sequence[int], data: FieldData) -> tuple[Signature, 
             state = matt.state_dict()
             signatures.append(_base(base, matt.base.eval(), data))
         matt.load_state_dict(state)
-        signatures += renamed(chosen.servables(matt.eval(), config, data), chosen.name, matt_name(base, count))
+        release = chosen.servables(matt.eval(), config, data)
+        new = matt_name(base, count)
+        signatures += renamed(release, {one.name: one.name.replace(chosen.name, new, 1) for one in release})
     return tuple(signatures)
-
-
-def renamed(signatures: Sequence[Signature], old: str, new: str) -> list[Signature]:
-    """The same release under another name."""
-    named = []
-    for signature in signatures:
-        copied = replace(signature, name=signature.name.replace(old, new, 1))
-        if isinstance(copied, EnsembleServable):
-            steps = tuple(replace(step, model=step.model.replace(old, new, 1)) for step in copied.steps)
-            copied = replace(copied, steps=steps)
-        named.append(copied)
-    return named
 
 
 def _base(name: str, base: FieldModel, data: FieldData) -> Servable:

@@ -6,10 +6,12 @@ import numpy as np
 
 from loadtest.pool import Tensors
 from loadtest.scenarios.scenario import Scenario
+from serving.configs import read_config
 from serving.direct import DirectModel
 from serving.state_builder import latest
 from serving.state_source import StateSource
 
+RANKER_MODEL = "lrea_ranker"
 REQUESTS = 512
 MEDIAN, SPREAD, LARGEST = 100, 0.8, 1000
 """Candidates of a request: log-normal."""
@@ -22,7 +24,7 @@ DISTRIBUTION = (
 def ranker_requests(repository: Path, seed: int) -> list[Tensors]:
     """user_id [1, 1] and candidates [1, n]."""
     random = np.random.default_rng(seed)
-    source = latest(repository)
+    source = source_of(repository)
     users = source.histories.user_ids
     items, lengths = _history(source)
     popular, counts = np.unique(items, return_counts=True)
@@ -37,6 +39,16 @@ def ranker_requests(repository: Path, seed: int) -> list[Tensors]:
     ]
 
 
+def source_of(repository: Path, ranker: str = RANKER_MODEL) -> StateSource:
+    """Histories and states of the ranker, which is not the only one that has some where several are served."""
+    return latest(repository, steps_of(repository, ranker)[-2])
+
+
+def steps_of(repository: Path, ensemble: str) -> list[str]:
+    """The models of an ensemble, in order: last the user's state and the scorer."""
+    return [step.model_name for step in read_config(repository / ensemble, "gpu").ensemble_scheduling.step]
+
+
 def _history(source: StateSource) -> tuple[np.ndarray, np.ndarray]:
     """All items of all histories, and the number of each user's events."""
     rows = [source.histories.of(int(user)) for user in source.histories.user_ids]
@@ -49,9 +61,9 @@ class DirectRanker:
     """Encoder and scorer in this process; a state at hand is what a hit in the store gives."""
 
     def __init__(self, repository: Path) -> None:
-        self.source = latest(repository)
+        self.source = source_of(repository)
         self.encoder = DirectModel.open(repository / self.source.spec.encoder)
-        self.scorer = DirectModel.open(repository / "lrea_scorer")
+        self.scorer = DirectModel.open(repository / steps_of(repository, RANKER_MODEL)[-1])
 
     def prepare(self, inputs: Tensors) -> Tensors:
         """The scorer's inputs."""
@@ -77,8 +89,8 @@ def scorer_requests(repository: Path, seed: int) -> list[Tensors]:
 
 
 RANKER = Scenario(
-    name="lrea_ranker",
-    model="lrea_ranker",
+    name=RANKER_MODEL,
+    model=RANKER_MODEL,
     distribution=DISTRIBUTION,
     requests=ranker_requests,
     direct=DirectRanker,

@@ -6,11 +6,10 @@ from pathlib import Path
 import numpy as np
 
 from loadtest.pool import Tensors
-from loadtest.scenarios.lrea import DirectRanker
+from loadtest.scenarios.lrea import DirectRanker, source_of
 from loadtest.scenarios.scenario import Scenario
 from serving.direct import DirectModel
 from serving.readiness import latest_version
-from serving.state_builder import latest
 
 MODEL, JOINT = "reg4rec", "generate_then_rank"
 REQUESTS = 512
@@ -33,7 +32,7 @@ def requests(repository: Path, seed: int) -> list[Tensors]:
 
 def joint_requests(repository: Path, seed: int) -> list[Tensors]:
     """Users alike, each with what the ranker's store holds of their history."""
-    source = latest(repository)
+    source = source_of(repository, JOINT)
     users = np.random.default_rng(seed).choice(source.histories.user_ids, REQUESTS)
     drawn = []
     for number, user in enumerate(users.tolist()):

@@ -17,7 +17,7 @@ from loadtest.latency import Percentiles, measure
 from recserve.commands.command import Command, show, table
 from recserve.commands.parity import as_json, walk_visibly
 from recserve.commands.rank import rank, show_ranking
-from recserve.runs import Trained, folder_of, load
+from recserve.runs import Trained, folder_of, load, models
 from serving.backends import packing
 from serving.client import Client
 from serving.direct import DirectModel
@@ -108,10 +108,7 @@ class Demo(Command):
         return load(folder)
 
     def _publish(self, trained: Trained, repository: Path) -> None:
-        assert trained.system.servables is not None
-        signatures = trained.system.servables(trained.module, trained.config, trained.data)
-        source = Source(kind="run", name=str(trained.folder))
-        publish(repository, signatures, source, trained.data.schema, report=self._say)
+        publish(repository, models(trained), Source(kind="run", name=str(trained.folder)), report=self._say)
 
     def _serve(self, repository: Path, trained: Trained) -> tuple[dict[str, float], dict[str, Any]]:
         """Rankings on the screen; quality of the served scores; latency."""

@@ -14,12 +14,13 @@ from kernels.path_sampling.hph import weights
 from kernels.path_sampling.reference import MAX_WEIGHT
 from kernels.path_sampling.sampler import Sampler
 from recserve.commands.command import Command, show, table
+from recserve.served import Served, as_ids, ask
 from serving.client import Client
-from serving.readiness import latest_version
-from training.data.schema import from_json
-from training.system import Field
+from training.data.schema import digest, from_json
+from training.system import Field, Schema
 
 FULL = "full"
+SYSTEM = "matt_dea"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,8 +31,10 @@ class Explain(Command):
     """User id, as the data set has it."""
     candidates: tuple[int, ...]
     """Item ids."""
-    system: str = "matt_dea"
-    """The ensemble: matt_<base>."""
+    model: str | None = None
+    """The served ensemble; the system's by default."""
+    system: str | None = None
+    """Whose ensemble: matt_dea (the default) or matt_<base>."""
     request_key: int = 0
     """The same key draws the same paths."""
     repository: Path = Path("model_repository")
@@ -44,27 +47,52 @@ class Explain(Command):
     def __post_init__(self) -> None:
         if not self.candidates:
             raise ValueError("--candidates is empty; name at least one item")
+        as_ids("--user", self.user)
+        as_ids("--candidates", *self.candidates)
+        as_ids("--request-key", self.request_key)
 
     def run(self) -> int:
-        model = self.repository / f"{self.system}_sampler"
-        if not model.is_dir():
-            raise ValueError(f"{model} is missing; export a run of {self.system} into {self.repository}")
-        folder = latest_version(model)
-        schema = from_json(json.loads((folder / SCHEMA_FILE).read_text()))
+        name = self.model or self.system or SYSTEM
+        sampler = self.repository / f"{name}_sampler"
+        if not sampler.is_dir():
+            raise ValueError(f"{sampler} is missing; export a run of {name} into {self.repository}")
         with Client(self.url, deadline_s=self.deadline_s) as client:
-            answers = self._ask(client)
+            served = ask(client, sampler.name, self.system)
+            version = max(client.metadata(sampler.name).versions, key=int)
+            folder = sampler / version
+            schema = self._schema(folder, served)
+            answers = self._ask(client, name, version)
         explained = explain(Sampler.load(folder), schema.fields, (self.user, self.candidates), answers)
         for one in explained:
             self._show(one)
-        self.emit({"system": self.system, "user": self.user, "request_key": self.request_key, "candidates": explained})
+        self.emit(
+            {
+                "model": name,
+                "version": int(version),
+                "user": self.user,
+                "request_key": self.request_key,
+                "candidates": explained,
+            }
+        )
         return 0
 
-    def _ask(self, client: Client) -> dict[str, np.ndarray]:
+    def _schema(self, folder: Path, served: Served) -> Schema:
+        """Of the repository's files. Raises ValueError where they are not those of the release that answers."""
+        file = folder / SCHEMA_FILE
+        schema = from_json(json.loads(file.read_text())) if file.is_file() else None
+        if schema is None or digest(schema) != served.identity.schema_digest:
+            raise ValueError(
+                f"{folder} is not what the server at {self.url} serves as '{served.model}' ({served.identity}); name "
+                "the --repository that is served"
+            )
+        return schema
+
+    def _ask(self, client: Client, name: str, version: str) -> dict[str, np.ndarray]:
         """The sampler's paths, and the scorer's answers to them."""
         request = {"user_id": np.array([[self.user]]), "candidates": np.array([self.candidates])}
         key = np.array([[self.request_key]])
-        paths = client.infer(f"{self.system}_sampler", {**request, "request_key": key})
-        return {**paths, **client.infer(f"{self.system}_scorer", {**request, **paths})}
+        paths = client.infer(f"{name}_sampler", {**request, "request_key": key}, version=version)
+        return {**paths, **client.infer(f"{name}_scorer", {**request, **paths}, version=version)}
 
     def _show(self, one: dict[str, Any]) -> None:
         fields = ", ".join(f"{f['name']}={f['value']} ({f['confidence']:.2f})" for f in one["fields"])
@@ -114,10 +142,10 @@ def explain(
 
 
 def ids_of(sampler: Sampler, user: int, items: tuple[int, ...]) -> np.ndarray:
-    """int64 [len(items), F]: the raw fields of a user with each item; zeros for what nobody knows."""
+    """int64 [len(items), F]: the raw fields of a user with each item, as the sampler takes them."""
     tables = sampler.tables
     place = np.flatnonzero(tables.user_ids == user)
-    of_user = tables.user_rows[place[0]] if len(place) else np.zeros(tables.user_rows.shape[1], np.int64)
+    of_user = tables.user_rows[place[0]] if len(place) else tables.new_user
     rows = np.array([item if 0 <= item < len(tables.item_rows) else 0 for item in items])
     return np.concatenate([np.tile(of_user, (len(items), 1)), tables.item_rows[rows]], axis=1)
 

@@ -9,15 +9,12 @@ from export import lint
 from export.artifacts import Source
 from export.factory import load_factory
 from export.kernel_form import kernel_forms
+from export.renaming import refuse_taken_parts, under_name
 from export.repository import publish
 from recserve import runs
 from recserve.commands.command import Command
 from training.generate_then_rank import generate_then_rank, refuse_other_items
-from training.registry import SYSTEMS
-from training.system import Schema, Signature
-
-Schemas = dict[str, Schema]
-"""By model."""
+from training.system import Signature
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +25,8 @@ class Export(Command):
     """Folder of a finished run, or package.module:factory."""
     repository: Path | None = None
     """The model repository to publish into."""
+    name: str | None = None
+    """Name of the model that clients ask for, in place of its own; the others of the release become NAME_<part>."""
     kernel_form: bool = False
     """Publish the kernel form of models with hot ops as well."""
     then_rank: Path | None = None
@@ -41,32 +40,32 @@ class Export(Command):
             return self._check(self.check)
         if self.source is None or self.repository is None:
             raise ValueError("say what to export and where: recserve export RUN --repository DIR")
-        signatures, source, schemas = self._signatures(self.source)
+        signatures, source = self._signatures(self.source)
+        if self.name is not None:
+            signatures = under_name(signatures, self.name)
+            refuse_taken_parts(self.repository, signatures)
         if self.kernel_form:
-            forms = kernel_forms(signatures)
-            signatures += forms
-            schemas |= {form.name: schemas[form.form_of] for form in forms if form.form_of in schemas}
+            signatures += kernel_forms(signatures)
         console = self.console
-        version = publish(
-            self.repository, signatures, source, schemas, report=lambda line: console.print(line, highlight=False)
-        )
+        version = publish(self.repository, signatures, source, report=lambda line: console.print(line, highlight=False))
         names = [signature.name for signature in signatures]
         self.emit({"repository": self.repository, "version": version, "models": names})
         return 0
 
-    def _signatures(self, source: str) -> tuple[tuple[Signature, ...], Source, Schemas]:
+    def _signatures(self, source: str) -> tuple[tuple[Signature, ...], Source]:
         if ":" in source:
             if self.then_rank is not None:
                 raise ValueError("--then-rank joins two runs; export a run, not a factory")
-            return load_factory(source), Source(kind="factory", name=source), {}
-        signatures, schemas = _of_run(Path(source))
+            return load_factory(source), Source(kind="factory", name=source)
+        trained = runs.load(Path(source))
+        signatures = runs.models(trained)
         if self.then_rank is None:
-            return signatures, Source(kind="run", name=source), schemas
-        ranker, ranked = _of_run(self.then_rank)
+            return signatures, Source(kind="run", name=source)
+        other = runs.load(self.then_rank)
+        ranker = runs.models(other)
         joint = generate_then_rank(signatures[-1], ranker)
-        refuse_other_items(schemas[signatures[-1].name], ranked[ranker[-1].name])
-        named = Source(kind="run", name=f"{source}, {self.then_rank}")
-        return (*signatures, *ranker, joint), named, schemas | ranked | {joint.name: schemas[signatures[-1].name]}
+        refuse_other_items(trained.data.schema, other.data.schema)
+        return (*signatures, *ranker, joint), Source(kind="run", name=f"{source}, {self.then_rank}")
 
     def _check(self, repository: Path) -> int:
         if not repository.is_dir():
@@ -81,13 +80,3 @@ class Export(Command):
         self.console.print(f"{repository}: {summary}", highlight=False)
         self.emit([finding._asdict() for finding in findings])
         return 1 if errors else 0
-
-
-def _of_run(folder: Path) -> tuple[tuple[Signature, ...], Schemas]:
-    """A run's models, and the schema of each."""
-    trained = runs.load(folder)
-    if trained.system.servables is None:
-        served = [name for name, system in SYSTEMS.items() if system.servables]
-        raise ValueError(f"system '{trained.system.name}' has no served models; export one of: {', '.join(served)}")
-    signatures = trained.system.servables(trained.module, trained.config, trained.data)
-    return signatures, {signature.name: trained.data.schema for signature in signatures}

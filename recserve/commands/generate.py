@@ -5,12 +5,12 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from recserve.commands.command import Command, show, table
-from recserve.runs import load_data
+from recserve.served import Served, as_ids, ask, data_of
 from serving.client import Client
-from training.data.sequences import Dataset, SequenceData
+from training.data.sequences import SequenceData
 from training.generate_then_rank import GENERATOR_SCORES, NAME, SCORES
-from training.registry import system
 
+SYSTEM = "reg4rec"
 _SHOWN_HISTORY = 5
 
 
@@ -33,18 +33,20 @@ class Generated:
 class Generate(Command):
     """Generate the next items for a user, or for a history."""
 
-    dataset: Dataset
-    """The data set that the served model was trained on, which the server cannot tell: it has the users and titles."""
     user: int | None = None
-    """User id, as the data set has it; all of the user's items are the history."""
+    """User id, as the data set has it; all of the user's items are the history, which may be empty."""
     history: tuple[int, ...] = ()
     """Item ids, oldest first, in place of a user's."""
     top: int = 10
     """Items to print; there are at most as many as the model has beams."""
     theta: float = 0.5
     """Share of adjacent steps that must agree in category where paths are pruned; 0 switches pruning off."""
-    system: str = "reg4rec"
-    """Whose served model generates: reg4rec or reg4rec_<tokenizer>."""
+    model: str | None = None
+    """The served model that generates; the system's by default."""
+    system: str | None = None
+    """Whose model generates: reg4rec (the default) or reg4rec_<tokenizer>."""
+    dataset: str | None = None
+    """Refuse a model that is served for another data set. Users and titles are those that the server names."""
     then_rank: bool = False
     """Ask generate_then_rank, and order by what lrea_ranker says of the items for --user."""
     url: str = "127.0.0.1:8001"
@@ -61,25 +63,40 @@ class Generate(Command):
             raise ValueError("--user and --history are both given; choose one")
         if self.then_rank and self.user is None:
             raise ValueError("--then-rank ranks for a user; add --user ID")
-        if not self.system.startswith("reg4rec"):
+        if self.system is not None and not self.system.startswith("reg4rec"):
             raise ValueError(f"--system {self.system} does not generate; choose reg4rec or reg4rec_<tokenizer>")
+        as_ids("--history", *self.history)
+        as_ids("--user", *([] if self.user is None else [self.user]))
 
     def run(self) -> int:
-        chosen = system(self.system)
-        data = load_data(chosen, chosen.config(dataset=self.dataset))
-        history = self.history or tuple(data.sequence(self.user).tolist())
-        if not history:
-            raise ValueError(f"user {self.user} has no items in {self.dataset}; give a --history instead")
-        model = NAME if self.then_rank else self.system
-        request = {"history": np.array([history]), "theta": np.array([[self.theta]], np.float32)}
-        if self.then_rank:
-            request["user_id"] = np.array([[self.user]])
+        model = self.model or (NAME if self.then_rank else self.system or SYSTEM)
         with Client(self.url, deadline_s=self.deadline_s) as client:
-            answer = {name: values[0] for name, values in client.infer(model, request).items()}
+            served = ask(client, model, self.system)
+            data = self._data(served)
+            history = self._history(data)
+            answer = {name: values[0] for name, values in client.infer(model, self._request(history)).items()}
         generated, pruned = self._generated(answer, data)[: self.top], float(answer["pruned"][0])
         self._show(history, generated, pruned, data)
         self.emit({"history": list(history), "pruned": pruned, "generated": [asdict(one) for one in generated]})
         return 0
+
+    def _data(self, served: Served) -> SequenceData:
+        """The model's data set. Raises ValueError for a model that does not generate."""
+        wanted = {"history", "theta", *(["user_id"] if self.then_rank else [])}
+        if served.inputs != wanted:
+            asked = ", ".join(sorted(served.inputs))
+            raise ValueError(f"model '{served.model}' asks for {asked}, not for {', '.join(sorted(wanted))}")
+        data = data_of(served, self.dataset)
+        if not isinstance(data, SequenceData):
+            raise ValueError(f"model '{served.model}' is of ratings ({data.schema.dataset}); generate needs sequences")
+        return data
+
+    def _history(self, data: SequenceData) -> tuple[int, ...]:
+        return self.history or (() if self.user is None else tuple(data.sequence(self.user).tolist()))
+
+    def _request(self, history: tuple[int, ...]) -> dict[str, np.ndarray]:
+        request = {"history": np.array([history], np.int64), "theta": np.array([[self.theta]], np.float32)}
+        return request | ({"user_id": np.array([[self.user]], np.int64)} if self.then_rank else {})
 
     def _generated(self, answer: dict[str, np.ndarray], data: SequenceData) -> list[Generated]:
         scores = answer[GENERATOR_SCORES if self.then_rank else SCORES]
@@ -100,7 +117,8 @@ class Generate(Command):
     def _show(self, history: tuple[int, ...], found: list[Generated], pruned: float, data: SequenceData) -> None:
         newest = ", ".join(data.titles.get(item, f"item {item}") for item in history[::-1][:_SHOWN_HISTORY])
         counted = "one item" if len(history) == 1 else f"newest of {len(history)} items"
-        self.console.print(f"\n{counted} ({data.schema.dataset}): {newest}", highlight=False)
+        said = f"{counted} ({data.schema.dataset}): {newest}" if history else f"no items yet ({data.schema.dataset})"
+        self.console.print(f"\n{said}", highlight=False)
         unknown = sum(not 0 < item < len(data.categories) for item in history)
         if unknown:
             self.console.print(f"[yellow]{unknown} of them not known[/] to {data.schema.dataset}", highlight=False)

@@ -1,19 +1,21 @@
 """`recserve rank`: the best titles for a user, from the running server."""
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from rich.console import Console
 
 from recserve.commands.command import Command, show, table
-from recserve.runs import load_data
+from recserve.served import Served, as_ids, ask, data_of
 from serving.client import Client
 from training.data.fields import FieldData
 from training.data.ranking import RankingData
+from training.data.sequences import SequenceData
 from training.registry import system
 
 TASTE = 5
+SYSTEM = "lrea"
 MODELS = {"lrea": "lrea_ranker", "dea": "dea_ranker"}
 """The model that ranks for a system, where it is not called as the system is."""
 
@@ -38,10 +40,12 @@ class Rank(Command):
     """Item ids to rank; all that the user has not rated by default."""
     url: str = "127.0.0.1:8001"
     """gRPC address of the server."""
-    system: str = "lrea"
-    """lrea, dea or matt_<base>: whose served model ranks."""
-    dataset: Literal["ml-100k-fields", "hin-amazon"] | None = None
-    """The data set that the served model was trained on; the system's own by default."""
+    model: str | None = None
+    """The served model that ranks; the system's by default."""
+    system: str | None = None
+    """Whose model ranks: lrea (the default), dea or matt_<base>."""
+    dataset: str | None = None
+    """Refuse a model that is served for another data set. Users and titles are those that the server names."""
     request_key: int = 0
     """matt_<base>: another key draws other paths."""
     deadline_s: float = 5.0
@@ -50,23 +54,34 @@ class Rank(Command):
     def __post_init__(self) -> None:
         if self.top < 1:
             raise ValueError(f"--top is {self.top}; it must be at least 1")
-        if system(self.system).servables is None:
+        if self.system is not None and system(self.system).servables is None:
             raise ValueError(f"--system {self.system} has no served models; choose lrea, dea or matt_<base>")
-        if self.dataset is not None and self.system == "lrea":
-            raise ValueError("--dataset chooses the set of a system over fields; lrea is served on ml-100k alone")
+        as_ids("--user", self.user)
+        as_ids("--candidates", *self.candidates)
+        as_ids("--request-key", self.request_key)
 
     def run(self) -> int:
-        chosen = system(self.system)
-        config = chosen.config() if self.dataset is None else chosen.config(dataset=self.dataset)
-        data = load_data(chosen, config)
+        chosen = self.system or SYSTEM
         with Client(self.url, deadline_s=self.deadline_s) as client:
-            key = self.request_key if self.system.startswith("matt_") else None
-            model = MODELS.get(self.system, self.system)
-            ranked = rank(client, data, self.user, self.candidates, model=model, request_key=key)[: self.top]
+            served = ask(client, self.model or MODELS.get(chosen, chosen), self.system)
+            data = self._data(served)
+            key = self.request_key if "request_key" in served.inputs else None
+            ranked = rank(client, data, self.user, self.candidates, model=served.model, request_key=key)[: self.top]
         show_ranking(self.console, data, self.user, ranked)
         taste = [{"item": item, "title": data.titles[item]} for item in data.liked(self.user, TASTE)]
-        self.emit({"user": self.user, "liked": taste, "ranked": [one._asdict() for one in ranked]})
+        rows = [one._asdict() for one in ranked]
+        self.emit({"dataset": data.schema.dataset, "user": self.user, "liked": taste, "ranked": rows})
         return 0
+
+    def _data(self, served: Served) -> RankingData | FieldData:
+        """The model's data set. Raises ValueError for a model that does not rank."""
+        if served.inputs - {"request_key"} != {"user_id", "candidates"}:
+            asked = ", ".join(sorted(served.inputs))
+            raise ValueError(f"model '{served.model}' asks for {asked} and so does not rank; name another --model")
+        data = data_of(served, self.dataset)
+        if isinstance(data, SequenceData):
+            raise ValueError(f"model '{served.model}' is of sequences ({data.schema.dataset}); rank needs ratings")
+        return data
 
 
 def rank(

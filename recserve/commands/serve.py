@@ -9,8 +9,8 @@ from rich.markup import escape
 
 from recserve.commands.command import Command
 from serving import admin_key
-from serving.errors import ServerUnavailable, ServingError, StartupError
-from serving.rollout import Release, roll_out, served
+from serving.errors import ServingError, StartupError
+from serving.follower import Follower
 from serving.server import ServerOptions, TritonServer
 from serving.supervisor import Policy, Supervisor
 
@@ -92,7 +92,7 @@ class Serve(Command):
 
     def _tend(self, server: TritonServer, stop: threading.Event) -> None:
         supervisor = Supervisor(server, Policy(max_restarts=self.max_restarts), stop, self._say)
-        follower = _Follower(server, self)
+        follower = Follower(server, self._say)
         while not stop.wait(_TEND_S):
             supervisor.tend()
             if self.follow:
@@ -111,43 +111,6 @@ class Serve(Command):
 
     def _say(self, line: str) -> None:
         self.console.print(escape(line), highlight=False, soft_wrap=True)
-
-
-class _Follower:
-    """Rolls out what is new; a release that was refused is not tried again."""
-
-    def __init__(self, server: TritonServer, command: Serve) -> None:
-        self._server = server
-        self._command = command
-        self._refused: str = ""
-
-    def look(self) -> None:
-        """Takes over the newest release, or says once why not."""
-        command = self._command
-        newest: Release | None = None
-        try:
-            newest = Release.newest(command.repository, command.target)
-            if str(newest) == self._refused:
-                return
-            with self._server.client() as client:
-                if roll_out(client, command.repository, command.target):
-                    self._took_over(served(client))
-        except ServerUnavailable:
-            # The supervisor sees to it; the release is tried again then.
-            return
-        except (ServingError, ValueError, OSError) as error:
-            if self._server.fault is None and self._refused != str(newest or error):
-                command._say(f"release refused: {error}")
-                self._refused = str(newest or error)
-            return
-        self._refused = ""
-
-    def _took_over(self, release: Release) -> None:
-        """Says what the server says that it serves, which may be newer than what was looked for."""
-        before = self._server.release.versions if self._server.release else {}
-        changed = [f"{name} version {n}" for name, n in release.versions.items() if before.get(name) != n]
-        self._server.release = release
-        self._command._say(f"serving {', '.join(changed)}")
 
 
 class _Signals:

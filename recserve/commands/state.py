@@ -33,8 +33,11 @@ class StateCommand(Command):
 class Build(StateCommand):
     """Compute the states of all users who lack one, with the repository's encoder in this process."""
 
+    model: str | None = None
+    """The user-state model, where the repository has several."""
+
     def run(self) -> int:
-        source = state_builder.latest(self.repository)
+        source = state_builder.latest(self.repository, self.model)
         encoder = DirectModel.open(self.repository / source.spec.encoder)
 
         def encode(inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -47,6 +50,7 @@ class Build(StateCommand):
                 self.store,
                 encode,
                 lambda done, total: progress.update(task, completed=done, total=total),
+                model=self.model,
             )
         self.console.print(f"{written} states written to {self.store}", highlight=False)
         self.emit({"written": written, "store": self.store})
@@ -59,12 +63,14 @@ class Show(StateCommand):
 
     user: Positional[int | None] = None
     """User id; how many users each model has where none is named."""
+    model: str | None = None
+    """The user-state model, where the repository has several."""
 
     def run(self) -> int:
         return self._show_all() if self.user is None else self._show(self.user)
 
     def _show(self, user: int) -> int:
-        shown = state_builder.show(self.repository, self.store, user)
+        shown = state_builder.show(self.repository, self.store, user, model=self.model)
         written = None if shown.time_ms is None else datetime.fromtimestamp(shown.time_ms / 1000, UTC).isoformat()
         arrays = shown.state or {}
         rows = [

@@ -145,7 +145,7 @@ def test_versions_that_were_revealed_are_taken_back_when_a_rename_fails(publishe
 
 def test_changed_signature_is_refused_with_what_differs(published: Path) -> None:
     before = tree(published)
-    with pytest.raises(ValueError, match=r"scorer/config\.pbtxt: .* differs in max_batch_size; publish under another"):
+    with pytest.raises(ValueError, match=r"scorer is another model: .*; they differ in max_batch_size\. Publish it"):
         publish(published, [replace(scorer_model(), max_batch_size=8)], SOURCE)
     assert tree(published) == before
 

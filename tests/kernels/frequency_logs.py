@@ -38,6 +38,7 @@ def tables(users: int = 40, items: int = 90, seed: int = 0) -> Tables:
         user_ids=10 + 2 * np.arange(users),
         user_rows=np.concatenate((np.arange(1, users + 1)[:, None], profiles), axis=1),
         item_rows=item_rows,
+        new_user=np.zeros(3, np.int64),
     )
 
 

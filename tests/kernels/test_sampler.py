@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.numpy import save_file
 
 from kernels.path_sampling import Plan, draw, instance_keys
 from kernels.path_sampling.hph import weights
@@ -94,6 +95,24 @@ def test_a_damaged_folder_is_refused(small: Sampler, tmp_path: Path, file: str) 
         Sampler.load(tmp_path)
 
 
+def test_a_user_whom_nobody_knows_has_the_fields_of_a_new_one(small: Sampler, tmp_path: Path) -> None:
+    """As a known user with these fields, which the tables' files keep; in files of before, they are zeros."""
+    rows = small.tables.user_rows[0]
+    one = Sampler(small.frequencies, replace(small.tables, new_user=rows), small.plan, small.aggregation)
+    users, count, key, items = np.array([[10], [999], [-1]]), np.array([20]), np.array([4]), np.arange(20)
+    known, *strangers = (one.sample(user, items, count, key) for user in users)
+    unknown = small.sample(users[1], items, count, key)
+    for found in strangers:
+        np.testing.assert_array_equal(found.masks, known.masks)
+        np.testing.assert_array_equal(found.weights, known.weights)
+    assert not np.array_equal(unknown.weights, known.weights)
+    one.save(tmp_path)
+    np.testing.assert_array_equal(Sampler.load(tmp_path).tables.new_user, rows)
+    arrays = {name: array for name, array in vars(one.tables).items() if name != "new_user"}
+    save_file(arrays, tmp_path / TABLES_FILE)
+    assert not Sampler.load(tmp_path).tables.new_user.any()
+
+
 def test_parts_that_do_not_fit_are_refused(small: Sampler) -> None:
     with pytest.raises(ValueError, match="frequencies of 4 fields, tables of 5"):
         Sampler(counted(zipf(10, 4)), small.tables, small.plan, small.aggregation)
@@ -103,3 +122,5 @@ def test_parts_that_do_not_fit_are_refused(small: Sampler) -> None:
         replace(tables(), user_ids=np.zeros(40, np.int64))
     with pytest.raises(ValueError, match="item_rows must be int64 with 2 axes"):
         replace(tables(), item_rows=np.zeros(5, np.int64))
+    with pytest.raises(ValueError, match="new_user has 2 fields, user_rows 3"):
+        replace(tables(), new_user=np.zeros(2, np.int64))

@@ -10,7 +10,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from loadtest.served import Served, alive
@@ -254,15 +253,12 @@ def test_ranking_with_nobody_serving_says_how_to_serve(capsys: Captured, words: 
     assert printed.err.count("\n") == 1
 
 
-@pytest.mark.slow
 @pytest.mark.triton_server
-@pytest.mark.usefixtures("movielens")
-def test_ranking_asks_the_server_for_the_candidates_in_order_of_score(capsys: Captured, lrea_client: Client) -> None:
-    words = ("rank", "--user", "1", "--top", "3", "--url", lrea_client.url, "--candidates", *range(1, 49))
-    ranked = run_json(capsys, *words)["ranked"]
-    (scores,) = lrea_client.infer("lrea_ranker", {"user_id": np.array([[1]]), "candidates": np.arange(1, 49)[None]})[
-        "scores"
-    ]
-    assert [one["item"] for one in ranked] == [int(place) + 1 for place in np.argsort(-scores, kind="stable")[:3]]
-    assert [one["score"] for one in ranked] == pytest.approx(np.sort(scores)[:-4:-1].tolist())
-    assert all(one["title"] for one in ranked)
+def test_titles_of_another_data_set_are_never_printed(capsys: Captured, lrea_client: Client) -> None:
+    assert main(["rank", "--user", "1", "--url", lrea_client.url]) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert "the served model 'lrea_ranker' is of data set planted, which is none of those here: ml-100k" in printed.err
+    assert main(["rank", "--user", "1", "--url", lrea_client.url, "--system", "dea", "--model", "lrea_ranker"]) == 2
+    said = "--system dea, but the served model 'lrea_ranker' is of system lrea; name another --model"
+    assert said in capsys.readouterr().err

@@ -1,8 +1,11 @@
 """A small MATT on the real server: the parity ladder, `recserve explain`, and ranking by it."""
 
 import json
+import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,11 +13,13 @@ import torch
 
 from export.artifacts import Source
 from export.parity import ParityOptions, walk
+from export.renaming import under_name
 from export.repository import publish
 from recserve.cli import main
 from recserve.commands.rank import rank
 from serving.server import ServerOptions, TritonServer
 from tests.training.systems.matt_models import SYSTEMS, data, untrained
+from training.system import Origin
 
 pytestmark = pytest.mark.triton_server
 ITEMS = (3, 7, 10_000)
@@ -22,12 +27,15 @@ ITEMS = (3, 7, 10_000)
 
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A release of matt_dea over the planted fields."""
+    """A release of matt_dea over the planted fields, and the same one as shop."""
     system, config = SYSTEMS["dea"]
     assert system.servables is not None
     folder = tmp_path_factory.mktemp("matt") / "repository"
     source = Source(kind="factory", name="tests.training.systems.matt_models:untrained")
-    publish(folder, system.servables(untrained("dea"), config, data()), source, data().schema)
+    origin = Origin(system="matt_dea", task="click prediction", schema=data().schema)
+    release = [replace(one, origin=origin) for one in system.servables(untrained("dea"), config, data())]
+    publish(folder, release, source)
+    publish(folder, under_name(release, "shop"), source)
     return folder
 
 
@@ -47,8 +55,10 @@ def test_every_rung_of_the_ladder_holds(repository: Path) -> None:
     assert ladder.concurrent.executions < ladder.concurrent.requests
 
 
-def explained(server: TritonServer, repository: Path, capsys: pytest.CaptureFixture[str], key: int) -> dict:
-    arguments = ["--user", "5", "--candidates", *map(str, ITEMS), "--request-key", str(key), "--json"]
+def explained(
+    server: TritonServer, repository: Path, capsys: pytest.CaptureFixture[str], key: int, *more: str
+) -> dict[str, Any]:
+    arguments = ["--user", "5", "--candidates", *map(str, ITEMS), "--request-key", str(key), *more, "--json"]
     where = ["--url", server.url, "--repository", str(repository), "--deadline-s", "30"]
     assert main(["explain", *arguments, *where]) == 0
     return json.loads(capsys.readouterr().out)
@@ -90,6 +100,16 @@ def test_the_same_key_is_explained_alike_and_another_one_otherwise(
     assert first["candidates"] != other["candidates"]
 
 
+def test_a_release_under_another_name_is_explained_by_its_own_parts(
+    server: TritonServer, repository: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert {path.name for path in repository.iterdir()} > {"shop", "shop_sampler", "shop_scorer"}
+    first = explained(server, repository, capsys, key=1)
+    other = explained(server, repository, capsys, 1, "--model", "shop")
+    assert (first["model"], other["model"]) == ("matt_dea", "shop")
+    assert first["candidates"] == other["candidates"]
+
+
 def test_ranking_by_matt_orders_unseen_titles_by_the_served_score(server: TritonServer) -> None:
     with server.client() as client:
         ranked = rank(client, data(), 5, model="matt_dea", request_key=1)
@@ -100,11 +120,28 @@ def test_ranking_by_matt_orders_unseen_titles_by_the_served_score(server: Triton
     assert scores == sorted(scores, reverse=True)
 
 
+def test_another_release_in_the_repository_than_on_the_server_is_not_explained(
+    server: TritonServer, repository: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = Path(shutil.copytree(repository, tmp_path / "other"))
+    schema = other / "matt_dea_sampler" / "1" / "schema.json"
+    schema.write_text(schema.read_text().replace('"planted', '"other'))
+    where = ["--url", server.url, "--repository", str(other)]
+    assert main(["explain", "--user", "5", "--candidates", "3", *where]) == 2
+    assert "is not what the server at" in capsys.readouterr().err
+    assert main(["explain", "--user", "5", "--candidates", "3", "--model", "matt_dea", *where]) == 2
+    (other / "matt_dea_sampler" / "1").rename(other / "matt_dea_sampler" / "2")
+    assert main(["explain", "--user", "5", "--candidates", "3", *where]) == 2
+    assert "matt_dea_sampler/1 is not what the server at" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
         (["rank", "--user", "1", "--system", "deepfm"], "no served models"),
-        (["rank", "--user", "1", "--dataset", "hin-amazon"], "lrea is served on ml-100k alone"),
+        (["rank", "--user", str(2**63)], "--user 9223372036854775808 is no id: ids are whole numbers of 64 bits"),
+        (["rank", "--user", "1", "--candidates", "5", str(-(2**63) - 1)], "--candidates -9223372036854775809 is no id"),
+        (["explain", "--user", "1", "--candidates", str(2**64)], "--candidates 18446744073709551616 is no id"),
         (["explain", "--user", "1", "--candidates", "1", "--repository", "nowhere"], "export a run of matt_dea"),
     ],
 )

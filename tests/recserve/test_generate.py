@@ -23,6 +23,7 @@ def test_a_question_that_makes_no_sense_is_an_error_of_use(
     assert said in capsys.readouterr().err
 
 
-def test_the_data_set_is_not_guessed(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["generate", "--user", "1"]) == 2
-    assert "--dataset" in capsys.readouterr().err
+def test_an_id_beyond_64_bits_is_an_error_of_use(capsys: pytest.CaptureFixture[str]) -> None:
+    for words in (["--user", str(2**63)], ["--history", "1", str(-(2**63) - 1)]):
+        assert main(["generate", *words]) == 2
+        assert f"{words[0]} {words[-1]} is no id: ids are whole numbers of 64 bits" in capsys.readouterr().err

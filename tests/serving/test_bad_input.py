@@ -13,6 +13,7 @@ import pytest
 
 from serving import golden
 from serving.client import Client
+from serving.direct import DirectModel
 from serving.errors import DeadlineExceeded, InvalidRequest, QueueFull, ServingError, StaleState
 from serving.golden import Golden
 from serving.server import ServerOptions, TritonServer
@@ -52,11 +53,6 @@ def still_right(repository: Path, lrea_client: Client) -> Callable[[], None]:
 @pytest.mark.parametrize(
     ("request_", "text"),
     [
-        (
-            {"user_id": np.array([[999]])},
-            "user_id 999: no history is stored for this user; ask for one of the 64 users",
-        ),
-        ({"user_id": np.array([[-1]])}, "user_id -1: no history is stored for this user"),
         ({"candidates": np.zeros((1, 0), np.int64)}, "candidates is empty: send at least one item id"),
         ({"candidates": np.array([[1, 2, -3]])}, "candidates[2] is -3: an item id must be at least 0"),
         ({"candidates": np.ones((1, 20_001), np.int64)}, "candidates has 20001 elements, at most 20000 are allowed"),
@@ -87,6 +83,19 @@ def test_a_missing_input_is_named(lrea_client: Client, still_right: Callable[[],
     with pytest.raises(InvalidRequest, match=re.escape(f"missing required input(s) ['{missing}']")):
         lrea_client.infer("lrea_ranker", inputs)
     still_right()
+
+
+def test_a_user_whom_nobody_knows_is_scored_with_an_empty_history(repository: Path, lrea_client: Client) -> None:
+    """By the two graphs, on a history of length 0: the same scores for any such user."""
+    encoder, scorer = (DirectModel.open(repository / name) for name in ("lrea_user_encoder", "lrea_scorer"))
+    lengths = {"history_items": 16, "history_ratings": 16, "history_length": 1, "user_fields": 4}
+    state = encoder.run([{name: np.zeros((1, length), np.int64) for name, length in lengths.items()}])[0]
+    expected = scorer.run([{**state, "candidates": CANDIDATES}])[0]["scores"]
+    for user in (999, 0, -1, 2**62, -(2**63), 2**63 - 1):
+        answer = lrea_client.infer("lrea_ranker", {"user_id": np.array([[user]]), "candidates": CANDIDATES})
+        np.testing.assert_allclose(answer["scores"], expected, rtol=1e-6)
+    known = lrea_client.infer("lrea_ranker", {"user_id": USER, "candidates": CANDIDATES})
+    assert np.abs(known["scores"] - expected).max() > 1e-4
 
 
 def test_an_unknown_item_is_scored_as_the_out_of_vocabulary_one(lrea_client: Client) -> None:

@@ -141,7 +141,6 @@ def test_generate_then_rank_scores_the_generated_items_for_the_user(client: Clie
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"history": np.zeros((1, 0), np.int64)}, "input 'history' has 0 elements; send 1 or more"),
         ({"history": np.array([[3, -7]])}, "input 'history': id -7 is negative"),
         ({"history": np.ones((1, 1001), np.int64)}, "input 'history' has 1001 elements, more than the 1000"),
         ({"theta": np.array([[1.5]], np.float32)}, "input 'theta': value 1.5 is above 1"),
@@ -156,6 +155,15 @@ def test_a_wrong_request_is_refused_by_name_and_the_next_one_answered(
     with pytest.raises(InvalidRequest, match=reason):
         client.infer(model, right | changes)
     assert same(before, client.infer(model, right))
+
+
+@pytest.mark.parametrize("model", [MODEL, KERNEL, JOINT])
+def test_an_empty_history_is_answered_as_one_unknown_item(client: Client, model: str) -> None:
+    user = {"user_id": np.array([[-5]])} if model == JOINT else {}
+    empty, unknown = (client.infer(model, {**request(history), **user}) for history in ([], [2**40]))
+    assert (empty["items"] > 0).any()
+    for name, array in unknown.items():
+        np.testing.assert_allclose(empty[name], array, atol=1e-6)
 
 
 def test_generate_then_rank_answers_alike_as_tritonservers_own_ensemble(
@@ -188,7 +196,7 @@ def test_the_traffic_of_a_load_run_is_answered_as_in_this_process(repository: Pa
 
 
 def test_the_command_prints_the_items_with_titles_and_paths(client: Client, capsys: pytest.CaptureFixture[str]) -> None:
-    where = ["--dataset", "synthetic-sequences", "--url", client.url]
+    where = ["--url", client.url]
     asked = request(data().sequence(3).tolist()[:4], 0.0)
     assert main(["generate", "--history", *map(str, asked["history"][0]), "--theta", "0", *where, "--json"]) == 0
     printed = json.loads(capsys.readouterr().out)
@@ -199,8 +207,11 @@ def test_the_command_prints_the_items_with_titles_and_paths(client: Client, caps
     assert printed["pruned"] == 0.0
     first = answer["paths"][0][0].tolist()
     assert printed["generated"][0]["path"] == [f"{codebook}:{word}" for codebook, word in first]
-    assert main(["generate", "--user", "999", *where]) == 2
-    assert "user 999 has no items" in capsys.readouterr().err
+    assert main(["generate", "--user", "999", *where]) == 0
+    assert "no items yet (synthetic-sequences)" in capsys.readouterr().out
+    assert main(["generate", "--user", "3", "--dataset", "beauty", "--url", client.url]) == 2
+    said = "--dataset beauty, but the served model 'reg4rec' is of data set synthetic-sequences"
+    assert said in capsys.readouterr().err
     assert main(["generate", "--user", "3", "--then-rank", *where, "--json"]) == 0
     by_ranker = [one["ranker_score"] for one in json.loads(capsys.readouterr().out)["generated"]]
     assert by_ranker == sorted(by_ranker, reverse=True)

@@ -83,7 +83,6 @@ def test_the_step_answers_what_the_eager_sampler_answers(repository: Path, step:
     [
         (request(1, -2), "input 'candidates': id -2 is negative; send 0 or more"),
         (request(*range(20_001)), "20001 elements, more than the 20000"),
-        (request(1, user=-1), "input 'user_id': id -1 is negative"),
         (request(1) | {"user_id": np.array([[1], [2]])}, "input 'user_id' has batch size 2"),
         ({"user_id": np.array([[1]]), "candidates": np.array([[1]])}, "input 'request_key' is missing"),
     ],
@@ -99,6 +98,14 @@ def test_a_wrong_request_is_refused_alone(step: SamplerStep, wrong: dict[str, np
         assert isinstance(one, dict)
         assert isinstance(alone, dict)
         np.testing.assert_array_equal(one["masks"], alone["masks"])
+
+
+def test_any_user_whom_nobody_knows_has_the_same_paths(step: SamplerStep) -> None:
+    first, *others = step.answer([request(3, 4, 5, user=user) for user in (2**40, -1, -(2**63), 2**63 - 1)])
+    assert isinstance(first, dict)
+    for one in others:
+        assert isinstance(one, dict)
+        assert all(np.array_equal(one[name], first[name]) for name in first)
 
 
 def test_a_version_without_its_counts_is_refused(repository: Path, tmp_path: Path) -> None:

@@ -17,9 +17,31 @@ def test_a_question_holds_the_users_own_history(tmp_path: Path):
 
 
 @pytest.mark.parametrize("user", [-1, 4, 90, 1 << 62])
-def test_a_user_without_a_history_is_refused_by_name_with_a_remedy(tmp_path: Path, user: int):
-    with pytest.raises(ValueError, match=f"user_id {user}: no history is stored for this user; ask for one of the 8"):
-        tiny.source(tmp_path).question(user)
+def test_a_user_without_a_history_has_no_question_and_who_asks_for_one_is_told_why(tmp_path: Path, user: int):
+    source = tiny.source(tmp_path)
+    assert source.find(user) is None
+    with pytest.raises(ValueError, match=f"user_id {user}: no history is stored for this user, who is scored with"):
+        source.question(user)
+
+
+def test_users_at_both_ends_of_int64_are_told_apart(tmp_path: Path):
+    users = np.array([-(2**63), 0, 1, 2**62, 2**63 - 1])
+    rows = {"history": np.arange(20).reshape(5, 4), "length": np.full((5, 1), 4)}
+    save_file({"user_ids": users, **rows}, tmp_path / "histories.safetensors")
+    histories = Histories(tmp_path / "histories.safetensors", ("history", "length"))
+    for row, user in enumerate(users.tolist()):
+        found = histories.of(user)
+        assert found is not None
+        np.testing.assert_array_equal(found["history"], rows["history"][row : row + 1])
+    assert [histories.of(user) for user in (-(2**63) + 1, -1, 2**62 + 1, 2**63 - 2)] == [None] * 4
+
+
+def test_the_empty_history_is_a_row_of_zeros_in_the_shape_of_the_others(tmp_path: Path):
+    empty = tiny.source(tmp_path).histories.empty
+    assert {name: (array.dtype, array.tolist()) for name, array in empty.items()} == {
+        "history": (np.int64, [[0, 0, 0, 0]]),
+        "length": (np.int64, [[0]]),
+    }
 
 
 def test_states_are_computed_in_the_order_of_the_questions(tmp_path: Path):

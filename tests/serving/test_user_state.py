@@ -149,8 +149,6 @@ def test_an_encoder_of_another_version_is_an_error_and_nothing_is_written(tmp_pa
         (request(8, ()), "candidates is empty: send at least one item id"),
         (request(8, (4, 0, -5, -6)), "candidates[2] is -5: an item id must be at least 0"),
         (request(8, (1,) * 51), "candidates has 51 elements, at most 50 are allowed: split the request"),
-        (request(99999), "user_id 99999: no history is stored for this user"),
-        (request(-1), "user_id -1: no history is stored for this user"),
         (Request(np.array([[8], [3]]), np.array([[1]])), "user_id has shape [2, 1]: send one user per request"),
     ],
 )
@@ -164,9 +162,41 @@ def test_a_wrong_request_is_refused_alone_and_names_what_is_wrong(bench: Bench, 
 
 
 def test_a_batch_of_wrong_requests_touches_neither_store_nor_encoder(bench: Bench):
-    assert reason(bench.resolve(4)[0])
+    (answer,) = bench.user_state.resolve([request(8, ())])
+    assert reason(answer)
     assert bench.counted == {}
     assert bench.batches == []
+
+
+def test_users_without_a_history_share_the_empty_one_which_is_computed_once_and_never_stored(bench: Bench):
+    empty = tiny.encode({"history": np.zeros((1, 4), np.int64), "length": np.zeros((1, 1), np.int64)})["keys"][0]
+    strangers = (4, -1, 99999, -(2**63), 2**63 - 1)
+    for _ in range(2):
+        first, *others, last = bench.resolve(8, *strangers, 3)
+        assert_are_keys_of([first, last], 8, 3)
+        for answer in others:
+            np.testing.assert_array_equal(answer, empty)
+    assert bench.batches == [2, 1], "the users with a history, then the empty one"
+    assert bench.counted == {"miss": 2, "written": 2, "hit": 2, "no_history": 2 * len(strangers)}
+    assert bench.store._store is not None
+    assert bench.store._store.users("user_state", 1) == [3, 8]
+    assert set(bench.source._lookups) == {3, 8}, "nothing is remembered of invented ids"
+
+
+def test_an_encoder_that_fails_on_the_empty_history_is_asked_again(tmp_path: Path):
+    fails = [True]
+
+    def encode(inputs: Inputs) -> Inputs:
+        if fails.pop():
+            fails.append(False)
+            raise EncoderError("encoder has no room", is_busy=True)
+        fails.append(False)
+        return tiny.encode(inputs)
+
+    bench = Bench(tmp_path, encode)
+    assert bench.resolve(4, 5000) == [Refusal("encoder has no room", "UNAVAILABLE")] * 2
+    assert all(isinstance(answer, np.ndarray) for answer in bench.resolve(4, 5000))
+    bench.store.close()
 
 
 def test_bounds_come_from_the_models_parameters():
@@ -180,3 +210,8 @@ def test_bounds_come_from_the_models_parameters():
         with pytest.raises(ValueError, match=message):
             bounds.user_of(request(8, candidates))
     assert Bounds.of({"intra_op_thread_count": "1"}) == Bounds()
+    declared = Bounds.of({"minimum.user_id": "0", "maximum.user_id": "8"})
+    assert declared.user_of(request(8)) == 8
+    for user in (-1, 9):
+        with pytest.raises(ValueError, match=f"user_id is {user}: it must be 0 to 8"):
+            declared.user_of(request(user))

@@ -82,6 +82,18 @@ def test_the_first_request_of_a_user_is_a_miss_and_the_next_a_hit(cold: TritonSe
     np.testing.assert_array_equal(shown.state["keys"], tiny.keys_of(8))
 
 
+@pytest.mark.parametrize("user", [4, 99999, -1, -(2**63), 2**63 - 1])
+def test_a_user_without_a_history_is_scored_with_the_empty_one_and_not_stored(cold: TritonServer, user: int):
+    before = counts(cold)
+    with connect(cold) as client:
+        answer = client.infer("ranker", {"user_id": np.array([[user]]), "candidates": CANDIDATES})
+    empty = tiny.encode({"history": np.zeros((1, 4), np.int64), "length": np.zeros((1, 1), np.int64)})["keys"].sum()
+    np.testing.assert_array_equal(answer["scores"], CANDIDATES.astype(np.float32) * empty)
+    assert counts(cold) - before == {"no_history": 1}
+    with StateStore(cold.state, readonly=True) as store:
+        assert store.users("user_state", 1) == []
+
+
 def test_states_built_by_another_process_while_serving_are_hits(cold: TritonServer):
     assert build(cold.repository, cold.state, tiny.encode, lambda done, total: None) == len(tiny.USERS)
     before = counts(cold)
@@ -127,7 +139,6 @@ def test_sixteen_clients_asking_for_the_same_cold_users_get_right_answers(cold: 
 @pytest.mark.parametrize(
     ("user", "candidates", "message"),
     [
-        (99999, [1, 2], "user_id 99999: no history is stored for this user"),
         (8, [], "candidates is empty: send at least one item id"),
         (8, [1, -7], r"candidates\[1\] is -7: an item id must be at least 0"),
         (8, [1] * 51, "candidates has 51 elements, at most 50 are allowed"),
@@ -149,8 +160,8 @@ def test_a_wrong_request_in_a_batch_fails_alone(server: TritonServer):
             if number % 5:
                 assert_ranked(client, 8)
                 return
-            with pytest.raises(InvalidRequest, match="user_id 4: no history"):
-                client.infer("ranker", {"user_id": np.array([[4]]), "candidates": CANDIDATES})
+            with pytest.raises(InvalidRequest, match="candidates is empty"):
+                client.infer("ranker", {"user_id": np.array([[4]]), "candidates": CANDIDATES[:, :0]})
 
     with connect(server) as client:
         before = client.statistics("user_state")

@@ -24,3 +24,10 @@ def test_the_same_items_of_another_data_set_are_taken() -> None:
 def test_other_items_are_refused_with_both_data_sets_named(other: Field) -> None:
     with pytest.raises(ValueError, match=r"different items: the 3 ids of beauty are not the \d of ml-100k; train both"):
         refuse_other_items(schema("beauty", ITEM), schema("ml-100k", other))
+
+
+def test_items_without_names_are_only_those_of_the_same_data_set() -> None:
+    nameless = replace(ITEM, values=None)
+    refuse_other_items(schema("hin-amazon", nameless), schema("hin-amazon", nameless))
+    with pytest.raises(ValueError, match="the 3 ids of beauty are not the 3 of hin-amazon"):
+        refuse_other_items(schema("beauty", nameless), schema("hin-amazon", nameless))

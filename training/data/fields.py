@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Float32, Int64
 from torch import Tensor
 
+from training.data.ids import table_rows
 from training.data.ranking import POSITIVE_RATING, TRAIN_SHARE, VALIDATION_SHARE, Events, parts_by_time
 from training.system import Schema
 
@@ -68,6 +69,10 @@ class UserSide(NamedTuple):
     """int64 [N, Fu], in the order of the events."""
     now: np.ndarray
     """int64 [U, Fu], users ascending by raw id."""
+    ids: np.ndarray | None = None
+    """int64 [U]: the raw ids of the users; None for those who have events."""
+    new: np.ndarray | None = None
+    """int64 [Fu]: of a user whom nobody has seen, with an empty history; None where each of the fields is unknown."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -84,6 +89,8 @@ class FieldData:
     """int64 [U]: raw ids of the users who can be asked for, ascending."""
     user_rows: np.ndarray
     """int64 [U, Fu]: their fields after all events."""
+    new_user: np.ndarray
+    """int64 [Fu]: the fields of anybody else: unknown, but for what follows from an empty history."""
     item_rows: np.ndarray
     """int64 [I + 1, Fi] by raw item id; row 0 is zeros."""
     titles: dict[int, str]
@@ -138,7 +145,8 @@ def split_fields(
 
     Raises ValueError for an empty part, and for ids that the schema does not have.
     """
-    ids = np.concatenate((users.at_event, item_rows[events.item]), axis=1)
+    items = table_rows(f"{schema.dataset}: item", events.item, len(item_rows))
+    ids = np.concatenate((users.at_event, item_rows[items]), axis=1)
     _check(schema, ids)
     train, validation, test = _splits(events, parts_by_time(schema.dataset, events), ids)
     return FieldData(
@@ -147,8 +155,9 @@ def split_fields(
         train=train,
         validation=validation,
         test=test,
-        user_ids=np.unique(events.user),
+        user_ids=np.unique(events.user) if users.ids is None else users.ids,
         user_rows=users.now,
+        new_user=np.zeros(users.now.shape[1], np.int64) if users.new is None else users.new,
         item_rows=item_rows,
         titles=titles,
     )

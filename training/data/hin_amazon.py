@@ -41,11 +41,14 @@ def load(cache: Path | None = None, report: Report = silent) -> FieldData:
 
 
 def user_side(events: Events, items: np.ndarray) -> UserSide:
-    """What the user rated last, before each event and after all; `items` int64 [I + 1, Fi] by raw item id."""
+    """What the user rated last: before each event, after all, and of a user whom nobody has seen; `items` int64
+    [I + 1, Fi] by raw item id."""
     users, starts, counts = np.unique(events.user, return_index=True, return_counts=True)
+    nobody, nothing = np.zeros(1, np.int64), np.zeros(1, np.int64)
     return UserSide(
         at_event=_last(events, items, events.user, events.past_start, events.past_end),
         now=_last(events, items, users, starts, starts + counts),
+        new=_last(events, items, nobody, nothing, nothing)[0],
     )
 
 

@@ -90,7 +90,8 @@ def load_fields(cache: Path | None = None, report: Report = silent) -> FieldData
     of_item, item_fields = _side("item", items["item"].to_numpy(), _item_categories(items))
     events = Events(ratings)
     schema = Schema(dataset="ml-100k-fields", fields=(*user_fields, *item_fields))
-    users_side = UserSide(at_event=of_user[events.user], now=of_user[np.unique(events.user)])
+    known = np.sort(users["user"].to_numpy())
+    users_side = UserSide(at_event=of_user[events.user], now=of_user[known], ids=known)
     return split_fields(schema, events, users_side, of_item, titles)
 
 

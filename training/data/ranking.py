@@ -16,6 +16,7 @@ from jaxtyping import Float32, Int64
 from numpy.lib.stride_tricks import sliding_window_view
 from torch import Tensor
 
+from training.data.ids import table_rows, whole_numbers
 from training.system import Field, Schema
 
 POSITIVE_RATING = 4
@@ -46,17 +47,20 @@ class Events:
     """All ratings as int64 arrays [N] sorted by (user, timestamp, original row), and each one's past."""
 
     def __init__(self, ratings: pl.DataFrame) -> None:
-        """`ratings` has integer columns user, item, rating and timestamp, in original row order."""
+        """`ratings` has columns user, item, rating and timestamp of any int64, in original row order.
+
+        Raises ValueError for a column that holds something else.
+        """
         user, item, rating, timestamp = (
-            ratings[name].to_numpy().astype(np.int64) for name in ("user", "item", "rating", "timestamp")
+            whole_numbers(ratings[name]) for name in ("user", "item", "rating", "timestamp")
         )
         # lexsort is stable: equal (user, timestamp) keep the row order.
         order = np.lexsort((timestamp, user))
         self.user, self.item, self.rating, self.timestamp = (x[order] for x in (user, item, rating, timestamp))
-        _, moment = np.unique(self.timestamp, return_inverse=True)
-        key = self.user * len(moment) + moment
-        self.past_start: np.ndarray = np.searchsorted(self.user, self.user, side="left")
-        self.past_end: np.ndarray = np.searchsorted(key, key, side="left")
+        # No number made of user and timestamp: the product of two int64 ids does not fit into an int64.
+        new_user = _changes(self.user)
+        self.past_start: np.ndarray = _latest(new_user)
+        self.past_end: np.ndarray = _latest(new_user | _changes(self.timestamp))
         """The events strictly older than event n of the same user are [past_start[n], past_end[n])."""
         self.in_time: np.ndarray = np.lexsort((order, self.timestamp))
         """Places of the events by (timestamp, original row)."""
@@ -80,6 +84,16 @@ class Events:
     def _window(self, newest_first: np.ndarray, ends: np.ndarray, width: int) -> np.ndarray:
         padded = np.concatenate((newest_first, np.zeros(width, np.int64)))
         return sliding_window_view(padded, width)[len(self) - ends]
+
+
+def _changes(values: np.ndarray) -> np.ndarray:
+    """bool [N]: whether each value is another one than that before it; the first is."""
+    return np.append(True, values[1:] != values[:-1])[: len(values)]
+
+
+def _latest(marks: np.ndarray) -> np.ndarray:
+    """int64 [N]: the last marked place up to each place; the first one is marked."""
+    return np.maximum.accumulate(np.where(marks, np.arange(len(marks)), 0))
 
 
 class RankingSplit:
@@ -159,14 +173,15 @@ class RankingData:
     max_length: int
 
     def histories(self) -> dict[str, np.ndarray]:
-        """What serving starts from, after all events: int64 arrays with one row per user who rated.
+        """What serving starts from, after all events: int64 arrays with one row per user who is known.
 
         `user_ids` [U] sorted, `history_items` and `history_ratings` [U, max_length] newest first, `history_length`
-        [U, 1], `user_fields` [U, F].
+        [U, 1], `user_fields` [U, F]. The history of a user who has not rated is empty.
         """
-        users, starts, counts = np.unique(self.events.user, return_index=True, return_counts=True)
-        lengths = np.minimum(counts, self.max_length)
-        items, ratings = self.events.windows(starts + counts, lengths, self.max_length)
+        users = np.union1d(np.arange(1, len(self.user_fields)), self.events.user)
+        starts, ends = (np.searchsorted(self.events.user, users, side) for side in ("left", "right"))
+        lengths = np.minimum(ends - starts, self.max_length)
+        items, ratings = self.events.windows(ends, lengths, self.max_length)
         return {
             "user_ids": users,
             "history_items": items,
@@ -212,6 +227,8 @@ def split_by_time(dataset: str, ratings: pl.DataFrame, catalogue: Catalogue, max
     if max_length < 1:
         raise ValueError(f"max_length is {max_length}; it must be at least 1")
     events = Events(ratings)
+    table_rows(f"{dataset}: user", events.user, len(catalogue.user_fields))
+    table_rows(f"{dataset}: item", events.item, len(catalogue.item_genres))
     parts = parts_by_time(dataset, events)
     train, validation, test = (RankingSplit(events, part, catalogue.user_fields, max_length) for part in parts)
     num_items = len(catalogue.item_genres)

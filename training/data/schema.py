@@ -1,5 +1,7 @@
 """Schemas as plain JSON values: what is saved beside a checkpoint and travels into the model repository."""
 
+import hashlib
+import json
 from dataclasses import asdict
 from typing import Any
 
@@ -18,6 +20,15 @@ def from_json(values: dict[str, Any]) -> Schema:
         return Schema(dataset=values["dataset"], fields=fields)
     except (KeyError, TypeError) as error:
         raise ValueError(f"not a schema: {error}; train again to write a new schema.json") from error
+
+
+def digest(schema: Schema) -> str:
+    """16 hex digits that change with anything that decides what an id means: data set, fields, cardinalities, names.
+
+    The width of a field is left out: how long a history is read is the model's choice, and its signature shows it.
+    """
+    fields = [[one.name, one.kind, one.cardinality, one.values, one.side] for one in schema.fields]
+    return hashlib.sha256(json.dumps([schema.dataset, fields]).encode()).hexdigest()[:16]
 
 
 def _field(values: dict[str, Any]) -> Field:

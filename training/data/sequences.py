@@ -17,6 +17,7 @@ import torch
 from jaxtyping import Float32, Int64
 from torch import Tensor
 
+from training.data.ids import table_rows
 from training.system import Field, Schema
 
 Dataset = Literal["beauty", "sports", "ml-100k-sequences", "synthetic-sequences"]
@@ -149,7 +150,7 @@ def leave_one_out(  # noqa: PLR0913 - what a published set consists of
     counts = np.array([len(sequence) for sequence in sequences])
     if counts.min() < 3:
         raise ValueError(f"{dataset}: user {user_ids[counts.argmin()]} has {counts.min()} items; 3 are needed")
-    items = np.concatenate(sequences).astype(np.int64)
+    items = table_rows(f"{dataset}: item", np.concatenate(sequences).astype(np.int64), len(categories))
     ends = np.cumsum(counts)
     starts = ends - counts
     rows, borders = _training_windows(starts, ends - 2, max_length)

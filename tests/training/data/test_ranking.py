@@ -142,13 +142,14 @@ def test_serving_starts_from_the_state_after_all_events() -> None:
     rows = spread(30)
     data = make(rows, 6)
     histories = data.histories()
-    assert histories["user_ids"].tolist() == [1, 2]
+    assert histories["user_ids"].tolist() == [1, 2, 3, 4], "the last two have not rated, and their history is empty"
     for place, user in enumerate([1, 2]):
         expected = past(rows, (user, 0, 0, 10**6), 6)
         found = zip(histories["history_items"][place], histories["history_ratings"][place], strict=True)
         assert list(found) == expected
-    assert histories["history_length"].tolist() == [[6], [6]]
-    assert histories["user_fields"].tolist() == data.user_fields[1:3].tolist()
+    assert histories["history_length"].tolist() == [[6], [6], [0], [0]]
+    assert not histories["history_items"][2:].any()
+    assert histories["user_fields"].tolist() == data.user_fields[1:].tolist()
     assert all(value.dtype == np.int64 for value in histories.values())
 
 

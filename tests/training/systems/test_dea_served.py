@@ -50,12 +50,13 @@ def test_a_request_means_the_users_latest_fields_and_the_items_own() -> None:
     assert fields_of(data(), 2**40, torch.tensor([7]))[0, :3].tolist() == [0, 0, 0]
 
 
-def test_unknown_ids_are_scored_and_negative_ones_are_never_answered() -> None:
+def test_unknown_ids_are_scored_and_negative_items_are_never_answered() -> None:
     served = ranker()
     user, candidates = torch.tensor([[3], [-1], [2**40]]), torch.tensor([5, -2, 5, 5, 2**40, 0])
     (scores,) = served.eager(user, candidates, torch.tensor([2, 3, 6], dtype=torch.int32))
-    assert torch.isnan(scores).tolist() == [False, True, True, False, False, False]
+    assert torch.isnan(scores).tolist() == [False, True, False, False, False, False]
     assert scores[4] == scores[5], "both are the unknown item"
+    assert scores[2] == scores[3], "any user whom nobody knows has the same empty history"
 
 
 def test_a_candidate_is_scored_alike_alone_and_in_company() -> None:

@@ -74,9 +74,7 @@ def test_requests_are_answered_alike_alone_and_in_a_batch() -> None:
             assert array.is_floating_point() or torch.equal(array[0], together[name][row])
 
 
-@pytest.mark.parametrize(
-    ("history", "theta"), [([], 0.5), ([3, -1], 0.5), ([3], -0.5), ([3], 1.5), ([3], float("nan"))]
-)
+@pytest.mark.parametrize(("history", "theta"), [([3, -1], 0.5), ([3], -0.5), ([3], 1.5), ([3], float("nan"))])
 def test_what_cannot_be_right_is_no_number_and_leaves_its_neighbour_alone(history: list[int], theta: float) -> None:
     answer = ask([history, [5, 11]], [theta, 0.5])
     assert answer["scores"][0].isnan().all()
@@ -84,6 +82,16 @@ def test_what_cannot_be_right_is_no_number_and_leaves_its_neighbour_alone(histor
     alone = ask([[5, 11]], [0.5])
     assert torch.equal(alone["items"][0], answer["items"][1])
     torch.testing.assert_close(alone["scores"][0], answer["scores"][1])
+
+
+def test_an_empty_history_is_answered_as_one_unknown_item_alone_and_in_company() -> None:
+    together = ask([[5, 11], [], [2**40], []], [0.5] * 4)
+    alone = ask([[]], [0.5])
+    assert (alone["items"] > 0).any()
+    for name, array in alone.items():
+        for row in (1, 2, 3):
+            torch.testing.assert_close(together[name][row], array[0], rtol=1e-5, atol=1e-5)
+    assert not torch.equal(together["scores"][0], together["scores"][1])
 
 
 def test_an_unknown_item_is_no_error_and_is_not_listed() -> None:
@@ -95,7 +103,7 @@ def test_an_unknown_item_is_no_error_and_is_not_listed() -> None:
 def test_examples_begin_with_the_edge_cases_and_none_is_decided_by_rounding() -> None:
     history, ends, theta = served().example(8, 0)
     lengths = np.diff(ends.numpy(), prepend=0)
-    assert lengths[0] == 1
+    assert lengths[:2].tolist() == [1, 0]
     assert (history == 2**40).any()
     assert lengths.max() > trained().config.max_length
     assert len(set(theta[:, 0].tolist())) > 2

@@ -84,7 +84,7 @@ class Ranker(nn.Module):
     def forward(
         self, user_id: Int[Tensor, "B 1"], candidates: Int[Tensor, " C"], candidate_offsets: Int[Tensor, " B"]
     ) -> Packed:
-        """Click probabilities [C]; NaN, never a plausible score, for a negative id."""
+        """Click probabilities [C]; NaN, never a plausible score, for a negative candidate."""
         # One candidate more, dropped at the end: ORT divides by zero where a batch has none at all.
         candidates = torch.cat([candidates, candidates.new_zeros(1)])
         request = ragged.requests(candidate_offsets, candidates.shape[0])
@@ -99,8 +99,7 @@ class Ranker(nn.Module):
             attended = self.deeper(vectors, attended, ids, users, candidate_offsets)
         share = user_share.index_select(0, request) + item_share
         logits = self.network.finish(share + self.network.first(attended.flatten(1)))
-        valid = (candidates >= 0) & (user_id >= 0)[:, 0].index_select(0, request)
-        return (torch.where(valid, torch.sigmoid(logits), torch.nan)[:-1],)
+        return (torch.where(candidates >= 0, torch.sigmoid(logits), torch.nan)[:-1],)
 
     def deeper(
         self,

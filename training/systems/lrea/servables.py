@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from training.data.ranking import USER_FIELDS, RankingData, RankingSplit
+from training.layers.requests import CANDIDATES, OFFSETS, SCORES, UNKNOWN_USERS, USER_ID
 from training.system import (
     EnsembleServable,
     EnsembleStep,
@@ -31,8 +32,6 @@ from training.systems.lrea import attention
 from training.systems.lrea.model import LREA, Config
 from training.systems.lrea.served import SCORERS, UserEncoder, stamp_of
 
-MAX_CANDIDATES = 20_000
-"""Of one request: 160 kB of ids; more is refused before any work is done."""
 ENCODER_BATCH = 64
 CALLERS = 8
 """Threads that score a split: the server answers requests together that come at the same time."""
@@ -66,14 +65,6 @@ def history_specs(config: Config) -> tuple[TensorSpec, ...]:
     )
 
 
-USER_ID = TensorSpec(name="user_id", dtype="int64", shape=(1,), minimum=0)
-CANDIDATES = TensorSpec(
-    name="candidates", dtype="int64", shape=("candidates",), ragged=True, minimum=0, max_elements=MAX_CANDIDATES
-)
-OFFSETS = TensorSpec(name="candidate_offsets", dtype="int32", shape=(), of="candidates")
-SCORES = TensorSpec(name="scores", dtype="float32", shape=("candidates",), ragged=True, of="candidates")
-
-
 class Answers:
     """The eager answers of a trained model, in fp32 as served and in fp64 as trained."""
 
@@ -85,9 +76,12 @@ class Answers:
         self.scorer = SCORERS[model.config.layout](self.model, stamp).eval()
 
     def history(self, user_id: Tensor) -> Packed:
-        """Encoder inputs of users [B, 1]."""
-        rows = torch.searchsorted(self.histories["user_ids"], user_id[:, 0])
-        return tuple(self.histories[spec.name][rows] for spec in history_specs(self.model.config))
+        """Encoder inputs of users [B, 1]; those of a user who is not known are zeros, the empty history."""
+        user, known = user_id[:, 0], self.histories["user_ids"]
+        rows = torch.searchsorted(known, user).clamp(max=len(known) - 1)
+        is_known = known[rows] == user
+        inputs = (self.histories[spec.name][rows] for spec in history_specs(self.model.config))
+        return tuple(torch.where(is_known[:, None], values, 0) for values in inputs)
 
     @torch.no_grad()
     def encode(self, *history: Tensor) -> Packed:
@@ -176,12 +170,14 @@ class Requests:
     num_items: int
 
     def users(self, batch_size: int, seed: int) -> Tensor:
-        """int64 [B, 1]: the user with the longest history, the one with the shortest, then any."""
+        """int64 [B, 1]: the user with the longest history, the one with the shortest, any; the last are unknown."""
         by_length = np.argsort(self.histories["history_length"][:, 0], kind="stable")
         chosen = np.random.default_rng(seed).choice(by_length, size=batch_size)
         edges = by_length[[-1, 0]][:batch_size]
         chosen[: len(edges)] = edges
-        return torch.from_numpy(self.histories["user_ids"][chosen][:, None])
+        users, unknown = self.histories["user_ids"][chosen], UNKNOWN_USERS[: batch_size // 4]
+        users[batch_size - len(unknown) :] = unknown
+        return torch.from_numpy(users[:, None])
 
     def candidates(self, batch_size: int, seed: int, *, empty: bool) -> tuple[Tensor, Tensor]:
         """Packed ids int64 [C] and their ends int32 [B]; one id of the first request is unknown."""
@@ -195,7 +191,8 @@ class Requests:
 
     def encode(self, batch_size: int, seed: int) -> Packed:
         """Histories: the longest, then cut to each edge length with what was beyond left in place."""
-        rows = np.searchsorted(self.histories["user_ids"], self.users(batch_size, seed)[:, 0].numpy())
+        users = np.searchsorted(self.histories["user_ids"], self.users(batch_size, seed)[:, 0].numpy())
+        rows = np.minimum(users, len(self.histories["user_ids"]) - 1)
         names = ("history_items", "history_ratings", "history_length", "user_fields")
         items, ratings, length, fields = (torch.from_numpy(self.histories[name][rows]) for name in names)
         edges = torch.tensor(EDGE_LENGTHS)[: max(batch_size - 1, 0), None]

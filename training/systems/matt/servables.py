@@ -121,7 +121,7 @@ def servables(name: str, matt: Matt, absorb: Absorb, data: FieldData) -> tuple[S
     """The three models of a release of `name`."""
     served, trained = (Answers.of(matt, absorb, data, dtype) for dtype in (torch.float32, torch.float64))
     requests = Requests(user_ids=data.user_ids, num_items=len(data.item_rows) - 1)
-    tables = Tables(user_ids=data.user_ids, user_rows=data.user_rows, item_rows=data.item_rows)
+    tables = Tables(user_ids=data.user_ids, user_rows=data.user_rows, item_rows=data.item_rows, new_user=data.new_user)
     sampler = path_sampler(f"{name}_sampler", Sampler(matt.frequencies, tables, matt.plan, matt.aggregation), requests)
 
     def example(batch_size: int, seed: int) -> Packed:

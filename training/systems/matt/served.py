@@ -71,7 +71,7 @@ class Scorer(nn.Module):
     ) -> Packed:
         """Probabilities [C], spreads [C], and the paths' probabilities [C * Q], the full path's first.
 
-        NaN, never a plausible score, for a negative id and for a request with too few or too many masks or weights.
+        NaN, never a plausible score, for a negative item id and for a request with too few or many masks or weights.
         """
         count = weights.shape[0]
         # One candidate more, dropped at the end: ORT divides by zero where a batch has none at all.
@@ -83,7 +83,7 @@ class Scorer(nn.Module):
         keep = kept_fields(of_paths, self.num_fields).to(weights.dtype)
         logits = self.absorbed.logits(users, items, request, keep)
         probability, spread = aggregate(logits, shares, self.decided)
-        fits = (fits_masks & fits_weights & (user_id >= 0)[:, 0]).index_select(0, request) & (candidates >= 0)
+        fits = (fits_masks & fits_weights).index_select(0, request) & (candidates >= 0)
         answers = torch.cat([probability[:, None], spread[:, None], torch.sigmoid(logits)], dim=1)
         probability, spread, scores = torch.where(fits[:, None], answers, torch.nan).split((1, 1, self.paths + 1), 1)
         each = torch.arange(count, device=weights.device)

@@ -23,7 +23,7 @@ MAX_HISTORY = 1_000
 MAX_BATCH_SIZE = 16
 """Requests of a run: each has K paths."""
 HISTORY = TensorSpec(
-    name="history", dtype="int64", shape=("history",), ragged=True, minimum=0, min_elements=1, max_elements=MAX_HISTORY
+    name="history", dtype="int64", shape=("history",), ragged=True, minimum=0, max_elements=MAX_HISTORY
 )
 OFFSETS = TensorSpec(name="history_offsets", dtype="int32", shape=(), of="history")
 THETA = TensorSpec(name="theta", dtype="float32", shape=(1,), minimum=0, maximum=1)
@@ -63,7 +63,7 @@ class Requests:
     def __call__(self, batch_size: int, seed: int) -> Packed:
         """Histories int64 [H], their ends int32 [B], theta float32 [B, 1].
 
-        One item alone, an unknown item, a history longer than what is read, then users as they come.
+        One item alone, an empty history, an unknown item, a history longer than what is read, then users as they come.
         """
         random = np.random.default_rng(seed)
         users = random.choice(len(self.data.sequences), 3 + _SPARE * batch_size)
@@ -71,11 +71,12 @@ class Requests:
         known = histories[2]
         edges = [
             histories[0][:1],
+            histories[0][:0],
             np.append(histories[1], _UNKNOWN_ITEM),
             np.resize(known, self.max_length + len(known)),
         ]
-        thetas = np.resize(_THETAS, len(histories))
         pool = [*edges, *histories[3:]]
+        thetas = np.resize(_THETAS, len(pool))
         clear = self._clear(pool, thetas)[:batch_size]
         if len(clear) < batch_size:
             raise ValueError(

@@ -35,14 +35,15 @@ class Recommender(nn.Module):
     ) -> Packed:
         """Items [B, K], scores [B, K], paths [B, K, M, 2], categories [B, K, M], pruned share [B, 1].
 
-        A theta outside 0..1, and a history that is empty or holds a negative id in the part that is read, are
-        answered with NaN, never with a plausible score.
+        An empty history is one unknown item, which is the least that training has. A theta outside 0..1, and a history
+        that holds a negative id in the part that is read, are answered with NaN, never with a plausible score.
         """
         items, length = newest(history, history_offsets, self.length)
+        length = length.clamp(min=1)
         share = theta[:, 0]
         decoded = decode(self.generator, self.generator.encode(items, length), share, self.search)
         found = ranked(decoded, self.catalogue, items, self.top, self.merge)
-        possible = (length > 0) & (items >= 0).all(1) & (share >= 0) & (share <= 1)
+        possible = (items >= 0).all(1) & (share >= 0) & (share <= 1)
         scores = torch.where(found.items > 0, found.scores, NO_SCORE)
         considered = decoded.considered.clamp(min=1)
         pruned = torch.where(possible, decoded.pruned / considered, torch.nan)

@@ -1,0 +1,48 @@
+"""A release under another name, with everything in it that refers to one of its models."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from export.repository import versions
+from training.system import EnsembleServable, KernelServable, Signature, UserStateServable
+
+
+def renamed(signatures: Sequence[Signature], names: Mapping[str, str]) -> tuple[Signature, ...]:
+    """The models with `names` (old -> new); one that is not in them keeps its name, also where it is referred to."""
+
+    def new(name: str) -> str:
+        return names.get(name, name)
+
+    def one(signature: Signature) -> Signature:
+        copied = replace(signature, name=new(signature.name))
+        if isinstance(copied, EnsembleServable):
+            return replace(copied, steps=tuple(replace(step, model=new(step.model)) for step in copied.steps))
+        if isinstance(copied, UserStateServable):
+            return replace(copied, encoder=replace(copied.encoder, name=new(copied.encoder.name)))
+        if isinstance(copied, KernelServable):
+            return replace(copied, form_of=new(copied.form_of))
+        return copied
+
+    return tuple(one(signature) for signature in signatures)
+
+
+def under_name(signatures: Sequence[Signature], name: str) -> tuple[Signature, ...]:
+    """The release as `name`, its last model, which is the one that a client asks for; the others as `name`_<part>.
+
+    A part is called as it was, without the system's name in front.
+    """
+    *parts, whole = signatures
+    prefix = f"{whole.origin.system}_" if whole.origin.system else ""
+    names = {part.name: f"{name}_{part.name.removeprefix(prefix)}" for part in parts}
+    return renamed(signatures, names | {whole.name: name})
+
+
+def refuse_taken_parts(repository: Path, signatures: Sequence[Signature]) -> None:
+    """Raises ValueError where a release whose last model is new there would add versions to models of another one."""
+    *parts, whole = (signature.name for signature in signatures)
+    taken = [name for name in parts if versions(repository / name)]
+    if taken and not versions(repository / whole):
+        raise ValueError(
+            f"--name {whole}: {', '.join(taken)} of {repository} belong to another release; choose another name"
+        )

@@ -1,0 +1,97 @@
+"""`recserve serve --follow` says what the server serves, also where releases appear while it looks."""
+
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from export.artifacts import Source
+from export.repository import publish
+from serving import follower
+from serving.client import Client
+from serving.follower import Follower
+from serving.rollout import Release, roll_out, served
+from serving.server import ServerOptions, TritonServer
+from tests.conftest import lrea
+
+SOURCE = Source(kind="factory", name="tests.conftest:lrea")
+MODELS = ("lrea_ranker", "lrea_scorer", "lrea_user_encoder", "user_state")
+
+
+@pytest.fixture
+def live(repository: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(repository, tmp_path / "live"))
+
+
+@pytest.fixture
+def server(live: Path, tmp_path: Path) -> Iterator[TritonServer]:
+    with TritonServer(live, ServerOptions(state=tmp_path / "state", model_control="explicit")) as one:
+        yield one
+
+
+class Following:
+    """A follower whose words can be read."""
+
+    def __init__(self, server: TritonServer) -> None:
+        self._said: list[str] = []
+        self._follower = Follower(server, self._said.append)
+
+    def look(self) -> str:
+        """What is said of one look at the repository."""
+        self._said.clear()
+        self._follower.look()
+        return "".join(self._said)
+
+
+@pytest.mark.triton_server
+def test_what_is_said_is_what_the_server_serves_while_releases_appear_in_between(
+    live: Path, server: TritonServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another release appears after the look at the repository and before the roll-out: the moment that was missed."""
+
+    def published_just_before(client: Client, repository: Path, target: str, **options: object) -> Release | None:
+        if later:
+            publish(live, lrea(later.pop()), SOURCE)
+        return roll_out(client, repository, target, **options)  # pyright: ignore[reportArgumentType]
+
+    monkeypatch.setattr(follower, "roll_out", published_just_before)
+    later = [5]
+    following = Following(server)
+    assert following.look() == "", "nothing is new"
+    publish(live, lrea(4), SOURCE)
+    versions = []
+    while said := following.look():
+        numbers = dict(re.findall(r"(\w+) (\d+)", said.removeprefix("serving ")))
+        with server.client() as client:
+            assert {name: int(number) for name, number in numbers.items()} == served(client).versions
+        assert set(numbers) == set(MODELS)
+        versions.append(numbers["lrea_ranker"])
+    assert versions == ["2", "3"], "what appears meanwhile is for the next look"
+
+
+@pytest.mark.triton_server
+def test_a_release_of_which_only_a_part_is_there_is_not_served(live: Path, server: TritonServer) -> None:
+    publish(live, lrea(1), SOURCE)
+    hidden = live / "lrea_ranker" / ".2.hidden"
+    (live / "lrea_ranker" / "2").rename(hidden)
+    following = Following(server)
+    assert following.look() == ""
+    with server.client() as client:
+        assert served(client).versions == dict.fromkeys(MODELS, 1)
+    hidden.rename(live / "lrea_ranker" / "2")
+    assert following.look() == f"serving {', '.join(f'{name} 2' for name in MODELS)}"
+
+
+def test_the_newest_release_is_one_that_is_there_as_a_whole(live: Path) -> None:
+    for version in (2, 3):
+        for model in MODELS[:version]:
+            copied = Path(shutil.copytree(live / model / "1", live / model / str(version)))
+            manifest = json.loads((copied / "manifest.json").read_text())
+            assert manifest["release"] == sorted(MODELS)
+    assert Release.newest(live, "cpu").versions == dict.fromkeys(MODELS, 1)
+    for model in MODELS[2:]:
+        shutil.copytree(live / model / "1", live / model / "2", dirs_exist_ok=True)
+    assert Release.newest(live, "cpu").versions == dict.fromkeys(MODELS, 2)
