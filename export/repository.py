@@ -14,8 +14,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from export.artifacts import Source, write_version
+from export.edges import settled
 from export.model_config import Target, ensemble_problems, model_config, read_config, render, signature_changes
-from training.system import EnsembleServable, Schema, Signature, UserStateServable
+from export.rehearsal import rehearse
+from training.system import EnsembleServable, KernelServable, Schema, Servable, Signature, UserStateServable
 
 CONFIG_FILES: dict[str, Target] = {"config.pbtxt": "gpu", "configs/cpu.pbtxt": "cpu"}
 """File in a model's folder -> the target it is for."""
@@ -38,6 +40,7 @@ def publish(
     already, or when another publish is under way.
     """
     check_release(repository, signatures)
+    signatures = [_settled(signature, report) for signature in signatures]
     with _only_publisher(repository):
         version = _next_version(repository, signatures, version)
         staged: dict[Path, Path] = {}
@@ -54,6 +57,14 @@ def publish(
             _discard(staged)
     report(f"published version {version} of {', '.join(signature.name for signature in signatures)}")
     return version
+
+
+def _settled(signature: Signature, report: Callable[[str], None]) -> Signature:
+    """The signature with the bounds of what its module can answer, after a rehearsal of the module."""
+    if not isinstance(signature, Servable | KernelServable):
+        return signature
+    rehearse(signature)
+    return settled(signature, report)
 
 
 def write_configs(repository: Path, signatures: Sequence[Signature]) -> list[Path]:
