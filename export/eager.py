@@ -43,15 +43,13 @@ def ask(signature: Signature, tensors: Packed) -> Packed:
     Raises ValueError where forward raises, or where what it returns does not fit the signature.
     """
     outputs = _called(signature, signature.eager, tensors)
-    sizes = axis_sizes(signature, signature.inputs, tensors)
+    known = axis_sizes(signature, signature.inputs, tensors)
     try:
-        found = sizes | axis_sizes(signature, signature.outputs, outputs)
+        sizes = axis_sizes(signature, (*signature.inputs, *signature.outputs), (*tensors, *outputs))
     except ValueError as error:
         raise ValueError(f"{error}{_advice(signature, outputs)}") from error
-    if found != sizes:
-        raise ValueError(
-            f"model '{signature.name}': the answer's symbolic axes {found} differ from the request's {sizes}"
-        )
+    if surplus := sorted(sizes.keys() - known.keys()):
+        raise ValueError(f"model '{signature.name}': no input has the axes {surplus} of its outputs; write their sizes")
     return outputs
 
 

@@ -54,6 +54,7 @@ def export_onnx(servable: Servable, path: Path) -> None:
         program = _translated(servable, distinct_example(servable))
         _simplify(program.model)
         _count_axes_from_the_front(program.model)
+        _drop_unused_weights(program.model)
         name_tensors(program.model, servable)
         program.save(path, external_data=_weight_bytes(servable.module) > _LARGEST_FILE)
     _attach_functions(path)
@@ -164,8 +165,13 @@ def _count_axes_from_the_front(model: ir.Model) -> None:
         initializer.dtype, initializer.shape = positive.dtype, ir.Shape(axes.const_value.numpy().shape)
         model.graph.register_initializer(initializer)
         node.replace_input_with(1, initializer)
-        if axes.name is not None and axes.name in model.graph.initializers and not axes.uses():
-            del model.graph.initializers[axes.name]
+
+
+def _drop_unused_weights(model: ir.Model) -> None:
+    """ONNX Runtime would warn of each of them wherever the graph is loaded."""
+    for name, value in list(model.graph.initializers.items()):
+        if not value.uses() and not value.is_graph_output():
+            del model.graph.initializers[name]
 
 
 def _attach_functions(path: Path) -> None:

@@ -32,13 +32,13 @@ def rehearse(model: Servable | KernelServable) -> None:
     before = _versions(model)
     first = eager.ask(model, inputs)
     changed = [name for name, version in _versions(model).items() if before.get(name, version) != version]
+    _refuse_other_answers(model, inputs, first)
     _refuse_coupling(model, inputs)
     if changed:
         raise ValueError(
             f"model '{model.name}': its forward changes '{changed[0]}' of the module in place; a request must not leave "
             "a trace in a server that runs several instances: make the state an input, or change it outside forward"
         )
-    _refuse_other_answers(model, inputs, first)
 
 
 def _versions(model: Servable | KernelServable) -> dict[str, tuple[int, int]]:
