@@ -191,20 +191,30 @@ def _with_least(spec: TensorSpec, axis: str, least: int) -> TensorSpec:
 
 
 def _with_range(model: Servable | KernelServable, spec: TensorSpec) -> TensorSpec:
-    """The spec with the lowest and highest value that its positions answer, where all of them have such an end."""
+    """The spec with the ends of what forward answers, where they were not declared.
+
+    Downwards that of the position that answers least, unless the example goes below it: a graph counts a negative id
+    from a table's end. Upwards that of the one that answers most: a graph fails on an id beyond its table.
+    """
+    lowest, highest = spec.minimum, spec.maximum
+    if lowest is None:
+        ends = [end for end in _ends(model, spec, -1) if end is not None]
+        smallest = min(int(request[spec.name].min(initial=0)) for request in _pool(model))
+        lowest = max(ends) if ends and max(ends) <= smallest else None
+    if highest is None:
+        ends = _ends(model, spec, 1)
+        known = [end for end in ends if end is not None]
+        highest = max(known) if known and len(known) == len(ends) else None
+    return replace(spec, minimum=lowest, maximum=highest)
+
+
+def _ends(model: Servable | KernelServable, spec: TensorSpec, sign: int) -> list[int | None]:
+    """`_end` of each position."""
+    ends: list[int | None] = []
     request = _longest(model)
-    bounds: dict[str, int] = {}
-    for name, sign in (("minimum", -1), ("maximum", 1)):
-        ends: list[int] = []
-        for position in _positions(spec, request) if getattr(spec, name) is None else []:
-            end = _end(model, Place(spec, request, position), sign, ends[-1] if ends else None)
-            if end is None:
-                break
-            ends.append(end)
-        else:
-            if ends:
-                bounds[name] = sign * max(sign * end for end in ends)
-    return replace(spec, minimum=bounds.get("minimum", spec.minimum), maximum=bounds.get("maximum", spec.maximum))
+    for position in _positions(spec, request):
+        ends.append(_end(model, Place(spec, request, position), sign, ends[-1] if ends else None))
+    return ends
 
 
 def _end(model: Servable | KernelServable, place: Place, sign: int, hint: int | None) -> int | None:
