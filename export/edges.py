@@ -199,8 +199,8 @@ def _with_range(model: Servable | KernelServable, spec: TensorSpec) -> TensorSpe
     lowest, highest = spec.minimum, spec.maximum
     if lowest is None:
         ends = [end for end in _ends(model, spec, -1) if end is not None]
-        smallest = min(int(request[spec.name].min(initial=0)) for request in _pool(model))
-        lowest = max(ends) if ends and max(ends) <= smallest else None
+        seen = np.concatenate([request[spec.name].ravel() for request in _pool(model)])
+        lowest = max(ends) if ends and (seen >= max(ends)).all() else None
     if highest is None:
         ends = _ends(model, spec, 1)
         known = [end for end in ends if end is not None]

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import onnxruntime as ort
+import torch
 
 from export import eager
 from export.goldens import cut_tensors, pack
@@ -15,10 +16,12 @@ from training.system import Packed, Servable, Signature
 TOLERANCE = 1e-5
 """Largest |served - eager| / max(1, |eager|) of an fp32 export."""
 
-_ADVICE = (
-    "; where scores tie, the order of their items is free: break ties in forward with torch.sort(scores, descending=True, "
-    "stable=True), or return the scores beside the ids, in the same shape and order"
+_BREAK_TIES = (
+    "; where scores tie, the order of their items is free: break ties in forward with "
+    "torch.sort(scores, descending=True, stable=True), or return the scores beside the ids, in the same shape and order"
 )
+
+_DECLARE_HALF = "; it is computed in float16: declare it float16, which has a tolerance of its own, and return it so"
 
 Run = Callable[[Packed], dict[str, np.ndarray]]
 """Inputs in the signature's order -> outputs by name."""
@@ -72,5 +75,14 @@ def _gap(signature: Signature, run: Run, runner: str, tensors: Packed, case: str
     raise ValueError(
         f"model '{signature.name}', {case}: output '{gap.output}'{list(gap.index)} differs: {', '.join(shown)} "
         f"(gap {gap.relative:.3g}, allowed {golden.tolerance_of(expected[gap.output].dtype, TOLERANCE):g})"
-        f"{_ADVICE if expected[gap.output].dtype.kind == 'i' and gap.index else ''}"
+        f"{_advice(signature, expected[gap.output], gap)}"
     )
+
+
+def _advice(signature: Signature, expected: np.ndarray, gap: golden.Gap) -> str:
+    if gap.index and expected.dtype.kind == "i":
+        return _BREAK_TIES
+    is_half = isinstance(signature, Servable) and any(
+        tensor.dtype == torch.float16 for tensor in signature.module.state_dict().values()
+    )
+    return _DECLARE_HALF if is_half and expected.dtype == np.float32 else ""
