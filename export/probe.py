@@ -115,6 +115,7 @@ def _fault(case: Case, answer: Path, end: str | None) -> str | None:
         return None
     if not gap.index:
         wanted, found = case.expected[gap.output], actual[gap.output]
-        return f"output '{gap.output}' is {wanted.dtype} {list(wanted.shape)}, the graph's {found.dtype} {list(found.shape)}"
+        shapes = f"{wanted.dtype} {list(wanted.shape)}, the graph's {found.dtype} {list(found.shape)}"
+        return f"output '{gap.output}' is {shapes}"
     values = f"{case.expected[gap.output][gap.index]!r}, the graph {actual[gap.output][gap.index]!r}"
     return f"forward answers output '{gap.output}'{list(gap.index)} with {values}"

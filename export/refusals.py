@@ -1,7 +1,9 @@
 """Why torch's exporter refused a module, in one line that names the operator or the place, and what to do."""
 
 import re
+import sysconfig
 from collections.abc import Iterator
+from pathlib import Path
 
 REMEDIES = {
     "searchsorted": "compare with all boundaries and count: (values[..., None] > boundaries).sum(-1)",
@@ -16,6 +18,7 @@ REMEDIES = {
 }
 """Operator without its namespace -> a form that works."""
 
+_NOT_THE_USERS = (sysconfig.get_paths()["purelib"], sysconfig.get_paths()["stdlib"], str(Path(__file__).parent))
 _RANDOM = ("rand", "normal", "bernoulli", "multinomial", "dropout", "poisson", "exponential", "uniform")
 _CONTROL = ("GuardOnDataDependentSymNode", "UserError", "data-dependent", "Could not guard")
 
@@ -35,8 +38,8 @@ def reason(error: BaseException) -> str:
     if any("is mutated in the forward" in text for text in texts):
         return "it changes a tensor of the module; a request must not leave a trace: make the state an input"
     last = chain[-1]
-    first_line = str(last).strip().split("\n")[0] or type(last).__name__
-    return f"{type(last).__name__}: {first_line}"
+    first_line = str(last).strip().split("\n")[0]
+    return f"{type(last).__name__}: {first_line}" if first_line else type(last).__name__
 
 
 def _of_operator(operator: str) -> str:
@@ -52,7 +55,7 @@ def _place(texts: list[str]) -> str:
     """Where in the user's code torch saw the fault, from the message that it makes of it."""
     for text in texts:
         places = re.findall(r'(?:File "|Caused by: \()([^"\n:]+\.py)"?(?:, line |:)(\d+)', text)
-        users = [place for place in places if "site-packages" not in place[0]]
+        users = [place for place in places if not place[0].startswith(_NOT_THE_USERS)]
         if users:
             return f" ({users[-1][0]}:{users[-1][1]})"
     return ""

@@ -1,7 +1,7 @@
 """Before anything is exported: a module answers its own example, and the same request always alike.
 
-A server batches requests as they come and runs several instances, so an answer may depend neither on the neighbours in a
-batch nor on earlier requests.
+A server batches requests as they come and runs several instances, so an answer may depend neither on the neighbours
+in a batch nor on earlier requests.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,6 +20,11 @@ from serving import golden
 from training.system import KernelServable, Packed, Servable
 
 _NUM_REQUESTS = 16
+_COUPLED = (
+    "a request alone and the same request in a batch get different answers; in forward nothing may mix the requests of "
+    "the batch: look for softmax, mean, sort or cumsum over axis 0 (or over all packed elements), and for BatchNorm in "
+    "training mode"
+)
 
 
 def rehearse(model: Servable | KernelServable) -> None:
@@ -36,8 +41,8 @@ def rehearse(model: Servable | KernelServable) -> None:
     _refuse_coupling(model, inputs)
     if changed:
         raise ValueError(
-            f"model '{model.name}': its forward changes '{changed[0]}' of the module in place; a request must not leave "
-            "a trace in a server that runs several instances: make the state an input, or change it outside forward"
+            f"model '{model.name}': its forward changes '{changed[0]}' of the module in place; a request must leave no "
+            "trace in a server that runs several instances: make the state an input, or change it outside forward"
         )
 
 
@@ -58,8 +63,8 @@ def _refuse_other_answers(model: Servable | KernelServable, inputs: Packed, firs
             f"model '{model.name}': operator '{operator}' in its forward is random; make the noise an input"
         )
     raise ValueError(
-        f"model '{model.name}': output '{gap.output}'{list(gap.index)} differs when the same request is asked twice: its "
-        "forward keeps a state; make the state an input"
+        f"model '{model.name}': output '{gap.output}'{list(gap.index)} differs when the same request is asked twice: "
+        "its forward keeps a state; make the state an input"
     )
 
 
@@ -96,15 +101,8 @@ def _refuse_coupling(model: Servable | KernelServable, inputs: Packed) -> None:
                 values = [f"{array[gap.output][gap.index]!r}" for array in (expected, actual)]
                 raise ValueError(
                     f"model '{model.name}': output '{gap.output}'{list(gap.index)} of request {number} is {values[0]} "
-                    f"alone and {values[1]} in a batch of {len(batch)}: a request alone and the same request in a batch "
-                    f"get different answers; {_REMEDY}"
+                    f"alone and {values[1]} in a batch of {len(batch)}: {_COUPLED}"
                 )
-
-
-_REMEDY = (
-    "in forward nothing may mix the requests of the batch: look for softmax, mean, sort or cumsum over axis 0 (or over all "
-    "packed elements), and for BatchNorm in training mode"
-)
 
 
 def _alone(model: Servable | KernelServable, request: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -114,8 +112,7 @@ def _alone(model: Servable | KernelServable, request: Mapping[str, np.ndarray]) 
     except ValueError as error:
         outputs = [spec.name for spec in model.outputs]
         raise ValueError(
-            f"{error}: outputs {outputs} are answered for {_NUM_REQUESTS} requests and not for one of them: a request alone "
-            f"and the same request in a batch get different answers; {_REMEDY}"
+            f"{error}: outputs {outputs} are answered for {_NUM_REQUESTS} requests and not for one of them: {_COUPLED}"
         ) from error
     return cut_tensors(model, model.outputs, answer, packed)[0]
 

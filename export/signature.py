@@ -91,24 +91,29 @@ def axis_sizes(signature: Signature, specs: Sequence[TensorSpec], tensors: Packe
 
 def _problems(signature: Signature) -> Iterator[str]:
     names = [spec.name for spec in (*signature.inputs, *signature.outputs)]
-    for axis, bounds in axis_bounds(signature).items():
-        if bounds.least < 0 or (bounds.greatest is not None and bounds.greatest < max(1, bounds.least)):
-            yield f"axis '{axis}': sizes from {bounds.least} to {bounds.greatest} hold nothing; write 0 <= least <= greatest"
     yield from (f"tensor '{name}' is listed twice" for name in sorted({n for n in names if names.count(n) > 1}))
     if not signature.outputs or not client_inputs(signature):
         yield "it needs at least one input that a client sends, and one output"
-    ragged = {spec.name: spec.shape for spec in signature.inputs if spec.ragged}
-    is_graph = isinstance(signature, Servable | KernelServable)
     for spec in (*signature.inputs, *signature.outputs):
         yield from (f"tensor '{spec.name}': {problem}" for problem in _tensor_problems(spec))
-        if spec.shape == () and (spec.ragged or spec.of is None) and not is_graph:
+    for axis, (least, greatest) in axis_bounds(signature).items():
+        if least < 0 or (greatest is not None and greatest < max(1, least)):
+            yield f"axis '{axis}': sizes from {least} to {greatest} hold nothing; write 0 <= least <= greatest"
+    yield from _packing_problems(signature)
+
+
+def _packing_problems(signature: Signature) -> Iterator[str]:
+    """Ragged tensors and their counts, and what only a graph may have."""
+    is_graph = isinstance(signature, Servable | KernelServable)
+    ragged = {spec.name: spec.shape for spec in signature.inputs if spec.ragged}
+    for spec in (*signature.inputs, *signature.outputs):
+        if spec.shape == () and spec.of is None and not is_graph:
             yield f"tensor '{spec.name}': only a graph's tensors may have shape (); use shape (1,)"
         if spec.of is not None and spec.of not in ragged:
             yield f"tensor '{spec.name}': of='{spec.of}' is not a ragged input; those are {sorted(ragged)}"
         elif spec.of is not None and spec.ragged and spec.shape != ragged[spec.of]:
             yield f"tensor '{spec.name}': shape {spec.shape} must be that of '{spec.of}', {ragged[spec.of]}"
-    counted = {spec.of for spec in signature.inputs}
-    for name in sorted(set(ragged) - counted):
+    for name in sorted(set(ragged) - {spec.of for spec in signature.inputs}):
         yield f"ragged input '{name}' needs an int32 input with of='{name}', or its requests cannot be told apart"
     for spec in signature.outputs:
         if spec.per > 1 and is_graph:

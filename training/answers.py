@@ -27,7 +27,7 @@ def in_order(result: object, names: Sequence[str]) -> tuple[Tensor, ...]:
         found = []
     if len(found) != len(names) or not all(isinstance(part, Tensor) for part in found):
         raise WrongAnswerError(
-            f"forward returned {_described(result)}; return {_wanted(names)}, as tensors in this order or by these names"
+            f"forward returned {_described(result)}; return {_wanted(names)}, tensors in this order or by these names"
         )
     return tuple(part for part in found if isinstance(part, Tensor))
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -98,7 +99,7 @@ def names_and_copies() -> Servable:
     names = ("linear", "layer.weight", "val_0", "relu", "tensors_0")
     outputs = [TensorSpec(name=name, dtype="float32", shape=(4,)) for name in names]
 
-    def forward(self: nn.Module, dense: Tensor, ids: Tensor) -> dict[str, Tensor]:
+    def forward(self: Any, dense: Tensor, ids: Tensor) -> dict[str, Tensor]:
         inner = torch.relu(self.layer(dense)) + self.items(ids).sum(1)
         weights = self.layer.bias.expand(dense.shape[0], 4)
         return {"relu": inner, "linear": inner, "layer.weight": weights, "tensors_0": dense, "val_0": weights + dense}
@@ -115,7 +116,7 @@ def names_and_copies() -> Servable:
 def flat() -> Servable:
     """Inputs and outputs of shape (), among them an id and a bool."""
 
-    def forward(self: nn.Module, user: Tensor, weight: Tensor, dense: Tensor) -> tuple[Tensor, ...]:
+    def forward(self: Any, user: Tensor, weight: Tensor, dense: Tensor) -> tuple[Tensor, ...]:
         score = torch.sigmoid((self.users(user) * dense).sum(1) * weight)
         return None, score, score > 0.5, user  # pyright: ignore[reportReturnType]
 
@@ -139,7 +140,7 @@ def flat() -> Servable:
 def repeating() -> Servable:
     """A ragged ranker that repeats each user for its candidates."""
 
-    def forward(self: nn.Module, user: Tensor, candidates: Tensor, ends: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self: Any, user: Tensor, candidates: Tensor, ends: Tensor) -> tuple[Tensor, Tensor]:
         counts = torch.diff(ends, prepend=ends.new_zeros(1)).long()
         users = self.users(user).repeat_interleave(counts, dim=-2, output_size=candidates.shape[0])
         return (users * self.items(candidates)).sum(-1), candidates
@@ -169,7 +170,7 @@ def pooled() -> Servable:
     """A bag over a padded history, a mask of bool beside it, and declared sizes."""
     axis = Axis("length", least=2, greatest=9)
 
-    def forward(self: nn.Module, history: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self: Any, history: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         history.mul_(mask)  # what a team does in place is not seen outside
         return self.bag(history), ~mask
 
@@ -192,7 +193,7 @@ def pooled() -> Servable:
 def tied() -> Servable:
     """The best ten of sixty vectors that are each there three times; what was read has the score -inf."""
 
-    def forward(self: nn.Module, history: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self: Any, history: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         scores = self.users(history).sum(1) @ self.items.T
         open_scores = scores.scatter(1, history, float("-inf"))
         best, items = torch.topk(open_scores, 10)
@@ -221,7 +222,7 @@ class Output:
 
 
 def causal() -> Servable:
-    def forward(self: nn.Module, history: Tensor) -> Output:
+    def forward(self: Any, history: Tensor) -> Output:
         size, events = history.shape[1], self.items(history)
         later = torch.triu(torch.ones(size, size, dtype=torch.bool), 1)
         mixed, _ = self.attention(events, events, events, attn_mask=later, need_weights=True)

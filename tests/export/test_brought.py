@@ -1,4 +1,4 @@
-"""What teams bring, published together and served by one real server: every rung holds, every bad request is refused."""
+"""What teams bring, published together and served by one real server: each rung holds, each bad request is refused."""
 
 import re
 from collections.abc import Iterator
@@ -64,7 +64,9 @@ def test_every_rung_holds_for_all_that_is_brought(brought: Path) -> None:
 
 
 def test_bounds_that_nobody_declared_are_said(brought: Path, notes: list[str]) -> None:
-    said = {model: [note for note in notes if note.startswith(f"{model}: ") and "staging" not in note] for model in NOTES}
+    said = {
+        model: [note for note in notes if note.startswith(f"{model}: ") and "staging" not in note] for model in NOTES
+    }
     for model, expected in NOTES.items():
         assert len(said[model]) == len(expected)
         assert all(text in note for text, note in zip(expected, said[model], strict=True))
@@ -106,9 +108,7 @@ BAD: list[tuple[str, Request, str]] = [
 
 
 @pytest.mark.parametrize(("model", "bad", "text"), BAD)
-def test_a_bad_request_is_refused_alone(
-    client: Client, brought: Path, model: str, bad: Request, text: str
-) -> None:
+def test_a_bad_request_is_refused_alone(client: Client, brought: Path, model: str, bad: Request, text: str) -> None:
     good = one(brought, model)
     with pytest.raises(InvalidRequest, match=re.escape(text)):
         client.infer(model, bad if bad.keys() == good.inputs.keys() else {**good.inputs, **bad})

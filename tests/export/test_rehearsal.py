@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -40,7 +41,7 @@ def ragged_model(forward: Forward) -> Servable:
 
 
 def refusal(model: Servable) -> str:
-    with pytest.raises(ValueError, match="^model 'brought'") as caught:
+    with pytest.raises(ValueError, match=r"^model 'brought'") as caught:
         rehearse(model)
     assert "\n" not in str(caught.value)
     return str(caught.value)
@@ -109,7 +110,7 @@ class Counting(nn.Module):
         self.plain, self.number = torch.zeros(1), 0
 
 
-def counted(self: nn.Module, x: Tensor) -> Tensor:
+def counted(self: Any, x: Tensor) -> Tensor:
     self.count.number += 1
     return x + self.count.number
 
@@ -134,18 +135,21 @@ def test_an_input_that_forward_changes_in_place_stays_what_the_client_sent() -> 
     rehearse(dense_model(Brought(lambda self, x: x.sub_(1.0).div_(2.0))))
 
 
-def missing(self: nn.Module, x: Tensor) -> Tensor:
+def missing(self: Any, x: Tensor) -> Tensor:
     return {"x": x}["neg"]
 
 
-def unfit(self: nn.Module, x: Tensor) -> Tensor:
+def unfit(self: Any, x: Tensor) -> Tensor:
     return functional.linear(x, torch.zeros(3, 5))
 
 
 @pytest.mark.parametrize(
     ("forward", "message"),
     [
-        (missing, r"its forward raised KeyError: 'neg' \(.*test_rehearsal\.py:\d+, in missing\), on inputs dense \[16, 4\]"),
+        (
+            missing,
+            r"its forward raised KeyError: 'neg' \(.*test_rehearsal\.py:\d+, in missing\), on inputs dense \[16, 4\]",
+        ),
         (unfit, r"its forward raised RuntimeError: .* \(.*test_rehearsal\.py:\d+, in unfit\)"),
     ],
 )
@@ -190,7 +194,7 @@ def test_outputs_that_do_not_fit_are_named_with_what_to_do(
 
 
 def test_a_tensor_that_wants_a_gradient_is_no_obstacle() -> None:
-    def forward(self: nn.Module, x: Tensor) -> Tensor:
+    def forward(self: Any, x: Tensor) -> Tensor:
         with torch.enable_grad():
             return self.layer(x)
 

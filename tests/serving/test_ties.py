@@ -43,7 +43,7 @@ def test_items_may_change_places_within_a_tie_and_at_a_tie_that_is_cut_off(
         ([7, 3, 5, 4, 2, 8], SCORES, SCORES),
         ([7, 3, 5, 9, 2, 2], SCORES, SCORES),
         ([7, 3, 5, 9, 2, 7], SCORES, SCORES),
-        ([7, 3, 5, 9, 2, 4], [0.9, 0.5, 0.5, 0.5, 0.2, 0.1], [0.9, 0.5, 0.5, 0.5, 0.2, 0.1][:5] + [0.3]),
+        ([7, 3, 5, 9, 2, 4], [0.9, 0.5, 0.5, 0.5, 0.2, 0.1], [0.9, 0.5, 0.5, 0.5, 0.2, 0.3]),
         ([8, 4, 6, 10, 3, 9], SCORES, SCORES),
         ([1, 4, 6, 10, 11, 12], [0.5] * 6, [0.5] * 6),
         ([7, 3, 5, 1, 4, 6], [0.9, 0.5, 0.5, 0.2, 0.2, 0.2], [0.9, 0.5, 0.5, 0.2, 0.2, 0.2][::-1]),
@@ -67,7 +67,7 @@ def test_integers_without_scores_of_their_shape_must_be_equal() -> None:
 @pytest.mark.parametrize("dtype", [np.float16, np.float32])
 def test_infinity_equals_the_same_infinity_only(dtype: type) -> None:
     expected = {"scores": np.array([1.0, -np.inf, np.inf], dtype)}
-    assert golden.compare(expected, {"scores": expected["scores"].copy()}, 0.0) .ok
+    assert golden.compare(expected, {"scores": expected["scores"].copy()}, 0.0).ok
     for wrong in ([1.0, np.inf, np.inf], [1.0, -6e4, np.inf], [-np.inf, -np.inf, np.inf], [1.0, np.nan, np.inf]):
         assert not golden.compare(expected, {"scores": np.array(wrong, dtype)}, 1e-5).ok
 
