@@ -11,10 +11,17 @@ from pathlib import Path
 import torch
 
 from export.signature import axis_sizes
+from training import answers, system
 from training.answers import WrongAnswerError, in_order
 from training.system import Packed, Signature
 
-_NOT_THE_USERS = (sysconfig.get_paths()["purelib"], sysconfig.get_paths()["stdlib"], str(Path(__file__).parent))
+_NOT_THE_USERS = (
+    sysconfig.get_paths()["purelib"],
+    sysconfig.get_paths()["stdlib"],
+    str(Path(__file__).parent),
+    *(str(module.__file__) for module in (answers, system)),
+    "<",
+)
 _LONGEST_MESSAGE = 300
 
 
@@ -63,7 +70,7 @@ def told(error: BaseException) -> str:
     message = " ".join(str(error).split())
     if len(message) > _LONGEST_MESSAGE:
         message = f"{message[:_LONGEST_MESSAGE]}..."
-    return f"{type(error).__name__}{': ' if message else ''}{message}{_place(error)}"
+    return f"{type(error).__name__}{': ' if message else ''}{message}{place(error)}"
 
 
 def _called(signature: Signature, form: Callable[..., Packed], tensors: Packed) -> Packed:
@@ -84,9 +91,10 @@ def _copies(tensors: Packed) -> Packed:
     return tuple(tensor.detach().clone() for tensor in tensors)
 
 
-def _place(error: BaseException) -> str:
+def place(error: BaseException) -> str:
+    """The line of the user's file that an error came through last, in brackets; empty where there is none."""
     frames = traceback.extract_tb(error.__traceback__)
-    users = [frame for frame in frames if not frame.filename.startswith((*_NOT_THE_USERS, "<"))]
+    users = [frame for frame in frames if not frame.filename.startswith(_NOT_THE_USERS)]
     return f" ({users[-1].filename}:{users[-1].lineno}, in {users[-1].name})" if users else ""
 
 

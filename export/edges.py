@@ -12,14 +12,14 @@ import numpy as np
 from export import eager
 from export.goldens import cut_tensors, pack
 from export.probe import Case
-from export.signature import axis_bounds, client_inputs
+from export.signature import axis_bounds, client_inputs, declared_axes
 from training.system import Axis, KernelServable, Packed, Servable, TensorSpec
 
 _FARTHEST = {"int32": 2**31 - 1, "int64": 2**40}
 """An id that is far outside of any table."""
 _MOST_POSITIONS = 64
 
-Graph = TypeVar("Graph", Servable, KernelServable)
+Graph = TypeVar("Graph", bound=Servable | KernelServable)
 Request = dict[str, np.ndarray]
 
 
@@ -59,9 +59,7 @@ def edge_cases(model: Servable) -> list[Case]:
 
 def _axis_cases(model: Servable) -> Iterator[Case]:
     for axis, (least, _) in axis_bounds(model).items():
-        greatest = max(
-            (size.greatest or 0 for spec in model.inputs for size in spec.shape if _is(size, axis)), default=0
-        )
+        greatest = declared_axes(model)[axis].greatest
         sizes = {least: (1, 2), greatest: (1,)} if greatest else {least: (1, 2)}
         for size, batch_sizes in sizes.items():
             for batch_size in batch_sizes:
@@ -70,10 +68,6 @@ def _axis_cases(model: Servable) -> Iterator[Case]:
                 bound = f"least={size + 1}" if size == least else f"greatest=<less than {size}>"
                 remedy = f"declare the sizes that it can answer: shape=(..., Axis('{axis}', {bound}), ...)"
                 yield Case(what, tensors, _answer(model, tensors), remedy)
-
-
-def _is(size: int | str, axis: str) -> bool:
-    return isinstance(size, Axis) and size == axis
 
 
 def _id_cases(model: Servable) -> Iterator[Case]:

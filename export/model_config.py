@@ -2,15 +2,10 @@
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from google.protobuf import text_format
-from tritonclient.grpc.model_config_pb2 import (  # pyright: ignore[reportAttributeAccessIssue]
-    DataType,
-    ModelConfig,
-    ModelInput,
-    ModelOutput,
-)
+from tritonclient.grpc.model_config_pb2 import DataType, ModelConfig  # pyright: ignore[reportAttributeAccessIssue]
 
 from export.signature import Bounds, check_signature, client_inputs, declared_axes
 from serving.backends import backlog
@@ -172,8 +167,8 @@ def _dims(spec: TensorSpec) -> list[int]:
     return [axis if isinstance(axis, int) else -1 for axis in spec.shape] or [1]
 
 
-def _drop_last_axis(tensor: ModelInput | ModelOutput, spec: TensorSpec) -> None:
-    """tritonserver wants an axis beside the batch; a graph's [B] is [B, 1] at the client."""
+def _drop_last_axis(tensor: Any, spec: TensorSpec) -> None:
+    """Of a ModelInput or ModelOutput: an axis beside the batch, which tritonserver wants; a graph's [B] has none."""
     if spec.shape == ():
         tensor.reshape.SetInParent()
 

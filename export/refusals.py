@@ -1,9 +1,9 @@
 """Why torch's exporter refused a module, in one line that names the operator or the place, and what to do."""
 
 import re
-import sysconfig
 from collections.abc import Iterator
-from pathlib import Path
+
+from export.eager import place
 
 REMEDIES = {
     "searchsorted": "compare with all boundaries and count: (values[..., None] > boundaries).sum(-1)",
@@ -18,7 +18,6 @@ REMEDIES = {
 }
 """Operator without its namespace -> a form that works."""
 
-_NOT_THE_USERS = (sysconfig.get_paths()["purelib"], sysconfig.get_paths()["stdlib"], str(Path(__file__).parent))
 _RANDOM = ("rand", "normal", "bernoulli", "multinomial", "dropout", "poisson", "exponential", "uniform")
 _CONTROL = ("GuardOnDataDependentSymNode", "UserError", "data-dependent", "Could not guard")
 
@@ -31,8 +30,9 @@ def reason(error: BaseException) -> str:
         if found := re.search(r"target=torch\.ops\.([\w.]+)", text):
             return _of_operator(found[1])
     if any(word in text for text in texts for word in _CONTROL):
+        where = next(filter(None, map(place, chain)), "")
         return (
-            f"it is data-dependent: what it computes follows from the values of a tensor{_place(texts)}; use "
+            f"it is data-dependent: what it computes follows from the values of a tensor{where}; use "
             "torch.where, masks and fixed sizes in place of if, loops, .item() and boolean indexing"
         )
     if any("is mutated in the forward" in text for text in texts):
@@ -49,16 +49,6 @@ def _of_operator(operator: str) -> str:
         return f"operator '{operator}' is random; make the noise an input"
     remedy = REMEDIES.get(name, "write it with other operators")
     return f"operator '{operator}' has no ONNX form; {remedy}"
-
-
-def _place(texts: list[str]) -> str:
-    """Where in the user's code torch saw the fault, from the message that it makes of it."""
-    for text in texts:
-        places = re.findall(r'(?:File "|Caused by: \()([^"\n:]+\.py)"?(?:, line |:)(\d+)', text)
-        users = [place for place in places if not place[0].startswith(_NOT_THE_USERS)]
-        if users:
-            return f" ({users[-1][0]}:{users[-1][1]})"
-    return ""
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

@@ -29,9 +29,7 @@ def test_outputs_that_are_inputs_weights_or_each_other_get_nodes_of_their_own(tm
     assert {"layer.bias", "items.weight", "layer.weight.1"} <= {value.name for value in graph.initializer}
 
 
-@pytest.mark.parametrize(
-    "name", ["embedding", "add", "layer.bias", "module.layer.weight", "Gemm_0", "value", "batch", "_"]
-)
+@pytest.mark.parametrize("name", ["add", "layer.bias", "module.layer.weight"])
 def test_any_name_of_an_input_or_output_is_free(tmp_path: Path, name: str) -> None:
     module = Brought(lambda self, x: self.layer(x).relu() + self.items.weight[0], layer=nn.Linear(4, 4), items=table())
     tensor = TensorSpec(name=name, dtype="float32", shape=(4,))

@@ -25,8 +25,8 @@ def loops(self: nn.Module, x: Tensor) -> Tensor:
 @pytest.mark.parametrize(
     ("forward", "message"),
     [
-        (branches, r"data-dependent: .*\(.*test_refusals\.py:\d+\); use torch\.where"),
-        (loops, r"data-dependent: .*\(.*test_refusals\.py:\d+\); use torch\.where"),
+        (branches, r"data-dependent: .*\(.*test_refusals\.py:\d+, in \w+\); use torch\.where"),
+        (loops, r"data-dependent: .*\(.*test_refusals\.py:\d+, in \w+\); use torch\.where"),
         (
             lambda self, x: torch.searchsorted(torch.arange(9.0), x).float(),
             "'aten.searchsorted.Tensor' has no ONNX f",

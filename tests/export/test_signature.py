@@ -57,6 +57,16 @@ def test_an_output_that_is_no_multiple_of_its_candidates_is_refused() -> None:
         axis_sizes(path_step(), outputs, (torch.zeros(9, dtype=torch.int64), torch.zeros(10)))
 
 
+def test_shape_without_an_axis_is_for_graphs_and_ensembles_have_an_axis() -> None:
+    flat = replace(PROFILE, shape=())
+    check_signature(replace(scorer_model(), inputs=(CANDIDATES, OFFSETS, flat)))
+    for step in release()[2:]:
+        with pytest.raises(
+            ValueError, match=r"tensor 'profile': only a graph's tensors may have shape \(\); use shape"
+        ):
+            check_signature(replace(step, outputs=(flat,)))
+
+
 @pytest.mark.parametrize("name", ["", "../up", "a/b", "1st", ".hidden"])
 def test_name_that_is_no_folder_name_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match="model name"):
