@@ -55,17 +55,13 @@ def check_edges(signature: Signature, path: Path, cases: Sequence[Case]) -> None
 
 
 def _run(path: Path, folder: Path, number_of_cases: int) -> dict[int, str]:
-    """Runs all cases, in a new process after each that ended one; case -> why it has no answer."""
+    """Runs the cases up to the first that ends the process; case -> why it has no answer."""
     ends: dict[int, str] = {}
-    first = 0
-    while first < number_of_cases:
-        ended = _child(path, folder, first)
-        done = [number for number in range(first, number_of_cases) if _is_done(folder, number, ends)]
-        if len(done) == number_of_cases - first:
+    ended = _child(path, folder)
+    for number in range(number_of_cases):
+        if not _is_done(folder, number, ends):
+            ends[number] = f"{_ENDS} ({ended})"
             break
-        dead = next(number for number in range(first, number_of_cases) if number not in done)
-        ends[dead] = f"{_ENDS} ({ended})"
-        first = dead + 1
     return ends
 
 
@@ -77,19 +73,10 @@ def _is_done(folder: Path, number: int, ends: dict[int, str]) -> bool:
     return said.exists() or (folder / f"{number:04d}.safetensors").exists()
 
 
-def _child(path: Path, folder: Path, first: int) -> str:
-    """Runs the cases from `first` on; returns how the process ended."""
+def _child(path: Path, folder: Path) -> str:
+    """Runs the cases; returns how the process ended."""
     root = str(Path(__file__).parents[1])
-    command = [
-        sys.executable,
-        "-P",
-        "-m",
-        "export.run_alone",
-        str(path),
-        str(folder / "feeds"),
-        str(folder),
-        str(first),
-    ]
+    command = [sys.executable, "-P", "-m", "export.run_alone", str(path), str(folder / "feeds"), str(folder)]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))}
     try:
         done = subprocess.run(command, env=environment, capture_output=True, timeout=_TIMEOUT_S, check=False)

@@ -1,6 +1,6 @@
-"""A graph on requests that may end its process: `python -m export.run_alone MODEL FEEDS FOLDER FIRST`.
+"""A graph on requests that may end its process: `python -m export.run_alone MODEL FEEDS FOLDER`.
 
-Imports little, so that it starts fast. FEEDS has the keys "0007/<input>"; from request FIRST on, FOLDER gets
+Imports little, so that it starts fast. FEEDS has the keys "0007/<input>"; FOLDER gets
 0007.safetensors with the outputs, or 0007.txt with what ONNX Runtime said.
 """
 
@@ -20,7 +20,7 @@ def open_session(path: Path) -> ort.InferenceSession:
     return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
-def main(model: Path, feeds: Path, folder: Path, first: int) -> None:
+def main(model: Path, feeds: Path, folder: Path) -> None:
     """Runs the requests in their order, and writes each answer before the next request."""
     requests: dict[int, dict[str, np.ndarray]] = {}
     for key, array in load_file(feeds).items():
@@ -29,8 +29,6 @@ def main(model: Path, feeds: Path, folder: Path, first: int) -> None:
     session = open_session(model)
     names = [output.name for output in session.get_outputs()]
     for number in sorted(requests):
-        if number < first:
-            continue
         try:
             outputs = session.run(names, requests[number])
         except Exception as error:  # ONNX Runtime's errors have no base class of their own
@@ -43,4 +41,4 @@ def main(model: Path, feeds: Path, folder: Path, first: int) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4]))
+    main(Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]))

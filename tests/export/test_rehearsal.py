@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from export import eager
 from export.rehearsal import rehearse
 from tests.export.brought import (
     ANSWER,
@@ -132,7 +133,11 @@ def test_a_module_that_answers_otherwise_the_second_time_is_refused(forward: For
 
 
 def test_an_input_that_forward_changes_in_place_stays_what_the_client_sent() -> None:
-    rehearse(dense_model(Brought(lambda self, x: x.sub_(1.0).div_(2.0))))
+    model = dense_model(Brought(lambda self, x: x.sub_(1.0).div_(2.0) + 1.0))
+    rehearse(model)
+    sent = numbers(2, 0, 4)
+    eager.ask(model, (sent,))
+    assert torch.equal(sent, numbers(2, 0, 4))
 
 
 def missing(self: Any, x: Tensor) -> Tensor:
