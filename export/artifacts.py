@@ -12,10 +12,14 @@ import numpy as np
 import torch
 from safetensors.numpy import save_file
 
+from export import eager
+from export.edges import edge_cases
 from export.goldens import make_goldens
 from export.kernel_form import save_kernel_form
-from export.onnx import export_onnx, verify_onnx
-from export.signature import as_packed, client_inputs
+from export.onnx import export_onnx
+from export.probe import check_edges
+from export.signature import client_inputs
+from export.verify import verify_onnx
 from serving import golden, manifest
 from serving.backends.recserve.program import PROGRAM_FILE
 from serving.state_source import STATE_FILE
@@ -64,6 +68,7 @@ def write_version(
     if isinstance(signature, Servable):
         export_onnx(signature, folder / MODEL_FILE)
         verify_onnx(signature, folder / MODEL_FILE)
+        check_edges(signature, folder / MODEL_FILE, edge_cases(signature))
     elif isinstance(signature, KernelServable):
         save_kernel_form(signature, folder / PROGRAM_FILE)
     elif isinstance(signature, UserStateServable):
@@ -115,8 +120,7 @@ def _check_empty_history(signature: UserStateServable) -> None:
     """Raises ValueError where the encoder has no state for zeros, with which users without a history are scored."""
     encoder, histories = signature.encoder, signature.histories
     zeros = [np.zeros((1, *histories[spec.name].shape[1:]), spec.dtype) for spec in client_inputs(encoder)]
-    with torch.no_grad():
-        state = as_packed(encoder.eager(*map(torch.from_numpy, zeros)))
+    state = eager.ask(encoder, tuple(map(torch.from_numpy, zeros)))
     for spec, tensor in zip(encoder.outputs, state, strict=True):
         if not torch.isfinite(tensor).all():
             raise ValueError(
@@ -146,8 +150,7 @@ def _stamp(encoder: Servable) -> int | None:
     outputs = [(spec.name, spec.dtype, spec.shape) for spec in encoder.outputs]
     if ("stamp", "int64", (1,)) not in outputs:
         return None
-    with torch.no_grad():
-        answer = as_packed(encoder.eager(*encoder.example(1, 0)))
+    answer = eager.ask(encoder, eager.example(encoder, 1, 0))
     return int(answer[outputs.index(("stamp", "int64", (1,)))].item())
 
 

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import torch
 
-from export.signature import as_packed, axis_sizes, client_inputs
+from export import eager
+from export.signature import Bounds, axis_bounds, client_inputs
 from serving.golden import Golden
 from training.system import KernelServable, Packed, Servable, Signature, TensorSpec
 
@@ -16,25 +17,23 @@ NUM_GOLDENS = 16
 def make_goldens(signature: Signature, seed: int = 0) -> list[Golden]:
     """Requests of `example(16, seed)`, each with the eager answer, and both fp64 answers where there is a reference.
 
-    Raises ValueError where example or answer does not fit the signature, or where an answer is not finite.
+    Raises ValueError where example or answer does not fit the signature, or where an answer holds NaN.
     The server must answer a golden, so the example has to keep to the bounds as well.
     """
-    inputs = signature.example(NUM_GOLDENS, seed)
-    sizes = axis_sizes(signature, signature.inputs, inputs)
-    with torch.no_grad():
-        outputs = as_packed(signature.eager(*inputs))
-    if sizes | axis_sizes(signature, signature.outputs, outputs) != sizes:
-        raise ValueError(f"model '{signature.name}': the answer's symbolic axes differ from the request's {sizes}")
+    inputs = eager.example(signature, NUM_GOLDENS, seed)
+    outputs = eager.ask(signature, inputs)
     for spec, tensor in zip(signature.outputs, outputs, strict=True):
-        if not torch.isfinite(tensor).all():
-            raise ValueError(f"model '{signature.name}': output '{spec.name}' is not finite on its example")
+        if torch.isnan(tensor).any():
+            raise ValueError(
+                f"model '{signature.name}': output '{spec.name}' holds NaN on its example; NaN tells a client that its "
+                "answer is invalid, so let forward return a number (0/0 and inf - inf are NaN) or infinity"
+            )
     goldens = cut(signature, inputs, outputs)
     for golden in goldens:
         _check_bounds(signature, golden.inputs)
     if signature.reference is None:
         return goldens
-    with torch.no_grad():
-        reference = as_packed(signature.reference(*_in_double(inputs)))
+    reference = eager.compute(signature, signature.reference, _in_double(inputs))
     references = _cut_in_double(signature, inputs, reference)
     return [
         Golden(golden.inputs, golden.outputs, reference, served)
@@ -64,7 +63,8 @@ def cut_tensors(
             borders = [spec.per * end for end in ends[spec.of or spec.name][:-1]]
             parts = [part[None] for part in np.split(array, borders)]
         else:
-            parts = [array[row : row + 1] for row in range(num_requests)]
+            rows = array[:, None] if spec.shape == () else array
+            parts = [rows[row : row + 1] for row in range(num_requests)]
         for request, part in zip(cuts, parts, strict=True):
             request[spec.name] = part
     return cuts
@@ -80,7 +80,7 @@ def pack(signature: Signature, requests: Sequence[Mapping[str, np.ndarray]]) -> 
         else:
             arrays = [request[spec.name] for request in requests]
             joined = np.concatenate([array[0] for array in arrays] if spec.ragged else arrays)
-            packed.append(torch.from_numpy(joined))
+            packed.append(torch.from_numpy(joined[:, 0] if spec.shape == () else joined))
     return tuple(packed)
 
 
@@ -98,12 +98,15 @@ def _ends(signature: Signature, inputs: Packed) -> dict[str, list[int]]:
 
 
 def _check_bounds(signature: Signature, request: Mapping[str, np.ndarray]) -> None:
+    bounds = axis_bounds(signature)
     for spec in client_inputs(signature):
         values, prefix = request[spec.name], f"model '{signature.name}': an example of '{spec.name}'"
-        if spec.max_elements is not None and values.size > spec.max_elements:
-            raise ValueError(f"{prefix} has {values.size} elements, above its max_elements {spec.max_elements}")
-        if spec.min_elements is not None and values.size < spec.min_elements:
-            raise ValueError(f"{prefix} has {values.size} elements, below its min_elements {spec.min_elements}")
+        for axis, size in zip(spec.shape, values.shape[1:], strict=False):
+            least, greatest = bounds[str(axis)] if isinstance(axis, str) else Bounds(0, None)
+            if greatest is not None and size > greatest:
+                raise ValueError(f"{prefix} has {size} elements along '{axis}', above its greatest size {greatest}")
+            if size < least:
+                raise ValueError(f"{prefix} has {size} elements along '{axis}', below its least size {least}")
         if spec.minimum is not None and (values < spec.minimum).any():
             raise ValueError(f"{prefix} holds {values.min()}, below its minimum {spec.minimum}")
         if spec.maximum is not None and (values > spec.maximum).any():
@@ -126,5 +129,4 @@ def _served64(signature: Signature, inputs: Packed) -> list[dict[str, np.ndarray
         eager64 = copy.deepcopy(signature.module).double()
     else:
         return [{} for _ in range(NUM_GOLDENS)]
-    with torch.no_grad():
-        return _cut_in_double(signature, inputs, as_packed(eager64(*_in_double(inputs))))
+    return _cut_in_double(signature, inputs, eager.compute(signature, eager64, _in_double(inputs)))

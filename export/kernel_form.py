@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from torch.export import ExportedProgram
 
-from export.onnx import check_servable, distinct_example, dynamic_shapes, verify
-from export.signature import as_packed
+from export.onnx import check_servable, distinct_example
+from export.traceable import Traceable, dynamic_shapes
+from export.verify import verify
 from serving.backends.recserve.program import Names, hot_ops, load_program, save_program
 from training.system import KernelServable, Packed, Servable, Signature
 
@@ -42,7 +43,7 @@ def save_kernel_form(servable: KernelServable, path: Path) -> float:
 
     def run(tensors: Packed) -> dict[str, np.ndarray]:
         with torch.no_grad():
-            outputs = as_packed(module(*tensors))
+            outputs = module(*tensors)
         return {name: tensor.numpy() for name, tensor in zip(names.outputs, outputs, strict=True)}
 
     return verify(servable, run, "the saved program")
@@ -70,7 +71,7 @@ def _traced(servable: Servable) -> ExportedProgram:
     tensors = distinct_example(servable)
     try:
         with torch.no_grad():
-            program = torch.export.export(servable.module, tensors, dynamic_shapes=dynamic_shapes(servable))
+            program = torch.export.export(Traceable(servable), tensors, dynamic_shapes=dynamic_shapes(servable))
     except (RuntimeError, ValueError) as error:
         reason = str(error).strip().split("\n")[0]
         raise ValueError(f"model '{servable.name}': its forward cannot be exported: {reason}") from error

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from google.protobuf import text_format
 from tritonclient.grpc.model_config_pb2 import DataType, ModelConfig  # pyright: ignore[reportAttributeAccessIssue]
 
-from export.signature import check_signature, client_inputs
+from export.signature import Bounds, check_signature, client_inputs, declared_axes
 from serving.backends import backlog
 from serving.backends.recserve.program import PROGRAM_FILE
 from serving.configs import FUSED
@@ -33,6 +33,7 @@ KERNEL_BACKEND = "recserve"
 """The Python-based backend that runs saved programs."""
 
 DATA_TYPES = {
+    "bool": "TYPE_BOOL",
     "int32": "TYPE_INT32",
     "int64": "TYPE_INT64",
     "float16": "TYPE_FP16",
@@ -63,8 +64,10 @@ def model_config(signature: Signature, target: Target) -> ModelConfig:
         config.input.add(
             name=spec.name, data_type=DATA_TYPES[spec.dtype], dims=_dims(spec), allow_ragged_batch=spec.ragged
         )
+        _drop_last_axis(config.input[-1], spec)
     for spec in signature.outputs:
         config.output.add(name=spec.name, data_type=DATA_TYPES[spec.dtype], dims=_dims(spec))
+        _drop_last_axis(config.output[-1], spec)
     if isinstance(signature, EnsembleServable):
         _add_steps(config, signature)
         for problem in ensemble_problems(config, {}):
@@ -172,7 +175,13 @@ def _backend(signature: Signature) -> str:
 
 
 def _dims(spec: TensorSpec) -> list[int]:
-    return [axis if isinstance(axis, int) else -1 for axis in spec.shape]
+    return [axis if isinstance(axis, int) else -1 for axis in spec.shape] or [1]
+
+
+def _drop_last_axis(tensor: Any, spec: TensorSpec) -> None:
+    """Of a ModelInput or ModelOutput: an axis beside the batch, which tritonserver wants; a graph's [B] has none."""
+    if spec.shape == ():
+        tensor.reshape.SetInParent()
 
 
 def _add_steps(config: ModelConfig, signature: EnsembleServable) -> None:
@@ -233,6 +242,24 @@ def _add_bounds(config: ModelConfig, signature: Signature) -> None:
             value = getattr(spec, bound)
             if value is not None:
                 config.parameters[f"{bound}.{spec.name}"].string_value = str(value)
+    _add_axes(config, signature)
+
+
+def _add_axes(config: ModelConfig, signature: Signature) -> None:
+    """What a backend checks of the open axes: those with a bound, and those that inputs have in common."""
+    inputs = client_inputs(signature)
+    places = [axis for spec in inputs for axis in spec.shape if isinstance(axis, str)]
+    bounds = declared_axes(signature)
+    checked = {axis for axis, bound in bounds.items() if bound != Bounds(0, None) or places.count(axis) > 1}
+    for spec in inputs:
+        if checked & set(spec.shape):
+            config.parameters[f"axes.{spec.name}"].string_value = ",".join(str(axis) for axis in spec.shape)
+    for axis in checked:
+        least, greatest = bounds[axis]
+        if least > 0:
+            config.parameters[f"least.{axis}"].string_value = str(least)
+        if greatest is not None:
+            config.parameters[f"greatest.{axis}"].string_value = str(greatest)
 
 
 def _add_packing(config: ModelConfig, signature: Signature) -> None:

@@ -1,29 +1,28 @@
-"""Export of a servable to ONNX, and the check that ONNX Runtime answers what the eager module answers.
+"""Export of a servable to ONNX.
 
 A graph that passes here loads in every supported tritonserver, has exactly the declared symbolic axes, and holds
 no randomness.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import onnx
 import onnx_ir as ir
-import onnxruntime as ort
 import torch
 from onnx_ir.passes.common import CommonSubexpressionEliminationPass
 from onnxscript.optimizer import fold_constants, remove_unused_nodes
 from torch import Tensor, nn
-from torch.onnx.errors import OnnxExporterError
 
-from export.goldens import cut_tensors, pack
-from export.signature import BATCH, as_packed, axis_sizes, check_signature, graph_axes
+from export import eager
+from export.names import name_tensors
+from export.refusals import reason
+from export.signature import axis_sizes, check_signature, graph_axes
+from export.traceable import Traceable, dynamic_shapes
 from kernels.bodies import DOMAIN
 from kernels.functions import attach
 from kernels.quiet import quiet_exporter
-from serving import golden
 from training.system import KernelServable, Packed, Servable, Signature, TensorSpec
 
 
@@ -40,12 +39,6 @@ SERVERS = {"2.51": Limits(10, 21), "2.59": Limits(10, 22), "2.66": Limits(11, 24
 OLDEST_SERVER = "2.51"
 """NVIDIA container 24.10, the oldest that an exported graph must load in."""
 
-TOLERANCE = 1e-5
-"""Largest |served - eager| / max(1, |eager|) of an fp32 export."""
-
-Run = Callable[[Packed], dict[str, np.ndarray]]
-"""Inputs in the signature's order -> outputs by name."""
-
 _RANDOM = {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli", "Multinomial"}
 _LARGEST_FILE = 2**31 - 2**24
 """Bytes of weights that one protobuf holds, with room for the graph itself."""
@@ -60,8 +53,9 @@ def export_onnx(servable: Servable, path: Path) -> None:
     with quiet_exporter():
         program = _translated(servable, distinct_example(servable))
         _simplify(program.model)
-        _free_names(program.model)
         _count_axes_from_the_front(program.model)
+        _drop_unused_weights(program.model)
+        name_tensors(program.model, servable)
         program.save(path, external_data=_weight_bytes(servable.module) > _LARGEST_FILE)
     _attach_functions(path)
     check_graph(servable, path)
@@ -110,84 +104,20 @@ def random_nodes(model: onnx.ModelProto) -> Iterator[onnx.NodeProto]:
             pending.extend(inner for graph in attribute.graphs for inner in graph.node)
 
 
-def open_session(path: Path) -> ort.InferenceSession:
-    """A session on the CPU with one thread, so that sums are taken in the order in which one instance takes them."""
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-
-
-def run_session(session: ort.InferenceSession, signature: Signature, tensors: Packed) -> dict[str, np.ndarray]:
-    """Outputs by name for inputs in the signature's order."""
-    feeds = {spec.name: tensor.numpy() for spec, tensor in zip(signature.inputs, tensors, strict=True)}
-    names = [spec.name for spec in signature.outputs]
-    return {name: np.asarray(array) for name, array in zip(names, session.run(names, feeds), strict=True)}
-
-
-def verify_onnx(servable: Servable, path: Path) -> float:
-    """The worst gap of ORT on the CPU against the eager module: batches of 1, 2, 7 and the largest, and each of
-    16 requests alone, among them the empty ones.
-
-    Raises ValueError with output, index and both values where the gap exceeds TOLERANCE.
-    """
-    session = open_session(path)
-    return verify(servable, lambda tensors: run_session(session, servable, tensors), "ONNX Runtime")
-
-
-def verify(signature: Signature, run: Run, runner: str) -> float:
-    """The worst gap of `run` against the eager answers, on the same requests as in `verify_onnx`.
-
-    Raises ValueError with output, index and both values where the gap exceeds TOLERANCE.
-    """
-    limit, worst = signature.max_batch_size, 0.0
-    for batch_size in sorted({size for size in (1, 2, 7, limit) if size <= limit}):
-        tensors = signature.example(batch_size, batch_size)
-        worst = max(worst, _gap(signature, run, runner, tensors, f"batch of {batch_size}"))
-    inputs = signature.example(16, 0)
-    for number, request in enumerate(cut_tensors(signature, signature.inputs, inputs, inputs)):
-        alone = pack(signature, [request])
-        worst = max(worst, _gap(signature, run, runner, alone, f"request {number} of 16 alone"))
-    return worst
-
-
-def _gap(signature: Signature, run: Run, runner: str, tensors: Packed, case: str) -> float:
-    names = [spec.name for spec in signature.outputs]
-    with torch.no_grad():
-        eager = [tensor.numpy() for tensor in as_packed(signature.eager(*tensors))]
-    expected = dict(zip(names, eager, strict=True))
-    actual = run(tensors)
-    gap = golden.compare(expected, actual, TOLERANCE)
-    if gap.ok:
-        return gap.relative
-    shown = [
-        f"{side} {array[gap.index]!r}" if gap.index else f"{side} {array.dtype} {list(array.shape)}"
-        for side, array in (("eager", expected[gap.output]), (runner, actual[gap.output]))
-    ]
-    raise ValueError(
-        f"model '{signature.name}', {case}: output '{gap.output}'{list(gap.index)} differs: {', '.join(shown)} "
-        f"(gap {gap.relative:.3g}, allowed {TOLERANCE:g})"
-    )
-
-
 def _translated(servable: Servable, tensors: Packed) -> torch.onnx.ONNXProgram:
     try:
-        program = torch.onnx.export(
-            servable.module,
-            tensors,
-            dynamo=True,
-            verbose=False,
-            optimize=False,
-            input_names=[spec.name for spec in servable.inputs],
-            output_names=[spec.name for spec in servable.outputs],
-            dynamic_shapes=dynamic_shapes(servable),
-        )
-    except OnnxExporterError as error:
-        cause: BaseException = error
-        while cause.__cause__ is not None:
-            cause = cause.__cause__
-        reason = str(cause).strip().split("\n")[0]
-        raise ValueError(f"model '{servable.name}': its forward cannot be exported to ONNX: {reason}") from error
+        # What torch.compile wrapped is traced as it was written.
+        with torch.compiler.set_stance("force_eager"):
+            program = torch.onnx.export(
+                Traceable(servable),
+                tensors,
+                dynamo=True,
+                verbose=False,
+                optimize=False,
+                dynamic_shapes=dynamic_shapes(servable),
+            )
+    except Exception as error:
+        raise ValueError(f"model '{servable.name}': its forward cannot be exported to ONNX: {reason(error)}") from error
     assert program is not None
     return program
 
@@ -196,7 +126,7 @@ def distinct_example(servable: Servable) -> Packed:
     """An example whose symbolic axes differ in size, so that the exporter cannot take one axis for another."""
     tried = []
     for batch_size in (3, 4, 5, 7):
-        tensors = servable.example(batch_size, 0)
+        tensors = eager.example(servable, batch_size, 0)
         sizes = axis_sizes(servable, servable.inputs, tensors)
         if min(sizes.values()) > 1 and len(set(sizes.values())) == len(sizes):
             return tensors
@@ -204,16 +134,6 @@ def distinct_example(servable: Servable) -> Packed:
     raise ValueError(
         f"model '{servable.name}': the symbolic axes must have different sizes above 1 in one of the examples of "
         f"3, 4, 5 or 7 requests, found {tried}; vary the sizes in `example`"
-    )
-
-
-def dynamic_shapes(servable: Servable) -> tuple[dict[int, torch.export.Dim], ...]:
-    """Per input the axes that an exported program leaves open: the symbolic ones, the batch of at least 1."""
-    names = {axis for spec in servable.inputs for axis in graph_axes(spec) if isinstance(axis, str)}
-    dims = {name: torch.export.Dim(name, min=1 if name == BATCH else 0) for name in names}
-    return tuple(
-        {number: dims[axis] for number, axis in enumerate(graph_axes(spec)) if isinstance(axis, str)}
-        for spec in servable.inputs
     )
 
 
@@ -226,14 +146,6 @@ def _simplify(model: ir.Model) -> None:
     fold_constants(model)
     CommonSubexpressionEliminationPass()(model)
     remove_unused_nodes(model)
-
-
-def _free_names(model: ir.Model) -> None:
-    """Renames weights that have the name of an input or output, such as a buffer `stamp` behind an output `stamp`."""
-    taken = {value.name for value in (*model.graph.inputs, *model.graph.outputs)}
-    for value in list(model.graph.initializers.values()):
-        if value.name in taken and not value.is_graph_output():
-            value.name = f"weights.{value.name}"
 
 
 def _count_axes_from_the_front(model: ir.Model) -> None:
@@ -253,8 +165,13 @@ def _count_axes_from_the_front(model: ir.Model) -> None:
         initializer.dtype, initializer.shape = positive.dtype, ir.Shape(axes.const_value.numpy().shape)
         model.graph.register_initializer(initializer)
         node.replace_input_with(1, initializer)
-        if axes.name is not None and axes.name in model.graph.initializers and not axes.uses():
-            del model.graph.initializers[axes.name]
+
+
+def _drop_unused_weights(model: ir.Model) -> None:
+    """ONNX Runtime would warn of each of them wherever the graph is loaded."""
+    for name, value in list(model.graph.initializers.items()):
+        if not value.uses() and not value.is_graph_output():
+            del model.graph.initializers[name]
 
 
 def _attach_functions(path: Path) -> None:

@@ -15,9 +15,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from export.artifacts import Source, write_version
+from export.edges import settled
 from export.model_config import ensemble_problems, model_config, read_config, render
 from export.published import CONFIG_FILES, refuse_another
-from training.system import EnsembleServable, Schema, Signature, UserStateServable
+from export.rehearsal import rehearse
+from training.system import EnsembleServable, KernelServable, Schema, Servable, Signature, UserStateServable
 
 
 def publish(
@@ -39,6 +41,7 @@ def publish(
     origins = schema if isinstance(schema, Mapping) else {signature.name: schema for signature in signatures}
     signatures = [_of_schema(signature, origins.get(signature.name)) for signature in signatures]
     check_release(repository, signatures, source)
+    signatures = [_settled(signature, report) for signature in signatures]
     with _only_publisher(repository):
         version = _next_version(repository, signatures, version)
         names = [signature.name for signature in signatures]
@@ -55,6 +58,14 @@ def publish(
             _discard(staged)
     report(f"published version {version} of {', '.join(names)}")
     return version
+
+
+def _settled(signature: Signature, report: Callable[[str], None]) -> Signature:
+    """The signature with the bounds of what its module can answer, after a rehearsal of the module."""
+    if not isinstance(signature, Servable | KernelServable):
+        return signature
+    rehearse(signature)
+    return settled(signature, report)
 
 
 def write_configs(repository: Path, signatures: Sequence[Signature]) -> list[Path]:

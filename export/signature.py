@@ -2,16 +2,15 @@
 
 import re
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
-from torch import Tensor
-
-from training.system import KernelServable, Packed, Servable, Signature, TensorSpec
+from training.system import Axis, KernelServable, Packed, Servable, Signature, TensorSpec
 
 BATCH = "batch"
 """The name of the batch axis in every exported graph."""
 
 _MODEL_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
-_DTYPES = ("int32", "int64", "float16", "float32")
+_DTYPES = ("bool", "int32", "int64", "float16", "float32")
 
 
 def graph_axes(spec: TensorSpec) -> tuple[int | str, ...]:
@@ -24,9 +23,37 @@ def client_inputs(signature: Signature) -> tuple[TensorSpec, ...]:
     return tuple(spec for spec in signature.inputs if spec.of is None)
 
 
-def as_packed(result: Tensor | Packed) -> Packed:
-    """What a module returned, as a tuple also where it has one output."""
-    return (result,) if isinstance(result, Tensor) else tuple(result)
+class Bounds(NamedTuple):
+    """Least and greatest size of an axis in one request; None for no bound."""
+
+    least: int
+    greatest: int | None
+
+
+def declared_axes(signature: Signature) -> dict[str, Bounds]:
+    """Of each symbolic axis of a client's inputs, the bounds that their `Axis` declare: the strictest."""
+    bounds: dict[str, Bounds] = {}
+    for spec in client_inputs(signature):
+        for axis in spec.shape:
+            if isinstance(axis, str):
+                own = Bounds(axis.least, axis.greatest) if isinstance(axis, Axis) else Bounds(0, None)
+                bounds[str(axis)] = _strictest(bounds.get(str(axis), own), own)
+    return bounds
+
+
+def axis_bounds(signature: Signature) -> dict[str, Bounds]:
+    """As `declared_axes`, with `min_elements` and `max_elements` of ragged inputs."""
+    bounds = declared_axes(signature)
+    for spec in client_inputs(signature):
+        if spec.ragged and isinstance(spec.shape[0], str):
+            axis, own = str(spec.shape[0]), Bounds(spec.min_elements or 0, spec.max_elements)
+            bounds[axis] = _strictest(bounds[axis], own)
+    return bounds
+
+
+def _strictest(one: Bounds, other: Bounds) -> Bounds:
+    greatest = [bound.greatest for bound in (one, other) if bound.greatest is not None]
+    return Bounds(max(one.least, other.least), min(greatest, default=None))
 
 
 def check_signature(signature: Signature) -> None:
@@ -67,18 +94,29 @@ def _problems(signature: Signature) -> Iterator[str]:
     yield from (f"tensor '{name}' is listed twice" for name in sorted({n for n in names if names.count(n) > 1}))
     if not signature.outputs or not client_inputs(signature):
         yield "it needs at least one input that a client sends, and one output"
-    ragged = {spec.name: spec.shape for spec in signature.inputs if spec.ragged}
     for spec in (*signature.inputs, *signature.outputs):
         yield from (f"tensor '{spec.name}': {problem}" for problem in _tensor_problems(spec))
+    for axis, (least, greatest) in axis_bounds(signature).items():
+        if least < 0 or (greatest is not None and greatest < max(1, least)):
+            yield f"axis '{axis}': sizes from {least} to {greatest} hold nothing; write 0 <= least <= greatest"
+    yield from _packing_problems(signature)
+
+
+def _packing_problems(signature: Signature) -> Iterator[str]:
+    """Ragged tensors and their counts, and what only a graph may have."""
+    is_graph = isinstance(signature, Servable | KernelServable)
+    ragged = {spec.name: spec.shape for spec in signature.inputs if spec.ragged}
+    for spec in (*signature.inputs, *signature.outputs):
+        if spec.shape == () and spec.of is None and not is_graph:
+            yield f"tensor '{spec.name}': only a graph's tensors may have shape (); use shape (1,)"
         if spec.of is not None and spec.of not in ragged:
             yield f"tensor '{spec.name}': of='{spec.of}' is not a ragged input; those are {sorted(ragged)}"
         elif spec.of is not None and spec.ragged and spec.shape != ragged[spec.of]:
             yield f"tensor '{spec.name}': shape {spec.shape} must be that of '{spec.of}', {ragged[spec.of]}"
-    counted = {spec.of for spec in signature.inputs}
-    for name in sorted(set(ragged) - counted):
+    for name in sorted(set(ragged) - {spec.of for spec in signature.inputs}):
         yield f"ragged input '{name}' needs an int32 input with of='{name}', or its requests cannot be told apart"
     for spec in signature.outputs:
-        if spec.per > 1 and isinstance(signature, Servable | KernelServable):
+        if spec.per > 1 and is_graph:
             yield f"output '{spec.name}': per={spec.per}, but a graph's ragged outputs have the lengths of an input"
         if spec.ragged and spec.of is None:
             yield f"ragged output '{spec.name}' needs of=<the input whose lengths it has>"
@@ -94,8 +132,13 @@ def _tensor_problems(spec: TensorSpec) -> Iterator[str]:
     counts = spec.of is not None and not spec.ragged
     if counts and (spec.shape != () or spec.dtype != "int32"):
         yield f"accumulated counts are int32 with shape (), found {spec.dtype} {spec.shape}"
-    if not counts and spec.shape == ():
-        yield "tritonserver needs at least one axis beside the batch; use shape (1,)"
+    yield from (
+        f"axis {axis} has no element; a fixed size is 1 or more"
+        for axis in spec.shape
+        if isinstance(axis, int) and axis < 1
+    )
+    if spec.dtype == "bool" and not (spec.minimum is spec.maximum is None):
+        yield "minimum and maximum bound numbers, not bool"
     if not spec.ragged and not (spec.min_elements is spec.max_elements is None):
         yield "min_elements and max_elements bound ragged inputs only"
     if spec.per < 1 or (spec.per > 1 and not (spec.ragged and spec.of)):

@@ -15,6 +15,12 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
+from serving.ties import only_ties_differ
+
+HALF_TOLERANCE = 1e-2
+"""As a tolerance of float32 outputs, for float16: ten of its roundings, as a runtime may compute in float32 and round
+once where torch rounds after each operator."""
+
 PARTS = ("inputs", "outputs", "reference64", "served64")
 
 
@@ -75,13 +81,39 @@ def read(path: Path) -> list[Golden]:
 def compare(expected: Mapping[str, np.ndarray], actual: Mapping[str, np.ndarray], tolerance: float) -> Gap:
     """The worst element over all expected outputs.
 
-    An element of a float output is right when |actual - expected| <= tolerance * max(1, |expected|); NaN is right
-    where NaN is expected. Integers must be equal. A missing output, or one of another shape or dtype, is wrong.
+    An element of a float output is right when |actual - expected| <= tolerance * max(1, |expected|), where float16 has
+    a tolerance of its own, HALF_TOLERANCE; NaN is right where NaN is expected, infinity where the same infinity is.
+    Integers must be equal, but for the order of items with equal scores (see serving.ties), which a tolerance of 0 does
+    not allow. A missing output, or one of another shape or dtype, is wrong.
     """
     if not expected:
         raise ValueError("a golden without outputs proves nothing; record at least one output")
     gaps = [_gap(name, array, actual.get(name), tolerance) for name, array in expected.items()]
+    if tolerance > 0:
+        gaps = [gap._replace(relative=0.0, ok=True) if _is_tie(gap, expected, actual, gaps) else gap for gap in gaps]
     return max(gaps, key=lambda gap: (not gap.ok, gap.relative))
+
+
+def tolerance_of(dtype: np.dtype, tolerance: float) -> float:
+    """What is allowed of one dtype, where `tolerance` is that of float32; 0 is exact for all."""
+    if not np.issubdtype(dtype, np.floating):
+        return 0.0
+    return max(tolerance, HALF_TOLERANCE) if dtype == np.float16 and tolerance > 0 else tolerance
+
+
+def _is_tie(
+    gap: Gap, expected: Mapping[str, np.ndarray], actual: Mapping[str, np.ndarray], gaps: Sequence[Gap]
+) -> bool:
+    """Whether a wrong integer output is right but for ties of a right float output of the same shape."""
+    wanted = expected[gap.output]
+    if gap.ok or not gap.index or not np.issubdtype(wanted.dtype, np.integer):
+        return False
+    scores = [other.output for other in gaps if other.ok and np.issubdtype(expected[other.output].dtype, np.floating)]
+    return any(
+        only_ties_differ(wanted, actual[gap.output], expected[name], actual[name])
+        for name in scores
+        if expected[name].shape == wanted.shape
+    )
 
 
 def _gap(name: str, expected: np.ndarray, actual: np.ndarray | None, tolerance: float) -> Gap:
@@ -92,7 +124,7 @@ def _gap(name: str, expected: np.ndarray, actual: np.ndarray | None, tolerance: 
     absolute = _differences(expected, actual)
     finite = np.where(np.isfinite(expected), np.abs(expected.astype(np.float64)), 1.0)
     relative = absolute / np.maximum(1.0, finite)
-    limit = tolerance if np.issubdtype(expected.dtype, np.floating) else 0.0
+    limit = tolerance_of(expected.dtype, tolerance)
     flat = int(np.argmax(relative))
     index = tuple(int(axis) for axis in np.unravel_index(flat, expected.shape))
     return Gap(name, index, float(absolute.flat[flat]), float(relative.flat[flat]), bool(relative.flat[flat] <= limit))

@@ -5,7 +5,7 @@ Axes: B requests of a dynamic batch (one user each), C candidates packed over th
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol, Self
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from kernels.path_sampling.sampler import Sampler
+from training.answers import in_order
 
 Task = Literal["click prediction", "next item", "semantic ids"]
 """What a system is judged at; systems of one task stand in one table."""
@@ -22,14 +23,30 @@ Infer = Callable[[str, dict[str, np.ndarray]], dict[str, np.ndarray]]
 """(model, request) -> outputs by name: a client of the server, or the same graphs in this process."""
 
 
+class Axis(str):
+    """The name of a symbolic axis that bounds its size: `Axis("length", least=1, greatest=200)`.
+
+    What one tensor says of an axis holds for all inputs that have an axis of this name.
+    """
+
+    def __new__(cls, name: str, least: int = 0, greatest: int | None = None) -> Self:
+        axis = super().__new__(cls, name)
+        axis.least, axis.greatest = least, greatest
+        return axis
+
+    least: int
+    greatest: int | None
+
+
 @dataclass(frozen=True, kw_only=True)
 class TensorSpec:
     """One named tensor of a served model; shapes leave the batch axis out."""
 
     name: str
-    dtype: Literal["int32", "int64", "float16", "float32"]
+    dtype: Literal["bool", "int32", "int64", "float16", "float32"]
     shape: tuple[int | str, ...]
-    """A string is a symbolic axis. Regular: [B, *shape]. Ragged: packed [C], its one axis symbolic."""
+    """A string is a symbolic axis, an `Axis` one with bounds. Regular: [B, *shape]; () is [B] in the graph and [B, 1]
+    at the client. Ragged: packed [C], its one axis symbolic."""
     ragged: bool = False
     of: str | None = None
     """Input: accumulated element counts [B] of this ragged input, which the server fills in, not the client.
@@ -90,13 +107,16 @@ def servable(
     example: Callable[[int, int], Packed],
     max_batch_size: int = 64,
 ) -> Servable:
-    """A servable whose trusted computation is the module itself, in eval mode and without gradients."""
+    """A servable whose trusted computation is the module itself, in eval mode and without gradients.
+
+    Its `forward` takes the inputs in order, and returns the outputs in order or by name.
+    """
     module.eval()
+    names = [spec.name for spec in outputs]
 
     def eager(*tensors: Tensor) -> Packed:
         with torch.no_grad():
-            result = module(*tensors)
-        return (result,) if isinstance(result, Tensor) else tuple(result)
+            return in_order(module(*tensors), names)
 
     return Servable(
         name=name,

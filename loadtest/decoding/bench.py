@@ -15,8 +15,9 @@ import onnxruntime as ort
 import torch
 
 from export.artifacts import Source
-from export.onnx import export_onnx, open_session
+from export.onnx import export_onnx
 from export.repository import publish
+from export.run_alone import open_session
 from kernels.consistency_pruning import Beams
 from loadtest.decoding.naive import search, step_servable
 from loadtest.latency import Percentiles, measure

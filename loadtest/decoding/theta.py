@@ -8,7 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from export.onnx import export_onnx, open_session, run_session
+from export.onnx import export_onnx
+from export.run_alone import open_session
+from export.verify import run_session
 from loadtest.latency import measure
 from training.data.sequences import SequenceData
 from training.loop import predict

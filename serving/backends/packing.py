@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from serving.backends.onnxruntime.model_spec import BatchInputSpec, InputSpec, ModelSpec, OutputSpec
+from serving.backends.onnxruntime.model_spec import AxisSpec, BatchInputSpec, InputSpec, ModelSpec, OutputSpec
 
 Request = Mapping[str, np.ndarray]
 Compute = Callable[[Mapping[str, np.ndarray]], Mapping[str, np.ndarray]]
@@ -69,8 +69,26 @@ def check(spec: ModelSpec, request: Request) -> None:
                 f"{spec.name}: input '{field.name}' has batch size {array.shape[0]}; this model takes requests of "
                 "unlike length, so send one request [1, n] per user: the server batches them"
             )
+        if spec.max_batch_size and array.shape[0] == 0:
+            raise ValueError(f"{spec.name}: input '{field.name}' has batch size 0; send 1 or more")
         if field.bounded:
             _check_bounds(spec.name, field, array)
+    for axis in spec.axes:
+        _check_axis(spec, axis, request)
+
+
+def _check_axis(spec: ModelSpec, axis: AxisSpec, request: Request) -> None:
+    batch = 1 if spec.max_batch_size else 0
+    sizes = [(name, request[name].shape[batch + number]) for name, number in axis.places]
+    for name, size in sizes:
+        where = f"{spec.name}: input '{name}' has {size} elements along '{axis.name}'"
+        if size < axis.least:
+            raise ValueError(f"{where}; send {axis.least} or more")
+        if axis.greatest is not None and size > axis.greatest:
+            raise ValueError(f"{where}; send {axis.greatest} or fewer")
+        if size != sizes[0][1]:
+            first, first_size = sizes[0]
+            raise ValueError(f"{where}, input '{first}' has {first_size}; send as many of one as of the other")
 
 
 def _check_bounds(model: str, field: InputSpec, array: np.ndarray) -> None:
@@ -96,15 +114,21 @@ def _check_bounds(model: str, field: InputSpec, array: np.ndarray) -> None:
 
 def pack(spec: ModelSpec, requests: Sequence[Request]) -> dict[str, np.ndarray]:
     """The feeds of one run: regular inputs [B, *shape], ragged inputs [C], batch inputs [B], [B + 1] or [longest]."""
-    feeds = {field.name: _packed(field, requests) for field in spec.inputs}
+    feeds = {field.name: _packed(spec, field, requests) for field in spec.inputs}
     for batch_input in spec.batch_inputs:
         feeds[batch_input.name] = _counted(batch_input, requests)
     return feeds
 
 
-def _packed(field: InputSpec, requests: Sequence[Request]) -> np.ndarray:
+def _packed(spec: ModelSpec, field: InputSpec, requests: Sequence[Request]) -> np.ndarray:
     arrays = [request[field.name].reshape(-1) if field.ragged else request[field.name] for request in requests]
-    return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
+    joined = arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
+    return joined if field.reshape is None or field.ragged else _reshaped(spec, joined, field.reshape)
+
+
+def _reshaped(spec: ModelSpec, array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """`array` with `shape` behind its batch."""
+    return array.reshape((*array.shape[: 1 if spec.max_batch_size else 0], *shape))
 
 
 def _counted(batch_input: BatchInputSpec, requests: Sequence[Request]) -> np.ndarray:
@@ -137,7 +161,7 @@ def unpack(
 
 def _parts(spec: ModelSpec, output: OutputSpec, requests: Sequence[Request], array: np.ndarray) -> list[np.ndarray]:
     if spec.max_batch_size == 0:
-        return [array]
+        return [array if output.reshape is None else _reshaped(spec, array, output.reshape)]
     if output.scattered_like is None:
         first = spec.inputs[0].name
         rows = [request[first].shape[0] for request in requests]
@@ -150,5 +174,8 @@ def _parts(spec: ModelSpec, output: OutputSpec, requests: Sequence[Request], arr
             f"{spec.name}: output '{output.name}' has shape {array.shape} for {sum(rows)} rows of {len(requests)} "
             "requests; its first axis must be the batch"
         )
+    if output.reshape is not None and output.scattered_like is None:
+        array = _reshaped(spec, array, output.reshape)
+        shapes = [(count, *array.shape[1:]) for count in rows]
     ends = np.cumsum(rows)
     return [array[end - count : end].reshape(shape) for end, count, shape in zip(ends, rows, shapes, strict=True)]

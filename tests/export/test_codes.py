@@ -6,7 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from export.onnx import export_onnx, open_session, run_session
+from export.onnx import export_onnx
+from export.run_alone import open_session
+from export.verify import run_session
 from training.layers.quantiser import Codebooks
 from training.system import TensorSpec, servable
 

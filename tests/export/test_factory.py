@@ -70,12 +70,24 @@ def test_several_models_come_in_their_order(here: Path) -> None:
         ("stranger_mistakes:text", r"returned str; return a Servable or a list of them"),
         ("stranger_mistakes:mixed", r"returned list; return a Servable or a list of them"),
         ("stranger_mistakes:empty", r"returned list; return a Servable or a list of them"),
+        (
+            "stranger_mistakes:raising",
+            r"raising\(\) raised KeyError: 'weights' \(.*stranger_mistakes\.py:5, in raising\)",
+        ),
+        (
+            "stranger_fault:servables",
+            r"importing 'stranger_fault' raised ZeroDivisionError: .*stranger_fault\.py:1, in",
+        ),
+        ("stranger_syntax:servables", r"importing 'stranger_syntax' raised SyntaxError: .*stranger_syntax\.py, line 1"),
     ],
 )
 def test_wrong_factory_is_refused_in_one_line(here: Path, reference: str, message: str) -> None:
     (here / "stranger_mistakes.py").write_text(
         "number = 3\ndef text(): return 'x'\ndef mixed(): return [1]\ndef empty(): return []\n"
+        "def raising(): return {}['weights']\n"
     )
+    (here / "stranger_fault.py").write_text("number = 1 / 0\n")
+    (here / "stranger_syntax.py").write_text("def (:\n")
     with pytest.raises(ValueError, match=message) as caught:
         load_factory(reference)
     assert "\n" not in str(caught.value)

@@ -74,7 +74,7 @@ def test_answer_that_is_not_a_number_is_refused() -> None:
     def broken(history: Tensor, user: Tensor) -> Packed:
         return (torch.full((len(history), 8), float("nan")),)
 
-    with pytest.raises(ValueError, match="output 'profile' is not finite"):
+    with pytest.raises(ValueError, match="output 'profile' holds NaN"):
         make_goldens(replace(profile_model(), eager=broken))
 
 
@@ -83,8 +83,8 @@ def test_answer_that_is_not_a_number_is_refused() -> None:
     [
         ({"minimum": 0}, "'candidates' holds -1, below its minimum 0"),
         ({"maximum": 3}, r"'candidates' holds \d+, above its maximum 3"),
-        ({"max_elements": 8}, "'candidates' has 9 elements, above its max_elements 8"),
-        ({"min_elements": 10}, "'candidates' has 9 elements, below its min_elements 10"),
+        ({"max_elements": 8}, "'candidates' has 9 elements along 'candidates', above its greatest size 8"),
+        ({"min_elements": 10}, "'candidates' has 9 elements along 'candidates', below its least size 10"),
     ],
 )
 def test_example_that_the_server_would_refuse_is_refused(bound: dict[str, int], message: str) -> None:

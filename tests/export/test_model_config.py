@@ -1,8 +1,10 @@
 from dataclasses import replace
 
 import pytest
+from tritonclient.grpc.model_config_pb2 import DataType  # pyright: ignore[reportAttributeAccessIssue]
 
 from export.model_config import Target, ensemble_problems, model_config, parse, render, signature_changes
+from tests.export.brought import flat, pooled, recurrent
 from tests.export.models import profile_model, release, scorer_model
 from tests.serving import path_models
 from training.system import EnsembleServable, EnsembleStep, Signature
@@ -201,3 +203,28 @@ def test_on_the_target_cpu_an_ensemble_is_one_model_with_the_same_signature_and_
     assert fused.parameters["max_backlog_ms"].string_value == "500"
     assert signature_changes(ensemble, fused) == []
     assert signature_changes(ensemble, model_config(replace(RANKER, max_batch_size=8), "cpu")) == ["max_batch_size"]
+
+
+def test_axes_with_bounds_and_axes_in_common_are_written_for_the_backends() -> None:
+    config = model_config(pooled(), "cpu")
+    parameters = {
+        name: value.string_value for name, value in config.parameters.items() if "length" in name + value.string_value
+    }
+    assert parameters == {
+        "axes.history": "length",
+        "axes.mask": "length",
+        "least.length": "2",
+        "greatest.length": "9",
+    }
+    assert [tensor.data_type for tensor in config.input] == [DataType.TYPE_INT64, DataType.TYPE_BOOL]
+
+
+def test_a_shape_without_an_axis_is_one_that_the_server_drops() -> None:
+    config = parse(render(model_config(flat(), "gpu")))
+    for tensor in (config.input[0], config.input[1], *config.output):
+        assert (list(tensor.dims), tensor.HasField("reshape"), list(tensor.reshape.shape)) == ([1], True, [])
+    assert not config.input[2].HasField("reshape")
+
+
+def test_an_open_axis_of_one_input_without_bounds_needs_no_parameter() -> None:
+    assert not [name for name in model_config(recurrent(), "cpu").parameters if name.startswith("axes")]

@@ -9,7 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from export.goldens import cut_tensors, pack
-from export.onnx import check_graph, export_onnx, open_session, run_session, verify_onnx
+from export.onnx import check_graph, export_onnx
+from export.run_alone import open_session
+from export.verify import run_session, verify_onnx
 from tests.export.models import encoder_model, profile_model, scorer_example, scorer_model
 from training.system import Packed, Servable, TensorSpec, servable
 

@@ -27,7 +27,6 @@ def test_signatures_of_the_release_are_legal() -> None:
         ((OFFSETS, PROFILE), "of='candidates' is not a ragged input"),
         ((CANDIDATES, replace(OFFSETS, dtype="int64")), "counts are int32 with shape"),
         ((CANDIDATES, OFFSETS, replace(PROFILE, shape=("batch", 8))), "leave 'batch' out of shape"),
-        ((CANDIDATES, OFFSETS, replace(PROFILE, shape=())), r"use shape \(1,\)"),
         ((replace(CANDIDATES, shape=(4,)), OFFSETS), "a ragged tensor has one symbolic axis"),
         ((CANDIDATES, OFFSETS, replace(PROFILE, max_elements=3)), "max_elements bound ragged inputs only"),
     ],
@@ -56,6 +55,16 @@ def test_an_output_that_is_no_multiple_of_its_candidates_is_refused() -> None:
     assert axis_sizes(path_step(), outputs, (torch.zeros(8, dtype=torch.int64), torch.zeros(10))) == {"candidates": 2}
     with pytest.raises(ValueError, match=r"tensor 'masks'.* no multiple of 4"):
         axis_sizes(path_step(), outputs, (torch.zeros(9, dtype=torch.int64), torch.zeros(10)))
+
+
+def test_shape_without_an_axis_is_for_graphs_and_ensembles_have_an_axis() -> None:
+    flat = replace(PROFILE, shape=())
+    check_signature(replace(scorer_model(), inputs=(CANDIDATES, OFFSETS, flat)))
+    for step in release()[2:]:
+        with pytest.raises(
+            ValueError, match=r"tensor 'profile': only a graph's tensors may have shape \(\); use shape"
+        ):
+            check_signature(replace(step, outputs=(flat,)))
 
 
 @pytest.mark.parametrize("name", ["", "../up", "a/b", "1st", ".hidden"])

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from export.onnx import export_onnx, open_session, run_session
+from export.onnx import export_onnx
+from export.run_alone import open_session
+from export.verify import run_session
 from loadtest.latency import Percentiles
 from loadtest.length import bench, checks, models
 from loadtest.length.bench import Bar

@@ -11,9 +11,11 @@ import pytest
 
 from export.artifacts import Source
 from export.kernel_form import kernel_forms
-from export.onnx import export_onnx, open_session, run_session
+from export.onnx import export_onnx
 from export.parity import ParityOptions, walk
 from export.repository import publish
+from export.run_alone import open_session
+from export.verify import run_session
 from loadtest.scenarios import SCENARIOS
 from recserve.cli import main
 from serving.client import Client

@@ -53,3 +53,90 @@ def test_what_lies_within_the_bounds_passes(history: list[int], theta: float) ->
 def test_what_lies_outside_is_refused_by_name(history: list[int], theta: float, reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         packing.check(SPEC, request(history, theta))
+
+
+def axes_spec(**parameters: str) -> ModelSpec:
+    """A history and its mask, which have the same length, and a score of one axis less in the graph."""
+    given = {"axes.history": "length,4", "axes.mask": "length", **parameters}
+    return ModelSpec.parse(
+        {
+            "name": "reader",
+            "max_batch_size": 8,
+            "input": [
+                {"name": "history", "data_type": "TYPE_FP32", "dims": ["-1", "4"]},
+                {"name": "mask", "data_type": "TYPE_BOOL", "dims": ["-1"]},
+                {"name": "weight", "data_type": "TYPE_FP32", "dims": ["1"], "reshape": {"shape": []}},
+            ],
+            "output": [{"name": "score", "data_type": "TYPE_FP32", "dims": ["1"], "reshape": {}}],
+            "parameters": {name: {"string_value": value} for name, value in given.items()},
+        }
+    )
+
+
+def read(history: int, mask: int, batch_size: int = 1) -> packing.Request:
+    return {
+        "history": np.ones((batch_size, history, 4), np.float32),
+        "mask": np.ones((batch_size, mask), bool),
+        "weight": np.arange(batch_size, dtype=np.float32)[:, None],
+    }
+
+
+def test_sizes_within_the_bounds_of_their_axis_pass() -> None:
+    for size in (2, 3, 5):
+        packing.check(axes_spec(**{"least.length": "2", "greatest.length": "5"}), read(size, size))
+    packing.check(axes_spec(), read(0, 0))
+
+
+@pytest.mark.parametrize(
+    ("history", "mask", "reason"),
+    [
+        (1, 1, "reader: input 'history' has 1 elements along 'length'; send 2 or more"),
+        (0, 0, "reader: input 'history' has 0 elements along 'length'; send 2 or more"),
+        (6, 6, "reader: input 'history' has 6 elements along 'length'; send 5 or fewer"),
+        (
+            3,
+            2,
+            "input 'mask' has 2 elements along 'length', input 'history' has 3; send as many of one as of the other",
+        ),
+        (3, 1, "input 'mask' has 1 elements along 'length'; send 2 or more"),
+    ],
+)
+def test_sizes_outside_of_them_and_unlike_ones_are_refused(history: int, mask: int, reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        packing.check(axes_spec(**{"least.length": "2", "greatest.length": "5"}), read(history, mask))
+
+
+def test_a_batch_of_no_requests_is_refused() -> None:
+    with pytest.raises(ValueError, match="input 'history' has batch size 0; send 1 or more"):
+        packing.check(axes_spec(), read(3, 3, batch_size=0))
+
+
+@pytest.mark.parametrize("served", [True, False])
+def test_an_axis_that_only_a_client_sees_is_dropped_and_given_back(served: bool) -> None:
+    spec, requests = axes_spec(), [read(3, 3, batch_size=2), read(3, 3)]
+    if served:  # tritonserver itself reshapes what it hands over
+        requests = [{**request, "weight": request["weight"][:, 0]} for request in requests]
+    answers = packing.answer(spec, requests, lambda feeds: {"score": feeds["weight"] + 1})
+    assert [answer["score"].tolist() for answer in answers] == [[[1], [2]], [[1]]]
+
+
+def test_reshapes_of_other_kinds_are_done_for_models_with_and_without_a_batch() -> None:
+    for size in (0, 4):
+        spec = ModelSpec.parse(
+            {
+                "name": "shaper",
+                "max_batch_size": size,
+                "input": [{"name": "x", "data_type": "TYPE_FP32", "dims": ["6"], "reshape": {"shape": ["2", "-1"]}}],
+                "output": [{"name": "y", "data_type": "TYPE_FP32", "dims": ["3", "2"], "reshape": {"shape": ["6"]}}],
+            }
+        )
+        request = {"x": np.arange(6, dtype=np.float32).reshape([1, 6] if size else [6])}
+        shapes: list[tuple[int, ...]] = []
+
+        def compute(feeds: packing.Request, shapes: list[tuple[int, ...]] = shapes) -> packing.Request:
+            shapes.append(feeds["x"].shape)
+            return {"y": feeds["x"].reshape((*feeds["x"].shape[:-2], 6))}
+
+        (answer,) = packing.answer(spec, [request], compute)
+        assert (shapes[0][-2:], answer["y"].shape[-2:]) == ((2, 3), (3, 2))
+        np.testing.assert_array_equal(answer["y"].ravel(), request["x"].ravel())

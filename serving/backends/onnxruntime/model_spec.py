@@ -32,7 +32,7 @@ _REFUSED = {
     "optimization.execution_accelerators": "give this target its own configs/<target>.pbtxt",
     "optimization.cuda": "give this target its own configs/<target>.pbtxt",
 }
-_REFUSED_OF_TENSORS = {"reshape", "is_shape_tensor", "optional"}
+_REFUSED_OF_TENSORS = {"is_shape_tensor", "optional"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +42,8 @@ class InputSpec:
     name: str
     dtype: np.dtype
     ragged: bool
+    reshape: tuple[int, ...] | None
+    """Shape beside the batch in the graph, where it differs from a client's; -1 is any length."""
     minimum: int | None
     maximum: int | None
     min_elements: int | None
@@ -51,6 +53,17 @@ class InputSpec:
     def bounded(self) -> bool:
         """Whether there is a bound to check."""
         return not (self.minimum is self.maximum is self.min_elements is self.max_elements is None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AxisSpec:
+    """A symbolic axis: its bounds, and where it is found."""
+
+    name: str
+    least: int
+    greatest: int | None
+    places: tuple[tuple[str, int], ...]
+    """(input, number of the axis beside the batch)"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +83,8 @@ class OutputSpec:
     name: str
     dtype: np.dtype
     scattered_like: str | None
+    reshape: tuple[int, ...] | None
+    """Shape beside the batch at a client, where it differs from the graph's."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +94,7 @@ class ModelSpec:
     name: str
     max_batch_size: int
     inputs: tuple[InputSpec, ...]
+    axes: tuple[AxisSpec, ...]
     batch_inputs: tuple[BatchInputSpec, ...]
     outputs: tuple[OutputSpec, ...]
     filename: str
@@ -115,6 +131,7 @@ class ModelSpec:
             name=name,
             max_batch_size=int(config.get("max_batch_size", 0)),
             inputs=tuple(_input(name, entry, parameters) for entry in config.get("input", [])),
+            axes=_axes(name, config, parameters),
             batch_inputs=tuple(spec for entry in config.get("batch_input", []) for spec in _batch_inputs(name, entry)),
             outputs=_outputs(name, config),
             filename=config.get("default_model_filename") or "model.onnx",
@@ -150,11 +167,35 @@ def _input(model: str, entry: Mapping[str, Any], parameters: Mapping[str, str]) 
         name=name,
         dtype=_dtype(model, name, entry["data_type"]),
         ragged=bool(entry.get("allow_ragged_batch", False)),
+        reshape=_shape(entry["reshape"].get("shape", [])) if "reshape" in entry else None,
         minimum=_integer(model, parameters, f"minimum.{name}"),
         maximum=_integer(model, parameters, f"maximum.{name}"),
         min_elements=_integer(model, parameters, f"min_elements.{name}"),
         max_elements=_integer(model, parameters, f"max_elements.{name}"),
     )
+
+
+def _axes(model: str, config: Mapping[str, Any], parameters: Mapping[str, str]) -> tuple[AxisSpec, ...]:
+    places: dict[str, list[tuple[str, int]]] = {}
+    for entry in config.get("input", []):
+        names = parameters.get(f"axes.{entry['name']}", "").split(",")
+        for number, name in enumerate(names):
+            if name and not name.isdigit():
+                places.setdefault(name, []).append((entry["name"], number))
+    return tuple(
+        AxisSpec(
+            name=name,
+            least=_integer(model, parameters, f"least.{name}") or 0,
+            greatest=_integer(model, parameters, f"greatest.{name}"),
+            places=tuple(found),
+        )
+        for name, found in places.items()
+    )
+
+
+def _shape(axes: Sequence[Any]) -> tuple[int, ...]:
+    # 64-bit numbers are text in the JSON form.
+    return tuple(int(axis) for axis in axes)
 
 
 def _batch_inputs(model: str, entry: Mapping[str, Any]) -> Iterator[BatchInputSpec]:
@@ -176,6 +217,7 @@ def _outputs(model: str, config: Mapping[str, Any]) -> tuple[OutputSpec, ...]:
             name=entry["name"],
             dtype=_dtype(model, entry["name"], entry["data_type"]),
             scattered_like=scattered.get(entry["name"]),
+            reshape=_shape(entry.get("dims", [])) if "reshape" in entry else None,
         )
         for entry in config.get("output", [])
     )

@@ -9,9 +9,10 @@ import torch
 
 from export.artifacts import Source
 from export.kernel_form import kernel_forms
-from export.onnx import export_onnx, verify_onnx
+from export.onnx import export_onnx
 from export.parity import ParityOptions, walk
 from export.repository import publish
+from export.verify import verify_onnx
 from serving.backends.recserve.program import hot_ops, load_program
 from tests.training.systems.dea_models import SMALL, data, model
 from training.layers.requests import fields_of

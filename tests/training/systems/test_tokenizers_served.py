@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from export.onnx import export_onnx, open_session, run_session, verify_onnx
+from export.onnx import export_onnx
+from export.run_alone import open_session
+from export.verify import run_session, verify_onnx
 from tests.training.systems.tokenizer_models import catalogue, prepared
 from training.layers.tokenizer import catalogue_tokens
 from training.system import Servable, System

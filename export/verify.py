@@ -1,0 +1,91 @@
+"""The check that what was exported answers what the eager module answers."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+import torch
+
+from export import eager
+from export.goldens import cut_tensors, pack
+from export.ranking import unproven
+from export.run_alone import open_session
+from serving import golden
+from training.system import Packed, Servable, Signature
+
+TOLERANCE = 1e-5
+"""Largest |served - eager| / max(1, |eager|) of an fp32 export."""
+
+_BREAK_TIES = (
+    "; where scores tie, the order of their items is free: break ties in forward with "
+    "torch.sort(scores, descending=True, stable=True), or return the scores beside the ids, in the same shape and order"
+)
+
+_DECLARE_HALF = "; it is computed in float16: declare it float16, which has a tolerance of its own, and return it so"
+
+Run = Callable[[Packed], dict[str, np.ndarray]]
+"""Inputs in the signature's order -> outputs by name."""
+
+
+def run_session(session: ort.InferenceSession, signature: Signature, tensors: Packed) -> dict[str, np.ndarray]:
+    """Outputs by name for inputs in the signature's order."""
+    feeds = {spec.name: tensor.numpy() for spec, tensor in zip(signature.inputs, tensors, strict=True)}
+    names = [spec.name for spec in signature.outputs]
+    return {name: np.asarray(array) for name, array in zip(names, session.run(names, feeds), strict=True)}
+
+
+def verify_onnx(servable: Servable, path: Path) -> float:
+    """The worst gap of ORT on the CPU against the eager module: batches of 1, 2, 7 and the largest, and each of
+    16 requests alone, among them the empty ones.
+
+    Raises ValueError with output, index and both values where the gap exceeds TOLERANCE.
+    """
+    session = open_session(path)
+    return verify(servable, lambda tensors: run_session(session, servable, tensors), "ONNX Runtime")
+
+
+def verify(signature: Signature, run: Run, runner: str) -> float:
+    """The worst gap of `run` against the eager answers, on the same requests as in `verify_onnx`.
+
+    Raises ValueError with output, index and both values where the gap exceeds TOLERANCE.
+    """
+    limit, worst = signature.max_batch_size, 0.0
+    for batch_size in sorted({size for size in (1, 2, 7, limit) if size <= limit}):
+        tensors = eager.example(signature, batch_size, batch_size)
+        worst = max(worst, _gap(signature, run, runner, tensors, f"batch of {batch_size}"))
+    inputs = eager.example(signature, 16, 0)
+    for number, request in enumerate(cut_tensors(signature, signature.inputs, inputs, inputs)):
+        alone = pack(signature, [request])
+        worst = max(worst, _gap(signature, run, runner, alone, f"request {number} of 16 alone"))
+    return worst
+
+
+def _gap(signature: Signature, run: Run, runner: str, tensors: Packed, case: str) -> float:
+    names = [spec.name for spec in signature.outputs]
+    answers = [tensor.numpy() for tensor in eager.ask(signature, tensors)]
+    expected = dict(zip(names, answers, strict=True))
+    actual = run(tensors)
+    gap = golden.compare(expected, actual, TOLERANCE)
+    if gap.ok and (name := unproven(signature, tensors, expected, actual)):
+        raise ValueError(f"model '{signature.name}', {case}: output '{name}' has other items than eager{_BREAK_TIES}")
+    if gap.ok:
+        return gap.relative
+    shown = [
+        f"{side} {array[gap.index]!r}" if gap.index else f"{side} {array.dtype} {list(array.shape)}"
+        for side, array in (("eager", expected[gap.output]), (runner, actual[gap.output]))
+    ]
+    raise ValueError(
+        f"model '{signature.name}', {case}: output '{gap.output}'{list(gap.index)} differs: {', '.join(shown)} "
+        f"(gap {gap.relative:.3g}, allowed {golden.tolerance_of(expected[gap.output].dtype, TOLERANCE):g})"
+        f"{_advice(signature, expected[gap.output], gap)}"
+    )
+
+
+def _advice(signature: Signature, expected: np.ndarray, gap: golden.Gap) -> str:
+    if gap.index and expected.dtype.kind == "i":
+        return _BREAK_TIES
+    is_half = isinstance(signature, Servable) and any(
+        tensor.dtype == torch.float16 for tensor in signature.module.state_dict().values()
+    )
+    return _DECLARE_HALF if is_half and expected.dtype == np.float32 else ""
