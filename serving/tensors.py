@@ -53,6 +53,11 @@ def _checked(model: str, name: str, value: Any) -> tuple[np.ndarray, str]:
         raise InvalidRequest(
             f"{where} mixes types, is ragged, or holds numbers beyond 64 bits; send a numpy array of one type"
         )
+    if array.ndim > 1 and array.shape[0] == 0 and 0 in array.shape[1:]:
+        # tritonserver 2.51 never answers it.
+        raise InvalidRequest(
+            f"{where} has shape {list(array.shape)}: no request and nothing in it; send one row or more"
+        )
     datatype = np_to_triton_dtype(array.dtype)
     if datatype is None:
         raise InvalidRequest(f"{where} has dtype {array.dtype}, which tritonserver does not know; cast it")

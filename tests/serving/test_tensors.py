@@ -64,6 +64,7 @@ class Stubborn:
         (np.ma.masked_array([1.0, 2.0], [True, False]), "input 'x' is a masked array"),
         (torch.ones(2, requires_grad=True), "input 'x' is no array"),
         (torch.ones(2, dtype=torch.bfloat16), "input 'x' is no array"),
+        (np.zeros((0, 0), np.int64), r"input 'x' has shape \[0, 0\]"),
         (Stubborn(), "input 'x' is no array .not me."),
     ],
 )
