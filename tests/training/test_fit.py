@@ -140,9 +140,17 @@ def test_predictions_come_in_sample_order_whatever_the_batch_size() -> None:
     with torch.inference_mode():
         alone = [module(data.test.batch(np.array([row]))).item() for row in range(len(data.test))]
     np.testing.assert_allclose(together, alone, rtol=1e-5, atol=1e-6)
-    module.train()
-    predict(module, data.test)
-    assert module.training
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_prediction_leaves_a_module_in_its_mode_also_inside_another(training: bool) -> None:
+    torch.manual_seed(0)
+    module = Tiny(Config(), planted().schema).train(training)
+    wrapped = torch.nn.Sequential(module)
+    wrapped.training = True
+    predict(wrapped, planted().test)
+    assert wrapped.training
+    assert module.training == module.dropout.training == training
 
 
 def test_a_finished_run_is_read_back_when_resumed(uninterrupted: Path) -> None:

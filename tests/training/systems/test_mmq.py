@@ -64,6 +64,60 @@ def test_gates_sum_to_one_in_each_modality_and_shared_experts_have_none(data: Ca
     assert (module.text_gate[2].out_features, module.graph_gate[2].out_features) == (2, 2)
 
 
+def opened(module: MMQ) -> MMQ:
+    """With gates that are far from even, and not the same from item to item."""
+    with torch.no_grad():
+        for gate in (module.text_gate, module.graph_gate):
+            gate[2].weight.normal_(std=20.0)
+    return module
+
+
+def test_gates_are_those_of_the_item_s_own_modality(data: CatalogueData) -> None:
+    module, batch = opened(prepared(SYSTEM, data)), items(data)
+    gates = module.gates(batch)
+    torch.testing.assert_close(gates[:, TEXT], torch.softmax(module.text_gate(batch.text), dim=1))
+    torch.testing.assert_close(gates[:, GRAPH], torch.softmax(module.graph_gate(batch.graph), dim=1))
+    assert (gates[:, [2, 4]].std(0) > 0.1).all()
+    assert torch.equal(module.encode(batch).gates, gates)
+
+
+def gated(module: MMQ, batch: ItemBatch) -> torch.Tensor:
+    """Item by item and position by position: words times gates, summed."""
+    gates, words = module.gates(batch), module.encode(batch).chosen.words
+    return torch.stack([sum(gates[row, p] * words[row, p] for p in range(6)) for row in range(len(gates))])
+
+
+def test_what_is_decoded_and_judged_is_the_gated_sum_of_the_words(data: CatalogueData) -> None:
+    module, batch = opened(prepared(SYSTEM, data)).eval(), items(data)
+    decoded, target = module.decoder(gated(module, batch)), torch.cat([batch.text, batch.graph], dim=1)
+    torch.testing.assert_close(module.tokens(batch).decoded, decoded)
+    error = (target - decoded).square().sum(1).mean().item()
+    assert evaluate(module, predict, of_users(data))["recon_loss"] == pytest.approx(error, rel=1e-4)
+    assert content_loss(module, batch, 0.0)[1]["recon"].item() == pytest.approx(error, rel=1e-4)
+
+
+def test_the_auxiliary_losses_are_those_of_each_modality_s_gated_words(data: CatalogueData) -> None:
+    module, batch = opened(prepared(SYSTEM, data)), items(data)
+    gates, words = module.gates(batch), module.encode(batch).chosen.words
+    parts = [(gates[:, own, None] * words[:, own]).sum(1) for own in (TEXT, GRAPH)]
+    of_text = squared_error(batch.text, module.text_decoder(parts[0]))
+    of_graph = squared_error(batch.graph, module.graph_decoder(parts[1]))
+    torch.testing.assert_close(module.reconstruct(batch, module.encode(batch)).aux, of_text + of_graph)
+
+
+def test_the_system_chooses_words_by_cosine_unless_told_otherwise(data: CatalogueData) -> None:
+    for metric, blind in (("cosine", True), ("l2", False)):
+        module = prepared(SYSTEM, data, **({} if blind else {"metric": metric}))
+        latents = module.latents(items(data))
+        longer = latents * torch.linspace(0.1, 3.0, len(latents))[:, None, None]
+        assert torch.equal(module.codebooks(longer).codes, module.codebooks(latents).codes) == blind
+        longer_words = deepcopy(module)
+        with torch.no_grad():
+            longer_words.codebooks.words.mul_(torch.linspace(0.1, 3.0, 12)[None, :, None])
+        same = torch.equal(longer_words.encode(items(data)).chosen.codes, module.encode(items(data)).chosen.codes)
+        assert same == blind
+
+
 def test_the_content_loss_has_the_printed_weights(data: CatalogueData) -> None:
     module = prepared(SYSTEM, data)
     assert (module.config.recon_weight, module.config.aux_weight, module.config.orthogonality) == (12.0, 10.0, 0.005)

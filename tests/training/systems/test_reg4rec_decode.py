@@ -1,5 +1,6 @@
 import itertools
 import math
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -266,8 +267,8 @@ def test_a_trained_model_changes_the_order_from_user_to_user() -> None:
     module = trained()
     _, encoded = _batch(module, 100)
     decoded = _decode(module, encoded, 0.0, Search(8, 2, module.catalogue()))
-    orders = {tuple(row) for row in (decoded.tokens[:, 0] // CONFIG.shape.words).tolist()}
-    assert len(orders) > 1
+    orders = Counter(tuple(row) for row in (decoded.tokens[:, 0] // CONFIG.shape.words).tolist())
+    assert 100 - max(orders.values()) >= 5, orders
 
 
 def test_sets_that_are_no_item_are_dropped_at_the_end_where_they_are_only_checked() -> None:

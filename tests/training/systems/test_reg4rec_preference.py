@@ -1,6 +1,7 @@
 """The second stage: paths are drawn, rewarded against what follows, and preferred over their like."""
 
 import copy
+import math
 
 import numpy as np
 import pytest
@@ -85,6 +86,18 @@ def test_equal_rewards_give_no_gradient() -> None:
     assert ratio.grad is not None
     assert not ratio.grad.any()
     assert advantages(torch.tensor([[1.0, 3.0]])).tolist()[0] == pytest.approx([-1, 1], abs=1e-4)
+
+
+def test_advantages_are_normalised_by_mean_and_spread_of_the_user_s_own_paths() -> None:
+    found = advantages(torch.tensor([[1.0, 5.0, 0.0], [0.0, 2.0, 1.0]]))
+    expected = [(one - 2) / math.sqrt(14 / 3) for one in (1, 5, 0)], [(one - 1) / math.sqrt(2 / 3) for one in (0, 2, 1)]
+    torch.testing.assert_close(found, torch.tensor(expected), rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(advantages(torch.tensor([[1.0, 5.0], [0.0, 2.0]])), torch.tensor([[-1.0, 1.0]] * 2))
+
+
+def test_rewards_that_hardly_differ_are_not_blown_up() -> None:
+    close = torch.tensor([[0.0, 1e-6]], dtype=torch.float64)
+    assert advantages(close)[0].tolist() == pytest.approx([-1 / 3, 1 / 3])
 
 
 def test_gain_stops_growing_where_the_ratio_has_moved_too_far() -> None:

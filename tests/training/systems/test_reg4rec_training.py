@@ -124,6 +124,40 @@ def test_the_supervised_stage_teaches_the_target_s_category_at_every_step() -> N
     torch.testing.assert_close(logged["categories"], torch.cat(losses).mean())
 
 
+def _legal(module: Reg4Rec, path: list[int], validity: str) -> list[int]:
+    """Tokens that may follow: of unused codebooks, and where paths are masked of an item that has the path's tokens."""
+    words, books = module.config.shape.words, module.config.shape.codebooks
+    used = {token // words for token in path}
+    if validity == "checked":
+        return [token for token in range(books * words) if token // words not in used]
+    items = (set(row) for row in module.generator.encoder.tokens_of[1:].tolist())
+    return sorted({token for item in items if item >= set(path) for token in item if token // words not in used})
+
+
+@pytest.mark.parametrize("validity", ["masked", "checked"])
+def test_the_supervised_loss_is_that_of_each_step_among_the_tokens_that_may_follow(validity: str) -> None:
+    module, _ = untrained(dropout=0.0, validity=validity, category_weight=0.7)
+    module.weights[1:, 1] = torch.rand(60)
+    module.weights[20:30, 2] = 0
+    generator, batch = module.generator, _train_batch(4)
+    targets, summed = targets_of(module, batch.targets), 0.0
+    there = targets.item > 0
+    with torch.no_grad():
+        order = confident_order(generator, generator.encoder(batch.items), targets)
+        for user, place in there.nonzero().tolist():
+            path = targets.tokens[user, place][order[user, place]]
+            encoded = generator.encode(batch.items[user : user + 1, : place + 1], torch.tensor([place + 1]))
+            outputs = generator.decoder(encoded.newest, generator.embedded(path)[None, None, :-1], encoded.memory)[0, 0]
+            logits = generator.confidence(outputs, generator.directions()).flatten(1)
+            for step, token in enumerate(path.tolist()):
+                legal = _legal(module, path[:step].tolist(), validity)
+                share = logits[step, legal].log_softmax(0)[legal.index(token)]
+                summed -= float(targets.weights[user, place, order[user, place, step]] * share)
+        value, logged = supervised.loss(module, batch, 0.9)
+    assert logged["tokens"].item() == pytest.approx(summed / float(targets.weights[there].sum()), rel=1e-4)
+    assert value.item() == pytest.approx(float(logged["tokens"] + 0.7 * logged["categories"]), rel=1e-6)
+
+
 def test_a_run_with_both_stages_is_restored_with_its_metrics(tmp_path: Path) -> None:
     chosen = replace(CONFIG, epochs=1, beams=4, rollouts=4)
     result = fit(reg4rec.SYSTEM, chosen, data(), FitOptions(run=tmp_path / "run", quiet=True))
