@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import psutil
 
+from loadtest.bench import source_of
 from loadtest.cores import split, started_on
 from loadtest.driver import Load, drive
 from loadtest.pool import Pool, Request
@@ -26,7 +27,7 @@ from loadtest.releases import Releases
 from loadtest.scenarios import Scenario
 from loadtest.summary import percentiles
 from serving import state_builder
-from serving.environment import hardware, versions
+from serving.environment import command, hardware, versions
 from serving.rollout import roll_out
 from serving.server import ServerOptions, TritonServer, available_ports
 
@@ -130,9 +131,11 @@ def run(scenario: Scenario, repository: Path, plan: Plan, report: Report = lambd
     return {
         "scenario": "faults",
         "kind": "faults",
+        "run": source_of(repository / scenario.model),
         "recorded": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
         "versions": versions(),
         "hardware": hardware(),
+        "command": command(),
         "experiments": experiments,
         "soak": soaked,
     }

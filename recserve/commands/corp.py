@@ -1,6 +1,7 @@
 """`recserve corp RUN`: what pruning by consistency does as theta grows, with a picture."""
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from tyro.conf import Positional
@@ -9,6 +10,8 @@ from loadtest.decoding.theta import THETAS, Point, sweep
 from recserve import runs
 from recserve.commands.command import Command, show, table
 from recserve.corp_picture import draw
+from serving.environment import command, hardware, versions
+from training.checkpoint import config_to_json, load_info
 from training.systems.reg4rec import Reg4Rec
 
 _FORMATS = (".png", ".svg", ".pdf")
@@ -47,5 +50,18 @@ class Corp(Command):
         draw(points, f"{trained.system.title}, {trained.data.schema.dataset}, {trained.config.beams} beams", self.out)
         show(self.console, table("CORP against theta", list(Point._fields), points))
         self.console.print(str(self.out), highlight=False, soft_wrap=True)
-        self.emit([point._asdict() for point in points])
+        self.emit(
+            {
+                "run": f"{self.source.parent.name}/{self.source.name}",
+                "config": config_to_json(trained.config),
+                "dataset": trained.data.schema.dataset,
+                "seeds": [load_info(self.source).seed],
+                "users": self.users,
+                "recorded": datetime.now(UTC).date().isoformat(),
+                "versions": versions(),
+                "hardware": hardware(),
+                "command": command(),
+                "points": [point._asdict() for point in points],
+            }
+        )
         return 0
