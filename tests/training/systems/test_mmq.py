@@ -208,6 +208,57 @@ def test_the_task_s_loss_of_a_user_does_not_depend_on_the_batch(data: CatalogueD
     torch.testing.assert_close(per_user, alone)
 
 
+def of_history(module: MMQ, codes: torch.Tensor, history: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """Cross-entropy of the next item's ids after each place of one user's history, mean over the positions."""
+    recommender = module.recommender
+    items = torch.stack([sum(recommender.table[p, word] for p, word in enumerate(codes[item])) for item in history])
+    logits = recommender.heads(recommender.gru(items[None])[0][0]).unflatten(1, (6, -1))
+    losses = [
+        torch.stack([-logits[place, p].log_softmax(0)[codes[target, p]] for p in range(6)]).mean()
+        for place, target in enumerate(targets)
+    ]
+    return torch.stack(losses)
+
+
+def test_the_published_loss_of_the_task_is_that_of_the_item_that_each_user_chose_last(data: CatalogueData) -> None:
+    module = prepared(SYSTEM, data).eval()
+    module.keep_content_codes()
+    codes, _ = catalogue_tokens(module, data.vectors)
+    with torch.no_grad():
+        module.recommender.heads.weight.mul_(5)
+        losses = [
+            of_history(module, codes, torch.from_numpy(sequence[:-1]), torch.from_numpy(sequence[1:]))[-1]
+            for sequence in data.sequences.sequences
+        ]
+    found = evaluate(module, predict, of_users(data))["task_loss"]
+    assert found == pytest.approx(torch.stack(losses).mean().item(), rel=1e-4)
+
+
+@pytest.mark.parametrize(("done", "weight"), [(0.1, 0.0), (0.9, 1.0)])
+def test_the_second_stage_s_loss_has_the_printed_weights(data: CatalogueData, done: float, weight: float) -> None:
+    module = prepared(SYSTEM, data)
+    config, batch = module.config, data.sequences.train.batch(np.arange(12))
+    assert (config.behaviour_recon, config.orthogonality) == (0.5, 0.005)
+    codes, _ = catalogue_tokens(module, data.vectors)
+    histories = [(batch.items[user, :length], batch.targets[user, :length]) for user, length in enumerate(batch.length)]
+    with torch.no_grad():
+        task = torch.cat([of_history(module, codes, *history) for history in histories]).mean().item()
+        value, logged = behaviour_loss(module, batch, done)
+        ids = torch.cat([batch.items, batch.targets]).unique()
+        content = module.content_of(ids)
+        recon, aux = module.reconstruct(content, module.encode(content))
+    rest = 0.5 * (recon + aux) + 0.005 * module.orthogonality()
+    assert logged["task"].item() == pytest.approx(task, rel=1e-4)
+    assert value.item() == pytest.approx(task + weight * float(rest), rel=1e-4)
+
+
+def test_orthogonality_is_that_of_all_three_groups(data: CatalogueData) -> None:
+    module = prepared(SYSTEM, data)
+    alone = [group.orthogonality() for group in (module.shared, module.of_text, module.of_graph)]
+    assert all(one > 0 for one in alone)
+    torch.testing.assert_close(module.orthogonality(), torch.stack(alone).sum())
+
+
 def test_packed_order_is_that_of_a_packed_sequence() -> None:
     length = torch.tensor([2, 4, 1, 4])
     numbers = torch.arange(16).view(4, 4)

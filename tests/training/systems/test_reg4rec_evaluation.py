@@ -81,9 +81,7 @@ def test_the_published_figures_are_those_of_the_held_out_items_user_by_user(part
     assert found.quality["recall10"] > 0.5
     assert found.consistency == pytest.approx(sum(one.agreement for one in users) / len(users))
     assert found.step_hit == pytest.approx(sum(one.step_hit for one in users) / len(users))
-    assert found.pruned_share == pytest.approx(
-        sum(one.pruned for one in users) / sum(one.considered for one in users)
-    )
+    assert found.pruned_share == pytest.approx(sum(one.pruned for one in users) / sum(one.considered for one in users))
     assert found.pruned_share > 0
 
 
