@@ -148,8 +148,7 @@ class Train(Command):
 def changed_options(config: Any, default: Any) -> list[str]:
     """The options of a configuration that differ from the default's, as the command line takes them."""
     words = []
-    for name in (field.name for field in dataclasses.fields(config)):
-        value = getattr(config, name)
+    for name, value in vars(config).items():
         if value == getattr(default, name):
             continue
         words.append(f"--config.{name.replace('_', '-')}")

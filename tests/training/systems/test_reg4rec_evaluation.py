@@ -1,5 +1,6 @@
 """What is published of REG4Rec: the place of the item that each user chose last, and what pruning did."""
 
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -37,7 +38,7 @@ def of_user(module: Reg4Rec, history: list[int], target: int, theta: float) -> S
     decoded = decode(module.generator, encoded, torch.tensor([theta]), search)
     listed = ranked(decoded, module.catalogue(), items, 10, module.config.merge).items[0].tolist()
     categories = decoded.categories[0, 0].tolist()
-    agree = [one == two for one, two in zip(categories, categories[1:], strict=False)]
+    agree = [one == two for one, two in pairwise(categories)]
     hits = [one == two for one, two in zip(decoded.codes[0, 0].tolist(), module.codes[target].tolist(), strict=True)]
     return Seen(
         rank=1.0 + listed.index(target) if target in listed else torch.inf,
