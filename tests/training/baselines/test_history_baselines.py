@@ -37,7 +37,9 @@ def built(system: System) -> nn.Module:
 
 
 def batch(count: int = 30) -> RankingBatch:
-    return data().test.batch(np.arange(count))
+    """Of histories of many lengths."""
+    rows = np.linspace(0, len(data().train) - 1, count).astype(np.int64)
+    return data().train.batch(rows)
 
 
 def test_din_weighs_each_event_by_its_unit_of_event_target_and_product() -> None:

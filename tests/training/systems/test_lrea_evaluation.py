@@ -22,20 +22,20 @@ def signed(built: LREA) -> LREA:
 
 def logits(built: LREA, *, linear: bool) -> np.ndarray:
     with torch.no_grad():
-        return built.predict(data().test.batch(np.arange(len(data().test))), linear=linear).logits.numpy()
+        return built.predict(data().train.batch(np.arange(len(data().train))), linear=linear).logits.numpy()
 
 
 def test_the_published_figures_are_those_of_the_trained_form_and_the_served_ones_those_without_relu() -> None:
     built = signed(train(SMALL, steps=30))
     with torch.no_grad():
-        prediction = built(data().test.batch(np.arange(len(data().test))))
-    found = evaluate(built, predict, data().test)
-    trained, served = (quality(data().test, logits(built, linear=linear)) for linear in (False, True))
+        prediction = built(data().train.batch(np.arange(len(data().train))))
+    found = evaluate(built, predict, data().train)
+    trained, served = (quality(data().train, logits(built, linear=linear)) for linear in (False, True))
     assert {name: found[name] for name in trained} == pytest.approx(trained, abs=1e-5)
     assert {name: found[f"served_{name}"] for name in served} == pytest.approx(served, abs=1e-5)
     assert trained["log_loss"] != pytest.approx(served["log_loss"], abs=1e-5)
     negative = whole = 0.0
-    for row, length in enumerate(data().test.cost().tolist()):
+    for row, length in enumerate(data().train.cost().tolist()):
         own = prediction.scores[row, :, :length]
         negative -= float(own[own < 0].sum())
         whole += float(own.abs().sum())

@@ -6,18 +6,19 @@ import torch
 
 from kernels.path_sampling import instance_keys
 from tests.training.systems.matt_models import data, trained, untrained
+from training.data.fields import FieldSplit
 from training.layers.ranker import quality
 from training.loop import predict
 from training.metrics import auc, log_loss
 from training.systems.matt import Matt
-from training.systems.matt.evaluation import CORRUPTED_FIELDS, RARE_COUNT, Part, corrupt, evaluate, rare
+from training.systems.matt.evaluation import CORRUPTED_FIELDS, RARE_COUNT, corrupt, evaluate, rare
 
 
-def partly_rare() -> Part:
+def partly_rare() -> FieldSplit:
     """The test part, in which every third row has a group and a brand that training never saw."""
     ids = data().test.ids.copy()
     ids[::3, [1, 3]] = 2**40
-    return Part(data().test, ids)
+    return FieldSplit(data().events, data().test.places, ids)
 
 
 def by_hand(matt: Matt, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -67,8 +67,8 @@ def test_gates_sum_to_one_in_each_modality_and_shared_experts_have_none(data: Ca
 def opened(module: MMQ) -> MMQ:
     """With gates that are far from even, and not the same from item to item."""
     with torch.no_grad():
-        for gate in (module.text_gate, module.graph_gate):
-            gate[2].weight.normal_(std=20.0)
+        for name in ("text_gate", "graph_gate"):
+            module.get_parameter(f"{name}.2.weight").normal_(std=20.0)
     return module
 
 
@@ -84,7 +84,9 @@ def test_gates_are_those_of_the_item_s_own_modality(data: CatalogueData) -> None
 def gated(module: MMQ, batch: ItemBatch) -> torch.Tensor:
     """Item by item and position by position: words times gates, summed."""
     gates, words = module.gates(batch), module.encode(batch).chosen.words
-    return torch.stack([sum(gates[row, p] * words[row, p] for p in range(6)) for row in range(len(gates))])
+    return torch.stack(
+        [torch.stack([gates[row, p] * words[row, p] for p in range(6)]).sum(0) for row in range(len(gates))]
+    )
 
 
 def test_what_is_decoded_and_judged_is_the_gated_sum_of_the_words(data: CatalogueData) -> None:
@@ -211,7 +213,7 @@ def test_the_task_s_loss_of_a_user_does_not_depend_on_the_batch(data: CatalogueD
 def of_history(module: MMQ, codes: torch.Tensor, history: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     """Cross-entropy of the next item's ids after each place of one user's history, mean over the positions."""
     recommender = module.recommender
-    items = torch.stack([sum(recommender.table[p, word] for p, word in enumerate(codes[item])) for item in history])
+    items = torch.stack([recommender.table[torch.arange(6), codes[item]].sum(0) for item in history])
     logits = recommender.heads(recommender.gru(items[None])[0][0]).unflatten(1, (6, -1))
     losses = [
         torch.stack([-logits[place, p].log_softmax(0)[codes[target, p]] for p in range(6)]).mean()
@@ -236,9 +238,8 @@ def test_the_published_loss_of_the_task_is_that_of_the_item_that_each_user_chose
 
 @pytest.mark.parametrize(("done", "weight"), [(0.1, 0.0), (0.9, 1.0)])
 def test_the_second_stage_s_loss_has_the_printed_weights(data: CatalogueData, done: float, weight: float) -> None:
-    module = prepared(SYSTEM, data)
-    config, batch = module.config, data.sequences.train.batch(np.arange(12))
-    assert (config.behaviour_recon, config.orthogonality) == (0.5, 0.005)
+    assert (Config().behaviour_recon, Config().orthogonality) == (0.5, 0.005)
+    module, batch = prepared(SYSTEM, data, orthogonality=3.0), data.sequences.train.batch(np.arange(12))
     codes, _ = catalogue_tokens(module, data.vectors)
     histories = [(batch.items[user, :length], batch.targets[user, :length]) for user, length in enumerate(batch.length)]
     with torch.no_grad():
@@ -247,9 +248,20 @@ def test_the_second_stage_s_loss_has_the_printed_weights(data: CatalogueData, do
         ids = torch.cat([batch.items, batch.targets]).unique()
         content = module.content_of(ids)
         recon, aux = module.reconstruct(content, module.encode(content))
-    rest = 0.5 * (recon + aux) + 0.005 * module.orthogonality()
+        rest = 0.5 * (recon + aux) + 3.0 * module.orthogonality()
     assert logged["task"].item() == pytest.approx(task, rel=1e-4)
     assert value.item() == pytest.approx(task + weight * float(rest), rel=1e-4)
+
+
+def test_the_straight_through_has_the_configured_temperature(data: CatalogueData) -> None:
+    module = prepared(SYSTEM, data, temperature=0.4)
+    chosen = module.encode(items(data)).chosen
+    scores, weights = chosen.scores.detach().requires_grad_(), torch.randn_like(chosen.scores)
+    found, expected = (
+        torch.autograd.grad((one * weights).sum(), scores)[0]
+        for one in (module.index(chosen._replace(scores=scores)), torch.softmax(scores / 0.4, dim=-1))
+    )
+    torch.testing.assert_close(found, expected)
 
 
 def test_orthogonality_is_that_of_all_three_groups(data: CatalogueData) -> None:

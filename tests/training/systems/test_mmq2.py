@@ -7,9 +7,10 @@ from torch.nn import functional
 
 from tests.training.systems.tokenizer_models import catalogue, items, prepared, sequences, train
 from training.data.catalogue import CatalogueData, catalogue_data
-from training.layers.tokenizer import catalogue_tokens
+from training.layers.tokenizer import catalogue_tokens, products
 from training.loop import predict
-from training.systems.mmq2 import SYSTEM, Config, align_to_behaviour, loss, wanted
+from training.system import Servable
+from training.systems.mmq2 import SYSTEM, Config, align_to_behaviour, loss, servables, wanted
 from training.systems.mmq2.alignment import alignment_loss, info_nce
 from training.systems.mmq2.model import Projected
 from training.systems.mmq2.richness import Richness, Sparsity, alignment_strength, load
@@ -153,8 +154,10 @@ def test_exported_weights_are_ones_for_content_and_the_router_s_over_its_mean_fo
     assert len(expected[:, 3:].unique()) > 30
     torch.testing.assert_close(module.tokens(items(data)).weights, expected)
     torch.testing.assert_close(catalogue_tokens(module, data.vectors)[1][1:], expected)
-    torch.testing.assert_close(SYSTEM.products(module, data)["weights"][1:], expected)
-    (served,) = SYSTEM.servables(module, module.config, data)
+    torch.testing.assert_close(products(module, data)["weights"][1:], expected)
+    (served,) = servables(module, module.config, data)
+    assert SYSTEM.products is products
+    assert isinstance(served, Servable)
     inputs = tuple(getattr(data.vectors, spec.name)[1:] for spec in served.inputs)
     torch.testing.assert_close(served.eager(*inputs)[1], expected)
 
@@ -176,12 +179,21 @@ def test_what_is_decoded_and_judged_is_the_weighted_sum_of_the_words(data: Catal
     encoded = module.encode(x)
     weights, words = encoded.weights, encoded.chosen.words
     assert weights.std() > 0.1
-    summed = torch.stack([sum(weights[row, p] * words[row, p] for p in range(6)) for row in range(60)])
+    summed = torch.stack([torch.stack([weights[row, p] * words[row, p] for p in range(6)]).sum(0) for row in range(60)])
     decoded = module.decoder(summed)
     torch.testing.assert_close(module.tokens(batch).decoded, decoded)
     torch.testing.assert_close(module.decode(encoded), decoded, rtol=1e-4, atol=1e-5)
     error = (torch.cat([x.text, x.graph, x.behaviour], dim=1) - decoded).square().sum(1).mean().item()
     assert SYSTEM.evaluate(module, predict, data.test)["recon_loss"] == pytest.approx(error, rel=1e-4)
+
+
+def test_the_temperature_is_that_of_the_straight_through_s_gradient(data: CatalogueData) -> None:
+    found = {}
+    for temperature in (0.1, 1.0):
+        module = prepared(SYSTEM, data, temperature=temperature, vq_weight=0.0)
+        module.decode(module.encode(module.vectors(items(data)))).square().sum().backward()
+        found[temperature] = module.codebooks.words.grad
+    assert not torch.allclose(found[0.1], found[1.0], rtol=0.1)
 
 
 def test_the_system_chooses_words_by_cosine(data: CatalogueData) -> None:

@@ -44,6 +44,15 @@ def test_gates_are_each_item_s_own_also_in_the_loss() -> None:
     assert SYSTEM.evaluate(module, predict, data.test)["recon_loss"] == pytest.approx(error, rel=1e-4)
 
 
+def test_the_temperature_is_that_of_the_straight_through_s_gradient() -> None:
+    data, found = catalogue(SYSTEM), {}
+    for temperature in (0.1, 1.0):
+        module = prepared(SYSTEM, data, temperature=temperature, vq_weight=0.0)
+        loss(module, items(data), 0.0)[0].backward()
+        found[temperature] = module.codebooks.words.grad
+    assert not torch.allclose(found[0.1], found[1.0], rtol=0.1)
+
+
 def test_the_loss_is_reconstruction_words_and_orthogonality() -> None:
     data = catalogue(SYSTEM)
     module = prepared(SYSTEM, data, orthogonality=0.5, vq_weight=0.25)
