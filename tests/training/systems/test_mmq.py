@@ -364,6 +364,17 @@ def test_churn_counts_items_with_any_changed_id(data: CatalogueData) -> None:
     assert evaluate(module, predict, of_users(data))["churn"] == pytest.approx(3 / 60)
 
 
+def test_the_ids_that_content_alone_gave_are_noted_once(data: CatalogueData) -> None:
+    module = prepared(SYSTEM, data)
+    behaviour_loss(module, data.sequences.train.batch(np.arange(4)), 0.9)
+    noted = module.content_codes.clone()
+    with torch.no_grad():
+        module.codebooks.words.copy_(torch.randn_like(module.codebooks.words))
+    behaviour_loss(module, data.sequences.train.batch(np.arange(4)), 0.9)
+    assert torch.equal(module.content_codes, noted)
+    assert not torch.equal(catalogue_tokens(module, data.vectors)[0], noted)
+
+
 def test_without_orthogonality_equal_experts_stay_equal(data: CatalogueData) -> None:
     """Two experts that start alike waste a codebook; the loss drives them apart."""
     found = {}

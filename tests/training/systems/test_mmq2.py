@@ -196,6 +196,34 @@ def test_the_temperature_is_that_of_the_straight_through_s_gradient(data: Catalo
     assert not torch.allclose(found[0.1], found[1.0], rtol=0.1)
 
 
+@pytest.mark.parametrize(("bias", "active"), [(-1e3, 0.0), (1e3, 1.0), (None, None)])
+def test_what_chooses_the_weights_is_reconstruction_and_ten_times_a_share_too_far_off(
+    data: CatalogueData, bias: float | None, active: float | None
+) -> None:
+    module = prepared(SYSTEM, data).eval()
+    if bias is not None:
+        with torch.no_grad():
+            module.gates[2][2].bias.fill_(bias)
+    found = SYSTEM.evaluate(module, predict, data.test)
+    routed = module.tokens(items(data)).weights[:, 3:]
+    assert found["active_share"] == pytest.approx((routed > 0).float().mean().item())
+    assert active is None or found["active_share"] == active
+    too_far = max(0.0, abs(found["active_share"] - wanted(module, data.test)) - 0.04)
+    assert found["kept_loss"] == pytest.approx(found["recon_loss"] + 10 * too_far)
+    assert SYSTEM.stages(module.config)[0].monitor == "kept_loss"
+
+
+def test_networks_read_behaviour_with_elements_of_size_one_and_reconstruct_its_share_of_the_mean_norm(
+    data: CatalogueData,
+) -> None:
+    module = prepared(SYSTEM, data)
+    x, given = module.vectors(items(data)), data.vectors.behaviour[1:]
+    root_mean_square = given.square().sum(1).mean().sqrt()
+    torch.testing.assert_close(x.behaviour, given / root_mean_square)
+    torch.testing.assert_close(module.inputs(x)[2], given / root_mean_square * 8**0.5)
+    torch.testing.assert_close(module.target(x), torch.cat([x.text, x.graph, x.behaviour], dim=1))
+
+
 def test_the_system_chooses_words_by_cosine(data: CatalogueData) -> None:
     module = prepared(SYSTEM, data)
     latents = module.encode(module.vectors(items(data))).latents
