@@ -31,6 +31,33 @@ def test_the_residual_shrinks_over_the_levels_of_a_trained_model() -> None:
     assert norms == sorted(norms, reverse=True)
 
 
+def test_each_level_takes_the_nearest_word() -> None:
+    data = catalogue(SYSTEM)
+    module = prepared(SYSTEM, data)
+    for number, (residual, chosen) in enumerate(module.quantise(torch.randn(50, module.config.latent))):
+        distances = (residual - module.levels[number].words[0]).norm(dim=-1)
+        assert torch.equal(chosen.codes[:, 0], distances.argmin(1))
+
+
+def test_the_loss_is_reconstruction_and_each_level_s_words_and_commitment() -> None:
+    data = catalogue(SYSTEM)
+    module, batch = prepared(SYSTEM, data), items(data)
+    target = torch.cat([batch.text, batch.graph], dim=1)
+    value, parts = SYSTEM.stages(module.config)[0].loss(module, batch, 0.0)
+    found = module.quantise(module.encoder(target))
+    gaps = [(residual - chosen.words).square().sum((1, 2)).mean() for residual, chosen in found]
+    decoded = module.decoder(torch.stack([chosen.words[:, 0] for _, chosen in found]).sum(0))
+    recon = (target - decoded).square().sum(1).mean()
+    torch.testing.assert_close(parts["recon"], recon)
+    torch.testing.assert_close(value, recon + 1.25 * torch.stack(gaps).sum())
+    words = [level.words for level in module.levels]
+    gradients = torch.autograd.grad(value, words)
+    for level, (residual, chosen) in enumerate(found):
+        pulled = torch.zeros_like(words[level][0])
+        gap = 2 * (chosen.words - residual)[:, 0].detach() / len(residual)
+        torch.testing.assert_close(gradients[level][0], pulled.index_add(0, chosen.codes[:, 0], gap))
+
+
 def test_equal_ids_are_numbered_by_item_id() -> None:
     codes = torch.tensor([[1, 2], [3, 4], [1, 2], [0, 0], [3, 4], [1, 2]])
     assert tell_apart(codes, 3).tolist() == [0, 0, 1, 0, 1, 2]
