@@ -1,5 +1,6 @@
 """FM, DeepFM and AutoInt: what every model over fields promises, and what tells them apart."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -105,6 +106,10 @@ def test_dropout_is_the_configuration_s_in_training_and_off_in_evaluation(
     assert torch.equal(module.eval().logits(ids), module.logits(ids))
 
 
+def _note(seen: list[torch.Tensor], _module: nn.Module, given: tuple[torch.Tensor, ...]) -> None:
+    seen.append(given[0])
+
+
 def test_both_hidden_layers_of_the_network_are_dropped_out() -> None:
     torch.manual_seed(0)
     built = FieldNetwork(10, FieldConfig(dropout=0.4)).train()
@@ -112,7 +117,7 @@ def test_both_hidden_layers_of_the_network_are_dropped_out() -> None:
         nn.init.constant_(before.weight, 0.0)
         nn.init.constant_(before.bias, 1.0)
         seen: list[torch.Tensor] = []
-        after.register_forward_pre_hook(lambda _one, given, seen=seen: seen.append(given[0]))
+        after.register_forward_pre_hook(partial(_note, seen))
         built(torch.randn(3000, 2, 5))
         assert (seen[0] == 0).float().mean().item() == pytest.approx(0.4, abs=0.02)
         assert seen[0].max().item() == pytest.approx(1 / 0.6)
