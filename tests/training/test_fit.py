@@ -211,6 +211,29 @@ def test_a_linear_schedule_rises_and_falls_to_zero(tmp_path: Path) -> None:
     assert rates[-1] == pytest.approx(0.1 * 2 / 102 / 0.98, rel=1e-2)
 
 
+def test_each_step_takes_the_learning_rate_times_the_decay_off_every_weight(tmp_path: Path) -> None:
+    def flat(module: torch.nn.Module, _batch: object, _share: float) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        return 0.0 * torch.stack([parameter.sum() for parameter in module.parameters()]).sum(), {}
+
+    stage = replace(tiny.stages(Config())[1], loss=flat, epochs=1, learning_rate=0.1, weight_decay=0.5)
+    module = train(tmp_path / "run", system=replace(SYSTEM, stages=lambda _config: [stage])).module
+    torch.manual_seed(0)
+    initial = Tiny(Config(), planted().schema)
+    left = (1 - 0.1 * 0.5) ** STEPS_PER_EPOCH
+    torch.testing.assert_close(module.get_parameter("items.weight"), left * initial.items.weight)
+
+
+def test_the_validation_part_chooses_and_each_part_s_figures_are_its_own(tmp_path: Path) -> None:
+    one = replace(SYSTEM, stages=lambda config: [replace(tiny.stages(config)[1], epochs=1)])
+    result, data = train(tmp_path / "run", system=one), planted()
+    wanted = {name: tiny.evaluate(result.module, predict, getattr(data, name)) for name in ("validation", "test")}
+    for name, values in wanted.items():
+        assert result.metrics[name] == pytest.approx(values)
+    (epoch,) = (line for line in lines(result.run) if line["kind"] == "epoch")
+    assert epoch["validation"] == pytest.approx(wanted["validation"])
+    assert wanted["validation"]["auc"] != pytest.approx(wanted["test"]["auc"], abs=1e-3)
+
+
 def test_divergence_is_an_error_that_says_where(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="not finite at stage 'items', epoch 0, step 0; lower learning_rate"):
         train(
