@@ -16,12 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from loadtest import stage as stages
+from loadtest.bench import source_of
 from loadtest.cores import split, started_on
 from loadtest.honest import Manner, crowd
 from loadtest.pool import Pool
 from loadtest.scenarios import Scenario
 from loadtest.stage import Stage
-from serving.environment import hardware, versions
+from serving.environment import command, hardware, versions
 
 _ROUND_S = 5.0
 """Between two looks at how it goes."""
@@ -63,9 +64,12 @@ def run(
         return {
             "scenario": "abuse",
             "kind": "abuse",
+            "run": source_of(repository / scenario.model),
             "recorded": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
             "versions": versions(),
             "hardware": hardware(),
+            "command": command(),
+            "seed": plan.seed,
             "minutes": plan.minutes,
             "honest_clients": plan.honest,
             "honest": honest,

@@ -19,9 +19,11 @@ from loadtest.pool import Pool, Request
 from loadtest.scenarios import Scenario
 from loadtest.server_side import Snapshot
 from loadtest.summary import percentiles, summarise
+from serving import manifest
 from serving.client import Client
-from serving.environment import hardware, versions
+from serving.environment import command, hardware, versions
 from serving.errors import ServerFailure
+from serving.readiness import latest_version
 from serving.server import ServerOptions, TritonServer
 
 RESULTS = Path(__file__).with_name("results")
@@ -83,15 +85,22 @@ def run(scenario: Scenario, repository: Path, plan: Plan, report: Report = lambd
     return {
         "scenario": scenario.name,
         "kind": "load",
+        "run": source_of(repository / scenario.model),
         "recorded": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
         "versions": versions(),
         "hardware": hardware(),
+        "command": command(),
         "pinning": {"server": list(pinning.server), "load": list(pinning.load)},
         "traffic": describe(scenario, pool),
         "floor": floor,
         "runs": [*runs, *opened],
         "sweep": {"p99_budget_ms": plan.p99_budget_ms, "highest_rate": highest_rate(opened, plan.p99_budget_ms)},
     }
+
+
+def source_of(model: Path) -> str:
+    """The folder of the run, or the factory, that the newest version of a model was made from."""
+    return manifest.read(latest_version(model))["source"]["name"]
 
 
 def trusted_pool(scenario: Scenario, repository: Path, seed: int) -> Pool:

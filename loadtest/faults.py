@@ -18,13 +18,14 @@ from typing import Any
 import numpy as np
 
 from loadtest import stage as stages
+from loadtest.bench import source_of
 from loadtest.cores import split
 from loadtest.honest import Manner, crowd
 from loadtest.pool import Pool, Request
 from loadtest.scenarios import Scenario
 from loadtest.served import Served, alive, freeze_for, until
 from loadtest.stage import CLEAN, Stage, outcome
-from serving.environment import hardware, versions
+from serving.environment import command, hardware, versions
 
 Report = Callable[[str], None]
 
@@ -70,9 +71,11 @@ def run(scenario: Scenario, repository: Path, plan: Plan, report: Report = lambd
     return {
         "scenario": "faults",
         "kind": "faults",
+        "run": source_of(repository / scenario.model),
         "recorded": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
         "versions": versions(),
         "hardware": hardware(),
+        "command": command(),
         "experiments": experiments,
         "soak": soaked,
     }

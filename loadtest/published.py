@@ -43,7 +43,10 @@ def generation_markdown(folder: Path = RESULTS) -> str:
     names = ("graph_ms", "served_ms", "shared_ms", "per_path_ms", "per_path_ratio")
     rows = [[str(row["beams"]), *(f"{row[name]:.1f}" for name in names)] for row in decoding["rows"]]
     columns = ["theta", "pruned share", "recall@10", "NDCG@10", "consistency of the best path", "p50, ms"]
-    points = [[f"{one['theta']:g}", *(f"{one[name]:.4f}" for name in _QUALITY), f"{one['p50_ms']:.2f}"] for one in corp]
+    points = [
+        [f"{one['theta']:g}", *(f"{one[name]:.4f}" for name in _QUALITY), f"{one['p50_ms']:.2f}"]
+        for one in corp["points"]
+    ]
     return "\n".join([*_table(header, rows), "", *_table(columns, points)])
 
 

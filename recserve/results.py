@@ -23,6 +23,12 @@ class Result:
     config: dict[str, Any]
     versions: dict[str, str]
     recorded: str
+    command: str
+    """What trains it again."""
+    runs: list[str]
+    """<system>/<digest of the configuration>-s<seed>, one for each seed."""
+    by_seed: dict[str, list[float]] | None
+    """Metric -> one value for each seed; None where only mean and spread were kept."""
 
 
 def record(result: Result) -> None:

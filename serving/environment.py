@@ -3,9 +3,13 @@
 import importlib.metadata
 import os
 import platform
+import shlex
+import sys
 from pathlib import Path
 from typing import Any
 
+UNTRAINED = "none: untrained weights"
+"""The run of a result that measures time alone."""
 _PACKAGES = ("torch", "onnx", "onnxruntime-gpu", "onnxscript", "triton", "tritonclient", "numpy", "nvidia-pytriton")
 
 
@@ -13,6 +17,13 @@ def versions() -> dict[str, str]:
     """Python and the packages that results depend on; tritonserver is that of the wheel."""
     found = {name: importlib.metadata.version(name) for name in _PACKAGES}
     return {"python": platform.python_version(), "tritonserver": "2.51.0", **found}
+
+
+def command() -> str:
+    """How this process was called."""
+    program = Path(sys.argv[0])
+    name = program.parent.name if program.name == "__main__.py" else program.name
+    return shlex.join([name, *sys.argv[1:]])
 
 
 def hardware() -> dict[str, Any]:

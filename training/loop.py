@@ -67,7 +67,8 @@ def predict(module: nn.Module, split: Split, batch_size: int = 4096, fabric: "Fa
     """
     rank, world = (fabric.global_rank, fabric.world_size) if fabric else (0, 1)
     device = next(module.parameters()).device
-    was_training = module.training
+    # A module may be wrapped for a measurement, so its parts need not all be in one mode.
+    modes = [(part, part.training) for part in module.modules()]
     module.eval()
     with torch.inference_mode():
         one = module(_moved(split.batch(np.zeros(1, np.int64)), device))
@@ -77,7 +78,8 @@ def predict(module: nn.Module, split: Split, batch_size: int = 4096, fabric: "Fa
             if len(rows):
                 batch = _moved(split.batch(rows), device)
                 answers[torch.from_numpy(rows).to(device)] = module(batch).float()
-    module.train(was_training)
+    for part, training in modes:
+        part.training = training
     if fabric and world > 1:
         # Each sample is zero on every rank but one, so the sum is exact.
         answers = fabric.all_reduce(answers, reduce_op="sum")

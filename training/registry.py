@@ -1,6 +1,6 @@
 """All systems, by name."""
 
-from training.baselines import autoint, deepfm, din, fm, pooling, rqvae, sasrec, tiger
+from training.baselines import autoint, deepfm, din, fm, mlp, pooling, rqvae, sasrec, tiger
 from training.system import System
 from training.systems import dea, lrea, matt, mmq, mmq2, mpq, reg4rec
 
@@ -16,6 +16,7 @@ SYSTEMS: dict[str, System] = {
         matt.AUTOINT,
         matt.DEA,
         matt.DEEPFM,
+        mlp.SYSTEM,
         mmq.SYSTEM,
         mmq2.SYSTEM,
         mpq.SYSTEM,

@@ -23,7 +23,7 @@ from loadtest.decoding.naive import search, step_servable
 from loadtest.latency import Percentiles, measure
 from serving.backends import packing
 from serving.direct import DirectModel
-from serving.environment import hardware, versions
+from serving.environment import UNTRAINED, command, hardware, versions
 from serving.server import ServerOptions, TritonServer
 from training.data.sequences import SequenceData
 from training.data.synthetic_sequences import synthetic_sequences
@@ -65,9 +65,11 @@ def run(
     return {
         "scenario": "reg4rec-decoding",
         "kind": "reg4rec-decoding",
+        "run": UNTRAINED,
         "recorded": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
         "versions": versions(),
         "hardware": hardware(),
+        "command": command(),
         "items": num_items,
         "history": history,
         "repetitions": repetitions,

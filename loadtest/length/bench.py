@@ -15,7 +15,7 @@ from loadtest.length.measure import Timing, interleaved
 from loadtest.length.models import CANDIDATES, name_of, sizes
 from loadtest.length.raw import CHUNK
 from loadtest.server_side import Snapshot
-from serving.environment import hardware, versions
+from serving.environment import UNTRAINED, command, hardware, versions
 from serving.state_store import StateStore
 
 LENGTHS = (128, 512, 2048, 8192, 16384)
@@ -59,9 +59,11 @@ def run(lengths: Sequence[int], repetitions: int, report: Report = lambda line: 
             return {
                 "scenario": "lrea-length",
                 "kind": "length",
+                "run": UNTRAINED,
                 "recorded": datetime.now(UTC).isoformat(timespec="seconds"),
                 "versions": versions(),
                 "hardware": hardware(),
+                "command": command(),
                 "candidates": CANDIDATES,
                 "sizes": {**sizes(), "raw_chunk": CHUNK},
                 "gaps": {what: float(f"{gap:.3g}") for what, gap in worst.items()},

@@ -16,7 +16,7 @@ from loadtest.paths.models import base_name, build, matt_name
 from serving.backends import packing
 from serving.client import Client
 from serving.direct import DirectModel
-from serving.environment import hardware, versions
+from serving.environment import UNTRAINED, command, hardware, versions
 from serving.readiness import latest_version
 from serving.server import ServerOptions, TritonServer
 from training.data.fields import FieldData
@@ -49,9 +49,11 @@ def run(
     return {
         "scenario": "matt-cost",
         "kind": "matt-cost",
+        "run": UNTRAINED,
         "recorded": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
         "versions": versions(),
         "hardware": hardware(),
+        "command": command(),
         "dataset": data.schema.dataset,
         "candidates": candidates,
         "repetitions": repetitions,

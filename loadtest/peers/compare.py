@@ -17,7 +17,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
-from loadtest.bench import RESULTS, keeps, serving, trusted_pool
+from loadtest.bench import RESULTS, keeps, serving, source_of, trusted_pool
 from loadtest.cores import Pinning, split
 from loadtest.driver import Load, drive
 from loadtest.peers import environments
@@ -27,7 +27,7 @@ from loadtest.scenarios import SCENARIOS
 from loadtest.server_side import cpu_seconds
 from loadtest.summary import summarise
 from loadtest.transports import OURS
-from serving.environment import hardware, versions
+from serving.environment import command, hardware, versions
 from serving.readiness import latest_version
 
 MODEL = "lrea_scorer"
@@ -116,9 +116,11 @@ def compare(repository: Path, plan: Plan, report: Report = lambda line: None) ->
     return {
         "scenario": "peers",
         "kind": "peers",
+        "run": source_of(repository / MODEL),
         "recorded": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
         "versions": versions() | installed,
         "hardware": hardware(),
+        "command": command(),
         "pinning": {"server": list(pinning.server), "load": list(pinning.load)},
         "p99_budget_ms": plan.p99_budget_ms,
         "repetitions": plan.repetitions,

@@ -1,7 +1,9 @@
 """`recserve corp RUN`: what pruning by consistency does as theta grows, with a picture."""
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from tyro.conf import Positional
 
@@ -9,6 +11,9 @@ from loadtest.decoding.theta import THETAS, Point, sweep
 from recserve import runs
 from recserve.commands.command import Command, show, table
 from recserve.corp_picture import draw
+from recserve.runs import Trained
+from serving.environment import command, hardware, versions
+from training.checkpoint import config_to_json, load_info
 from training.systems.reg4rec import Reg4Rec
 
 _FORMATS = (".png", ".svg", ".pdf")
@@ -47,5 +52,19 @@ class Corp(Command):
         draw(points, f"{trained.system.title}, {trained.data.schema.dataset}, {trained.config.beams} beams", self.out)
         show(self.console, table("CORP against theta", list(Point._fields), points))
         self.console.print(str(self.out), highlight=False, soft_wrap=True)
-        self.emit([point._asdict() for point in points])
+        self.emit({**origin(trained), "users": self.users, "points": [point._asdict() for point in points]})
         return 0
+
+
+def origin(trained: Trained) -> dict[str, Any]:
+    """What a result of a run says of where it comes from."""
+    return {
+        "run": f"{trained.folder.parent.name}/{trained.folder.name}",
+        "config": config_to_json(trained.config),
+        "dataset": trained.data.schema.dataset,
+        "seeds": [load_info(trained.folder).seed],
+        "recorded": datetime.now(UTC).date().isoformat(),
+        "versions": versions(),
+        "hardware": hardware(),
+        "command": command(),
+    }

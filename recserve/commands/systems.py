@@ -27,7 +27,11 @@ METRICS: dict[Task, dict[str, str]] = {
     },
 }
 """Column -> metric, for each task; a system is compared with its baseline by `JUDGES`."""
-JUDGES: dict[Task, str] = {"click prediction": "AUC", "next item": "NDCG@10", "semantic ids": "utilisation"}
+JUDGES: dict[Task, tuple[str, ...]] = {
+    "click prediction": ("AUC", "GAUC"),
+    "next item": ("NDCG@10",),
+    "semantic ids": ("utilisation",),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,9 +110,12 @@ def _margin(system: System, dataset: str) -> str:
     other = results.read(system.baseline, dataset)
     if other is None:
         return f"{system.baseline}: not measured"
-    judge = JUDGES[system.task]
-    metric = METRICS[system.task][judge]
-    return f"{own.test[metric]['mean'] - other.test[metric]['mean']:+.4f} {judge} over {system.baseline}"
+    gains = (
+        f"{own.test[metric]['mean'] - other.test[metric]['mean']:+.4f} {name}"
+        for name, metric in METRICS[system.task].items()
+        if name in JUDGES[system.task]
+    )
+    return f"{', '.join(gains)} over {system.baseline}"
 
 
 def markdown() -> str:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import shlex
 import shutil
 import statistics
 from dataclasses import dataclass, field
@@ -69,7 +70,7 @@ class Train(Command):
         for result in results_of:
             self.console.print(f"run: {result.run}", highlight=False)
         if self.record:
-            results.record(self._result(summary))
+            results.record(self._result(summary, results_of))
         self.emit({"runs": [result.run for result in results_of], "metrics": metrics, "test": summary})
         return 0
 
@@ -121,7 +122,8 @@ class Train(Command):
                 f"{folder} was started {started}; resume it so, start again with --overwrite, or name other --runs"
             )
 
-    def _result(self, summary: dict[str, dict[str, float]]) -> results.Result:
+    def _result(self, summary: dict[str, dict[str, float]], results_of: list[FitResult]) -> results.Result:
+        tests = [of_test(result.metrics) for result in results_of]
         return results.Result(
             system=self.system.name,
             dataset=dataset_of(self.system, self.config),
@@ -130,12 +132,34 @@ class Train(Command):
             config=config_to_json(self.config),
             versions=versions(),
             recorded=datetime.now(UTC).date().isoformat(),
+            command=self._command(),
+            runs=[f"{result.run.parent.name}/{result.run.name}" for result in results_of],
+            by_seed={name: [test[name] for test in tests] for name in summary},
         )
+
+    def _command(self) -> str:
+        """With every option that says what is measured."""
+        words = ["recserve", "train", self.system.name, *changed_options(self.config, self.system.config())]
+        options = {"--seed": self.seed or None, "--seeds": self.seeds, "--max-epochs": self.max_epochs}
+        words += [word for name, value in options.items() if value is not None for word in (name, str(value))]
+        return shlex.join([*words, "--record"])
+
+
+def changed_options(config: Any, default: Any) -> list[str]:
+    """The options of a configuration that differ from the default's, as the command line takes them."""
+    words = []
+    for name, value in vars(config).items():
+        if value == getattr(default, name):
+            continue
+        words.append(f"--config.{name.replace('_', '-')}")
+        if not isinstance(value, bool):
+            words += map(str, value) if isinstance(value, tuple) else [str(value)]
+    return words
 
 
 def summarise(metrics: list[Metrics]) -> dict[str, dict[str, float]]:
     """Mean and sample standard deviation (0 for one seed) of each test metric, also after the earlier stages."""
-    tests = [_of_test(one) for one in metrics]
+    tests = [of_test(one) for one in metrics]
     columns = {name: [one[name] for one in tests] for name in tests[0]}
     return {
         name: {"mean": statistics.fmean(values), "std": statistics.stdev(values) if len(values) > 1 else 0.0}
@@ -143,7 +167,7 @@ def summarise(metrics: list[Metrics]) -> dict[str, dict[str, float]]:
     }
 
 
-def _of_test(metrics: Metrics) -> dict[str, float]:
+def of_test(metrics: Metrics) -> dict[str, float]:
     """The final test metrics by name, those after an earlier stage as `<name> after <stage>`."""
     earlier = {part.removeprefix("test "): values for part, values in metrics.items() if part.startswith("test ")}
     named = {f"{name} {part}": value for part, values in earlier.items() for name, value in values.items()}

@@ -14,7 +14,16 @@ def recorded(system: str, dataset: str, auc: float) -> results.Result:
     spread = {"mean": auc, "std": 0.001}
     test = {"auc": spread, "gauc": spread, "log_loss": spread}
     return results.Result(
-        system=system, dataset=dataset, seeds=[0, 1, 2], test=test, config={}, versions={}, recorded="2026-01-01"
+        system=system,
+        dataset=dataset,
+        seeds=[0, 1, 2],
+        test=test,
+        config={},
+        versions={},
+        recorded="2026-01-01",
+        command="",
+        runs=[],
+        by_seed=None,
     )
 
 
@@ -36,7 +45,7 @@ def test_the_margin_is_over_the_baseline_on_the_same_data_set(tmp_path: Path, mo
     monkeypatch.setattr(results, "FOLDER", tmp_path)
     for system, dataset, auc in (("lrea", "ml-100k", 0.76), ("din", "ml-100k", 0.75), ("din", "elsewhere", 0.5)):
         results.record(recorded(system, dataset, auc))
-    assert row(SYSTEMS["lrea"], "ml-100k")[-1] == "+0.0100 AUC over din"
+    assert row(SYSTEMS["lrea"], "ml-100k")[-1] == "+0.0100 AUC, +0.0100 GAUC over din"
 
 
 def test_the_configuration_chooses_the_data_set_where_it_has_a_choice() -> None:

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,9 +17,8 @@ def record(system: str, dataset: str, share: float) -> None:
     """As a result, the first published figures times `share`."""
     figures = next(one for one in PUBLISHED if (one.dataset, one.system) == (dataset, system))
     test = {name: {"mean": share * getattr(figures, name), "std": 0.0} for name in METRICS}
-    results.record(
-        results.Result(system=system, dataset=dataset, seeds=[0], test=test, config={}, versions={}, recorded="")
-    )
+    rest: dict[str, Any] = {"config": {}, "versions": {}, "recorded": "", "command": "", "runs": [], "by_seed": None}
+    results.record(results.Result(system=system, dataset=dataset, seeds=[0], test=test, **rest))
 
 
 @pytest.fixture(autouse=True)

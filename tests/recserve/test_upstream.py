@@ -9,6 +9,7 @@ import torch
 
 from recserve import runs
 from recserve.cli import main
+from recserve.commands.corp import origin
 from training import checkpoint
 from training.registry import system
 
@@ -56,7 +57,13 @@ def test_a_finished_generator_needs_its_tokenizer_no_more(tmp_path: Path, capsys
     tokenizer = system("mpq")
     at = runs.folder_of(tmp_path, "mpq", tokenizer.config(**TOKENIZER), 0)
     codes = (checkpoint.load_run(at).products or {})["codes"]
-    assert torch.equal(runs.load(Path(folder)).module.get_buffer("codes"), codes)
+    trained = runs.load(Path(folder))
+    assert torch.equal(trained.module.get_buffer("codes"), codes)
+    said = origin(trained)
+    assert said["run"] == str(Path(folder).relative_to(tmp_path))
+    assert (said["dataset"], said["seeds"], said["config"]["words"]) == (DATASET, [0], 8)
+    assert said["command"]
+    assert {"python", "torch"} <= said["versions"].keys()
     assert {"ndcg10", "ndcg10 after supervised"} <= set(done["test"])
     at.rename(tmp_path / "elsewhere")
     capsys.readouterr()

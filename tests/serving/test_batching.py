@@ -8,6 +8,7 @@ import pytest
 
 from serving.client import Client
 from serving.errors import InvalidRequest, ServerFailure, ServingError
+from tests.serving.patience import shared
 
 pytestmark = pytest.mark.triton_server
 
@@ -15,8 +16,8 @@ Request = Mapping[str, np.ndarray]
 Answer = dict[str, np.ndarray] | ServingError
 
 
-def ask_together(client: Client, model: str, requests: Sequence[Request]) -> tuple[list[Answer], int]:
-    """Answers in order, and how many executions the server needed for them."""
+def ask_together(client: Client, model: str, requests: Sequence[Request]) -> list[Answer]:
+    """Answers in order."""
 
     def ask(request: Request) -> Answer:
         try:
@@ -24,10 +25,20 @@ def ask_together(client: Client, model: str, requests: Sequence[Request]) -> tup
         except ServingError as error:
             return error
 
-    before = client.statistics(model).executions
     with ThreadPoolExecutor(16) as pool:
-        answers = list(pool.map(ask, requests))
-    return answers, client.statistics(model).executions - before
+        return list(pool.map(ask, requests))
+
+
+def ask_until_shared(client: Client, model: str, requests: Sequence[Request]) -> list[Answer]:
+    """The answers in order of a time in which requests shared executions."""
+    answers: list[Answer] = []
+
+    def ask() -> int:
+        answers[:] = ask_together(client, model, requests)
+        return len(answers)
+
+    assert shared(client, model, ask), "no two requests shared an execution"
+    return answers
 
 
 def score_request(count: int, weight: float) -> dict[str, np.ndarray]:
@@ -38,8 +49,7 @@ def test_concurrent_requests_share_executions_and_are_answered_as_alone(client: 
     random = np.random.default_rng(0)
     requests = [{"x": random.normal(size=(rows, 3)).astype(np.float32)} for rows in [1, 2, 3, 1] * 16]
     alone = [client.infer("scaled", request) for request in requests]
-    answers, executions = ask_together(client, "scaled", requests)
-    assert executions < len(requests)
+    answers = ask_until_shared(client, "scaled", requests)
     for expected, answer in zip(alone, answers, strict=True):
         assert isinstance(answer, dict)
         np.testing.assert_array_equal(answer["y"], expected["y"])
@@ -48,8 +58,7 @@ def test_concurrent_requests_share_executions_and_are_answered_as_alone(client: 
 
 def test_ragged_requests_of_unlike_length_share_executions_and_keep_their_scores(client: Client) -> None:
     requests = [score_request(count, weight) for weight in range(1, 13) for count in (0, 1, 5, 100)]
-    answers, executions = ask_together(client, "scorer", requests)
-    assert executions < len(requests)
+    answers = ask_until_shared(client, "scorer", requests)
     for request, answer in zip(requests, answers, strict=True):
         assert isinstance(answer, dict)
         assert answer["scores"].shape == request["candidates"].shape
@@ -58,8 +67,7 @@ def test_ragged_requests_of_unlike_length_share_executions_and_keep_their_scores
 
 def test_batch_inputs_count_the_requests_of_the_batch(client: Client) -> None:
     requests = [{"items": np.zeros((1, count), np.int64)} for count in [0, 1, 5, 100] * 12]
-    answers, executions = ask_together(client, "counts", requests)
-    assert executions < len(requests)
+    answers = ask_until_shared(client, "counts", requests)
     rows = []
     for request, answer in zip(requests, answers, strict=True):
         assert isinstance(answer, dict)
@@ -74,7 +82,7 @@ def test_batch_inputs_count_the_requests_of_the_batch(client: Client) -> None:
 def test_a_request_that_is_refused_leaves_the_others_of_its_batch_alone(client: Client) -> None:
     requests = [score_request(5, float(k)) for k in range(31)]
     bad = {"candidates": np.array([[3, -7]]), "weight": np.ones((1, 1), np.float32)}
-    answers, _ = ask_together(client, "scorer", [*requests[:15], bad, *requests[15:]])
+    answers = ask_together(client, "scorer", [*requests[:15], bad, *requests[15:]])
     refusal = answers.pop(15)
     assert isinstance(refusal, InvalidRequest)
     assert "scorer: input 'candidates': id -7 is negative; send 0 or more" in str(refusal)
@@ -85,7 +93,7 @@ def test_a_request_that_is_refused_leaves_the_others_of_its_batch_alone(client: 
 
 def test_a_request_that_breaks_the_run_of_its_batch_fails_alone(client: Client) -> None:
     requests = [{"id": np.array([[k % 10]])} for k in range(31)]
-    answers, _ = ask_together(client, "lookup", [*requests[:15], {"id": np.array([[77]])}, *requests[15:]])
+    answers = ask_together(client, "lookup", [*requests[:15], {"id": np.array([[77]])}, *requests[15:]])
     failure = answers.pop(15)
     assert isinstance(failure, ServerFailure)
     assert "idx=77" in str(failure)

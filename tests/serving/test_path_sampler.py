@@ -20,6 +20,7 @@ from serving.path_sampler import SamplerStep
 from serving.server import ServerOptions, TritonServer
 from serving.steps import Refusal
 from tests.serving.path_models import ENSEMBLE, PATHS, SAMPLER, SCORER, release
+from tests.serving.patience import shared
 
 CHAINED = "chained"
 """A target whose ensemble is tritonserver's own, with a process for each step."""
@@ -129,12 +130,14 @@ def test_the_server_answers_every_golden_request(client: Client, repository: Pat
 @pytest.mark.triton_server
 def test_requests_of_unlike_length_share_executions_and_keep_their_paths(client: Client, repository: Path) -> None:
     asked = goldens(repository, ENSEMBLE) * 10
-    before = {model: client.statistics(model) for model in (SAMPLER, SCORER)}
-    with ThreadPoolExecutor(16) as pool:
-        list(pool.map(lambda one: assert_answers(client, ENSEMBLE, one), asked))
-    # The server counts a batch after it has answered it, so the last one may be missing.
-    for model, counted in before.items():
-        assert client.statistics(model).executions - counted.executions < len(asked) // 2
+
+    def ask() -> int:
+        with ThreadPoolExecutor(16) as pool:
+            list(pool.map(lambda one: assert_answers(client, ENSEMBLE, one), asked))
+        return len(asked)
+
+    for model in (SAMPLER, SCORER):
+        assert shared(client, model, ask), f"no two requests shared an execution of {model}"
 
 
 @pytest.mark.triton_server

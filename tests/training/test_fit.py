@@ -140,9 +140,17 @@ def test_predictions_come_in_sample_order_whatever_the_batch_size() -> None:
     with torch.inference_mode():
         alone = [module(data.test.batch(np.array([row]))).item() for row in range(len(data.test))]
     np.testing.assert_allclose(together, alone, rtol=1e-5, atol=1e-6)
-    module.train()
-    predict(module, data.test)
-    assert module.training
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_prediction_leaves_a_module_in_its_mode_also_inside_another(training: bool) -> None:
+    torch.manual_seed(0)
+    module = Tiny(Config(), planted().schema).train(training)
+    wrapped = torch.nn.Sequential(module)
+    wrapped.training = True
+    predict(wrapped, planted().test)
+    assert wrapped.training
+    assert module.training == module.dropout.training == training
 
 
 def test_a_finished_run_is_read_back_when_resumed(uninterrupted: Path) -> None:
@@ -201,6 +209,29 @@ def test_a_linear_schedule_rises_and_falls_to_zero(tmp_path: Path) -> None:
     assert rates.max() == pytest.approx(0.1, rel=1e-2)
     assert (np.diff(rates[3:]) < 0).all()
     assert rates[-1] == pytest.approx(0.1 * 2 / 102 / 0.98, rel=1e-2)
+
+
+def test_each_step_takes_the_learning_rate_times_the_decay_off_every_weight(tmp_path: Path) -> None:
+    def flat(module: torch.nn.Module, _batch: object, _share: float) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        return 0.0 * torch.stack([parameter.sum() for parameter in module.parameters()]).sum(), {}
+
+    stage = replace(tiny.stages(Config())[1], loss=flat, epochs=1, learning_rate=0.1, weight_decay=0.5)
+    module = train(tmp_path / "run", system=replace(SYSTEM, stages=lambda _config: [stage])).module
+    torch.manual_seed(0)
+    initial = Tiny(Config(), planted().schema)
+    left = (1 - 0.1 * 0.5) ** STEPS_PER_EPOCH
+    torch.testing.assert_close(module.get_parameter("items.weight"), left * initial.items.weight)
+
+
+def test_the_validation_part_chooses_and_each_part_s_figures_are_its_own(tmp_path: Path) -> None:
+    one = replace(SYSTEM, stages=lambda config: [replace(tiny.stages(config)[1], epochs=1)])
+    result, data = train(tmp_path / "run", system=one), planted()
+    wanted = {name: tiny.evaluate(result.module, predict, getattr(data, name)) for name in ("validation", "test")}
+    for name, values in wanted.items():
+        assert result.metrics[name] == pytest.approx(values)
+    (epoch,) = (line for line in lines(result.run) if line["kind"] == "epoch")
+    assert epoch["validation"] == pytest.approx(wanted["validation"])
+    assert wanted["validation"]["auc"] != pytest.approx(wanted["test"]["auc"], abs=1e-3)
 
 
 def test_divergence_is_an_error_that_says_where(tmp_path: Path) -> None:

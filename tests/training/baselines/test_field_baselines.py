@@ -1,5 +1,6 @@
 """FM, DeepFM and AutoInt: what every model over fields promises, and what tells them apart."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -7,15 +8,15 @@ import pytest
 import torch
 from torch import nn
 
-from training.baselines import autoint, deepfm, fm
+from training.baselines import autoint, deepfm, fm, mlp
 from training.data.fields import FieldData
 from training.data.synthetic import planted_fields
 from training.fit import FitOptions, fit
-from training.layers.fields import FieldModel, evaluate
+from training.layers.fields import FieldConfig, FieldModel, FieldNetwork, evaluate
 from training.loop import predict
 from training.system import System
 
-SYSTEMS = {system.name: system for system in (autoint.SYSTEM, deepfm.SYSTEM, fm.SYSTEM)}
+SYSTEMS = {system.name: system for system in (autoint.SYSTEM, deepfm.SYSTEM, fm.SYSTEM, mlp.SYSTEM)}
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +53,90 @@ def test_keeping_every_field_changes_no_bit_and_dropping_one_changes_the_answer(
     other = ids.clone()
     other[:, 3] = 1
     assert torch.equal(model.logits(other, keep), dropped), "the value of a dropped field does not count"
+
+
+def linear_and_pairs(model: FieldModel, ids: torch.Tensor) -> torch.Tensor:
+    """FM's terms, pair by pair."""
+    linear = model.get_submodule("linear")
+    vectors = model.embedding(ids)
+    pairs = [(vectors[:, i] * vectors[:, j]).sum(1) for i in range(5) for j in range(i)]
+    weights = linear.get_submodule("weights")
+    return linear.get_parameter("bias") + weights(ids).sum((1, 2)) + torch.stack(pairs).sum(0)
+
+
+def network(model: FieldModel, ids: torch.Tensor) -> torch.Tensor:
+    """Two layers with ReLU and a last one, over the vectors side by side."""
+    first, second, last = (model.get_submodule(f"network.{name}") for name in ("first", "second", "last"))
+    return last(torch.relu(second(torch.relu(first(model.embedding(ids).flatten(1))))))[:, 0]
+
+
+def attended(model: FieldModel, ids: torch.Tensor) -> torch.Tensor:
+    """AutoInt, head by head."""
+    fields = model.embedding(ids)
+    for number in range(3):
+        layer = model.get_submodule(f"layers.{number}")
+        query, key, value, residual = (
+            layer.get_submodule(name)(fields) for name in ("query", "key", "value", "residual")
+        )
+        heads = []
+        for own in (slice(0, 4), slice(4, 8)):
+            share = torch.softmax(torch.einsum("bid,bjd->bij", query[:, :, own], key[:, :, own]), dim=2)
+            heads.append(torch.einsum("bij,bjd->bid", share, value[:, :, own]))
+        fields = torch.relu(torch.cat(heads, dim=2) + residual)
+    return model.get_submodule("last")(fields.flatten(1))[:, 0]
+
+
+def test_the_logit_is_that_of_the_paper_s_equations(model: FieldModel, system: System, data: FieldData) -> None:
+    ids = data.test.batch(np.arange(50)).ids
+    parts = {"fm": [linear_and_pairs], "deepfm": [linear_and_pairs, network], "mlp": [network], "autoint": [attended]}
+    expected = torch.stack([part(model, ids) for part in parts[system.name]]).sum(0)
+    torch.testing.assert_close(model.logits(ids), expected, rtol=1e-4, atol=1e-4)
+    assert expected.std() > 0.1
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.5])
+def test_dropout_is_the_configuration_s_in_training_and_off_in_evaluation(
+    system: System, data: FieldData, rate: float
+) -> None:
+    torch.manual_seed(0)
+    module, ids = system.build(system.config(dim=8, dropout=rate), data.schema), data.test.batch(np.arange(50)).ids
+    assert isinstance(module, FieldModel)
+    module.prepare(data)
+    assert torch.equal(module.train().logits(ids), module.logits(ids)) == (rate == 0 or system.name == "fm")
+    assert torch.equal(module.eval().logits(ids), module.logits(ids))
+
+
+def _note(seen: list[torch.Tensor], _module: nn.Module, given: tuple[torch.Tensor, ...]) -> None:
+    seen.append(given[0])
+
+
+def test_both_hidden_layers_of_the_network_are_dropped_out() -> None:
+    torch.manual_seed(0)
+    built = FieldNetwork(10, FieldConfig(dropout=0.4)).train()
+    for before, after in ((built.first, built.second), (built.second, built.last)):
+        nn.init.constant_(before.weight, 0.0)
+        nn.init.constant_(before.bias, 1.0)
+        seen: list[torch.Tensor] = []
+        after.register_forward_pre_hook(partial(_note, seen))
+        built(torch.randn(3000, 2, 5))
+        assert (seen[0] == 0).float().mean().item() == pytest.approx(0.4, abs=0.02)
+        assert seen[0].max().item() == pytest.approx(1 / 0.6)
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.3])
+def test_the_stage_makes_its_share_of_a_batch_s_ids_unknown(system: System, data: FieldData, rate: float) -> None:
+    seen: list[torch.Tensor] = []
+    module = system.build(system.config(unknown_rate=rate), data.schema)
+    assert isinstance(module, FieldModel)
+    module.prepare(data)
+    module.embedding.register_forward_pre_hook(lambda _module, given: seen.append(given[0]))
+    batch = data.train.batch(np.arange(1000))
+    torch.manual_seed(0)
+    (stage,) = system.stages(system.config(unknown_rate=rate))
+    stage.loss(module, batch, 0.0)
+    changed = seen[0] != batch.ids
+    assert not seen[0][changed].any()
+    assert changed.float().mean().item() == pytest.approx(rate * (batch.ids > 0).float().mean().item(), abs=0.02)
 
 
 def test_every_int64_is_a_legal_id(model: FieldModel) -> None:

@@ -1,5 +1,7 @@
 """RQ-VAE: each level quantises what the levels before leave over, and a last id tells collisions apart."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -29,6 +31,47 @@ def test_the_residual_shrinks_over_the_levels_of_a_trained_model() -> None:
     latent = module.encoder(torch.cat([batch.text, batch.graph], dim=1))
     norms = [residual.norm(dim=2).mean().item() for residual, _ in module.quantise(latent)]
     assert norms == sorted(norms, reverse=True)
+
+
+def test_each_level_takes_the_nearest_word() -> None:
+    data = catalogue(SYSTEM)
+    module = prepared(SYSTEM, data)
+    for number, (residual, chosen) in enumerate(module.quantise(torch.randn(50, module.config.latent))):
+        distances = (residual - module.levels[number].words[0]).norm(dim=-1)
+        assert torch.equal(chosen.codes[:, 0], distances.argmin(1))
+
+
+def test_each_level_s_words_start_where_the_levels_before_leave_something_over() -> None:
+    data = catalogue(SYSTEM)
+    module = prepared(SYSTEM, data, words=8)
+    batch = data.train.batch(np.arange(len(data.train)))
+    latent = module.encoder(torch.cat([batch.text, batch.graph], dim=1))
+    norms = [float((latent - latent.mean(0)).detach().norm(dim=1).mean())]
+    for residual, chosen in module.quantise(latent):
+        norms.append(float((residual - chosen.words).detach().norm(dim=2).mean()))
+    assert all(after < 0.9 * before for before, after in pairwise(norms)), norms
+
+
+def test_the_loss_is_reconstruction_and_each_level_s_words_and_commitment() -> None:
+    data = catalogue(SYSTEM)
+    module, batch = prepared(SYSTEM, data), items(data)
+    target = torch.cat([batch.text, batch.graph], dim=1)
+    value, parts = SYSTEM.stages(module.config)[0].loss(module, batch, 0.0)
+    found = module.quantise(module.encoder(target))
+    gaps = [(residual - chosen.words).square().sum((1, 2)).mean() for residual, chosen in found]
+    decoded = module.decoder(torch.stack([chosen.words[:, 0] for _, chosen in found]).sum(0))
+    recon = (target - decoded).square().sum(1).mean()
+    torch.testing.assert_close(parts["recon"], recon)
+    torch.testing.assert_close(parts["vq"], 1.25 * torch.stack(gaps).sum(), rtol=1e-4, atol=0)
+    torch.testing.assert_close(value, parts["recon"] + parts["vq"])
+    words = [level.words for level in module.levels]
+    gradients = torch.autograd.grad(value, words)
+    for level, (residual, chosen) in enumerate(found):
+        pulled = torch.zeros_like(words[level][0])
+        gap = 2 * (chosen.words - residual)[:, 0].detach() / len(residual)
+        torch.testing.assert_close(
+            gradients[level][0], pulled.index_add(0, chosen.codes[:, 0], gap), rtol=1e-3, atol=1e-9
+        )
 
 
 def test_equal_ids_are_numbered_by_item_id() -> None:

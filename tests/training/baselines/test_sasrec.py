@@ -14,6 +14,9 @@ from training.baselines.sasrec import Config, SASRec, catalogue_cross_entropy, r
 from training.data.sequences import SequenceData
 from training.data.synthetic_sequences import synthetic_sequences
 from training.fit import FitOptions, fit
+from training.layers.transformer import EncoderBlock
+from training.loop import predict
+from training.ranking_metrics import ranking_quality
 
 SMALL = Config(max_length=12, dim=16, layers=1, dropout=0.2, batch_size=32, epochs=12, learning_rate=1e-2)
 
@@ -68,6 +71,45 @@ def test_the_loss_counts_only_places_that_have_a_target(data: SequenceData) -> N
     torch.testing.assert_close(module.loss(batch), wanted)
     module.item_penalty = 0.1
     torch.testing.assert_close(module.loss(batch), wanted + 0.05 * module.items.weight.square().sum())
+
+
+def test_the_published_figures_are_those_of_the_item_that_each_user_chose_last(data: SequenceData) -> None:
+    torch.manual_seed(0)
+    module = SASRec(SMALL, data.schema).eval()
+    for split, held_out in ((data.validation, 2), (data.test, 1)):
+        ranks = []
+        for sequence in data.sequences[:40]:
+            history, target = sequence[:-held_out], sequence[-held_out]
+            with torch.no_grad():
+                scores = module.states(torch.from_numpy(history[-12:])[None])[0, -1] @ module.items.weight.T
+            scores[[0, *history.tolist()]] = -torch.inf
+            ranks.append(1 + int((scores > scores[target]).sum()))
+        assert module(split.batch(np.arange(40))).tolist() == ranks
+        whole = sasrec.SYSTEM.evaluate(module, predict, split)
+        assert whole == ranking_quality(predict(module, split))
+
+
+def test_a_place_is_told_from_another_by_its_position(data: SequenceData) -> None:
+    torch.manual_seed(0)
+    module = SASRec(replace(SMALL, layers=2), data.schema).eval()
+    states = module.states(torch.tensor([[4, 4, 4]]))[0]
+    assert not torch.allclose(states[0], states[1], atol=1e-3)
+    assert not torch.allclose(states[1], states[2], atol=1e-3)
+
+
+def test_dropout_is_at_work_after_the_embedding_and_in_every_block_and_off_in_evaluation(data: SequenceData) -> None:
+    module = SASRec(SMALL, data.schema)
+    rates = {name: one.p for name, one in module.named_modules() if isinstance(one, torch.nn.Dropout)}
+    assert rates == {"dropout": 0.2, "blocks.0.dropout": 0.2}
+    items = torch.tensor([[4, 7, 9]])
+    block = module.blocks[0]
+    assert isinstance(block, EncoderBlock)
+    for off in (module.dropout, block.dropout):
+        module.train()
+        off.eval()
+        assert not torch.equal(module.states(items), module.states(items))
+    module.eval()
+    assert torch.equal(module.states(items), module.states(items))
 
 
 def test_ids_outside_the_catalogue_count_as_unknown(data: SequenceData) -> None:

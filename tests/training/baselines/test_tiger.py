@@ -14,6 +14,8 @@ from training.baselines.tiger import TIGER, Config, build_trie, rank_in_list
 from training.data.sequences import SequenceData
 from training.data.synthetic_sequences import synthetic_sequences
 from training.fit import FitOptions, fit
+from training.loop import predict
+from training.ranking_metrics import ranking_quality
 
 SMALL = Config(
     max_length=12, dim=32, encoder_layers=1, dropout=0.1, batch_size=32, epochs=15, learning_rate=5e-3, beams=80
@@ -98,6 +100,30 @@ def test_an_answer_does_not_depend_on_the_batch(make: Callable[[Config], TIGER],
     whole = module(data.test.batch(np.arange(8)))
     alone = torch.cat([module(data.test.batch(np.array([row]))) for row in range(8)])
     assert whole.tolist() == alone.tolist()
+
+
+def test_the_published_figures_are_those_of_the_item_that_each_user_chose_last(
+    make: Callable[[Config], TIGER], data: SequenceData
+) -> None:
+    module = make(SMALL)
+    for split, held_out in ((data.validation, 2), (data.test, 1)):
+        ranks = []
+        for sequence in data.sequences[:15]:
+            history, target = sequence[:-held_out].tolist(), int(sequence[-held_out])
+            with torch.no_grad():
+                found = module.search(torch.tensor([history[-12:]]), torch.tensor([min(12, len(history))]))
+            listed = [item for item in found[0].tolist() if item and item not in history]
+            ranks.append(1.0 + listed.index(target) if target in listed else math.inf)
+        with torch.no_grad():
+            assert module(split.batch(np.arange(15))).tolist() == ranks
+        assert sum(rank < math.inf for rank in ranks) > 10
+    found = tiger.SYSTEM.evaluate(module, predict, data.validation)
+    assert found == ranking_quality(predict(module, data.validation))
+
+
+def test_the_rate_of_dropout_is_the_configuration_s_everywhere(make: Callable[[Config], TIGER]) -> None:
+    rates = [one.p for one in make(replace(SMALL, dropout=0.35)).modules() if isinstance(one, torch.nn.Dropout)]
+    assert rates == [0.35] * 3
 
 
 def test_the_loss_is_that_of_every_prefix_alone(make: Callable[[Config], TIGER], data: SequenceData) -> None:

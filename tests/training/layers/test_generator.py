@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -72,3 +74,36 @@ def test_kept_keys_follow_their_paths() -> None:
         for slot in range(4):
             assert torch.equal(layer.keys[request, slot], kept[request, parents[request, slot]])
     assert torch.equal(layer.values, layer.keys + 100)
+
+
+def test_a_state_is_told_from_another_by_its_place() -> None:
+    states = _encoder()(torch.tensor([[3, 3, 3]]))[0]
+    assert not torch.allclose(states[0], states[1], atol=1e-3)
+    assert not torch.allclose(states[1], states[2], atol=1e-3)
+
+
+def test_a_path_starts_from_the_newest_state_and_a_vector_of_its_own() -> None:
+    decoder, newest = TokenDecoder(SIZES), torch.randn(2, 3, 8)
+    with torch.no_grad():
+        decoder.start.normal_()
+    torch.testing.assert_close(decoder.first(newest), newest + decoder.start)
+
+
+def test_an_item_is_the_merged_embeddings_of_its_tokens_at_its_place() -> None:
+    encoder, seen = _encoder(), []
+    encoder.blocks[0].register_forward_pre_hook(lambda _module, given: seen.append(given[0]))
+    encoder(torch.tensor([[2, 9]]))
+    for place, item in enumerate((2, 9)):
+        tokens = encoder.tokens.weight[encoder.tokens_of[item]].flatten()
+        torch.testing.assert_close(seen[0][0, place], encoder.merge(tokens) + encoder.places.weight[place])
+
+
+def test_the_rate_of_dropout_is_that_of_the_sizes_everywhere() -> None:
+    sizes = replace(SIZES, dropout=0.4)
+    for module, count in ((SequenceEncoder(sizes), 3), (TokenDecoder(sizes), 2)):
+        rates = [one.p for one in module.modules() if isinstance(one, torch.nn.Dropout)]
+        assert rates == [0.4] * count
+    encoder = SequenceEncoder(sizes).train()
+    encoder.blocks.eval()
+    items = torch.tensor([[2, 9]])
+    assert not torch.equal(encoder(items), encoder(items)), "the embedding is dropped out too"

@@ -92,6 +92,19 @@ def test_a_pair_has_the_same_code_whichever_field_comes_first() -> None:
     assert torch.equal(scores, scores.transpose(2, 3))
 
 
+def test_training_leaves_out_its_share_of_each_code_s_elements_and_evaluation_none() -> None:
+    built = model(replace(SMALL, code_dropout=0.4))
+    whole = built.pairs(IDS).codes
+    torch.manual_seed(0)
+    dropped = built.train().pairs(IDS).codes
+    for before, after in zip(whole, dropped, strict=True):
+        left_out = after == 0
+        assert left_out.float().mean().item() == pytest.approx(0.4, abs=0.05)
+        torch.testing.assert_close(after[~left_out], before[~left_out] / 0.6)
+    assert not torch.equal(dropped.first == 0, dropped.second == 0)
+    assert all(map(torch.equal, whole, built.eval().pairs(IDS).codes))
+
+
 @pytest.mark.parametrize("large", [2**31, 2**40, 2**62, -1, -(2**63)])
 def test_any_int64_finds_a_row(large: int) -> None:
     built = model()

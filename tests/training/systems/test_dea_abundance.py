@@ -52,6 +52,27 @@ def test_a_large_table_is_sampled_by_frequency_and_judged_like_the_whole() -> No
     torch.testing.assert_close(information_abundance(sample), information_abundance(whole), rtol=0.05, atol=0.0)
 
 
+def test_a_pair_is_deficient_against_the_median_field() -> None:
+    rho = torch.tensor([0.05, 0.2, 0.3, 0.4, 0.9, 1.0, 1.0])
+    found = deficiency(rho)
+    for i, own in enumerate(rho.tolist()):
+        for j, other in enumerate(rho.tolist()):
+            assert found[i, j].item() == pytest.approx(min(1.0, max(0.0, 1 - (own * other) ** 0.5 / 0.4)), abs=1e-6)
+
+
+def test_abundance_is_that_of_the_directions_that_the_rows_in_use_could_have() -> None:
+    embedding = FieldEmbedding((50, 4), 8)
+    embedding.frequency.fill_(1)
+    with torch.no_grad():
+        embedding.rows.weight[:50] = torch.linalg.qr(torch.randn(50, 8)).Q
+        embedding.rows.weight[50:] = torch.eye(4, 8)
+    assert field_abundance(embedding, 0).tolist() == pytest.approx([1.0, 1.0], rel=1e-5)
+    embedding.frequency[:] = torch.arange(54)
+    weighted = embedding.rows.weight[:50].detach().double() * torch.arange(50).double().sqrt()[:, None]
+    sigma = torch.linalg.svdvals(weighted)
+    assert field_abundance(embedding, 0)[0].item() == pytest.approx(float(sigma.sum() / sigma.max() / 8), rel=1e-5)
+
+
 class StopError(Exception):
     """The run is cut off."""
 

@@ -64,6 +64,62 @@ def test_gates_sum_to_one_in_each_modality_and_shared_experts_have_none(data: Ca
     assert (module.text_gate[2].out_features, module.graph_gate[2].out_features) == (2, 2)
 
 
+def opened(module: MMQ) -> MMQ:
+    """With gates that are far from even, and not the same from item to item."""
+    with torch.no_grad():
+        for name in ("text_gate", "graph_gate"):
+            module.get_parameter(f"{name}.2.weight").normal_(std=20.0)
+    return module
+
+
+def test_gates_are_those_of_the_item_s_own_modality(data: CatalogueData) -> None:
+    module, batch = opened(prepared(SYSTEM, data)), items(data)
+    gates = module.gates(batch)
+    torch.testing.assert_close(gates[:, TEXT], torch.softmax(module.text_gate(batch.text), dim=1))
+    torch.testing.assert_close(gates[:, GRAPH], torch.softmax(module.graph_gate(batch.graph), dim=1))
+    assert (gates[:, [2, 4]].std(0) > 0.1).all()
+    assert torch.equal(module.encode(batch).gates, gates)
+
+
+def gated(module: MMQ, batch: ItemBatch) -> torch.Tensor:
+    """Item by item and position by position: words times gates, summed."""
+    gates, words = module.gates(batch), module.encode(batch).chosen.words
+    return torch.stack(
+        [torch.stack([gates[row, p] * words[row, p] for p in range(6)]).sum(0) for row in range(len(gates))]
+    )
+
+
+def test_what_is_decoded_and_judged_is_the_gated_sum_of_the_words(data: CatalogueData) -> None:
+    module, batch = opened(prepared(SYSTEM, data)).eval(), items(data)
+    decoded, target = module.decoder(gated(module, batch)), torch.cat([batch.text, batch.graph], dim=1)
+    torch.testing.assert_close(module.tokens(batch).decoded, decoded)
+    error = (target - decoded).square().sum(1).mean().item()
+    assert evaluate(module, predict, of_users(data))["recon_loss"] == pytest.approx(error, rel=1e-4)
+    assert content_loss(module, batch, 0.0)[1]["recon"].item() == pytest.approx(error, rel=1e-4)
+
+
+def test_the_auxiliary_losses_are_those_of_each_modality_s_gated_words(data: CatalogueData) -> None:
+    module, batch = opened(prepared(SYSTEM, data)), items(data)
+    gates, words = module.gates(batch), module.encode(batch).chosen.words
+    parts = [(gates[:, own, None] * words[:, own]).sum(1) for own in (TEXT, GRAPH)]
+    of_text = squared_error(batch.text, module.text_decoder(parts[0]))
+    of_graph = squared_error(batch.graph, module.graph_decoder(parts[1]))
+    torch.testing.assert_close(module.reconstruct(batch, module.encode(batch)).aux, of_text + of_graph)
+
+
+def test_the_system_chooses_words_by_cosine_unless_told_otherwise(data: CatalogueData) -> None:
+    for metric, blind in (("cosine", True), ("l2", False)):
+        module = prepared(SYSTEM, data, **({} if blind else {"metric": metric}))
+        latents = module.latents(items(data))
+        longer = latents * torch.linspace(0.1, 3.0, len(latents))[:, None, None]
+        assert torch.equal(module.codebooks(longer).codes, module.codebooks(latents).codes) == blind
+        longer_words = deepcopy(module)
+        with torch.no_grad():
+            longer_words.codebooks.words.mul_(torch.linspace(0.1, 3.0, 12)[None, :, None])
+        same = torch.equal(longer_words.encode(items(data)).chosen.codes, module.encode(items(data)).chosen.codes)
+        assert same == blind
+
+
 def test_the_content_loss_has_the_printed_weights(data: CatalogueData) -> None:
     module = prepared(SYSTEM, data)
     assert (module.config.recon_weight, module.config.aux_weight, module.config.orthogonality) == (12.0, 10.0, 0.005)
@@ -152,6 +208,67 @@ def test_the_task_s_loss_of_a_user_does_not_depend_on_the_batch(data: CatalogueD
     per_user = Task(module, codes)(batch)
     alone = torch.cat([Task(module, codes)(data.sequences.test.batch(np.array([row]))) for row in range(20)])
     torch.testing.assert_close(per_user, alone)
+
+
+def of_history(module: MMQ, codes: torch.Tensor, history: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """Cross-entropy of the next item's ids after each place of one user's history, mean over the positions."""
+    recommender = module.recommender
+    items = torch.stack([recommender.table[torch.arange(6), codes[item]].sum(0) for item in history])
+    logits = recommender.heads(recommender.gru(items[None])[0][0]).unflatten(1, (6, -1))
+    losses = [
+        torch.stack([-logits[place, p].log_softmax(0)[codes[target, p]] for p in range(6)]).mean()
+        for place, target in enumerate(targets)
+    ]
+    return torch.stack(losses)
+
+
+def test_the_published_loss_of_the_task_is_that_of_the_item_that_each_user_chose_last(data: CatalogueData) -> None:
+    module = prepared(SYSTEM, data).eval()
+    module.keep_content_codes()
+    codes, _ = catalogue_tokens(module, data.vectors)
+    with torch.no_grad():
+        module.recommender.heads.weight.mul_(5)
+        losses = [
+            of_history(module, codes, torch.from_numpy(sequence[:-1]), torch.from_numpy(sequence[1:]))[-1]
+            for sequence in data.sequences.sequences
+        ]
+    found = evaluate(module, predict, of_users(data))["task_loss"]
+    assert found == pytest.approx(torch.stack(losses).mean().item(), rel=1e-4)
+
+
+@pytest.mark.parametrize(("done", "weight"), [(0.1, 0.0), (0.9, 1.0)])
+def test_the_second_stage_s_loss_has_the_printed_weights(data: CatalogueData, done: float, weight: float) -> None:
+    assert (Config().behaviour_recon, Config().orthogonality) == (0.5, 0.005)
+    module, batch = prepared(SYSTEM, data, orthogonality=3.0), data.sequences.train.batch(np.arange(12))
+    codes, _ = catalogue_tokens(module, data.vectors)
+    histories = [(batch.items[user, :length], batch.targets[user, :length]) for user, length in enumerate(batch.length)]
+    with torch.no_grad():
+        task = torch.cat([of_history(module, codes, *history) for history in histories]).mean().item()
+        value, logged = behaviour_loss(module, batch, done)
+        ids = torch.cat([batch.items, batch.targets]).unique()
+        content = module.content_of(ids)
+        recon, aux = module.reconstruct(content, module.encode(content))
+        rest = 0.5 * (recon + aux) + 3.0 * module.orthogonality()
+    assert logged["task"].item() == pytest.approx(task, rel=1e-4)
+    assert value.item() == pytest.approx(task + weight * float(rest), rel=1e-4)
+
+
+def test_the_straight_through_has_the_configured_temperature(data: CatalogueData) -> None:
+    module = prepared(SYSTEM, data, temperature=0.4)
+    chosen = module.encode(items(data)).chosen
+    scores, weights = chosen.scores.detach().requires_grad_(), torch.randn_like(chosen.scores)
+    found, expected = (
+        torch.autograd.grad((one * weights).sum(), scores)[0]
+        for one in (module.index(chosen._replace(scores=scores)), torch.softmax(scores / 0.4, dim=-1))
+    )
+    torch.testing.assert_close(found, expected)
+
+
+def test_orthogonality_is_that_of_all_three_groups(data: CatalogueData) -> None:
+    module = prepared(SYSTEM, data)
+    alone = [group.orthogonality() for group in (module.shared, module.of_text, module.of_graph)]
+    assert all(one > 0 for one in alone)
+    torch.testing.assert_close(module.orthogonality(), torch.stack(alone).sum())
 
 
 def test_packed_order_is_that_of_a_packed_sequence() -> None:
@@ -245,6 +362,17 @@ def test_churn_counts_items_with_any_changed_id(data: CatalogueData) -> None:
     assert evaluate(module, predict, of_users(data))["churn"] == 0
     module.content_codes[[3, 9, 12], 2] += 1
     assert evaluate(module, predict, of_users(data))["churn"] == pytest.approx(3 / 60)
+
+
+def test_the_ids_that_content_alone_gave_are_noted_once(data: CatalogueData) -> None:
+    module = prepared(SYSTEM, data)
+    behaviour_loss(module, data.sequences.train.batch(np.arange(4)), 0.9)
+    noted = module.content_codes.clone()
+    with torch.no_grad():
+        module.codebooks.words.copy_(torch.randn_like(module.codebooks.words))
+    behaviour_loss(module, data.sequences.train.batch(np.arange(4)), 0.9)
+    assert torch.equal(module.content_codes, noted)
+    assert not torch.equal(catalogue_tokens(module, data.vectors)[0], noted)
 
 
 def test_without_orthogonality_equal_experts_stay_equal(data: CatalogueData) -> None:

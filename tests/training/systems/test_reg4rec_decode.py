@@ -1,5 +1,6 @@
 import itertools
 import math
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -263,11 +264,11 @@ def test_an_answer_depends_neither_on_the_batch_nor_on_the_place_in_it() -> None
 
 
 def test_a_trained_model_changes_the_order_from_user_to_user() -> None:
-    module = trained()
-    _, encoded = _batch(module, 100)
+    module = trained(40)
+    _, encoded = _batch(module, 200)
     decoded = _decode(module, encoded, 0.0, Search(8, 2, module.catalogue()))
-    orders = {tuple(row) for row in (decoded.tokens[:, 0] // CONFIG.shape.words).tolist()}
-    assert len(orders) > 1
+    orders = Counter(tuple(row) for row in (decoded.tokens[:, 0] // CONFIG.shape.words).tolist())
+    assert 200 - max(orders.values()) >= 40, orders
 
 
 def test_sets_that_are_no_item_are_dropped_at_the_end_where_they_are_only_checked() -> None:

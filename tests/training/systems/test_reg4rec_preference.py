@@ -1,6 +1,7 @@
 """The second stage: paths are drawn, rewarded against what follows, and preferred over their like."""
 
 import copy
+import math
 
 import numpy as np
 import pytest
@@ -87,6 +88,18 @@ def test_equal_rewards_give_no_gradient() -> None:
     assert advantages(torch.tensor([[1.0, 3.0]])).tolist()[0] == pytest.approx([-1, 1], abs=1e-4)
 
 
+def test_advantages_are_normalised_by_mean_and_spread_of_the_user_s_own_paths() -> None:
+    found = advantages(torch.tensor([[1.0, 5.0, 0.0], [0.0, 2.0, 1.0]]))
+    expected = [(one - 2) / math.sqrt(14 / 3) for one in (1, 5, 0)], [(one - 1) / math.sqrt(2 / 3) for one in (0, 2, 1)]
+    torch.testing.assert_close(found, torch.tensor(expected), rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(advantages(torch.tensor([[1.0, 5.0], [0.0, 2.0]])), torch.tensor([[-1.0, 1.0]] * 2))
+
+
+def test_rewards_that_hardly_differ_are_not_blown_up() -> None:
+    close = torch.tensor([[0.0, 1e-6]], dtype=torch.float64)
+    assert advantages(close)[0].tolist() == pytest.approx([-1 / 3, 1 / 3])
+
+
 def test_gain_stops_growing_where_the_ratio_has_moved_too_far() -> None:
     ratio = torch.tensor([[[1.5], [0.5], [1.5], [0.5]]], requires_grad=True)
     advantage = torch.tensor([[1.0, 1.0, -1.0, -1.0]])
@@ -95,6 +108,47 @@ def test_gain_stops_growing_where_the_ratio_has_moved_too_far() -> None:
     gain.backward()
     assert ratio.grad is not None
     assert ratio.grad.flatten().tolist() == [0.0, 0.25, -0.25, 0.0]
+
+
+def by_hand(module: Reg4Rec, batch: SequenceBatch) -> tuple[torch.Tensor, float]:
+    """The stage's loss but for the divergence, and the mean reward, from the random numbers that are next: each path of
+    each user against what the data set says comes after the place."""
+    config, generator, catalogue = module.config, module.generator, module.catalogue()
+    place, gains, mean = random_place(batch), [], 0.0
+    encoded = generator.encode(batch.items, place + 1)
+    paths = sample(generator, encoded, config.rollouts, catalogue)
+    chances = log_probs(generator, encoded, paths, catalogue)
+    codes = codes_of(paths.tokens, config.shape.words)
+    for user, start in enumerate(place.tolist()):
+        following = data().sequence(int(batch.user[user]))[1:-2][start : start + config.window].tolist()
+        weights = [config.window_decay**number for number in range(len(following))]
+        reward = torch.zeros(config.rollouts)
+        for weight, item in zip(weights, following, strict=True):
+            right = codes[user] == module.codes[item]
+            hit = paths.categories[user] == module.categories[item]
+            agree = paths.categories[user, :, 1:] == paths.categories[user, :, :-1]
+            value = right.float().mean(1) + right.all(1) + 0.5 * hit.float().mean(1) + 0.5 * agree.float().mean(1)
+            reward += weight / sum(weights) * value
+        scaled = (reward - reward.mean()) / (reward.std(correction=0) + 1e-6)
+        gains.append((scaled[:, None] * chances[user]).mean())
+        mean += reward.mean().item() / len(place)
+    return -torch.stack(gains).mean(), mean
+
+
+def test_the_stage_prefers_paths_by_what_follows_their_place() -> None:
+    """Without dropout, whatever the configuration says."""
+    module, _ = untrained(dropout=0.3, rollouts=6, window=3, window_decay=0.5, kl_weight=0.0)
+    batch, parameters = _train_batch(), [module.generator.to_token.weight, module.generator.category_of_state.weight]
+    torch.manual_seed(5)
+    value, logged = preference.loss(module.train(), batch, 0.0)
+    torch.manual_seed(5)
+    expected, reward = by_hand(module.eval(), batch)
+    assert logged["reward"].item() == pytest.approx(reward, rel=1e-5)
+    for found, wanted in zip(
+        torch.autograd.grad(value, parameters), torch.autograd.grad(expected, parameters), strict=True
+    ):
+        assert wanted.abs().max() > 1e-4
+        torch.testing.assert_close(found, wanted, rtol=1e-3, atol=1e-6)
 
 
 def test_the_divergence_is_zero_only_from_itself() -> None:

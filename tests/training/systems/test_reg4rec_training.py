@@ -124,6 +124,62 @@ def test_the_supervised_stage_teaches_the_target_s_category_at_every_step() -> N
     torch.testing.assert_close(logged["categories"], torch.cat(losses).mean())
 
 
+def _legal(module: Reg4Rec, path: list[int], validity: str) -> list[int]:
+    """Tokens that may follow: of unused codebooks, and where paths are masked of an item that has the path's tokens."""
+    words, books = module.config.shape.words, module.config.shape.codebooks
+    used = {token // words for token in path}
+    if validity == "checked":
+        return [token for token in range(books * words) if token // words not in used]
+    items = (set(row) for row in module.generator.encoder.tokens_of[1:].tolist())
+    return sorted({token for item in items if item >= set(path) for token in item if token // words not in used})
+
+
+@pytest.mark.parametrize("validity", ["masked", "checked"])
+def test_the_supervised_loss_is_that_of_each_step_among_the_tokens_that_may_follow(validity: str) -> None:
+    module, _ = untrained(dropout=0.0, validity=validity, category_weight=0.7)
+    module.weights[1:, 1] = torch.rand(60)
+    module.weights[20:30, 2] = 0
+    generator, batch = module.generator, _train_batch(4)
+    targets, summed = targets_of(module, batch.targets), 0.0
+    there = targets.item > 0
+    with torch.no_grad():
+        order = confident_order(generator, generator.encoder(batch.items), targets)
+        for user, place in there.nonzero().tolist():
+            path = targets.tokens[user, place][order[user, place]]
+            encoded = generator.encode(batch.items[user : user + 1, : place + 1], torch.tensor([place + 1]))
+            outputs = generator.decoder(encoded.newest, generator.embedded(path)[None, None, :-1], encoded.memory)[0, 0]
+            logits = generator.confidence(outputs, generator.directions()).flatten(1)
+            for step, token in enumerate(path.tolist()):
+                legal = _legal(module, path[:step].tolist(), validity)
+                share = logits[step, legal].log_softmax(0)[legal.index(token)]
+                summed -= float(targets.weights[user, place, order[user, place, step]] * share)
+        value, logged = supervised.loss(module, batch, 0.9)
+    assert logged["tokens"].item() == pytest.approx(summed / float(targets.weights[there].sum()), rel=1e-4)
+    assert value.item() == pytest.approx(float(logged["tokens"] + 0.7 * logged["categories"]), rel=1e-6)
+
+
+def test_confidence_is_the_cosine_of_wish_and_token_over_the_temperature() -> None:
+    module, _ = untrained(dropout=0.25, temperature=0.2)
+    generator, outputs = module.generator, torch.randn(5, 16)
+    tokens, wished = generator.encoder.tokens.weight[:-1], generator.to_token(outputs)
+    cosines = torch.nn.functional.cosine_similarity(wished[:, None], tokens[None], dim=2)
+    found = generator.confidence(outputs, generator.directions()).flatten(1)
+    torch.testing.assert_close(found, cosines / 0.2)
+    assert {one.p for one in module.modules() if isinstance(one, torch.nn.Dropout)} == {0.25}
+
+
+def test_the_first_share_of_the_stage_is_in_random_order_and_the_rest_in_that_of_confidence() -> None:
+    module, _ = untrained(dropout=0.0, ordered_share=0.3)
+    batch, found = _train_batch(4), {}
+    for done in (0.6, 0.8):
+        for seed in (0, 1):
+            torch.manual_seed(seed)
+            found[done, seed] = supervised.loss(module, batch, done)[0].item()
+    assert found[0.6, 0] != found[0.6, 1]
+    assert found[0.8, 0] == found[0.8, 1]
+    assert found[0.8, 0] not in (found[0.6, 0], found[0.6, 1])
+
+
 def test_a_run_with_both_stages_is_restored_with_its_metrics(tmp_path: Path) -> None:
     chosen = replace(CONFIG, epochs=1, beams=4, rollouts=4)
     result = fit(reg4rec.SYSTEM, chosen, data(), FitOptions(run=tmp_path / "run", quiet=True))
@@ -138,6 +194,27 @@ def test_without_preference_epochs_there_is_no_second_stage() -> None:
     alone = Config(preference_epochs=0)
     assert [stage.name for stage in reg4rec.SYSTEM.stages(alone)] == ["supervised"]
     assert reg4rec.build(alone, data().schema).reference is None
+
+
+def test_both_stages_have_the_configuration_s_rates_and_are_judged_by_ndcg10() -> None:
+    config = Config(learning_rate=0.3, preference_rate=0.2, epochs=7, preference_epochs=2, weight_decay=0.1)
+    first, second = reg4rec.SYSTEM.stages(config)
+    assert (first.learning_rate, first.epochs, first.batch_size) == (0.3, 7, 32)
+    assert (second.learning_rate, second.epochs, second.batch_size) == (0.2, 2, 128)
+    for stage in (first, second):
+        assert (stage.monitor, stage.schedule, stage.weight_decay, stage.patience) == ("ndcg10", "linear", 0.1, 7)
+    assert (first.loss, second.loss) == (supervised.loss, preference.loss)
+
+
+def test_a_model_takes_weights_categories_and_popularity_from_its_data() -> None:
+    module, sequences = untrained()
+    given = {**sequences.given, "weights": torch.rand(61, 3)}
+    module.prepare(sequences.with_given(given))
+    assert torch.equal(module.codes, given["codes"])
+    assert torch.equal(module.weights, given["weights"])
+    assert module.categories.tolist() == sequences.categories.tolist()
+    assert module.popularity.tolist() == sequences.train_item_counts.tolist()
+    assert int(module.popularity.max()) > 1
 
 
 def test_missing_semantic_ids_name_the_tokenizer() -> None:

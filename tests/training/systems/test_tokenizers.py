@@ -1,6 +1,7 @@
 """What holds for every tokenizer: it learns, names all items, and names each the same in any company."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -74,6 +75,38 @@ def test_an_item_has_the_same_ids_alone_in_a_batch_and_in_the_catalogue(system: 
         alone = judge(data.test.batch(np.array([item - 1])))[0]
         assert alone[:places].tolist() == codes[item].tolist()
         torch.testing.assert_close(alone[places:-1].float(), weights[item])
+
+
+def test_training_counts_words_and_puts_unused_ones_where_items_are(system: System) -> None:
+    data = catalogue(system)
+    module, batch = prepared(system, data, reseed_every=2), items(data)
+    loss, books = system.stages(module.config)[0].loss, module.levels if system.name == "rqvae" else [module.codebooks]
+    with torch.no_grad():
+        for one in books:
+            one.words[:, -1] = 1e3 * torch.randn_like(one.words[:, -1])
+    far = [one.words[:, -1].clone() for one in books]
+    for step in (1, 2):
+        loss(module, batch, 0.0)
+        assert [int(one.steps) for one in books] == [step] * len(books)
+        assert all((one.used.sum(1) == 60 * step).all() for one in books)
+    for one in books:
+        one.used[:, -1] = 0
+    loss(module, batch, 0.0)
+    assert [int(one.steps) for one in books] == [1] * len(books)
+    assert not any(torch.equal(one.words[:, -1], before) for one, before in zip(books, far, strict=True))
+
+
+def test_words_start_by_k_means_over_what_the_catalogue_gives(system: System) -> None:
+    data = catalogue(system)
+    torch.manual_seed(0)
+    module: Any = system.build(system.config(**settings(system)), data.schema)
+    books = list(module.levels) if system.name == "rqvae" else [module.codebooks]
+    at_first = [one.words.clone() for one in books]
+    system.prepare(module, data)
+    assert not any(torch.equal(one.words, before) for one, before in zip(books, at_first, strict=True))
+    codes, _ = catalogue_tokens(module.eval(), data.vectors)
+    used = [len(column.unique()) for column in codes[1:].T]
+    assert used[0] > 0.6 * module.num_words
 
 
 def test_a_word_lent_to_two_places_is_named_by_the_lower(system: System) -> None:

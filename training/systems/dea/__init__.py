@@ -55,7 +55,7 @@ SYSTEM = System(
     "reconstructed: codes as scores; our design: hash, rows scored before the gate, threshold, sizes",
     config=Config,
     dataset="ml-100k-fields",
-    baseline="autoint",
+    baseline="mlp",
     build=DEA,
     prepare=DEA.prepare,
     stages=stages,

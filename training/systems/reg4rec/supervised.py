@@ -1,11 +1,10 @@
 """Stage 1: the target's tokens in the order of the model's confidence (CRSS), and its category.
 
 The paper states neither order nor weights (our design). A first share of the stage may be in random order; by default
-it has none, as a random path is one of M! for the same item: on Beauty and MMQ-v2's ids, 6 epochs, one seed, all else
-equal, NDCG@10 on validation is 0.0255 without it and 0.0146 with 80 % of it. Tokens of weight 0 come last and are no
-target, others count by their weight (as MMQ-v2 states for generative retrieval; that weights are normalised is our
-design). Probabilities are those of decoding: where it masks tokens that lead to no item, so does the loss, and what is
-learnt is only which of the items. The end of a path is implied after M tokens and not scored.
+it has none, as a random path is one of M! for the same item. Tokens of weight 0 come last and are no target, others
+count by their weight (as MMQ-v2 states for generative retrieval; that weights are normalised is our design).
+Probabilities are those of decoding: where it masks tokens that lead to no item, so does the loss, and what is learnt is
+only which of the items. The end of a path is implied after M tokens and not scored.
 
 Legend: B requests, L places, P places that have a target, M codebooks and steps, D words, C categories.
 """

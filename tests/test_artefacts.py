@@ -1,0 +1,72 @@
+"""Committed results say what they were measured on: run, configuration, seeds one by one, versions, command."""
+
+import hashlib
+import json
+import shlex
+import statistics
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from loadtest.bench import RESULTS
+from recserve import results
+from recserve.cli import _parse
+from recserve.commands.train import Train
+from training.checkpoint import config_to_json
+
+NOT_RECORDED = "not recorded"
+BEFORE = "2026-11-22"
+"""Results until then did not keep the values of each seed, nor the command of a load test."""
+TRAINED = sorted(results.FOLDER.glob("*/*.json"))
+MEASURED = sorted(RESULTS.glob("*.json"))
+
+
+def read(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text())
+
+
+@pytest.mark.parametrize("path", TRAINED, ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_a_trained_result_names_its_runs_its_seeds_and_the_command_that_makes_it_again(path: Path) -> None:
+    result = results.Result(**read(path))
+    assert (result.system, result.dataset) == (path.stem, path.parent.name)
+    assert {"python", "torch", "numpy"} <= result.versions.keys()
+    digest = hashlib.sha256(json.dumps(result.config, sort_keys=True).encode()).hexdigest()[:8]
+    assert result.runs == [f"{result.system}/{digest}-s{seed}" for seed in result.seeds]
+    program, *words = shlex.split(result.command)
+    command = _parse(words)
+    assert program == "recserve"
+    assert isinstance(command, Train)
+    assert (command.system.name, command.record) == (result.system, True)
+    assert [command.seed + number for number in range(command.seeds)] == result.seeds
+    assert config_to_json(command.config) | result.config == config_to_json(command.config)
+
+
+@pytest.mark.parametrize("path", TRAINED, ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_mean_and_spread_are_those_of_the_seeds(path: Path) -> None:
+    result = results.Result(**read(path))
+    if result.by_seed is None:
+        assert result.recorded <= BEFORE
+        return
+    assert result.by_seed.keys() == result.test.keys()
+    for name, values in result.by_seed.items():
+        assert len(values) == len(result.seeds)
+        expected = {"mean": statistics.fmean(values), "std": statistics.stdev(values)}
+        assert result.test[name] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("path", MEASURED, ids=lambda path: path.stem)
+def test_a_measured_result_names_its_run_its_command_and_its_versions(path: Path) -> None:
+    result = read(path)
+    for name in ("run", "command", "versions", "hardware"):
+        assert result[name], f"{name} is missing"
+        assert result[name] != NOT_RECORDED or result["recorded"][:10] <= BEFORE, f"{name} is not recorded"
+
+
+def test_what_corp_was_drawn_for_is_a_run_of_a_published_result() -> None:
+    corp = read(RESULTS / "reg4rec-corp.json")
+    system, _ = corp["run"].split("/")
+    published = results.read(system, corp["dataset"])
+    assert published is not None
+    assert corp["config"] == published.config
+    assert [corp["run"]] == [published.runs[published.seeds.index(seed)] for seed in corp["seeds"]]

@@ -1,0 +1,134 @@
+"""Each figure in a sentence of the README about results is that of a committed artefact."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from loadtest.bench import RESULTS
+from recserve import results
+
+README = " ".join((Path(__file__).parents[1] / "README.md").read_text().split())
+PROSE = re.sub(r"<!-- (\w+) -->.*?<!-- /\1 -->", "", README)
+SECTIONS = PROSE[PROSE.index("## Load and latency") : PROSE.index("## Limits")]
+FIGURE = re.compile(r"[+-]?\d[\d,]*\.\d+|\d+ %")
+NOT_MEASURED = {
+    "95 %": "of an interval",
+    "2.51": "a version",
+    "80 %": "of a split",
+    "10 %": "of a split",
+    "0.5": "theta",
+}
+
+
+def mean(system: str, metric: str, dataset: str = "beauty") -> float:
+    result = results.read(system, dataset)
+    assert result is not None
+    return result.test[metric]["mean"]
+
+
+def gap(one: str, other: str, metric: str, dataset: str) -> float:
+    return mean(one, metric, dataset) - mean(other, metric, dataset)
+
+
+def load(name: str) -> Any:
+    return json.loads((RESULTS / f"{name}.json").read_text())
+
+
+def largest_move(names: tuple[str, ...], one: str, other: str) -> float:
+    return max(abs(mean(name, one) - mean(name, other)) for name in names)
+
+
+LENGTH, FAULTS, REG4REC = load("lrea-length"), load("faults"), load("reg4rec")
+KILLED = {one["name"]: one for one in FAULTS["experiments"]}
+CLOSED = {run["users"]: run for run in REG4REC["runs"] if run["mode"] == "closed"}
+OPEN = {round(run["offered"]): run for run in REG4REC["runs"] if run["mode"] == "open"}
+HIN, FIELDS, ML = "hin-amazon", "ml-100k-fields", "ml-100k"
+GENERATORS = ("reg4rec", "reg4rec_mmq", "reg4rec_mmq2", "reg4rec_rqvae", "reg4rec_letter")
+BEFORE = " after supervised"
+MMQ2, LETTER = (
+    {name: mean(system, name) for name in ("ndcg10", "consistency", "pruned_share")}
+    | {f"early_{name}": mean(system, name + BEFORE) for name in ("ndcg10", "consistency", "pruned_share")}
+    for system in ("reg4rec_mmq2", "reg4rec_letter")
+)
+CLAIMS = [
+    f"{LENGTH['ratios']['din_over_lrea_direct_16384']:,.0f} times less than DIN-style attention",
+    f"takes {LENGTH['ratios']['end_to_end_over_direct_scorer']:.1f} times the scorer alone",
+    f"{FAULTS['soak']['minutes']:.0f} minutes of 100 requests/s with a release a minute, "
+    f"{FAULTS['soak']['ok']:,} of {FAULTS['soak']['requests']:,} answered right, "
+    f"{FAULTS['soak']['rss_mib_per_hour']:.0f} MiB of memory more per hour",
+    f"LREA is {gap('lrea', 'din', 'auc', ML):.4f} AUC above DIN, "
+    f"and {gap('din', 'lrea', 'gauc', ML):.4f} GAUC below it",
+    f"level with it in AUC and {gap('recency_pooling', 'lrea', 'gauc', ML):.4f} above it in GAUC",
+    f"{gap('dea', 'mlp', 'auc', HIN):+.4f} AUC and {gap('dea', 'mlp', 'gauc', HIN):+.4f} GAUC on `hin-amazon`, "
+    f"{gap('dea', 'mlp', 'auc', FIELDS):+.4f} AUC and {gap('dea', 'mlp', 'gauc', FIELDS):+.4f} GAUC on `ml-100k-",
+    f"It is {gap('dea', 'autoint', 'auc', HIN):.4f} AUC "
+    f"and {gap('dea', 'autoint', 'gauc', HIN):.4f} GAUC above AutoInt",
+    f"NDCG@10 runs from {mean('reg4rec_mmq', 'ndcg10'):.4f} (MMQ) to {LETTER['ndcg10']:.4f} (LETTER",
+    f"consistency (MMQ-v2: {MMQ2['early_consistency']:.4f} to {MMQ2['consistency']:.4f})",
+    f"goes from {MMQ2['early_ndcg10']:.4f} to {MMQ2['ndcg10']:.4f}, on LETTER's ids from "
+    f"{LETTER['early_ndcg10']:.4f} to {LETTER['ndcg10']:.4f}, on the others it moves by at most 0.0003",
+    f"{LETTER['pruned_share']:.0%} of the checked paths on LETTER's ids "
+    f"({LETTER['early_pruned_share']:.0%} before the second stage), "
+    f"{MMQ2['pruned_share']:.0%} ({MMQ2['early_pruned_share']:.0%}) on MMQ-v2's, "
+    f"{mean('reg4rec_rqvae', 'pruned_share'):.0%} on RQ-VAE's and at most 1% on the others; "
+    f"NDCG@10 moves by at most 0.0003",
+    f"changes an id of {mean('mmq', 'churn'):.0%} of the items",
+    f"on average {mean('mmq2', 'active_share'):.0%} of the behaviour ids have a weight",
+    f"one user {CLOSED[1]['p50_ms']:.1f} ms, {CLOSED[1]['over_floor']['p50']:.1f} times the graph in process; "
+    f"32 users {CLOSED[32]['rate']:.0f} requests/s; "
+    f"at open arrivals p50 is {OPEN[12]['p50_ms']:.0f} ms from 12 requests/s",
+]
+SPELT = [claim.replace("%", " %") for claim in CLAIMS]
+
+
+@pytest.mark.parametrize("claim", SPELT)
+def test_a_sentence_says_what_its_artefact_says(claim: str) -> None:
+    assert claim in SECTIONS
+
+
+def test_no_other_sentence_about_results_has_a_figure() -> None:
+    left = SECTIONS
+    for claim in SPELT:
+        left = left.replace(claim, "")
+    assert [figure for figure in FIGURE.findall(left) if figure not in NOT_MEASURED] == []
+
+
+def test_what_sentences_say_without_a_figure_holds() -> None:
+    assert abs(gap("recency_pooling", "lrea", "auc", ML)) < 0.001
+    assert mean("lrea", "negative_share", ML) < 1e-4
+    for metric in ("auc", "gauc"):
+        assert abs(mean("lrea", metric, ML) - mean("lrea", f"served_{metric}", ML)) < 5e-5
+        assert gap("mlp", "autoint", metric, HIN) > 0.008
+    assert abs(mean("reg4rec_rqvae", "ndcg10") - mean("tiger", "ndcg10")) < 0.0005
+    assert min(mean(name, "ndcg10") for name in GENERATORS) == mean("reg4rec_mmq", "ndcg10")
+    others = ("reg4rec", "reg4rec_mmq", "reg4rec_rqvae")
+    assert largest_move(others, "ndcg10", "ndcg10" + BEFORE) <= 0.0003
+    assert largest_move(GENERATORS, "ndcg10", "corp_ndcg10") <= 0.0003
+    assert max(mean(name, "pruned_share") for name in ("reg4rec", "reg4rec_mmq")) <= 0.01
+    assert OPEN[12]["p99_ms"] < 20 < OPEN[24]["p99_ms"]
+    assert KILLED["kill_server"]["wrong"] == KILLED["kill_server"]["lost_state_writes"] == 0
+    assert 0.5 < KILLED["kill_server"]["ready_s"] < 1.5
+    assert 0.4 < KILLED["overload"]["refused_share"] < 0.6
+    gains = [
+        mean(f"matt_{base}", "gauc", dataset) - mean(f"matt_{base}", "base_gauc", dataset)
+        for dataset in (HIN, FIELDS)
+        for base in ("autoint", "dea", "deepfm")
+    ]
+    assert min(gains[:3]) > 0.004
+    assert -0.002 < min(gains[3:]) <= max(gains[3:]) < 0.0005
+
+
+def test_every_command_for_hin_amazon_is_the_one_that_was_run() -> None:
+    commands = re.findall(r"recserve train \w+ --config\.dataset hin-amazon[^#`]*", README)
+    assert commands
+    assert all("--config.unknown-rate 0" in command for command in commands)
+    for path in results.FOLDER.glob("hin-amazon/*.json"):
+        assert json.loads(path.read_text())["config"]["unknown_rate"] == 0.0
+
+
+def test_auc_has_gauc_beside_it_in_every_sentence_with_a_figure() -> None:
+    for claim in SPELT:
+        assert ("AUC" not in claim.replace("GAUC", "")) or "GAUC" in claim
