@@ -27,7 +27,8 @@ class Config:
     shares: bool = False
     """Whether it is meant for categories as shares, too, not only as ids."""
     in_registers: bool = True
-    """Whether the rows of parents are looked up in registers or through the cache."""
+    """Whether rows of parents are looked up in registers, where they have a column for each warp, or through the
+    cache. Triton 3.6 and 3.7 cannot compile a gather along the other axis that crosses warps."""
     num_stages: int = 1
 
 
@@ -35,7 +36,7 @@ _TILE = 8192
 """Most elements of a tile of candidates times categories: more would not stay in registers."""
 _CONFIGS = {
     "64": Config(block=64, num_warps=1),
-    "128": Config(block=128, num_warps=4),
+    "128": Config(block=128, num_warps=1),
     "128-shares": Config(block=128, num_warps=8, shares=True),
     "1024": Config(block=1024, num_warps=16, shares=True, in_registers=False),
 }
@@ -133,7 +134,8 @@ def consistency_pruning_kernel(
     BLOCK_SLOTS: tl.constexpr,
     BLOCK_CODEBOOKS: tl.constexpr,
     BLOCK_WIDTH: tl.constexpr,
-    IN_REGISTERS: tl.constexpr,
+    ROWS_IN_REGISTERS: tl.constexpr,
+    MATCH_IN_REGISTERS: tl.constexpr,
 ):
     request = tl.program_id(0).to(tl.int64)
     rank = tl.arange(0, BLOCK)
@@ -158,14 +160,16 @@ def consistency_pruning_kernel(
     of_candidate = categories_ptr + position[:, None] * WIDTH
     of_slot = last_ptr + slots * WIDTH
     category = tl.load(of_candidate + column, live[:, None] & (column < WIDTH), 0)
-    before = _rows_of_parents(of_slot, column, parent, live, num_slots, WIDTH, BLOCK_SLOTS, IN_REGISTERS)
+    before = _rows_of_parents(of_slot, column, parent, live, num_slots, WIDTH, BLOCK_SLOTS, ROWS_IN_REGISTERS)
     agreement = _agreement(category, before, WIDTH)
     for start in range(BLOCK_WIDTH, WIDTH, BLOCK_WIDTH):
         further = tl.load(of_candidate + start + column, live[:, None] & (start + column < WIDTH), 0)
-        before = _rows_of_parents(of_slot, start + column, parent, live, num_slots, WIDTH, BLOCK_SLOTS, IN_REGISTERS)
+        before = _rows_of_parents(
+            of_slot, start + column, parent, live, num_slots, WIDTH, BLOCK_SLOTS, ROWS_IN_REGISTERS
+        )
         agreement += _agreement(further, before, WIDTH)
     zero = tl.zeros([1, 1], tl.int32)
-    matched = _rows_of_parents(match_ptr + slots, zero, parent, live, num_slots, 1, BLOCK_SLOTS, IN_REGISTERS)
+    matched = _rows_of_parents(match_ptr + slots, zero, parent, live, num_slots, 1, BLOCK_SLOTS, MATCH_IN_REGISTERS)
     matched = tl.reshape(matched, [BLOCK]) + agreement
     needed = tl.load(need_ptr + request)
 
@@ -271,6 +275,7 @@ def launch(candidates: Candidates, beams: Beams, need: Tensor, rule: Rule, confi
 def constants(config: Config, rule: Rule, dtype: torch.dtype, sizes: tuple[int, int, int]) -> dict[str, int | float]:
     """The kernel's compile-time parameters, in order; `dtype` of the scores, `sizes` (K, M, G)."""
     slots, codebooks, width = sizes
+    block_width = min(triton.next_power_of_2(width), _TILE // config.block)
     return {
         "CODEBOOKS": codebooks,
         "CODEBOOK_SIZE": rule.codebook_size,
@@ -282,8 +287,9 @@ def constants(config: Config, rule: Rule, dtype: torch.dtype, sizes: tuple[int, 
         "BLOCK": config.block,
         "BLOCK_SLOTS": triton.next_power_of_2(slots),
         "BLOCK_CODEBOOKS": triton.next_power_of_2(codebooks),
-        "BLOCK_WIDTH": min(triton.next_power_of_2(width), _TILE // config.block),
-        "IN_REGISTERS": config.in_registers,
+        "BLOCK_WIDTH": block_width,
+        "ROWS_IN_REGISTERS": config.in_registers and block_width >= config.num_warps,
+        "MATCH_IN_REGISTERS": config.in_registers and config.num_warps == 1,
     }
 
 
