@@ -35,6 +35,7 @@ from kernels.combo_id_attention.tiles import (
     mirrored,
     weigh,
 )
+from kernels.tiling import power_of_two
 
 
 @triton.jit
@@ -239,7 +240,7 @@ def launch(
     constants = constants_of(num_user, num_heads, width, dtype) | {
         "FIRST_SIZE": codebooks.first.shape[0],
         "SECOND_SIZE": codebooks.second.shape[0],
-        "BLOCK_HEADS": min(chosen.heads, triton.next_power_of_2(num_heads)),
+        "BLOCK_HEADS": min(chosen.heads, power_of_two(num_heads)),
         "num_warps": chosen.num_warps,
         "num_stages": chosen.num_stages,
         "enable_fp_fusion": False,
