@@ -41,8 +41,9 @@ def test_low_rank_attention_of_any_size_compiles(dtype: torch.dtype, rank: int, 
     assert compiled == ["low_rank_attention_kernel", "absorbed_attention_kernel"]
 
 
-@pytest.mark.parametrize("penalty", [0.0, 0.25], ids=["hard", "soft"])
-@pytest.mark.parametrize(("candidates", "slots"), [(1, 1), (3, 2), (65, 3), (70, 100)])
+@pytest.mark.parametrize(
+    ("candidates", "slots", "penalty"), [(1, 1, 0.0), (3, 2, 0.0), (3, 2, 0.25), (65, 3, 0.25), (70, 100, 0.0)]
+)
 def test_consistency_pruning_of_any_size_compiles(candidates: int, slots: int, penalty: float) -> None:
     inputs = pruning_inputs.draw(candidates, slots, batch=2, dtype=torch.float16)
     with dry_launches(ARCH) as compiled:
@@ -50,7 +51,7 @@ def test_consistency_pruning_of_any_size_compiles(candidates: int, slots: int, p
     assert compiled == ["consistency_pruning_kernel"]
 
 
-@pytest.mark.parametrize(("width", "slots"), [(1, 9), (2, 40), (7, 9), (8, 40), (32, 1), (32, 4), (60, 17)])
+@pytest.mark.parametrize(("width", "slots"), [(1, 9), (7, 9), (8, 40), (32, 4)])
 def test_shares_of_any_width_compile(width: int, slots: int) -> None:
     inputs = pruning_inputs.draw(70, slots, batch=2, width=width)
     with dry_launches(ARCH) as compiled:
