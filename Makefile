@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: install demo test lint clean
+.PHONY: install demo test test-triton-versions budgets resolve lint clean
 
 install: $(INSTALLED)
 
@@ -22,6 +22,16 @@ LOAD := $(addprefix tests/loadtest/,test_bench.py test_faults.py test_peers.py)
 test: install
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(addprefix --ignore ,$(LOAD))
 	$(BIN)/python -m pytest $(LOAD)
+
+# Each release of Triton out of a folder of its own, which is kept for the next time.
+test-triton-versions: install
+	$(BIN)/python -m kernels.releases test
+
+budgets: install
+	$(BIN)/python -m kernels.releases record
+
+resolve:
+	.ci/resolve $(PYTHON)
 
 lint: install
 	$(BIN)/ruff format --check .

@@ -4,11 +4,10 @@ No number without a correct answer: each case is compared with its fp64 referenc
 call does not find the last call's in the cache.
 """
 
-import json
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from random import Random
 from statistics import median
 
@@ -18,12 +17,11 @@ import torch
 from torch import Tensor, nn
 
 from kernels.case import Arguments, Case, Outputs
-from kernels.compile import toolchain
 from kernels.functions import attach
+from kernels.gpu_clock import captured_us, copy_of, median_us
 from kernels.quiet import quiet_exporter
 from kernels.registry import OPS
 
-RESULTS = Path(__file__).with_name("results")
 _ROTATION = 4
 _REPEATS = 200
 _WARM_UP = 20
@@ -48,6 +46,8 @@ class Timing:
     """ONNX Runtime on the function body, on the same device."""
     copy_us: float | None = None
     """A copy that moves as many bytes as the case cannot do without; GPU only."""
+    captured_us: float | None = None
+    """The op inside a CUDA graph: its kernels without their launches from Python; GPU only."""
 
 
 def bench(device: str, name: str | None = None, report: Callable[[Timing], None] = lambda timing: None) -> list[Timing]:
@@ -65,19 +65,10 @@ def bench(device: str, name: str | None = None, report: Callable[[Timing], None]
     for op in OPS:
         for case in op.cases() if name in (None, op.name) else []:
             if device == "cuda" or case.name == "request":
-                timings.append(_time(op.name, case, device))
+                timing = time_case(op.name, case, device, worst_gap(case, device))
+                timings.append(add_compiled(add_captured(timing, case), case) if device == "cuda" else timing)
                 report(timings[-1])
     return timings
-
-
-def write_results(timings: list[Timing]) -> Path:
-    """Writes what was measured on this GPU to `kernels/results/<device>.json`; the path."""
-    device = torch.cuda.get_device_name().replace(" ", "-").lower()
-    path = RESULTS / f"{device}.json"
-    found = {"device": device, "arch": _architecture(), "torch": torch.__version__} | toolchain()
-    RESULTS.mkdir(exist_ok=True)
-    path.write_text(json.dumps(found | {"rows": [asdict(timing) for timing in timings]}, indent=2) + "\n")
-    return path
 
 
 def worst_gap(case: Case, device: str, seed: int = 0) -> float:
@@ -88,23 +79,42 @@ def worst_gap(case: Case, device: str, seed: int = 0) -> float:
     return max(_gap(one.cpu(), other) for one, other in zip(actual, expected, strict=True))
 
 
-def _time(op: str, case: Case, device: str) -> Timing:
-    gap = worst_gap(case, device)
+def time_case(op: str, case: Case, device: str, gap: float) -> Timing:
+    """Times the op of a case whose answers were `gap` away from the reference, and all but compiled competitors."""
     if not gap <= case.tolerance:
         return Timing(op=op, case=case.name, config=case.config, gap=gap, ok=False)
-    inputs = [_moved(case.inputs(seed), device) for seed in range(_ROTATION)]
-    clock = _gpu_times if device == "cuda" else _cpu_times
+    inputs = _rotating(case, device)
     competitors: dict[str, Callable[..., object]] = {"op_us": case.op}
     if case.batched is not None:
         competitors["eager_us"] = case.batched
     if device == "cuda":
-        competitors["compiled_us"] = torch.compile(case.batched or case.reference)
-        competitors["copy_us"] = _copy_of(case)
+        competitors["copy_us"] = copy_of(case.work.read + case.work.written)
     if run := _onnx_runner(case, inputs[0], device):
         competitors["onnx_us"] = run
     with torch.inference_mode(), _one_thread():
-        medians = clock(competitors, inputs)
+        medians = _gpu_times(competitors, inputs) if device == "cuda" else _cpu_times(competitors, inputs)
     return Timing(op=op, case=case.name, config=case.config, gap=gap, ok=True, **medians)
+
+
+def add_captured(timing: Timing, case: Case) -> Timing:
+    """The same with the time inside a CUDA graph."""
+    if not timing.ok:
+        return timing
+    with torch.inference_mode():
+        return replace(timing, captured_us=captured_us(case.op, _rotating(case, "cuda")))
+
+
+def add_compiled(timing: Timing, case: Case) -> Timing:
+    """The same with the time of torch.compile."""
+    if not timing.ok:
+        return timing
+    with torch.inference_mode():
+        compiled = torch.compile(case.batched or case.reference)
+        return replace(timing, compiled_us=median_us(compiled, _rotating(case, "cuda")))
+
+
+def _rotating(case: Case, device: str) -> list[Arguments]:
+    return [_moved(case.inputs(seed), device) for seed in range(_ROTATION)]
 
 
 class _one_thread:  # noqa: N801 - a context manager
@@ -132,25 +142,7 @@ def _cpu_times(competitors: dict[str, Callable[..., object]], inputs: list[Argum
 
 
 def _gpu_times(competitors: dict[str, Callable[..., object]], inputs: list[Arguments]) -> dict[str, float]:
-    return {name: _gpu_median(run, inputs) for name, run in competitors.items()}
-
-
-def _gpu_median(run: Callable[..., object], inputs: list[Arguments]) -> float:
-    for number in range(_WARM_UP):
-        run(*inputs[number % _ROTATION])
-    events = [(torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)) for _ in range(_REPEATS)]
-    for number, (begin, end) in enumerate(events):
-        begin.record()
-        run(*inputs[number % _ROTATION])
-        end.record()
-    torch.cuda.synchronize()
-    return median(1e3 * begin.elapsed_time(end) for begin, end in events)
-
-
-def _copy_of(case: Case) -> Callable[..., object]:
-    half = max(1, (case.work.read + case.work.written) // 2)
-    source, target = (torch.empty(half, dtype=torch.uint8, device="cuda") for _ in range(2))
-    return lambda *_: target.copy_(source)
+    return {name: median_us(run, inputs) for name, run in competitors.items()}
 
 
 class _Graph(nn.Module):
@@ -185,9 +177,10 @@ def _only_tensors(arguments: Arguments) -> tuple[Tensor, ...]:
 
 
 def _onnx_runner(case: Case, arguments: Arguments, device: str) -> Callable[..., object] | None:
-    """Runs ONNX Runtime with one thread on the device; None where it has no provider or no node for it."""
+    """Runs ONNX Runtime with one thread on the device; None where it has no provider or no node for it, or where
+    torch's exporter, which needs onnxscript, cannot write the model."""
     provider = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}[device]
-    if not case.in_onnx or provider not in ort.get_available_providers():
+    if not case.in_onnx or provider not in ort.get_available_providers() or find_spec("onnxscript") is None:
         return None
     options = ort.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
@@ -204,11 +197,6 @@ def _onnx_runner(case: Case, arguments: Arguments, device: str) -> Callable[...,
     for output in session.get_outputs():
         binding.bind_output(output.name, "cuda")
     return lambda *_: session.run_with_iobinding(binding)
-
-
-def _architecture() -> int:
-    major, minor = torch.cuda.get_device_capability()
-    return major * 10 + minor
 
 
 def _moved(arguments: Arguments, device: str) -> Arguments:
@@ -229,10 +217,3 @@ def _gap(actual: Tensor, expected: Tensor) -> float:
         return 0.0 if torch.equal(actual.to(expected.dtype), expected) else float("inf")
     difference = (actual.double() - expected.double()).abs() / expected.double().abs().clamp(min=1)
     return float(difference.nan_to_num(nan=0.0).max())
-
-
-def measured(path: Path = RESULTS) -> Iterator[tuple[int, Timing]]:
-    """Architecture and timing of everything that was measured on GPUs."""
-    for file in sorted(path.glob("*.json")):
-        found = json.loads(file.read_text())
-        yield from ((found["arch"], Timing(**row)) for row in found["rows"])

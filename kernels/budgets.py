@@ -1,7 +1,7 @@
-"""Resource budgets of the shipped kernels, and the manifest of their machine code.
+"""Resource budgets of the shipped kernels, and the manifest of their machine code, for each release of Triton.
 
-`python -m kernels.budgets` compiles all of them and writes both files anew: run it after a change of a kernel, and
-read the difference.
+`python -m kernels.budgets` compiles all of them and records what the installed release makes of them; `make budgets`
+does so with every release. Run it after a change of a kernel, and read the difference.
 """
 
 import json
@@ -59,29 +59,39 @@ def excess(compiled: Compiled, budget: Budget) -> list[str]:
     return [message for holds, message in checks if not holds]
 
 
-def read_budgets(path: Path = BUDGETS) -> dict[str, Budget]:
-    """Budgets by `Specialization.key`."""
-    return {key: Budget(**fields) for key, fields in json.loads(path.read_text()).items()}
+def read_budgets(release: str, path: Path = BUDGETS) -> dict[str, Budget]:
+    """Budgets by `Specialization.key`. Raises ValueError for a release of Triton that was not recorded."""
+    return {key: Budget(**fields) for key, fields in _recorded(release, path).items()}
 
 
-def read_manifest(path: Path = CUBINS) -> dict[str, Any]:
-    """`toolchain` (versions) and `cubins` (key -> sha256)."""
-    return json.loads(path.read_text())
+def read_manifest(release: str, path: Path = CUBINS) -> dict[str, Any]:
+    """`toolchain` (versions) and `cubins` (key -> sha256). Raises ValueError as `read_budgets` does."""
+    return _recorded(release, path)
 
 
 def write(specializations: list[Specialization]) -> None:
-    """Compiles all and writes budgets and manifest; raises ValueError for a kernel that spills."""
+    """Compiles all and records budgets and manifest; raises ValueError for a kernel that spills."""
     compiled = {spec.key: compile_one(spec) for spec in specializations}
     budgets = {key: budget_of(result) for key, result in compiled.items()}
     spills = [f"{key}: {', '.join(excess(compiled[key], budget))}" for key, budget in budgets.items()]
     if broken := [line for line in spills if not line.endswith(": ")]:
         raise ValueError("; ".join(broken))
-    _dump(BUDGETS, {key: budget._asdict() for key, budget in budgets.items()})
-    _dump(CUBINS, {"toolchain": toolchain(), "cubins": {k: v.cubin_sha256 for k, v in compiled.items()}})
+    versions = toolchain()
+    _record(BUDGETS, versions["triton"], {key: budget._asdict() for key, budget in budgets.items()})
+    cubins = {key: result.cubin_sha256 for key, result in compiled.items()}
+    _record(CUBINS, versions["triton"], {"toolchain": versions, "cubins": cubins})
 
 
-def _dump(path: Path, value: dict[str, Any]) -> None:
-    path.write_text(json.dumps(value, indent=2, sort_keys=True) + "\n")
+def _recorded(release: str, path: Path) -> dict[str, Any]:
+    found = json.loads(path.read_text())
+    if release not in found:
+        raise ValueError(f"{path.name} knows Triton {', '.join(found)}, not {release}; run `python -m kernels.budgets`")
+    return found[release]
+
+
+def _record(path: Path, release: str, value: dict[str, Any]) -> None:
+    found = json.loads(path.read_text()) | {release: value}
+    path.write_text(json.dumps(found, indent=2, sort_keys=True) + "\n")
 
 
 if __name__ == "__main__":

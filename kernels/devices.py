@@ -1,11 +1,12 @@
 """Named GPUs and the time that memory traffic and arithmetic take on them at best: models, not measurements.
 
 Peaks are dense, without sparsity, at boost clock, from NVIDIA's data sheets: "NVIDIA H100 Tensor Core GPU" (SXM5
-column), "NVIDIA A100 Tensor Core GPU" (80 GB SXM column), "NVIDIA L4 Tensor Core GPU". The H100 and L4 sheets print
-tensor-core peaks with sparsity; the figures here are half of those. SMs from the architecture white papers.
+column), "NVIDIA H200 Tensor Core GPU" (SXM column), "NVIDIA A100 Tensor Core GPU" (80 GB SXM column), "NVIDIA L4 Tensor
+Core GPU". The H100, H200 and L4 sheets print tensor-core peaks with sparsity; the figures here are half of those.
+SMs from the architecture white papers.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 Precision = Literal["fp16", "bf16", "tf32", "fp32", "int32"]
@@ -32,6 +33,7 @@ H100_SXM = Gpu(
     bandwidth=3.35e12,
     peak={"fp16": 989e12, "bf16": 989e12, "tf32": 494e12, "fp32": 67e12, "int32": 16.7e12},
 )
+H200 = replace(H100_SXM, name="H200", bandwidth=4.8e12)
 A100 = Gpu(
     name="A100",
     arch=80,
@@ -47,7 +49,19 @@ L4 = Gpu(
     peak={"fp16": 121e12, "bf16": 121e12, "tf32": 60e12, "fp32": 30.3e12, "int32": 7.6e12},
 )
 
-GPUS = {gpu.name: gpu for gpu in (H100_SXM, A100, L4)}
+GPUS = {gpu.name: gpu for gpu in (H100_SXM, H200, A100, L4)}
+
+_REPORTED = {
+    "NVIDIA H100 80GB HBM3": H100_SXM,
+    "NVIDIA H200": H200,
+    "NVIDIA A100-SXM4-80GB": A100,
+    "NVIDIA L4": L4,
+}
+
+
+def gpu_named(device: str) -> Gpu | None:
+    """The GPU whose driver calls it so; None for one whose peaks are not listed here."""
+    return _REPORTED.get(device)
 
 
 class Work(NamedTuple):

@@ -3,12 +3,12 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from kernels.bench import measured
 from kernels.case import Case
 from kernels.compile import compile_one
 from kernels.devices import A100, H100_SXM, roofline_us
 from kernels.metering import Overhead, measure
 from kernels.registry import OPS, HotOp
+from kernels.results import measured
 
 _MODELS = {80: A100, 90: H100_SXM}
 _UNKNOWN = Overhead(None, None)

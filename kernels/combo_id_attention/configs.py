@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-import triton
 from torch import Tensor
 
 from kernels.compile import ARCHITECTURES
+from kernels.tiling import power_of_two
 
 _NARROW, _WIDE = 16, 64
 """Most fields of one side for each bucket."""
@@ -52,7 +52,7 @@ def bucket_of(num_user: int, num_item: int) -> Bucket:
 
 def padded(size: int, dtype: torch.dtype) -> int:
     """Extent of a tile's axis: a power of two, and no less than a matrix product of this type sums over."""
-    return max(16 if dtype == torch.float16 else 8, triton.next_power_of_2(size))
+    return max(16 if dtype == torch.float16 else 8, power_of_two(size))
 
 
 def constants_of(num_user: int, num_heads: int, width: int, dtype: torch.dtype) -> dict[str, Any]:

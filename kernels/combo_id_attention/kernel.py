@@ -35,6 +35,7 @@ from kernels.combo_id_attention.tiles import (
     mirrored,
     weigh,
 )
+from kernels.tiling import power_of_two
 
 
 @triton.jit
@@ -66,13 +67,13 @@ def combo_users_kernel(
     field, column = tl.arange(0, BLOCK_USER), tl.arange(0, BLOCK_WIDTH)
     real = field < NUM_USER
     own_ptr = tokens_ptr + request * (NUM_USER * (3 * NUM_HEADS + 2) * WIDTH)
-    query, key, value = load_heads(own_ptr, head, field, real, column, NUM_HEADS, WIDTH)
     gate_query = load_gate_query(own_ptr, field, real, column, NUM_HEADS, WIDTH)
     gate_key = load_gate_key(own_ptr, field, real, column, NUM_HEADS, WIDTH)
 
     ids = tl.load(ids_ptr + request * NUM_USER + field, real, 0)
     left = code(ids, load_salt(salt_ptr, field, real, NUM_FIELDS), FIRST_PRIME)
     right = code(ids, load_salt(salt_ptr + 4 * NUM_FIELDS, field, real, NUM_FIELDS), SECOND_PRIME)
+    query, key, value = load_heads(own_ptr, head, field, real, column, NUM_HEADS, WIDTH)
     valid = real[:, None] & real[None, :]
     upper = valid & (field[:, None] < field[None, :])
     first = load_scores(first_ptr, left, left, upper, head, NUM_HEADS, FIRST_PRIME, FIRST_SIZE)
@@ -182,11 +183,6 @@ def combo_candidates_kernel(
             left = code(ids, load_salt(item_salt_ptr, item, item_real, NUM_FIELDS), FIRST_PRIME)
             item_second_salt = load_salt(item_salt_ptr + 4 * NUM_FIELDS, item, item_real, NUM_FIELDS)
             right = code(ids, item_second_salt, SECOND_PRIME)
-            first = load_scores(first_ptr, left, left, upper, head, NUM_HEADS, FIRST_PRIME, FIRST_SIZE)
-            second = load_scores(second_ptr, right, right, upper, head, NUM_HEADS, SECOND_PRIME, SECOND_SIZE)
-            combo_ii = mirrored(gated(first, second, gate_query, gate_key, SCALE), item)
-            score_ii, kept_ii = keep(combo_ii, query, key, mix, tau_ii, inner, SCALE)
-            peak = tl.max(score_ii, 2)
             row_ptr = output_ptr + candidate * (NUM_FIELDS * NUM_HEADS * WIDTH)
             first = load_scores(first_ptr, user_first, left, across, head, NUM_HEADS, FIRST_PRIME, FIRST_SIZE)
             second = load_scores(second_ptr, user_second, right, across, head, NUM_HEADS, SECOND_PRIME, SECOND_SIZE)
@@ -199,10 +195,16 @@ def combo_candidates_kernel(
             tl.store(row_ptr + user_place, result, user_stored)
             combo_iu = tl.permute(combo_ui, (0, 2, 1))
             score_iu, kept_iu = keep(combo_iu, query, user_key, mix, tau_iu, across_turned, SCALE)
-            peak = tl.maximum(peak, tl.max(score_iu, 2))
-            total_ii, summed_ii = weigh(score_ii, kept_ii, peak, value)
-            total_iu, summed_iu = weigh(score_iu, kept_iu, peak, user_value)
-            result = divided(summed_ii + summed_iu, total_ii + total_iu)
+            over_users = tl.max(score_iu, 2)
+            total_iu, summed_iu = weigh(score_iu, kept_iu, over_users, user_value)
+            first = load_scores(first_ptr, left, left, upper, head, NUM_HEADS, FIRST_PRIME, FIRST_SIZE)
+            second = load_scores(second_ptr, right, right, upper, head, NUM_HEADS, SECOND_PRIME, SECOND_SIZE)
+            combo_ii = mirrored(gated(first, second, gate_query, gate_key, SCALE), item)
+            score_ii, kept_ii = keep(combo_ii, query, key, mix, tau_ii, inner, SCALE)
+            top = tl.maximum(over_users, tl.max(score_ii, 2))
+            total, summed = weigh(score_ii, kept_ii, top, value)
+            before = tl.exp(over_users - finite(top))
+            result = divided(summed + summed_iu * before[:, :, None], total + total_iu * before)
             tl.store(row_ptr + NUM_USER * NUM_HEADS * WIDTH + item_place, result, item_stored)
         start = end
 
@@ -238,7 +240,7 @@ def launch(
     constants = constants_of(num_user, num_heads, width, dtype) | {
         "FIRST_SIZE": codebooks.first.shape[0],
         "SECOND_SIZE": codebooks.second.shape[0],
-        "BLOCK_HEADS": min(chosen.heads, triton.next_power_of_2(num_heads)),
+        "BLOCK_HEADS": min(chosen.heads, power_of_two(num_heads)),
         "num_warps": chosen.num_warps,
         "num_stages": chosen.num_stages,
         "enable_fp_fusion": False,

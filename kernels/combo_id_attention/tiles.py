@@ -10,6 +10,7 @@ from kernels.combo_id_attention.reference import PRIMES
 
 FIRST_PRIME = tl.constexpr(PRIMES[0])
 SECOND_PRIME = tl.constexpr(PRIMES[1])
+_LEAST_SUM = tl.constexpr(16)
 
 
 @triton.jit
@@ -95,9 +96,33 @@ def load_mix(mix_ptr, head, NUM_HEADS: tl.constexpr):
 
 
 @triton.jit
+def product(left, right):
+    """[I, K] x [K, J], summed in fp32."""
+    if left.shape[1] < _LEAST_SUM:
+        result = tl.sum(left[:, :, None] * right[None, :, :], 1)
+    else:
+        result = tl.dot(left, right, input_precision="ieee")
+    return result
+
+
+@triton.jit
+def products(left, right):
+    """[heads, I, K] x [heads, K, J], summed in fp32."""
+    if left.shape[0] == 1:
+        # Triton 3.6 and 3.7 give each warp heads of its own, so that all warps would compute the only one.
+        left = tl.reshape(left, left.shape[1], left.shape[2])
+        result = product(left, tl.reshape(right, right.shape[1], right.shape[2]))[None, :, :]
+    elif left.shape[2] < _LEAST_SUM:
+        result = tl.sum(left[:, :, :, None] * right[:, None, :, :], 2)
+    else:
+        result = tl.dot(left, right, input_precision="ieee")
+    return result
+
+
+@triton.jit
 def gated(first, second, gate_query, gate_key, SCALE: tl.constexpr):
     """Equations (3) and (4)."""
-    dot = tl.dot(gate_query, gate_key, input_precision="ieee") * SCALE
+    dot = product(gate_query, gate_key) * SCALE
     share = 1.0 / (1.0 + tl.exp(-dot))
     return second + share[None, :, :] * (first - second)
 
@@ -112,7 +137,7 @@ def mirrored(combo, field):
 @triton.jit
 def keep(combo, query, key, mix, tau, valid, SCALE: tl.constexpr):
     """Equations (5) to (7): scores, -inf where dropped, and weights."""
-    dot = tl.dot(query, key, input_precision="ieee") * SCALE
+    dot = products(query, key) * SCALE
     score = mix[0] * combo + mix[1] * dot + mix[2] * combo * dot
     kept = tl.minimum(1.0 / (1.0 + tl.exp(-dot)) - tau[None, :, :], 1.0)
     # Written so that a score that is not a number counts as kept, and shows.
@@ -130,7 +155,7 @@ def finite(peak):
 def weigh(score, kept, peak, value):
     """Sum of the weights, [heads, rows], and the weighted sum of the values, relative to exp(peak)."""
     weight = tl.exp(score - finite(peak)[:, :, None]) * kept
-    return tl.sum(weight, 2), tl.dot(weight.to(value.dtype), value, input_precision="ieee")
+    return tl.sum(weight, 2), products(weight.to(value.dtype), value)
 
 
 @triton.jit

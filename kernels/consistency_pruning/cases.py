@@ -8,8 +8,9 @@ from torch import Tensor
 
 from kernels.case import Arguments, Case, Outputs
 from kernels.consistency_pruning import reference
+from kernels.consistency_pruning.configs import CONFIGS
 from kernels.consistency_pruning.cost import Sizes, work
-from kernels.consistency_pruning.kernel import CONFIGS, launch
+from kernels.consistency_pruning.kernel import launch
 from kernels.consistency_pruning.op import consistency_pruning, flatten, vectorised
 from kernels.consistency_pruning.state import (
     SHARE_UNIT,

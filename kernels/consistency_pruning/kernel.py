@@ -2,7 +2,6 @@
 # Types inside a kernel are those of Triton's compiler, which PyTorch's stubs and Python's types do not know.
 # pyright: reportArgumentType=false, reportOperatorIssue=false, reportAssignmentType=false
 
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -10,38 +9,11 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from kernels.compile import ARCHITECTURES
+from kernels.consistency_pruning.configs import Config, architecture, choose, constants
 from kernels.consistency_pruning.state import Beams, Candidates, Pruned, Rule
 
 _NONE = tl.constexpr(-(2**31))
 """Below the ascending integer of every score, that of -inf included."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Config:
-    """How a program is laid out, and what it is for."""
-
-    block: int
-    """Most candidates and most slots of a request; a power of two."""
-    num_warps: int
-    shares: bool = False
-    """Whether it is meant for categories as shares, too, not only as ids."""
-    in_registers: bool = True
-    """Whether the rows of parents are looked up in registers or through the cache."""
-    num_stages: int = 1
-
-
-_TILE = 8192
-"""Most elements of a tile of candidates times categories: more would not stay in registers."""
-_CONFIGS = {
-    "64": Config(block=64, num_warps=1),
-    "128": Config(block=128, num_warps=4),
-    "128-shares": Config(block=128, num_warps=8, shares=True),
-    "1024": Config(block=1024, num_warps=16, shares=True, in_registers=False),
-}
-CONFIGS: dict[int, dict[str, Config]] = dict.fromkeys(ARCHITECTURES, _CONFIGS)
-"""Architecture -> bucket, from the larger of candidates and slots -> configuration; no difference by architecture
-was measured yet."""
 
 
 @triton.jit
@@ -133,12 +105,11 @@ def consistency_pruning_kernel(
     BLOCK_SLOTS: tl.constexpr,
     BLOCK_CODEBOOKS: tl.constexpr,
     BLOCK_WIDTH: tl.constexpr,
-    IN_REGISTERS: tl.constexpr,
+    ROWS_IN_REGISTERS: tl.constexpr,
+    MATCH_IN_REGISTERS: tl.constexpr,
 ):
-    request = tl.program_id(0).to(tl.int64)
-    rank = tl.arange(0, BLOCK)
-    column = tl.arange(0, BLOCK_WIDTH)[None, :]
-    codebook = tl.arange(0, BLOCK_CODEBOOKS)[None, :]
+    request, rank = tl.program_id(0).to(tl.int64), tl.arange(0, BLOCK)
+    column, codebook = tl.arange(0, BLOCK_WIDTH)[None, :], tl.arange(0, BLOCK_CODEBOOKS)[None, :]
     first = request * num_candidates
     slots = request * num_slots
     WORDS: tl.constexpr = CODEBOOKS * CODEBOOK_SIZE
@@ -158,14 +129,16 @@ def consistency_pruning_kernel(
     of_candidate = categories_ptr + position[:, None] * WIDTH
     of_slot = last_ptr + slots * WIDTH
     category = tl.load(of_candidate + column, live[:, None] & (column < WIDTH), 0)
-    before = _rows_of_parents(of_slot, column, parent, live, num_slots, WIDTH, BLOCK_SLOTS, IN_REGISTERS)
+    before = _rows_of_parents(of_slot, column, parent, live, num_slots, WIDTH, BLOCK_SLOTS, ROWS_IN_REGISTERS)
     agreement = _agreement(category, before, WIDTH)
     for start in range(BLOCK_WIDTH, WIDTH, BLOCK_WIDTH):
         further = tl.load(of_candidate + start + column, live[:, None] & (start + column < WIDTH), 0)
-        before = _rows_of_parents(of_slot, start + column, parent, live, num_slots, WIDTH, BLOCK_SLOTS, IN_REGISTERS)
+        before = _rows_of_parents(
+            of_slot, start + column, parent, live, num_slots, WIDTH, BLOCK_SLOTS, ROWS_IN_REGISTERS
+        )
         agreement += _agreement(further, before, WIDTH)
     zero = tl.zeros([1, 1], tl.int32)
-    matched = _rows_of_parents(match_ptr + slots, zero, parent, live, num_slots, 1, BLOCK_SLOTS, IN_REGISTERS)
+    matched = _rows_of_parents(match_ptr + slots, zero, parent, live, num_slots, 1, BLOCK_SLOTS, MATCH_IN_REGISTERS)
     matched = tl.reshape(matched, [BLOCK]) + agreement
     needed = tl.load(need_ptr + request)
 
@@ -216,23 +189,11 @@ def consistency_pruning_kernel(
         tl.store(next_last_ptr + out[:, None] * WIDTH + start + column, nothing, inside)
 
 
-def choose(arch: int, candidates: int, slots: int, width: int) -> Config:
-    """The smallest configuration that holds a request; raises ValueError where none does."""
-    configs = CONFIGS.get(arch, CONFIGS[max(known for known in CONFIGS if known <= max(arch, min(CONFIGS)))])
-    for config in configs.values():
-        if max(candidates, slots) <= config.block and (width == 1 or config.shares):
-            return config
-    raise ValueError(
-        f"{candidates} candidates and {slots} slots per request, the kernel takes at most "
-        f"{max(config.block for config in configs.values())}: choose the best ones with crss_candidates first"
-    )
-
-
 def launch(candidates: Candidates, beams: Beams, need: Tensor, rule: Rule, config: Config | None = None) -> Pruned:
     """Runs the kernel where the tensors are; on the CPU only under the interpreter. Inputs as the operator checks."""
     batch, size, width = candidates.categories.shape
     _, slots, codebooks = beams.codes.shape
-    config = config or choose(_architecture(need.device), size, slots, width)
+    config = config or choose(architecture(need.device), size, slots, width)
     device = need.device
 
     def empty(*shape: int, dtype: torch.dtype = torch.int32) -> Tensor:
@@ -266,30 +227,3 @@ def launch(candidates: Candidates, beams: Beams, need: Tensor, rule: Rule, confi
         enable_fp_fusion=False,
     )
     return result
-
-
-def constants(config: Config, rule: Rule, dtype: torch.dtype, sizes: tuple[int, int, int]) -> dict[str, int | float]:
-    """The kernel's compile-time parameters, in order; `dtype` of the scores, `sizes` (K, M, G)."""
-    slots, codebooks, width = sizes
-    return {
-        "CODEBOOKS": codebooks,
-        "CODEBOOK_SIZE": rule.codebook_size,
-        "WIDTH": width,
-        "WINDOW": rule.window,
-        "MIN_KEEP": rule.min_keep,
-        "PENALTY": rule.penalty,
-        "LOWEST": torch.finfo(dtype).min,
-        "BLOCK": config.block,
-        "BLOCK_SLOTS": triton.next_power_of_2(slots),
-        "BLOCK_CODEBOOKS": triton.next_power_of_2(codebooks),
-        "BLOCK_WIDTH": min(triton.next_power_of_2(width), _TILE // config.block),
-        "IN_REGISTERS": config.in_registers,
-    }
-
-
-def _architecture(device: torch.device) -> int:
-    """Compute capability times ten; the oldest one on the CPU, where the interpreter runs."""
-    if device.type != "cuda":
-        return min(CONFIGS)
-    major, minor = torch.cuda.get_device_capability(device)
-    return 10 * major + minor

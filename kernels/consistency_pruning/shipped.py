@@ -4,7 +4,8 @@ sizes, soft mode on shares."""
 import torch
 
 from kernels.compile import ARCHITECTURES, Specialization, divisible_by_16
-from kernels.consistency_pruning.kernel import CONFIGS, consistency_pruning_kernel, constants
+from kernels.consistency_pruning.configs import CONFIGS, constants
+from kernels.consistency_pruning.kernel import consistency_pruning_kernel
 from kernels.consistency_pruning.state import Rule
 
 _CODEBOOKS = 8

@@ -1,9 +1,8 @@
 """Low-rank attention on a GPU: one program per chunk of one user's candidates and head, or block of outputs.
 
-Programs find their user themselves: user u owns the program numbers from start(u) // CHUNK + u on, which are at
-least as many as its chunks, whatever the requests' sizes. So the grid needs the sizes of tensors only: no table, no
-wait for the device, and a CUDA graph stays valid for other `ends`. A candidate's arithmetic does not depend on
-where its chunk lies, on the other users or on the grid.
+Programs find their user themselves: user u owns the program numbers from start(u) // CHUNK + u on, at least as many as
+its chunks. So the grid needs the sizes of tensors only: no table, no wait for the device, and a CUDA graph stays valid
+for other `ends`. A candidate's arithmetic does not depend on where its chunk lies, on other users or on the grid.
 """
 
 import math
@@ -18,6 +17,7 @@ from torch import Tensor
 
 from kernels.compile import ARCHITECTURES
 from kernels.low_rank_attention.reference import Variant
+from kernels.tiling import power_of_two
 
 Bucket = Literal["narrow", "wide"]
 
@@ -99,7 +99,7 @@ def low_rank_attention_kernel(
     SOFTMAX: tl.constexpr,
     PRECISION: tl.constexpr,
 ):
-    user, first, end = find_chunk(ends_ptr, num_users, num_candidates, BLOCK * TILES)
+    user, first, end = find_chunk(ends_ptr, num_users, num_candidates, BLOCK * TILES)  # pyright: ignore[reportGeneralTypeIssues]
     if first >= end:
         return
     head = tl.program_id(1).to(tl.int64)
@@ -161,7 +161,7 @@ def absorbed_attention_kernel(
     TILES: tl.constexpr,
     PRECISION: tl.constexpr,
 ):
-    user, first, end = find_chunk(ends_ptr, num_users, num_candidates, BLOCK * TILES)
+    user, first, end = find_chunk(ends_ptr, num_users, num_candidates, BLOCK * TILES)  # pyright: ignore[reportGeneralTypeIssues]
     if first >= end:
         return
     d = tl.arange(0, BLOCK_D)
@@ -289,7 +289,7 @@ def choose(candidates: Tensor, state: int) -> Config:
 
 def padded(size: int) -> int:
     """The power of two, at least 16, that a tile of `tl.dot` needs."""
-    return max(16, triton.next_power_of_2(size))
+    return max(16, power_of_two(size))
 
 
 def _architecture(tensor: Tensor) -> int:

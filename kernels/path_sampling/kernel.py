@@ -7,6 +7,7 @@ costs no exchange between warps. Legend: R rows and P paths of a tile, F fields.
 # The body of a kernel is Triton's language, whose tensors, launch options and typed scalars Python's types do not show.
 # pyright: reportArgumentType=false, reportCallIssue=false, reportInvalidTypeForm=false
 # pyright: reportOperatorIssue=false, reportAttributeAccessIssue=false, reportPossiblyUnboundVariable=false
+# pyright: reportGeneralTypeIssues=false
 
 from dataclasses import dataclass
 from typing import Any

@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass
 from typing import Literal
 
 from kernels import bench, report
+from kernels.results import write_results
 from recserve.commands.command import Command, show, table
 
 _REPORTED = ["config", "regs", "spill", "shared", "occ", "x min", "model us", "GPU us"]
@@ -46,7 +47,9 @@ class Bench(Command):
         columns = ["op", "case", "config", "gap", "op us", "eager us", "compiled us", "onnx us", "copy us", "onnx / op"]
         show(self.console, table(f"kernels on {self.device}", columns, [_cells(timing) for timing in timings]))
         if self.device == "cuda" and self.op is None:
-            self.console.print(f"written to {bench.write_results(timings)}", highlight=False)
+            self.console.print(
+                f"written to {write_results(timings, {'command': 'recserve kernels bench'})}", highlight=False
+            )
         self.emit(
             {"device": self.device, "rows": [asdict(timing) | {"onnx_ratio": ratio(timing)} for timing in timings]}
         )

@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 
 from kernels import bench
-from kernels.bench import Timing, measured, worst_gap
+from kernels.bench import Timing, time_case, worst_gap
 from kernels.case import Case
 from kernels.devices import Work
 from kernels.registry import OPS
 from kernels.report import rows
+from kernels.results import measured
 
 CORRECT = [
     pytest.param(op.name, case, id=f"{op.name}-{case.config}")
@@ -55,7 +56,7 @@ def test_every_op_answers_its_request_as_the_reference_does(name: str, case: Cas
 def test_a_wrong_answer_gets_no_times(wrong, gap: float) -> None:
     case = replace(TOY, op=wrong)
     assert worst_gap(case, "cpu") == pytest.approx(gap, rel=1e-2)
-    timing = bench._time("toy", case, "cpu")
+    timing = time_case("toy", case, "cpu", worst_gap(case, "cpu"))
     assert not timing.ok
     assert timing.op_us is timing.eager_us is timing.onnx_us is None
 
@@ -68,7 +69,7 @@ def test_integers_must_be_equal() -> None:
 
 
 def test_a_case_with_a_body_is_timed_against_onnx_runtime() -> None:
-    timing = bench._time("toy", replace(TOY, batched=doubled), "cpu")
+    timing = time_case("toy", replace(TOY, batched=doubled), "cpu", 0.0)
     assert timing.ok
     assert all(value is not None and value > 0 for value in (timing.op_us, timing.eager_us, timing.onnx_us))
     assert timing.copy_us is timing.compiled_us is None

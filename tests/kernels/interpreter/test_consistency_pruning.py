@@ -6,7 +6,8 @@ import torch
 from kernels.case import Case
 from kernels.consistency_pruning import Beams, Candidates, reference
 from kernels.consistency_pruning.cases import cases
-from kernels.consistency_pruning.kernel import CONFIGS, Config, choose, launch
+from kernels.consistency_pruning.configs import CONFIGS, Config, choose
+from kernels.consistency_pruning.kernel import launch
 from kernels.meter import meter
 from tests.kernels.pruning_inputs import assert_same_bits, draw, rule
 

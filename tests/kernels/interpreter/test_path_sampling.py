@@ -26,7 +26,7 @@ def philox_kernel(block_ptr, counter_ptr, stream: Any):
     at = tl.program_id(0) * 4
     c0, c1 = tl.load(counter_ptr + at), tl.load(counter_ptr + at + 1)
     c2, c3 = tl.load(counter_ptr + at + 2), tl.load(counter_ptr + at + 3)
-    w0, w1, w2, w3 = tl.philox(stream, c0, c1, c2, c3)
+    w0, w1, w2, w3 = tl.philox(stream, c0, c1, c2, c3)  # pyright: ignore[reportGeneralTypeIssues]
     tl.store(block_ptr + at, w0.to(tl.int64))
     tl.store(block_ptr + at + 1, w1.to(tl.int64))
     tl.store(block_ptr + at + 2, w2.to(tl.int64))
