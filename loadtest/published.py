@@ -61,7 +61,7 @@ _FAULTS = {
     "drain": "SIGTERM beside a second server, clients that heed readiness or retry",
     "hang_up": "SIGHUP, then started by hand",
     "kill_serve": "recserve serve is killed, then started by hand",
-    "overload": "three times too much load",
+    "overload": "more load than it can answer",
     "soak": "a long run with a release now and then",
     "abuse": "rude clients and killed stubs, honest clients",
 }
