@@ -19,7 +19,7 @@ from export import eager
 from export.names import name_tensors
 from export.refusals import reason
 from export.signature import axis_sizes, check_signature, graph_axes
-from export.traceable import Traceable, dynamic_shapes
+from export.traceable import Traceable, as_written, dynamic_shapes
 from kernels.bodies import DOMAIN
 from kernels.functions import attach
 from kernels.quiet import quiet_exporter
@@ -106,8 +106,7 @@ def random_nodes(model: onnx.ModelProto) -> Iterator[onnx.NodeProto]:
 
 def _translated(servable: Servable, tensors: Packed) -> torch.onnx.ONNXProgram:
     try:
-        # What torch.compile wrapped is traced as it was written.
-        with torch.compiler.set_stance("force_eager"):
+        with as_written(servable.module):
             program = torch.onnx.export(
                 Traceable(servable),
                 tensors,

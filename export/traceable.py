@@ -1,5 +1,8 @@
 """Any module as the exporter takes it: tensors in order in, a tuple of the outputs in order out."""
 
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
 from torch import Tensor, nn
 from torch.export import Dim
 
@@ -36,6 +39,13 @@ def dynamic_shapes(servable: Servable) -> tuple[tuple[dict[int, Dim], ...]]:
         for spec in servable.inputs
     )
     return (shapes,)
+
+
+def as_written(module: nn.Module) -> AbstractContextManager[None]:
+    """Within it, what torch.compile wrapped is traced as it was written; other modules may need the compiler (scan)."""
+    if any(hasattr(inner, "_orig_mod") for inner in module.modules()):
+        return torch.compiler.set_stance("force_eager")
+    return nullcontext()
 
 
 def _unwrapped(module: nn.Module) -> nn.Module:
