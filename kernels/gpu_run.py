@@ -26,7 +26,7 @@ _LEAST_S = 15.0
 
 
 @dataclass
-class Tested:
+class GpuTests:
     """What came of the GPU tests."""
 
     counts: Counter[str] = field(default_factory=Counter)
@@ -38,9 +38,9 @@ class Tested:
     """Files that were stopped, or ended without a report."""
 
 
-def run_tests(deadline: float) -> Tested:
+def run_tests(deadline: float) -> GpuTests:
     """Runs every file of GPU tests until `deadline`, of time.monotonic()."""
-    found = Tested()
+    found = GpuTests()
     for file in sorted(TESTS.glob("test_*.py")):
         say(f"tests: {file.name}")
         with tempfile.TemporaryDirectory() as folder:
@@ -101,7 +101,7 @@ def bounded(command: list[str], deadline: float) -> int | None:
             process.wait()
 
 
-def _add_report(found: Tested, report: Path) -> bool:
+def _add_report(found: GpuTests, report: Path) -> bool:
     """Whether pytest wrote its report, which it does at its end."""
     if not report.is_file():
         return False

@@ -17,7 +17,7 @@ from collections.abc import Mapping
 import torch
 
 from kernels.compile import ARCHITECTURES
-from kernels.gpu_run import Tested, run_benchmarks, run_tests
+from kernels.gpu_run import GpuTests, run_benchmarks, run_tests
 from kernels.progress import say
 from kernels.results import versions, write_results
 from kernels.without_gpu import rehearse
@@ -43,7 +43,7 @@ def main() -> int:
     return _without_gpu(broken) if not present else _with_gpu(tests, broken, started)
 
 
-def _with_gpu(tests: Tested, broken: bool, started: float) -> int:
+def _with_gpu(tests: GpuTests, broken: bool, started: float) -> int:
     timings, left_out = run_benchmarks(tests.gaps, started + _ALL_S)
     if "onnx_us" not in {name for timing in timings for name, value in vars(timing).items() if value is not None}:
         left_out.append("onnx_us: needs onnxruntime's CUDA provider, and onnxscript to write the models")

@@ -8,14 +8,16 @@ import subprocess
 import sys
 import time
 import venv
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from packaging.requirements import Requirement
 
-from kernels import gpu_run, results
+from kernels import gpu_run, on_gpu, results, without_gpu
 from kernels.bench import Timing
-from kernels.gpu_run import Tested, bounded, merged
+from kernels.gpu_run import GpuTests, bounded, merged
 from kernels.registry import OPS
 
 ROOT = Path(__file__).parents[2]
@@ -146,8 +148,40 @@ def test_what_the_tests_report_is_counted_and_their_gaps_are_kept(
     assert found.unfinished == ["test_gone.py"]
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="asks what happens without a GPU")
+@pytest.mark.parametrize(("body", "status"), [("pass", on_gpu.NO_GPU), ("assert False", 1)])
+def test_without_a_gpu_the_run_says_so_and_still_finds_faults(
+    body: str, status: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "test_one.py").write_text(f"def test_one(): {body}\n")
+    monkeypatch.setattr(gpu_run, "TESTS", tmp_path)
+    monkeypatch.setattr(without_gpu, "OPS", OPS[:1])
+    assert on_gpu.main() == status
+    said = capsys.readouterr().out
+    assert "no GPU here: nothing was launched or timed" in said
+    assert "low_rank_attention/linear-fp32-narrow/sm_90: " in said
+
+
+def test_under_the_interpreter_the_run_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRITON_INTERPRET", "1")
+    with pytest.raises(ValueError, match="TRITON_INTERPRET is 1: kernels would not reach the GPU; unset it"):
+        on_gpu.main()
+
+
+def test_an_op_that_answers_wrongly_and_a_kernel_that_does_not_compile_are_faults(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (case, *_) = OPS[0].cases()
+    wrong = replace(case, op=lambda *given: torch.zeros(1))
+    broken = OPS[0].specializations()[6]._replace(constexprs={})
+    monkeypatch.setattr(without_gpu, "OPS", (OPS[0]._replace(cases=lambda: [wrong], specializations=lambda: [broken]),))
+    answer, kernel = without_gpu.rehearse()
+    assert answer.startswith("low_rank_attention-linear-fp32-narrow-request: gap ")
+    assert "linear-fp32-narrow/sm_90 does not compile" in kernel
+
+
 def test_tests_that_get_no_time_are_unfinished() -> None:
-    found: Tested = gpu_run.run_tests(time.monotonic())
+    found: GpuTests = gpu_run.run_tests(time.monotonic())
     assert found.unfinished == sorted(path.name for path in gpu_run.TESTS.glob("test_*.py"))
     assert not found.counts
 

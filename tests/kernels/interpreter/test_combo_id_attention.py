@@ -125,6 +125,7 @@ def test_a_value_that_is_no_number_shows_as_in_the_definition_and_stays_in_its_r
     assert output[own].isnan().any()
 
 
+@pytest.mark.usefixtures("sums_in_order")
 def test_bits_do_not_depend_on_order_batch_or_grid() -> None:
     inputs = draw(RAGGED)
     order = [2, 3, 0, 1]

@@ -104,6 +104,7 @@ def test_nan_and_infinity_in_a_query_stay_in_its_row(variant: Variant) -> None:
     assert torch.equal(output.isinf(), expected.isinf())
 
 
+@pytest.mark.usefixtures("sums_in_order")
 @VARIANTS
 def test_bits_do_not_depend_on_order_batch_or_grid(variant: Variant) -> None:
     inputs = draw(RAGGED)
