@@ -60,7 +60,7 @@ def edge_cases(model: Servable) -> list[Case]:
 def _axis_cases(model: Servable) -> Iterator[Case]:
     for axis, (least, _) in axis_bounds(model).items():
         greatest = declared_axes(model)[axis].greatest
-        sizes = {least: (1, 2), greatest: (1,)} if greatest else {least: (1, 2)}
+        sizes = {least: _few(model), greatest: (1,)} if greatest else {least: _few(model)}
         for size, batch_sizes in sizes.items():
             for batch_size in batch_sizes:
                 tensors = _sized(model, axis, size, batch_size)
@@ -68,6 +68,11 @@ def _axis_cases(model: Servable) -> Iterator[Case]:
                 bound = f"least={size + 1}" if size == least else f"greatest=<less than {size}>"
                 remedy = f"declare the sizes that it can answer: shape=(..., Axis('{axis}', {bound}), ...)"
                 yield Case(what, tensors, _answer(model, tensors), remedy)
+
+
+def _few(model: Servable | KernelServable) -> tuple[int, ...]:
+    """Batches of one and of more than one request, where the model takes them."""
+    return (1, 2)[: model.max_batch_size]
 
 
 def _id_cases(model: Servable) -> Iterator[Case]:
@@ -105,7 +110,9 @@ def _least(model: Servable | KernelServable, axis: str, least: int) -> int:
     shortest = min(_size(model, request, axis) for request in _pool(model))
     for size in range(least, max(least + 1, shortest)):
         try:
-            answers = [_answer(model, _sized(model, axis, size, batch_size)) for batch_size in (1, 2)]
+            answers = [
+                _answer(model, _sized(model, axis, size, batch_size)) for batch_size in (1, 2)[: model.max_batch_size]
+            ]
         except ValueError as error:
             fault = str(error)
         else:

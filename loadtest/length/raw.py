@@ -21,7 +21,7 @@ from torch._higher_order_ops.scan import scan
 from training.baselines.din import DIN
 from training.data.ranking import RankingData
 from training.layers.items import known
-from training.system import Packed, Servable, TensorSpec
+from training.system import Axis, Packed, Servable, TensorSpec
 from training.systems.lrea import attention
 from training.systems.lrea.model import LREA
 from training.systems.lrea.servables import history_specs
@@ -50,6 +50,10 @@ def in_chunks(attend: Attend, rows: Float[Tensor, "C D"]) -> Float[Tensor, "C D"
     # Gathered, not flattened and sliced: the exporter cannot prove that the slice is shorter.
     place = torch.arange(total)
     return attended[place // CHUNK, place % CHUNK]
+
+
+CANDIDATES = Axis("candidates", least=1)
+"""The last candidate fills the last chunk up, so there is one."""
 
 
 def at_once(attend: Attend, rows: Float[Tensor, "C D"]) -> Float[Tensor, "C D"]:
@@ -178,8 +182,8 @@ def raw_servable(name: str, module: RawRanker, data: RankingData) -> Servable:
 
     return Servable(
         name=name,
-        inputs=(TensorSpec(name="candidates", dtype="int64", shape=("candidates",), minimum=0), *specs),
-        outputs=(TensorSpec(name="scores", dtype="float32", shape=("candidates",)),),
+        inputs=(TensorSpec(name="candidates", dtype="int64", shape=(CANDIDATES,), minimum=0), *specs),
+        outputs=(TensorSpec(name="scores", dtype="float32", shape=(CANDIDATES,)),),
         example=example,
         eager=module.one_by_one,
         max_batch_size=1,

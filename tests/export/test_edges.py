@@ -129,6 +129,12 @@ def test_the_first_case_on_which_graph_and_module_differ_is_named(tmp_path: Path
         check_edges(model, tmp_path / "model.onnx", [Case("five", good, None, "")])
 
 
+def test_a_model_that_takes_one_request_at_a_time_is_tried_with_one() -> None:
+    of_any = events_model(Brought(lambda self, x: x.sum(1)))
+    assert {len(case.tensors[0]) for case in edge_cases(of_any)} >= {1, 2}
+    assert {len(case.tensors[0]) for case in edge_cases(replace(of_any, max_batch_size=1))} == {1}
+
+
 def test_the_declared_greatest_size_is_tried() -> None:
     model = events_model(Brought(lambda self, x: x.sum(1)), length_axis=Axis("length", least=2, greatest=300))
     assert {case.tensors[0].shape[:2] for case in edge_cases(model)} == {(1, 2), (2, 2), (1, 300)}
