@@ -21,7 +21,7 @@ _FAILED_STARTS = 10
 class Policy:
     """How patient a supervisor is (our design)."""
 
-    max_restarts: int = 120
+    max_restarts: int = 200
     """Within ten minutes; one more fault, and it gives up."""
     first_pause_s: float = 0.1
     """Before the second restart in short order; doubles with each further one."""

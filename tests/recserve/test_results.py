@@ -52,5 +52,5 @@ def test_the_configuration_chooses_the_data_set_where_it_has_a_choice() -> None:
     assert runs.dataset_of(fm.SYSTEM, fm.SYSTEM.config()) == "ml-100k-fields"
     assert runs.dataset_of(deepfm.SYSTEM, deepfm.SYSTEM.config(dataset="hin-amazon")) == "hin-amazon"
     assert runs.dataset_of(SYSTEMS["din"], SYSTEMS["din"].config()) == "ml-100k"
-    with pytest.raises(ValueError, match="system 'fm' wants data set 'nowhere', which nobody loads yet"):
+    with pytest.raises(ValueError, match="no data set is called 'nowhere' here; choose one of ml-100k, "):
         runs.load_data(fm.SYSTEM, fm.SYSTEM.config(dataset="nowhere"))

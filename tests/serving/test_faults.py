@@ -82,6 +82,7 @@ def test_a_server_killed_mid_request_is_an_error_at_once_and_the_next_one_cleans
         futures = flood(pool, client, "slow", 10**9)
         processes = stubs(first, "slow")
         first.process.kill()
+        first.process.wait()
         outcomes = [future.result() for future in futures]
     assert {type(outcome) for outcome in outcomes} == {QueueFull, ServerUnavailable}
     for process in processes:
