@@ -17,7 +17,7 @@ demo: install
 	$(BIN)/recserve demo
 
 # Two workers share the cores, a thread each. Load is timed, so its tests have the machine to themselves.
-LOAD := $(addprefix tests/loadtest/,test_bench.py test_faults.py test_peers.py)
+LOAD := $(addprefix tests/loadtest/,test_bench.py test_peers.py)
 
 test: install
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(addprefix --ignore ,$(LOAD))

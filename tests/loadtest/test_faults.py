@@ -54,7 +54,7 @@ def test_nobody_notices_a_drain_who_heeds_readiness_or_retries(two_releases: Pat
 
 
 def test_abuse_costs_honest_clients_no_wrong_answer_and_the_server_comes_back(two_releases: Path) -> None:
-    result = abuse.run(RANKER, two_releases, AbusePlan(minutes=0.4, honest=4, rude=1, kill_every_s=8.0))
+    result = abuse.run(RANKER, two_releases, AbusePlan(minutes=0.3, honest=4, rude=1, kill_every_s=6.0))
     assert abuse.holds(result), result
     assert result["honest"]["ok"] > 0
     assert result["killed_stubs"] > 0
