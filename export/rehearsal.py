@@ -4,7 +4,8 @@ A server batches requests as they come and runs several instances, so an answer 
 in a batch nor on earlier requests.
 """
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,9 +18,15 @@ from export.goldens import cut_tensors, pack
 from export.signature import check_signature
 from export.verify import TOLERANCE
 from serving import golden
-from training.system import KernelServable, Packed, Servable
+from training.system import KernelServable, Packed, Servable, TensorSpec
+
+Request = Mapping[str, np.ndarray]
+Change = Callable[[TensorSpec, np.ndarray], np.ndarray]
+"""(input, its values) -> other values."""
 
 _NUM_REQUESTS = 16
+_FAR_OFF = 1e-2
+"""Gap that no rounding of large values explains."""
 _NUM_REPEATS = 3
 _COUPLED = (
     "a request alone and the same request in a batch get different answers; in forward nothing may mix the requests of "
@@ -40,6 +47,7 @@ def rehearse(model: Servable | KernelServable) -> None:
     changed = [name for name, version in _versions(model).items() if before.get(name, version) != version]
     _refuse_other_answers(model, inputs, first)
     _refuse_coupling(model, inputs)
+    _refuse_coupling_by_value(model, inputs)
     if changed:
         raise ValueError(
             f"model '{model.name}': its forward changes '{changed[0]}' of the module in place; a request must leave no "
@@ -106,6 +114,67 @@ def _refuse_coupling(model: Servable | KernelServable, inputs: Packed) -> None:
                     f"model '{model.name}': output '{gap.output}'{list(gap.index)} of request {number} is {values[0]} "
                     f"alone and {values[1]} in a batch of {len(batch)}: {_COUPLED}"
                 )
+
+
+def _refuse_coupling_by_value(model: Servable | KernelServable, inputs: Packed) -> None:
+    """Values that no example holds: one request at the ends of what is legal, beside the same at the other end.
+
+    A maximum over the batch, of lengths or magnitudes, shows only where its requests differ in it. What forward
+    raises on, alone or together, says nothing.
+    """
+    if model.max_batch_size < 2:
+        return
+    request = cut_tensors(model, model.inputs, inputs, inputs)[0]
+    variants = {name: _variant(model, request, change) for name, change in _VARIANTS.items()}
+    alone = {name: answer[0] for name, one in variants.items() if (answer := _answered(model, [one]))}
+    for one, other in itertools.permutations(alone, 2):
+        beside = _answered(model, [variants[one], variants[other]])
+        if beside is None:
+            continue
+        gap = golden.compare(alone[one], beside[0], _FAR_OFF)
+        if not gap.ok:
+            values = [f"{answer[gap.output][gap.index]!r}" for answer in (alone[one], beside[0])]
+            raise ValueError(
+                f"model '{model.name}': output '{gap.output}'{list(gap.index)} is {values[0]} alone and {values[1]} in "
+                f"a batch with a request of {other} values: {_COUPLED}"
+            )
+
+
+def _variant(model: Servable | KernelServable, request: Request, change: Change) -> Request:
+    """The request with other values in all inputs."""
+    changed = {spec.name: change(spec, request[spec.name]) for spec in model.inputs if spec.name in request}
+    return {**request, **changed}
+
+
+def _ids_or(scale: float, end: Callable[[TensorSpec, np.ndarray], float]) -> Change:
+    def change(spec: TensorSpec, array: np.ndarray) -> np.ndarray:
+        if spec.of is not None or array.dtype == np.bool_ or not array.size:
+            return array
+        if array.dtype.kind == "f":
+            return (array * scale).astype(array.dtype)
+        return np.full_like(array, end(spec, array))
+
+    return change
+
+
+_VARIANTS: dict[str, Change] = {
+    "usual": lambda _, array: array,
+    "least": _ids_or(1e-2, lambda spec, array: array.min() if spec.minimum is None else spec.minimum),
+    "small": _ids_or(-1.0, lambda _, array: min(1, int(array.max()))),
+    "greatest": _ids_or(1e2, lambda spec, array: array.max() if spec.maximum is None else spec.maximum),
+}
+
+
+def _answered(model: Servable | KernelServable, requests: Sequence[Request]) -> list[dict[str, np.ndarray]] | None:
+    """The eager answers; None where forward raises on these values, or answers with what is no number."""
+    packed = pack(model, requests)
+    try:
+        outputs = eager.ask(model, packed)
+    except ValueError:
+        return None
+    if any(torch.isnan(tensor).any() for tensor in outputs):
+        return None
+    return cut_tensors(model, model.outputs, outputs, packed)
 
 
 def _alone(model: Servable | KernelServable, request: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -24,6 +24,8 @@ _BREAK_TIES = (
 
 _DECLARE_HALF = "; it is computed in float16: declare it float16, which has a tolerance of its own, and return it so"
 
+_LONGEST_REASON = 300
+
 Run = Callable[[Packed], dict[str, np.ndarray]]
 """Inputs in the signature's order -> outputs by name."""
 
@@ -42,7 +44,20 @@ def verify_onnx(servable: Servable, path: Path) -> float:
     Raises ValueError with output, index and both values where the gap exceeds TOLERANCE.
     """
     session = open_session(path)
-    return verify(servable, lambda tensors: run_session(session, servable, tensors), "ONNX Runtime")
+
+    def run(tensors: Packed) -> dict[str, np.ndarray]:
+        try:
+            return run_session(session, servable, tensors)
+        except Exception as error:  # ONNX Runtime's have no common base
+            reason = " ".join(str(error).split())[:_LONGEST_REASON]
+            sizes = ", ".join(f"{spec.name} {list(t.shape)}" for spec, t in zip(servable.inputs, tensors, strict=True))
+            raise ValueError(
+                f"model '{servable.name}': forward answers, but ONNX Runtime fails on inputs {sizes}: {reason}; where "
+                "the graph took a size for a constant, write x.shape[n] in forward, and repeat_interleave along an "
+                "axis of its own (dim=1) or with a tensor of repeats"
+            ) from error
+
+    return verify(servable, run, "ONNX Runtime")
 
 
 def verify(signature: Signature, run: Run, runner: str) -> float:

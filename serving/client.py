@@ -215,8 +215,8 @@ def _refuse_nan(model: str, outputs: Mapping[str, np.ndarray]) -> None:
     for name, array in outputs.items():
         if np.issubdtype(array.dtype, np.floating) and np.isnan(array).any():
             raise StaleState(
-                f"{model}: output '{name}' holds NaN: a state of another model version, or an input that is not a "
-                "number, reached the model; rebuild the state (recserve state build) and check the float inputs"
+                f"{model}: output '{name}' holds NaN: a float input is not a number, or, where the model reads a "
+                "user's state, that is of another model version; check the inputs, or rebuild it (recserve state build)"
             )
 
 

@@ -28,6 +28,11 @@ class Guardian:
             start_new_session=True,
         )
 
+    @property
+    def alive(self) -> bool:
+        """Whether it still watches."""
+        return self._process.poll() is None
+
     def dismiss(self) -> None:
         """To be called once the group is gone, while the pipe is still open."""
         self._process.kill()

@@ -11,13 +11,14 @@ import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Self
+from typing import Self
 
 from serving import draining, processes, pruning, readiness, rollout, runtime, server_log, shared_memory
 from serving.client import Client
 from serving.command import container_command, shared_flags
 from serving.errors import StartupError
 from serving.guardian import Guardian
+from serving.options import ServerOptions
 from serving.watchdog import Watchdog
 
 __all__ = ["ServerOptions", "TritonServer", "container_command"]
@@ -25,34 +26,6 @@ __all__ = ["ServerOptions", "TritonServer", "container_command"]
 STOP_TIMEOUT_S = 15
 _PORT_ATTEMPTS = 3
 _POLL_S = 0.05
-
-
-@dataclass(frozen=True, kw_only=True)
-class ServerOptions:
-    """How to serve a repository."""
-
-    target: str = "cpu"
-    """Which configs/<target>.pbtxt the models use."""
-    state: Path | None = None
-    """Directory of the user-state store; <repository>.state beside the repository where None."""
-    host: str = "127.0.0.1"
-    grpc_port: int = 0
-    """0 takes a free one."""
-    metrics_port: int = 0
-    """0 takes a free one."""
-    backends: Path | None = None
-    """Source directory of the Python-based backends; ours where None."""
-    log: Path | None = None
-    """The server's log, overwritten; a new file in the cache's logs/ where None."""
-    ready_timeout_s: float = 120.0
-    check_golden: bool = True
-    """Whether files and golden answers must be right before the server counts as started."""
-    model_control: Literal["none", "explicit"] = "none"
-    """explicit: all models are loaded at the start, and `Client.load` and `unload` work with the admin key."""
-    admin_key: str | None = None
-    """Opens the model control, trace and log APIs; a new one for each server where None."""
-    tritonserver: Path | None = None
-    """The server's binary; that of the wheel where None."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,6 +157,12 @@ class TritonServer:
         self.stop()
         self.restarts += 1
         self._start(cancelled)
+
+    def guard(self) -> None:
+        """Sees to it that a guardian is there; one that was killed is replaced."""
+        if self._process is not None and self._guardian is not None and not self._guardian.alive:
+            self._guardian.dismiss()
+            self._guardian = Guardian(self._process.pid, self._started.memory_prefix)
 
     def withdraw(self) -> None:
         """Makes the server say that it is not ready, while it goes on answering; needs `model_control` explicit.

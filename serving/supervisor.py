@@ -51,6 +51,7 @@ class Supervisor:
         Raises:
             StartupError: it fell too often, or could not be started again.
         """
+        self._server.guard()
         fault = self._server.fault
         for _ in range(_FAILED_STARTS):
             if fault is None or self._stop.is_set():

@@ -76,6 +76,42 @@ def test_a_request_that_sees_its_neighbours_is_refused_by_output(forward: Forwar
 @pytest.mark.parametrize(
     "forward",
     [
+        lambda self, x: x / x.abs().max().clamp(min=30.0),
+        lambda self, x: x - x.amin(0).clamp(max=-30.0),
+        lambda self, x: x * (x.abs().sum() < 200.0),
+    ],
+)
+def test_a_neighbour_that_only_shows_in_values_of_no_example_is_found(forward: Forward) -> None:
+    message = refusal(dense_model(Brought(forward)))
+    assert re.search(r"is .* alone and .* in a batch with a request of \w+ values: .* get different answers", message)
+
+
+def test_a_longest_length_of_the_batch_is_found_although_all_examples_are_equally_long() -> None:
+    class Padded(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.items = table()
+
+        def forward(self, items: Tensor, lengths: Tensor) -> Tensor:
+            mask = torch.arange(items.shape[1])[None] < lengths.max()
+            return (self.items(items).sum(-1) * mask).sum(1, keepdim=True).expand(-1, 4)
+
+    model = servable(
+        name="brought",
+        module=Padded(),
+        inputs=[
+            TensorSpec(name="items", dtype="int64", shape=(6,)),
+            TensorSpec(name="lengths", dtype="int64", shape=(1,)),
+        ],
+        outputs=[ANSWER],
+        example=lambda batch_size, seed: (torch.arange(6).expand(batch_size, 6), torch.full((batch_size, 1), 6)),
+    )
+    assert "get different answers" in refusal(model)
+
+
+@pytest.mark.parametrize(
+    "forward",
+    [
         lambda self, user, candidates, ends: self.items(candidates).sum(-1).softmax(0),
         lambda self, user, candidates, ends: self.items(candidates).sum(-1).cumsum(0),
         lambda self, user, candidates, ends: self.items(candidates).sum(-1) - self.users(user).mean(),

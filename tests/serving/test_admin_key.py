@@ -27,6 +27,17 @@ def test_what_is_no_key_is_refused(tmp_path: Path, text: str) -> None:
         admin_key.read_or_make(tmp_path / "key")
 
 
+def test_a_file_that_cannot_be_used_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"missing/key cannot be made: No such file or directory; name another"):
+        admin_key.read_or_make(tmp_path / "missing" / "key")
+    with pytest.raises(ValueError, match="is no file; name another one"):
+        admin_key.read_or_make(tmp_path)
+    (tmp_path / "bytes").write_bytes(bytes(range(128, 160)))
+    (tmp_path / "bytes").chmod(0o600)
+    with pytest.raises(ValueError, match="bytes holds no key"):
+        admin_key.read_or_make(tmp_path / "bytes")
+
+
 def test_a_key_that_others_can_read_is_refused(tmp_path: Path) -> None:
     admin_key.read_or_make(tmp_path / "key")
     (tmp_path / "key").chmod(0o644)

@@ -200,6 +200,16 @@ def test_a_port_that_is_taken_is_named(small_repository: Path, which: str) -> No
             TritonServer(small_repository, options).start()
 
 
+@pytest.mark.parametrize("port", [-1, 65536, 80000])
+def test_a_number_that_is_no_port_is_refused(port: int) -> None:
+    with pytest.raises(ValueError, match=f"grpc_port is {port}; a port is between 1 and 65535"):
+        ServerOptions(grpc_port=port)
+    with pytest.raises(ValueError, match=f"metrics_port is {port}"):
+        ServerOptions(metrics_port=port)
+    with pytest.raises(ValueError, match="are both 9331; give each its own"):
+        ServerOptions(grpc_port=9331, metrics_port=9331)
+
+
 def test_the_state_lies_beside_the_repository_unless_told_otherwise(tmp_path: Path) -> None:
     assert TritonServer(tmp_path / "models").state == tmp_path / "models.state"
     assert TritonServer(tmp_path / "models", ServerOptions(state=tmp_path / "s")).state == tmp_path / "s"

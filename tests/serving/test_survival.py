@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from loadtest.served import Served, alive, freeze_for, until
+from loadtest.served import Served, alive, children, command, freeze_for, until
 from serving.client import Client
 from serving.errors import ServingError
 from tests.serving import models
@@ -43,6 +43,10 @@ FAULTS: dict[str, tuple[Callable[[Served], None], str]] = {
     "frozen server": (lambda s: os.kill(s.server, signal.SIGSTOP), "tritonserver is frozen"),
     "server frozen for 2 s": (lambda s: freeze_for(s.server, 2.0), "tritonserver is frozen"),
 }
+
+
+def guardians(serve: Served) -> list[int]:
+    return [child for child in children(serve.process.pid) if "recserve-guardian" in command(child)]
 
 
 class Asking:
@@ -101,6 +105,11 @@ def test_a_server_that_falls_is_ready_again_by_itself_and_never_answers_wrongly(
 def test_the_server_dies_with_the_one_who_started_it_and_leaves_no_shared_memory(repository: Path) -> None:
     with Served(repository) as serve:
         url = serve.address.url
+        guardian = next(one for one in children(serve.process.pid) if "recserve-guardian" in command(one))
+        os.kill(guardian, signal.SIGKILL)
+        until(
+            lambda: any("recserve-guardian" in command(one) for one in children(serve.process.pid) if one != guardian)
+        )
         processes = serve.processes
         assert len(processes) > 1
         assert serve.memory

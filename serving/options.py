@@ -1,0 +1,40 @@
+"""How a repository is served."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServerOptions:
+    """How to serve a repository."""
+
+    target: str = "cpu"
+    """Which configs/<target>.pbtxt the models use."""
+    state: Path | None = None
+    """Directory of the user-state store; <repository>.state beside the repository where None."""
+    host: str = "127.0.0.1"
+    grpc_port: int = 0
+    """0 takes a free one."""
+    metrics_port: int = 0
+    """0 takes a free one."""
+    backends: Path | None = None
+    """Source directory of the Python-based backends; ours where None."""
+    log: Path | None = None
+    """The server's log, overwritten; a new file in the cache's logs/ where None."""
+    ready_timeout_s: float = 120.0
+    check_golden: bool = True
+    """Whether files and golden answers must be right before the server counts as started."""
+    model_control: Literal["none", "explicit"] = "none"
+    """explicit: all models are loaded at the start, and `Client.load` and `unload` work with the admin key."""
+    admin_key: str | None = None
+    """Opens the model control, trace and log APIs; a new one for each server where None."""
+    tritonserver: Path | None = None
+    """The server's binary; that of the wheel where None."""
+
+    def __post_init__(self) -> None:
+        for name, port in (("grpc_port", self.grpc_port), ("metrics_port", self.metrics_port)):
+            if not 0 <= port <= 65535:
+                raise ValueError(f"{name} is {port}; a port is between 1 and 65535, and 0 takes a free one")
+        if self.grpc_port == self.metrics_port != 0:
+            raise ValueError(f"grpc_port and metrics_port are both {self.grpc_port}; give each its own")
