@@ -39,6 +39,11 @@ def test_the_tables_of_latency_are_those_of_the_committed_results() -> None:
     assert tables == load.markdown(), "write them anew with loadtest.published.markdown()"
 
 
+def test_the_table_of_faults_is_that_of_the_committed_results() -> None:
+    table = README.split("<!-- faults -->\n")[1].split("\n<!-- /faults -->")[0]
+    assert table == load.faults_markdown(), "write it anew with loadtest.published.faults_markdown()"
+
+
 def test_the_tables_of_paths_are_those_of_the_committed_results() -> None:
     tables = README.split("<!-- paths -->\n")[1].split("\n<!-- /paths -->")[0]
     assert tables == f"{robustness.markdown()}\n\n{load.paths_markdown()}"
