@@ -158,7 +158,7 @@ def state_of_another_user(repository: Path, _: Path) -> None:
         (
             encoder_of_another_version,
             "lrea_ranker",
-            "golden 0 was not answered: lrea_ranker: output 'scores' holds NaN: a state of",
+            "golden 0 was not answered: lrea_ranker: output 'scores' holds NaN: a float input",
         ),
         (state_of_another_user, "user_state", ": expected "),
     ],
