@@ -5,6 +5,7 @@ folder). Everything random follows from the seed: initial weights, batches and e
 that was killed and resumed ends with the same bits as one that was not, given the same machine and thread count.
 """
 
+import atexit
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -75,7 +76,15 @@ def _fabric(accelerator: Literal["cpu", "auto"]) -> "Fabric":
     strategy = DDPStrategy(find_unused_parameters=True) if world > 1 else "auto"
     fabric = Fabric(accelerator=accelerator, devices=local, num_nodes=world // local, strategy=strategy)
     fabric.launch()
+    if world > 1:
+        # Threads of gloo that are still there when the interpreter has ended abort the process now and then.
+        atexit.register(_leave_group)
     return fabric
+
+
+def _leave_group() -> None:
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 def _open(fabric: "Fabric", system: System, config: Any, schema: Schema, options: FitOptions) -> Run:
