@@ -16,11 +16,12 @@ $(INSTALLED): pyproject.toml constraints.txt
 demo: install
 	$(BIN)/recserve demo
 
-# Two workers share the cores, a thread each. Load is timed, so its tests have the machine to themselves.
+# Three workers share two cores, a thread each: tests of servers wait more than they compute. Load is timed, so its
+# tests have the machine to themselves.
 LOAD := $(addprefix tests/loadtest/,test_bench.py test_peers.py)
 
 test: install
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(addprefix --ignore ,$(LOAD))
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(addprefix --ignore ,$(LOAD))
 	$(BIN)/python -m pytest $(LOAD)
 
 # Each release of Triton out of a folder of its own, which is kept for the next time.

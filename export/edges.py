@@ -5,22 +5,21 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import numpy as np
 
 from export import eager
-from export.goldens import cut_tensors, pack
+from export.goldens import pack
 from export.probe import Case
-from export.signature import axis_bounds, client_inputs, declared_axes
-from training.system import Axis, KernelServable, Packed, Servable, TensorSpec
+from export.signature import client_inputs
+from export.sizes import Graph, Request, answer_of, pool, settled_sizes, size_cases
+from training.system import KernelServable, Packed, Servable, TensorSpec
 
 _FARTHEST = {"int32": 2**31 - 1, "int64": 2**40}
 """An id that is far outside of any table."""
 _MOST_POSITIONS = 64
-
-Graph = TypeVar("Graph", bound=Servable | KernelServable)
-Request = dict[str, np.ndarray]
+_SHOWN_PLACES = 4
 
 
 class Place(NamedTuple):
@@ -37,16 +36,12 @@ def settled(model: Graph, report: Callable[[str], None]) -> Graph:
     A request that eager would refuse is then refused by the server as well, and alone.
     Raises ValueError where the module raises within bounds that were declared.
     """
-    for axis, (least, _) in axis_bounds(model).items():
-        found = _least(model, axis, least)
-        if found > least:
-            report(f"{model.name}: axis '{axis}' starts at {found}, as forward cannot answer less: less is refused")
-            model = replace(model, inputs=tuple(_with_least(spec, axis, found) for spec in model.inputs))
+    model = settled_sizes(model, report)
     inputs = []
     for spec in model.inputs:
         bounded = spec if spec.of is not None or spec.dtype not in _FARTHEST else _with_range(model, spec)
         if bounded != spec:
-            legal = f"{_shown(bounded.minimum)} to {_shown(bounded.maximum)}"
+            legal = _shown(bounded)
             report(f"{model.name}: input '{spec.name}' takes values from {legal}, as forward does: others are refused")
         inputs.append(bounded)
     return replace(model, inputs=tuple(inputs))
@@ -54,25 +49,7 @@ def settled(model: Graph, report: Callable[[str], None]) -> Graph:
 
 def edge_cases(model: Servable) -> list[Case]:
     """Requests at the least and the declared greatest size of each axis, and with the lowest and highest ids."""
-    return [*_axis_cases(model), *_id_cases(model)]
-
-
-def _axis_cases(model: Servable) -> Iterator[Case]:
-    for axis, (least, _) in axis_bounds(model).items():
-        greatest = declared_axes(model)[axis].greatest
-        sizes = {least: _few(model), greatest: (1,)} if greatest else {least: _few(model)}
-        for size, batch_sizes in sizes.items():
-            for batch_size in batch_sizes:
-                tensors = _sized(model, axis, size, batch_size)
-                what = f"axis '{axis}' of size {size} (batch of {batch_size})"
-                bound = f"least={size + 1}" if size == least else f"greatest=<less than {size}>"
-                remedy = f"declare the sizes that it can answer: shape=(..., Axis('{axis}', {bound}), ...)"
-                yield Case(what, tensors, _answer(model, tensors), remedy)
-
-
-def _few(model: Servable | KernelServable) -> tuple[int, ...]:
-    """Batches of one and of more than one request, where the model takes them."""
-    return (1, 2)[: model.max_batch_size]
+    return [*size_cases(model), *_id_cases(model)]
 
 
 def _id_cases(model: Servable) -> Iterator[Case]:
@@ -81,10 +58,11 @@ def _id_cases(model: Servable) -> Iterator[Case]:
         if spec.dtype not in _FARTHEST:
             continue
         remedy = f"declare minimum and maximum of '{spec.name}', clamp it in forward, or make an input of each position"
-        for bound, sign in ((spec.minimum, -1), (spec.maximum, 1)):
+        for bounds, sign in ((spec.minimum, -1), (spec.maximum, 1)):
             hint = None
             for position in _positions(spec, request):
                 place = Place(spec, request, position)
+                bound = bounds[position[-1]] if isinstance(bounds, tuple) else bounds
                 if bound is not None and _answers(model, place, bound):
                     yield _id_case(model, place, bound, remedy)
                     continue
@@ -97,116 +75,42 @@ def _id_cases(model: Servable) -> Iterator[Case]:
 def _id_case(model: Servable, place: Place, value: int, remedy: str) -> Case:
     tensors = _changed(model, place, value)
     what = f"input '{place.spec.name}' with {value} at {list(place.position)}"
-    return Case(what, tensors, _answer(model, tensors) if _answers(model, place, value) else None, remedy)
-
-
-def _answer(model: Servable | KernelServable, tensors: Packed) -> dict[str, np.ndarray]:
-    outputs = eager.ask(model, tensors)
-    return {spec.name: tensor.numpy() for spec, tensor in zip(model.outputs, outputs, strict=True)}
-
-
-def _least(model: Servable | KernelServable, axis: str, least: int) -> int:
-    """The least size from `least` on that the module answers. Raises ValueError where it was declared and is not it."""
-    shortest = min(_size(model, request, axis) for request in _pool(model))
-    for size in range(least, max(least + 1, shortest)):
-        try:
-            answers = [
-                _answer(model, _sized(model, axis, size, batch_size)) for batch_size in (1, 2)[: model.max_batch_size]
-            ]
-        except ValueError as error:
-            fault = str(error)
-        else:
-            if not any(np.isnan(array).any() for answer in answers for array in answer.values()):
-                return size
-            fault = f"model '{model.name}': its answer holds NaN"
-        if least > 0:
-            raise ValueError(f"{fault}, where axis '{axis}' has its declared least size {least}; declare a larger one")
-    return max(least, shortest)
-
-
-def _size(model: Servable | KernelServable, request: Request, axis: str) -> int:
-    """How long `axis` is in a request."""
-    for spec in client_inputs(model):
-        for name, size in zip(spec.shape, request[spec.name].shape[1:], strict=False):
-            if name == axis:
-                return size
-    raise AssertionError(axis)
-
-
-def _pool(model: Servable | KernelServable) -> list[Request]:
-    """Requests of the example, of several sizes where it has them."""
-    batches = [eager.example(model, batch_size, seed) for batch_size, seed in ((16, 0), (7, 1), (2, 2), (1, 3))]
-    return [request for inputs in batches for request in cut_tensors(model, model.inputs, inputs, inputs)]
+    return Case(what, tensors, answer_of(model, tensors) if _answers(model, place, value) else None, remedy)
 
 
 def _longest(model: Servable | KernelServable) -> Request:
-    return max(_pool(model), key=lambda request: sum(array.size for array in request.values()))
-
-
-def _sized(model: Servable | KernelServable, axis: str, size: int, batch_size: int) -> Packed:
-    """Requests of the example, those whose size is nearest, with `size` elements along `axis`: the first ones, or all
-    of them again. All other axes are those of the nearest request."""
-    pool = sorted(_pool(model), key=lambda request: abs(_size(model, request, axis) - size))
-    like = [request for request in pool if _others(model, request, axis) == _others(model, pool[0], axis)]
-    chosen = [like[number % len(like)] for number in range(batch_size)]
-    return pack(model, [_resized(model, request, axis, size) for request in chosen])
-
-
-def _others(model: Servable | KernelServable, request: Request, axis: str) -> list[int]:
-    """Sizes of the regular open axes beside `axis`, which requests of a batch have in common."""
-    return [
-        size
-        for spec in client_inputs(model)
-        if not spec.ragged
-        for name, size in zip(spec.shape, request[spec.name].shape[1:], strict=False)
-        if name != axis
-    ]
-
-
-def _resized(model: Servable | KernelServable, request: Request, axis: str, size: int) -> Request:
-    arrays = {}
-    for spec in client_inputs(model):
-        array = request[spec.name]
-        for number, name in enumerate(spec.shape, start=1):
-            if name == axis:
-                shortened = np.arange(size) % max(1, array.shape[number])
-                array = (
-                    np.take(array, shortened, axis=number)
-                    if array.size or not size
-                    else np.zeros((*array.shape[:number], size, *array.shape[number + 1 :]), array.dtype)
-                )
-        arrays[spec.name] = array
-    return arrays
-
-
-def _with_least(spec: TensorSpec, axis: str, least: int) -> TensorSpec:
-    if spec.of is not None or axis not in spec.shape:
-        return spec
-    if spec.ragged:
-        return replace(spec, min_elements=least)
-    shape = tuple(
-        Axis(str(size), least, size.greatest if isinstance(size, Axis) else None) if size == axis else size
-        for size in spec.shape
-    )
-    return replace(spec, shape=shape)
+    return max(pool(model), key=lambda request: sum(array.size for array in request.values()))
 
 
 def _with_range(model: Servable | KernelServable, spec: TensorSpec) -> TensorSpec:
-    """The spec with the ends of what forward answers, where they were not declared.
-
-    Downwards that of the position that answers least, unless the example goes below it: a graph counts a negative id
-    from a table's end. Upwards that of the one that answers most: a graph fails on an id beyond its table.
-    """
+    """The spec with the ends of what forward answers, where they were not declared."""
     lowest, highest = spec.minimum, spec.maximum
     if lowest is None:
-        ends = [end for end in _ends(model, spec, -1) if end is not None]
-        seen = np.concatenate([request[spec.name].ravel() for request in _pool(model)])
-        lowest = max(ends) if ends and (seen >= max(ends)).all() else None
+        ends = _ends(model, spec, -1)
+        lowest = _of_places(spec, ends) or _lowest(model, spec, ends)
     if highest is None:
         ends = _ends(model, spec, 1)
-        known = [end for end in ends if end is not None]
-        highest = max(known) if known and len(known) == len(ends) else None
+        highest = _of_places(spec, ends) or _highest(ends)
     return replace(spec, minimum=lowest, maximum=highest)
+
+
+def _of_places(spec: TensorSpec, ends: list[int | None]) -> tuple[int | None, ...] | None:
+    """An end for each place of an input of shape (F,), such as fields with an offset each; None where all are alike."""
+    return tuple(ends) if spec.shape == (len(ends),) and len(set(ends)) > 1 else None
+
+
+def _lowest(model: Servable | KernelServable, spec: TensorSpec, ends: list[int | None]) -> int | None:
+    """That of the place that answers least, unless the example goes below it: a graph counts a negative id from a
+    table's end."""
+    known = [end for end in ends if end is not None]
+    seen = np.concatenate([request[spec.name].ravel() for request in pool(model)])
+    return max(known) if known and (seen >= max(known)).all() else None
+
+
+def _highest(ends: list[int | None]) -> int | None:
+    """That of the place that answers most: a graph fails on an id beyond its table."""
+    known = [end for end in ends if end is not None]
+    return max(known) if known and len(known) == len(ends) else None
 
 
 def _ends(model: Servable | KernelServable, spec: TensorSpec, sign: int) -> list[int | None]:
@@ -261,5 +165,13 @@ def _positions(spec: TensorSpec, request: Request) -> list[tuple[int, ...]]:
     return indices[::step]
 
 
-def _shown(bound: int | float | None) -> str:
-    return "any" if bound is None else str(bound)
+def _shown(spec: TensorSpec) -> str:
+    """The bounds of an input in words, of the first places where each has its own."""
+    bounds = (spec.minimum, spec.maximum)
+    if not any(isinstance(bound, tuple) for bound in bounds):
+        return " to ".join("any" if bound is None else str(bound) for bound in bounds)
+    width = max(len(bound) for bound in bounds if isinstance(bound, tuple))
+    each = zip(*(bound if isinstance(bound, tuple) else (bound,) * width for bound in bounds), strict=True)
+    words = [" to ".join("any" if bound is None else str(bound) for bound in pair) for pair in each]
+    places = [f"{text} at place {place}" for place, text in enumerate(words[:_SHOWN_PLACES])]
+    return ", ".join([*places, *(["and so on"] if width > _SHOWN_PLACES else [])])

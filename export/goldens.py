@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from export import eager
-from export.signature import Bounds, axis_bounds, client_inputs
+from export.signature import HIGHEST, LOWEST, Bounds, axis_bounds, client_inputs, limit
 from serving.golden import Golden
 from training.system import KernelServable, Packed, Servable, Signature, TensorSpec
 
@@ -107,9 +107,9 @@ def _check_bounds(signature: Signature, request: Mapping[str, np.ndarray]) -> No
                 raise ValueError(f"{prefix} has {size} elements along '{axis}', above its greatest size {greatest}")
             if size < least:
                 raise ValueError(f"{prefix} has {size} elements along '{axis}', below its least size {least}")
-        if spec.minimum is not None and (values < spec.minimum).any():
+        if spec.minimum is not None and (values < limit(spec.minimum, LOWEST)).any():
             raise ValueError(f"{prefix} holds {values.min()}, below its minimum {spec.minimum}")
-        if spec.maximum is not None and (values > spec.maximum).any():
+        if spec.maximum is not None and (values > limit(spec.maximum, HIGHEST)).any():
             raise ValueError(f"{prefix} holds {values.max()}, above its maximum {spec.maximum}")
 
 

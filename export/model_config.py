@@ -241,7 +241,9 @@ def _add_bounds(config: ModelConfig, signature: Signature) -> None:
         for bound in ("minimum", "maximum", "min_elements", "max_elements"):
             value = getattr(spec, bound)
             if value is not None:
-                config.parameters[f"{bound}.{spec.name}"].string_value = str(value)
+                places = value if isinstance(value, tuple) else (value,)
+                text = ",".join("" if place is None else str(place) for place in places)
+                config.parameters[f"{bound}.{spec.name}"].string_value = text
     _add_axes(config, signature)
 
 

@@ -15,10 +15,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from export import eager
 from export.goldens import cut_tensors, pack
-from export.signature import check_signature
+from export.signature import check_signature, limit
 from export.verify import TOLERANCE
 from serving import golden
-from training.system import KernelServable, Packed, Servable, TensorSpec
+from training.system import Bound, KernelServable, Packed, Servable, TensorSpec
 
 Request = Mapping[str, np.ndarray]
 Change = Callable[[TensorSpec, np.ndarray], np.ndarray]
@@ -146,7 +146,12 @@ def _variant(model: Servable | KernelServable, request: Request, change: Change)
     return {**request, **changed}
 
 
-def _ids_or(scale: float, end: Callable[[TensorSpec, np.ndarray], float]) -> Change:
+def _end_of(bound: Bound | None, own: np.integer) -> np.ndarray:
+    """What is declared, and a value of the request where nothing is."""
+    return np.array(own) if bound is None else limit(bound, int(own))
+
+
+def _ids_or(scale: float, end: Callable[[TensorSpec, np.ndarray], Any]) -> Change:
     def change(spec: TensorSpec, array: np.ndarray) -> np.ndarray:
         if spec.of is not None or array.dtype == np.bool_ or not array.size:
             return array
@@ -159,9 +164,13 @@ def _ids_or(scale: float, end: Callable[[TensorSpec, np.ndarray], float]) -> Cha
 
 _VARIANTS: dict[str, Change] = {
     "usual": lambda _, array: array,
-    "least": _ids_or(1e-2, lambda spec, array: array.min() if spec.minimum is None else spec.minimum),
+    "least": _ids_or(
+        1e-2, lambda spec, array: array.min() if spec.minimum is None else limit(spec.minimum, int(array.min()))
+    ),
     "small": _ids_or(-1.0, lambda _, array: min(1, int(array.max()))),
-    "greatest": _ids_or(1e2, lambda spec, array: array.max() if spec.maximum is None else spec.maximum),
+    "greatest": _ids_or(
+        1e2, lambda spec, array: array.max() if spec.maximum is None else limit(spec.maximum, int(array.max()))
+    ),
 }
 
 

@@ -4,7 +4,9 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from training.system import Axis, KernelServable, Packed, Servable, Signature, TensorSpec
+import numpy as np
+
+from training.system import Axis, Bound, KernelServable, Packed, Servable, Signature, TensorSpec
 
 BATCH = "batch"
 """The name of the batch axis in every exported graph."""
@@ -54,6 +56,17 @@ def axis_bounds(signature: Signature) -> dict[str, Bounds]:
 def _strictest(one: Bounds, other: Bounds) -> Bounds:
     greatest = [bound.greatest for bound in (one, other) if bound.greatest is not None]
     return Bounds(max(one.least, other.least), min(greatest, default=None))
+
+
+def limit(bound: Bound, unlimited: int) -> np.ndarray:
+    """A declared bound as int64 to compare an input's values with: [], or [F] with `unlimited` where there is none."""
+    if isinstance(bound, int):
+        return np.array(bound)
+    return np.array([unlimited if place is None else place for place in bound])
+
+
+LOWEST, HIGHEST = -(2**63), 2**63 - 1
+"""What no int64 goes beyond."""
 
 
 def check_signature(signature: Signature) -> None:
@@ -139,6 +152,9 @@ def _tensor_problems(spec: TensorSpec) -> Iterator[str]:
     )
     if spec.dtype == "bool" and not (spec.minimum is spec.maximum is None):
         yield "minimum and maximum bound numbers, not bool"
+    for bound in (spec.minimum, spec.maximum):
+        if isinstance(bound, tuple) and spec.shape != (len(bound),):
+            yield f"{len(bound)} bounds need an input of shape ({len(bound)},), found {spec.shape}; give one for all"
     if not spec.ragged and not (spec.min_elements is spec.max_elements is None):
         yield "min_elements and max_elements bound ragged inputs only"
     if spec.per < 1 or (spec.per > 1 and not (spec.ragged and spec.of)):

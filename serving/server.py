@@ -101,7 +101,7 @@ class TritonServer:
         return Client(self.url, admin_key=self.admin_key)
 
     def start(self, cancelled: threading.Event | None = None) -> None:
-        """Starts the server and returns when it is ready; on the ports where it ran before, if it did.
+        """Starts the server and returns when it is ready.
 
         Args:
             cancelled: ends a start that is under way.

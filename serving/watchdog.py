@@ -8,9 +8,11 @@ its supervisor starts a new one.
 import subprocess
 import threading
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 PERIOD_S = 0.25
+_STUB = "triton_python_backend_stub"
 FROZEN_S = 1.0
 """How long a process may be stopped (SIGSTOP) before it counts as frozen."""
 _DEAD_S = 0.4
@@ -25,6 +27,8 @@ class Watchdog:
         self.fault: str | None = None
         """Why the watchdog ended the server; None while all is well."""
         self._server = server
+        self._models: dict[int, str] = {}
+        self._learn(process_states(server.pid))
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="tritonserver-watchdog", daemon=True)
         self._thread.start()
@@ -38,6 +42,7 @@ class Watchdog:
         since: dict[tuple[int, str], float] = {}
         while not self._stopping.wait(PERIOD_S) and self._server.poll() is None:
             now, states = time.monotonic(), process_states(self._server.pid)
+            self._learn(states)
             since = {(pid, state): since.get((pid, state), now) for pid, state in states.items()}
             for (pid, state), start in since.items():
                 if self.fault is None:
@@ -46,14 +51,28 @@ class Watchdog:
                 self._server.kill()
                 return
 
+    def _learn(self, processes: Iterable[int]) -> None:
+        """Which models their stubs run, while they live: what is dead has no command line any more."""
+        self._models |= {pid: name for pid in processes if pid not in self._models and (name := served_model(pid))}
+
     def _fault(self, pid: int, state: str, seconds: float) -> str | None:
         """What is wrong with a process that has been in this state for so long."""
-        what = "tritonserver" if pid == self._server.pid else f"Python stub {pid}"
+        what = "tritonserver" if pid == self._server.pid else f"Python stub {pid} of {self._models.get(pid, 'a model')}"
         if state == "Z" and seconds >= _DEAD_S and pid != self._server.pid:
             return f"{what} died, so its model cannot answer"
         if state == "T" and seconds >= FROZEN_S:
             return f"{what} is frozen (stopped by a signal), so it cannot answer"
         return None
+
+
+def served_model(process: int) -> str | None:
+    """Name of the model that a stub runs, out of its command line: <repository>/<model>/<version>/<file>."""
+    try:
+        program, *words = Path(f"/proc/{process}/cmdline").read_text().split("\0")
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    is_stub = program.endswith(_STUB) and words
+    return f"'{Path(words[0]).parents[1].name}'" if is_stub else None
 
 
 def process_states(parent: int) -> dict[int, str]:

@@ -5,7 +5,7 @@ Axes: B requests of a dynamic batch (one user each), C candidates packed over th
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, Protocol, Self
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from torch.export import ExportedProgram
 
 from kernels.path_sampling.sampler import Sampler
 from training.answers import in_order
+from training.axis import Axis as Axis
 
 Task = Literal["click prediction", "next item", "semantic ids"]
 """What a system is judged at; systems of one task stand in one table."""
@@ -23,19 +24,8 @@ Infer = Callable[[str, dict[str, np.ndarray]], dict[str, np.ndarray]]
 """(model, request) -> outputs by name: a client of the server, or the same graphs in this process."""
 
 
-class Axis(str):
-    """The name of a symbolic axis that bounds its size: `Axis("length", least=1, greatest=200)`.
-
-    What one tensor says of an axis holds for all inputs that have an axis of this name.
-    """
-
-    def __new__(cls, name: str, least: int = 0, greatest: int | None = None) -> Self:
-        axis = super().__new__(cls, name)
-        axis.least, axis.greatest = least, greatest
-        return axis
-
-    least: int
-    greatest: int | None
+Bound = int | tuple[int | None, ...]
+"""Of all elements of an input, or of each place along its one fixed axis; None for a place without a bound."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,9 +41,9 @@ class TensorSpec:
     of: str | None = None
     """Input: accumulated element counts [B] of this ragged input, which the server fills in, not the client.
     Ragged output: the input whose lengths it has."""
-    minimum: int | None = None
-    """Smallest legal value; a request below it is refused and names the field."""
-    maximum: int | None = None
+    minimum: Bound | None = None
+    maximum: Bound | None = None
+    """Smallest and largest legal value; a request beyond them is refused and names the field."""
     min_elements: int | None = None
     max_elements: int | None = None
     """Fewest and most elements that one request may carry in a ragged input."""

@@ -30,7 +30,7 @@ def intra_op_threads(config: ModelConfig) -> int | None:
 
 def _queue(entry: Entry, file: str, config: ModelConfig) -> Iterator[Finding]:
     if not config.HasField("dynamic_batching"):
-        if config.max_batch_size > 0:
+        if config.max_batch_size > 0 and not config.HasField("sequence_batching"):
             reason = "without a dynamic batcher requests run one by one, and their queue has no bound"
             remedy = f"add dynamic_batching with max_queue_size: {MAX_QUEUE_SIZE} in its default_queue_policy"
             yield entry.warning(file, "dynamic_batching", reason, remedy)

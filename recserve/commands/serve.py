@@ -1,6 +1,7 @@
 """`recserve serve`: tritonserver in the foreground, kept up."""
 
 import signal
+import tempfile
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from serving import admin_key
 from serving.errors import ServingError, StartupError
 from serving.follower import Follower
 from serving.server import ServerOptions, TritonServer
+from serving.state_source import STATE_FILE
 from serving.supervisor import Policy, Supervisor
 
 _TEND_S = 0.2
@@ -87,6 +89,8 @@ class Serve(Command):
                 raise
 
     def _announce(self, server: TritonServer) -> None:
+        if any(server.repository.glob(f"*/[1-9]*/{STATE_FILE}")) and (problem := _unusable(server.state)):
+            self._say(f"no state store at {server.state} ({problem}): states are computed at each request; see --state")
         self._say(f"ready: gRPC {server.url}, metrics {server.metrics_url}, log {server.log}; stop with Ctrl-C")
         self.emit({"url": server.url, "metrics_url": server.metrics_url, "log": server.log})
 
@@ -111,6 +115,16 @@ class Serve(Command):
 
     def _say(self, line: str) -> None:
         self.console.print(escape(line), highlight=False, soft_wrap=True)
+
+
+def _unusable(directory: Path) -> str | None:
+    """Why nothing can be written there, if so."""
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=directory):
+            return None
+    except OSError as error:
+        return error.strerror
 
 
 class _Signals:

@@ -102,14 +102,23 @@ def _check_bounds(model: str, field: InputSpec, array: np.ndarray) -> None:
         raise ValueError(f"{where} has {array.size} elements; send {field.min_elements} or more")
     if array.size == 0:
         return
-    value, smallest, largest = "id" if array.dtype.kind == "i" else "value", array.min(), array.max()
-    if np.isnan(smallest):
+    if array.dtype.kind == "f" and np.isnan(array).any():
         raise ValueError(f"{where} holds NaN; send numbers")
-    if field.minimum is not None and smallest < field.minimum:
-        fault = "negative" if field.minimum == 0 else f"below {field.minimum}"
-        raise ValueError(f"{where}: {value} {smallest} is {fault}; send {field.minimum} or more")
-    if field.maximum is not None and largest > field.maximum:
-        raise ValueError(f"{where}: {value} {largest} is above {field.maximum}; send {field.maximum} or less")
+    if field.minimum is not None and (wrong := array < field.minimum).any():
+        value, bound = _first(array, field.minimum, wrong)
+        raise ValueError(f"{where}: {value} is {'negative' if bound == 0 else f'below {bound}'}; send {bound} or more")
+    if field.maximum is not None and (wrong := array > field.maximum).any():
+        value, bound = _first(array, field.maximum, wrong)
+        raise ValueError(f"{where}: {value} is above {bound}; send {bound} or less")
+
+
+def _first(array: np.ndarray, bounds: np.ndarray, wrong: np.ndarray) -> tuple[str, int]:
+    """The first wrong value in words, and the bound of its place."""
+    index = tuple(np.argwhere(wrong)[0])
+    value = f"{'id' if array.dtype.kind == 'i' else 'value'} {array[index]}"
+    if bounds.ndim == 0:
+        return value, int(bounds)
+    return f"{value} at place {index[-1]}", int(bounds[index[-1]])
 
 
 def pack(spec: ModelSpec, requests: Sequence[Request]) -> dict[str, np.ndarray]:

@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from export.artifacts import Source
 from export.edges import edge_cases, settled
+from export.model_config import model_config
 from export.onnx import export_onnx
 from export.probe import Case, check_edges
 from export.repository import publish
@@ -21,6 +22,7 @@ from tests.export.brought import (
     Brought,
     Forward,
     events_model,
+    ids,
     ids_model,
     numbers,
     recurrent,
@@ -28,7 +30,7 @@ from tests.export.brought import (
     table,
     tables,
 )
-from training.system import Axis, Packed, Servable, TensorSpec
+from training.system import Axis, Bound, Packed, Servable, TensorSpec
 
 
 def notes_of(model: Servable) -> tuple[Servable, list[str]]:
@@ -36,7 +38,7 @@ def notes_of(model: Servable) -> tuple[Servable, list[str]]:
     return settled(model, notes.append), notes
 
 
-def bounds_of(model: Servable) -> tuple[int | None, int | None]:
+def bounds_of(model: Servable) -> tuple[Bound | None, Bound | None]:
     (spec,) = settled(model, lambda line: None).inputs
     return spec.minimum, spec.maximum
 
@@ -135,6 +137,16 @@ def test_a_model_that_takes_one_request_at_a_time_is_tried_with_one() -> None:
     assert {len(case.tensors[0]) for case in edge_cases(replace(of_any, max_batch_size=1))} == {1}
 
 
+def test_an_axis_ends_where_forward_ends() -> None:
+    def forward(self: Any, x: Tensor) -> Tensor:
+        return (x + self.positions(torch.arange(x.shape[1]))).sum(1)
+
+    model, notes = notes_of(events_model(Brought(forward, positions=table(37))))
+    assert axis_bounds(model) == {"length": (0, 37)}
+    assert notes == ["brought: axis 'length' ends at 37, as forward cannot answer more: more is refused"]
+    assert {len(case.tensors[0][0]) for case in edge_cases(model)} == {0, 37}
+
+
 def test_the_declared_greatest_size_is_tried() -> None:
     model = events_model(Brought(lambda self, x: x.sum(1)), length_axis=Axis("length", least=2, greatest=300))
     assert {case.tensors[0].shape[:2] for case in edge_cases(model)} == {(1, 2), (2, 2), (1, 300)}
@@ -156,13 +168,17 @@ ROWS = table()
         (lambda self, ids: self.rows(ids.clamp(min=0)).sum(1), (None, 19)),
         (lambda self, ids: self.rows(ids.clamp(0, 19)).sum(1), (None, None)),
         (lambda self, ids: self.rows(ids % 20).sum(1), (None, None)),
-        (lambda self, ids: self.rows(ids + torch.tensor([0, 5, 10]) - 10).sum(1), (10, 29)),
+        (lambda self, ids: self.rows(ids + torch.tensor([0, 5, 10]) - 10).sum(1), ((10, 5, 0), (29, 24, 19))),
+        (
+            lambda self, ids: self.rows(torch.cat([ids[:, :1] % 20, ids[:, 1:]], 1)).sum(1),
+            ((None, 0, 0), (None, 19, 19)),
+        ),
         (lambda self, ids: ids.float().sum(1, keepdim=True).expand(-1, 4), (None, None)),
     ],
 )
 @pytest.mark.parametrize("dtype", ["int64", "int32"])
-def test_ids_end_where_forward_ends(forward: Forward, bounds: tuple[int | None, int | None], dtype: str) -> None:
-    low = 10 if bounds == (10, 29) else 1
+def test_ids_end_where_forward_ends(forward: Forward, bounds: tuple[Bound | None, Bound | None], dtype: str) -> None:
+    low = 10 if bounds == ((10, 5, 0), (29, 24, 19)) else 1
     spec = replace(IDS, dtype=dtype)
     assert bounds_of(ids_model(Brought(forward, rows=ROWS), spec, low=low)) == bounds
 
@@ -194,11 +210,39 @@ def test_a_declared_minimum_below_a_table_is_refused(tmp_path: Path, forward: Fo
 
 
 def test_an_example_below_the_end_of_another_position_keeps_the_minimum_open() -> None:
-    def forward(self: Any, ids: Tensor) -> Tensor:
-        return self.rows(torch.cat([ids[:, :1].clamp(0), ids[:, 1:].abs()], 1)).sum(1) + self.rows(ids[:, 2] + 3)
+    def forward(self: Any, nested: Tensor) -> Tensor:
+        row = nested[:, 0]
+        return self.rows(torch.cat([row[:, :1].clamp(0), row[:, 1:].abs()], 1)).sum(1) + self.rows(row[:, 2] + 3)
 
-    assert bounds_of(ids_model(Brought(forward, rows=table(30)), low=-3))[0] == -3
-    assert bounds_of(tables())[0] == 0
+    model = replace(
+        ids_model(Brought(forward, rows=table(30))),
+        inputs=(replace(IDS, shape=(1, 3)),),
+        example=lambda batch_size, seed: (ids(batch_size, seed, 1, 3, low=-3),),
+    )
+    assert bounds_of(model)[0] == -3
+
+
+def test_each_place_of_an_input_of_fields_has_its_own_ends() -> None:
+    model, notes = notes_of(tables())
+    assert (model.inputs[0].minimum, model.inputs[0].maximum) == ((0, -20, 0), (39, 19, 39))
+    assert notes == [
+        "tables: input 'ids' takes values from 0 to 39 at place 0, -20 to 19 at place 1, 0 to 39 at place 2, "
+        "as forward does: others are refused"
+    ]
+
+
+@pytest.mark.parametrize(("shape", "bound"), [((3,), (0, 1)), (("length",), (0,)), ((1, 3), (0, 0, 0)), ((), (0,))])
+def test_bounds_of_places_need_that_many_places(shape: tuple[int | str, ...], bound: tuple[int, ...]) -> None:
+    model = ids_model(Brought(lambda self, ids: ids), replace(IDS, shape=shape, minimum=bound))
+    with pytest.raises(ValueError, match=rf"{len(bound)} bounds need an input of shape"):
+        check_signature(model)
+
+
+@pytest.mark.parametrize("bound", [(0, None, 5), (None, None, None)])
+def test_declared_bounds_of_places_travel(bound: tuple[int | None, ...]) -> None:
+    model = ids_model(Brought(lambda self, ids: ids), replace(IDS, minimum=bound))
+    parameters = model_config(model, "cpu").parameters
+    assert parameters["minimum.ids"].string_value == ",".join("" if one is None else str(one) for one in bound)
 
 
 @pytest.mark.parametrize("axis", [Axis("length", least=-1), Axis("length", least=3, greatest=2), Axis("length", 0, 0)])

@@ -1,5 +1,6 @@
 """One running server for all tests that do not break it."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -31,3 +32,16 @@ def small_repository(tmp_path: Path) -> Path:
     """A repository with the model `scaled` alone, for servers that get broken."""
     models.publish_scaled(tmp_path / "repository")
     return tmp_path / "repository"
+
+
+@pytest.fixture
+def live(repository: Path, tmp_path: Path) -> Path:
+    """A copy of the small LREA, into which releases are published."""
+    return Path(shutil.copytree(repository, tmp_path / "live"))
+
+
+@pytest.fixture
+def live_server(live: Path, tmp_path: Path) -> Iterator[TritonServer]:
+    """A server of `live` whose models can be controlled."""
+    with TritonServer(live, ServerOptions(state=tmp_path / "state", model_control="explicit")) as one:
+        yield one

@@ -107,7 +107,7 @@ def test_a_server_whose_stub_was_killed_does_not_stay_ready(small_repository: Pa
         deadline = time.monotonic() + PATIENCE_S
         while client.server_ready():
             assert time.monotonic() < deadline
-        assert server.fault == f"Python stub {stub} died, so its model cannot answer"
+        assert server.fault == f"Python stub {stub} of 'scaled' died, so its model cannot answer"
     with TritonServer(small_repository) as server, server.client() as client:
         np.testing.assert_array_equal(client.infer("scaled", {"x": X})["y"], 2 * X + 1)
         assert "Z" not in process_states(server.process.pid).values()

@@ -3,7 +3,6 @@
 import json
 import re
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,30 +13,19 @@ from serving import follower
 from serving.client import Client
 from serving.follower import Follower
 from serving.rollout import Release, roll_out, served
-from serving.server import ServerOptions, TritonServer
+from serving.server import TritonServer
 from tests.conftest import lrea
 
 SOURCE = Source(kind="factory", name="tests.conftest:lrea")
 MODELS = ("lrea_ranker", "lrea_scorer", "lrea_user_encoder", "user_state")
 
 
-@pytest.fixture
-def live(repository: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(repository, tmp_path / "live"))
-
-
-@pytest.fixture
-def server(live: Path, tmp_path: Path) -> Iterator[TritonServer]:
-    with TritonServer(live, ServerOptions(state=tmp_path / "state", model_control="explicit")) as one:
-        yield one
-
-
 class Following:
     """A follower whose words can be read."""
 
-    def __init__(self, server: TritonServer) -> None:
+    def __init__(self, live_server: TritonServer) -> None:
         self._said: list[str] = []
-        self._follower = Follower(server, self._said.append)
+        self._follower = Follower(live_server, self._said.append)
 
     def look(self) -> str:
         """What is said of one look at the repository."""
@@ -48,7 +36,7 @@ class Following:
 
 @pytest.mark.triton_server
 def test_what_is_said_is_what_the_server_serves_while_releases_appear_in_between(
-    live: Path, server: TritonServer, monkeypatch: pytest.MonkeyPatch
+    live: Path, live_server: TritonServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another release appears after the look at the repository and before the roll-out: the moment that was missed."""
 
@@ -59,13 +47,13 @@ def test_what_is_said_is_what_the_server_serves_while_releases_appear_in_between
 
     monkeypatch.setattr(follower, "roll_out", published_just_before)
     later = [5]
-    following = Following(server)
+    following = Following(live_server)
     assert following.look() == "", "nothing is new"
     publish(live, lrea(4), SOURCE)
     versions = []
     while said := following.look():
         numbers = dict(re.findall(r"(\w+) (\d+)", said.removeprefix("serving ")))
-        with server.client() as client:
+        with live_server.client() as client:
             assert {name: int(number) for name, number in numbers.items()} == served(client).versions
         assert set(numbers) == set(MODELS)
         versions.append(numbers["lrea_ranker"])
@@ -73,13 +61,13 @@ def test_what_is_said_is_what_the_server_serves_while_releases_appear_in_between
 
 
 @pytest.mark.triton_server
-def test_a_release_of_which_only_a_part_is_there_is_not_served(live: Path, server: TritonServer) -> None:
+def test_a_release_of_which_only_a_part_is_there_is_not_served(live: Path, live_server: TritonServer) -> None:
     publish(live, lrea(1), SOURCE)
     hidden = live / "lrea_ranker" / ".2.hidden"
     (live / "lrea_ranker" / "2").rename(hidden)
-    following = Following(server)
+    following = Following(live_server)
     assert following.look() == ""
-    with server.client() as client:
+    with live_server.client() as client:
         assert served(client).versions == dict.fromkeys(MODELS, 1)
     hidden.rename(live / "lrea_ranker" / "2")
     assert following.look() == f"serving {', '.join(f'{name} 2' for name in MODELS)}"

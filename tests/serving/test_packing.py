@@ -55,6 +55,47 @@ def test_what_lies_outside_is_refused_by_name(history: list[int], theta: float, 
         packing.check(SPEC, request(history, theta))
 
 
+def fields_spec(minimum: str, maximum: str) -> ModelSpec:
+    """Three fields of one input, each with its own bounds."""
+    return ModelSpec.parse(
+        {
+            "name": "fields",
+            "max_batch_size": 8,
+            "input": [{"name": "ids", "data_type": "TYPE_INT64", "dims": ["3"]}],
+            "output": [],
+            "parameters": {
+                "minimum.ids": {"string_value": minimum},
+                "maximum.ids": {"string_value": maximum},
+            },
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    ("ids", "reason"),
+    [
+        ([[0, -20, -(2**63)], [39, 19, 5]], None),
+        ([[0, 0, 0], [-1, 0, 0]], "input 'ids': id -1 at place 0 is negative; send 0 or more"),
+        ([[0, -21, 0]], "id -21 at place 1 is below -20; send -20 or more"),
+        ([[0, 0, 6]], "id 6 at place 2 is above 5; send 5 or less"),
+        ([[0, 20, 0]], "id 20 at place 1 is above 19; send 19 or less"),
+    ],
+)
+def test_each_place_keeps_to_its_own_bounds(ids: list[list[int]], reason: str | None) -> None:
+    asked = {"ids": np.array(ids)}
+    if reason is None:
+        packing.check(fields_spec("0,-20,", "39,19,5"), asked)
+    else:
+        with pytest.raises(ValueError, match=reason):
+            packing.check(fields_spec("0,-20,", "39,19,5"), asked)
+
+
+@pytest.mark.parametrize("text", ["", "x", "1,x", "1.5"])
+def test_a_bound_that_is_no_number_is_refused_by_parameter(text: str) -> None:
+    with pytest.raises(ValueError, match=f"fields: parameter 'minimum.ids' is '{text}'; write whole numbers"):
+        fields_spec(text, "9")
+
+
 def axes_spec(**parameters: str) -> ModelSpec:
     """A history and its mask, which have the same length, and a score of one axis less in the graph."""
     given = {"axes.history": "length,4", "axes.mask": "length", **parameters}

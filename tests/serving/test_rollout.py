@@ -1,7 +1,6 @@
 """A running server goes to a new release, or stays where it is."""
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -21,17 +20,6 @@ SOURCE = Source(kind="factory", name="tests.conftest:lrea")
 
 
 @pytest.fixture
-def live(repository: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(repository, tmp_path / "live"))
-
-
-@pytest.fixture
-def server(live: Path, tmp_path: Path) -> Iterator[TritonServer]:
-    with TritonServer(live, ServerOptions(state=tmp_path / "state", model_control="explicit")) as one:
-        yield one
-
-
-@pytest.fixture
 def chained(live: Path) -> str:
     """A target whose ensemble is tritonserver's own, with a process for each step."""
     for model in live.iterdir():
@@ -44,10 +32,10 @@ def first_scores(repository: Path, version: int) -> golden.Golden:
     return golden.read(repository / "lrea_ranker" / str(version) / "golden.safetensors")[0]
 
 
-def rolls_out_twice(live: Path, server: TritonServer) -> list[str]:
+def rolls_out_twice(live: Path, live_server: TritonServer) -> list[str]:
     """What was said last of two roll-outs, after each of which the new release answered."""
-    target, said = server.options.target, []
-    with server.client() as client:
+    target, said = live_server.options.target, []
+    with live_server.client() as client:
         assert not roll_out(client, live, target), "there is nothing new"
         for version in (2, 3):
             publish(live, lrea(version), SOURCE)
@@ -63,8 +51,8 @@ def rolls_out_twice(live: Path, server: TritonServer) -> list[str]:
     return said
 
 
-def test_the_new_release_answers_and_the_one_before_stays_loaded(live: Path, server: TritonServer) -> None:
-    assert rolls_out_twice(live, server) == ["loading lrea_ranker version 2", "loading lrea_ranker version 3"]
+def test_the_new_release_answers_and_the_one_before_stays_loaded(live: Path, live_server: TritonServer) -> None:
+    assert rolls_out_twice(live, live_server) == ["loading lrea_ranker version 2", "loading lrea_ranker version 3"]
 
 
 def test_an_ensemble_of_several_processes_switches_last(live: Path, chained: str, tmp_path: Path) -> None:
@@ -78,13 +66,13 @@ def test_an_ensemble_of_several_processes_switches_last(live: Path, chained: str
 
 @pytest.mark.parametrize("model", ["lrea_scorer", "lrea_ranker"])
 def test_a_release_that_answers_wrongly_is_taken_back_and_the_one_before_goes_on(
-    live: Path, server: TritonServer, model: str
+    live: Path, live_server: TritonServer, model: str
 ) -> None:
     old = {name: golden.read(live / name / "1" / "golden.safetensors")[0] for name in ("lrea_scorer", "lrea_ranker")}
     publish(live, lrea(1), SOURCE)
     shutil.copy(live / model / "1" / "golden.safetensors", live / model / "2" / "golden.safetensors")
     reseal(live)
-    with server.client() as client:
+    with live_server.client() as client:
         with pytest.raises(StartupError, match=rf"{model} version 2: .*the release before goes on serving"):
             roll_out(client, live)
         assert set(client.metadata(model).versions) == {"1"}
@@ -103,12 +91,12 @@ def test_an_ensemble_that_is_not_pinned_is_named(live: Path, chained: str, tmp_p
 
 @pytest.mark.parametrize("model", ["lrea_scorer", "lrea_ranker", "user_state"])
 def test_a_release_with_a_flipped_bit_is_refused_by_file_before_anything_is_loaded(
-    live: Path, server: TritonServer, model: str
+    live: Path, live_server: TritonServer, model: str
 ) -> None:
     publish(live, lrea(1), SOURCE)
     path = max((path for path in (live / model / "2").iterdir()), key=lambda path: path.stat().st_size)
     path.write_bytes(flipped(path.read_bytes()))
-    with server.client() as client:
+    with live_server.client() as client:
         with pytest.raises(ValueError, match=rf"{model}/2/{path.name} is not what was published"):
             roll_out(client, live)
         assert {client.metadata(name).versions for name in client.model_names()} == {("1",)}
@@ -123,16 +111,16 @@ def flipped(content: bytes) -> bytes:
 
 
 def test_a_restart_serves_what_was_served_although_something_newer_is_published(
-    live: Path, server: TritonServer
+    live: Path, live_server: TritonServer
 ) -> None:
     old = first_scores(live, 1)
     publish(live, lrea(1), SOURCE)
     path = live / "lrea_scorer" / "2" / "model.onnx"
     path.write_bytes(flipped(path.read_bytes()))
-    server.process.kill()
-    server.process.wait()
-    server.restart()
-    with server.client() as client:
+    live_server.process.kill()
+    live_server.process.wait()
+    live_server.restart()
+    with live_server.client() as client:
         assert {client.metadata(name).versions for name in client.model_names()} == {("1",)}
         answer = client.infer("lrea_ranker", old.inputs)
         assert golden.compare(old.outputs, answer, 1e-5).ok

@@ -13,7 +13,9 @@ import pytest
 
 from loadtest.served import Served, alive, children, command, freeze_for, until
 from serving.client import Client
-from serving.errors import ServingError
+from serving.errors import ServingError, StartupError
+from serving.server import TritonServer
+from serving.supervisor import Policy, Supervisor
 from tests.serving import models
 
 pytestmark = [pytest.mark.triton_server, pytest.mark.slow]
@@ -37,8 +39,8 @@ def serve(repository: Path) -> Iterator[Served]:
 FAULTS: dict[str, tuple[Callable[[Served], None], str]] = {
     "crash": (lambda s: os.kill(s.server, signal.SIGSEGV), "tritonserver ended"),
     "kill -9": (lambda s: os.kill(s.server, signal.SIGKILL), "tritonserver ended by signal SIGKILL"),
-    "dead stub": (lambda s: os.kill(s.stub("scaled"), signal.SIGKILL), "died, so its model cannot answer"),
-    "frozen stub": (lambda s: os.kill(s.stub("scaled"), signal.SIGSTOP), "is frozen"),
+    "dead stub": (lambda s: os.kill(s.stub("scaled"), signal.SIGKILL), "of 'scaled' died, so its model cannot answer"),
+    "frozen stub": (lambda s: os.kill(s.stub("scaled"), signal.SIGSTOP), "of 'scaled' is frozen"),
     "stub frozen for 2 s": (lambda s: freeze_for(s.stub("scaled"), 2.0), "is frozen"),
     "frozen server": (lambda s: os.kill(s.server, signal.SIGSTOP), "tritonserver is frozen"),
     "server frozen for 2 s": (lambda s: freeze_for(s.server, 2.0), "tritonserver is frozen"),
@@ -135,14 +137,16 @@ def test_restarts_are_bounded(repository: Path) -> None:
 
 def test_what_does_not_come_up_again_is_given_up(repository: Path, tmp_path: Path) -> None:
     broken = Path(shutil.copytree(repository, tmp_path / "repository"))
-    with Served(broken, "--drain-s", 0) as serve:
-        assert serve.address
+    said: list[str] = []
+    with TritonServer(broken) as server:
+        supervisor = Supervisor(server, Policy(first_pause_s=1e-3), threading.Event(), said.append)
+        supervisor.tend()
         (broken / "scaled" / "1" / "model.onnx").write_bytes(b"nothing")
-        os.kill(serve.server, signal.SIGKILL)
-        assert serve.ends() == 1
-        assert "restart 10 failed: " in serve.said
-        assert "10 restarts in a row failed; the last: " in serve.said
-        assert "scaled/1/model.onnx is not what was published" in serve.said
+        server.process.kill()
+        server.process.wait()
+        with pytest.raises(StartupError, match=r"10 restarts in a row failed; the last: .*model\.onnx is not what was"):
+            supervisor.tend()
+    assert [line.partition(" failed: ")[0] for line in said] == [f"restart {number}" for number in range(1, 11)]
 
 
 def test_a_drained_server_fails_no_request_of_a_client_that_heeds_readiness(repository: Path) -> None:

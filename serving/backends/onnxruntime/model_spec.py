@@ -25,6 +25,7 @@ BATCH_INPUT_KINDS = (
 SCATTER = "BATCH_SCATTER_WITH_INPUT_SHAPE"
 CPU_KINDS = ("KIND_AUTO", "KIND_CPU")
 
+_INT64 = np.iinfo(np.int64)
 _REFUSED = {
     "sequence_batching": "remove it, or use NVIDIA's onnxruntime backend",
     "model_operations.op_library_filename": "ship the operators as functions of the model",
@@ -44,8 +45,9 @@ class InputSpec:
     ragged: bool
     reshape: tuple[int, ...] | None
     """Shape beside the batch in the graph, where it differs from a client's; -1 is any length."""
-    minimum: int | None
-    maximum: int | None
+    minimum: np.ndarray | None
+    maximum: np.ndarray | None
+    """int64 [], or one for each place along the only axis beside the batch."""
     min_elements: int | None
     max_elements: int | None
 
@@ -168,8 +170,8 @@ def _input(model: str, entry: Mapping[str, Any], parameters: Mapping[str, str]) 
         dtype=_dtype(model, name, entry["data_type"]),
         ragged=bool(entry.get("allow_ragged_batch", False)),
         reshape=_shape(entry["reshape"].get("shape", [])) if "reshape" in entry else None,
-        minimum=_integer(model, parameters, f"minimum.{name}"),
-        maximum=_integer(model, parameters, f"maximum.{name}"),
+        minimum=_bound(model, parameters, f"minimum.{name}", _INT64.min),
+        maximum=_bound(model, parameters, f"maximum.{name}", _INT64.max),
         min_elements=_integer(model, parameters, f"min_elements.{name}"),
         max_elements=_integer(model, parameters, f"max_elements.{name}"),
     )
@@ -227,6 +229,18 @@ def _dtype(model: str, tensor: str, data_type: str) -> np.dtype:
     if data_type not in DTYPES:
         raise ValueError(f"{model}: tensor '{tensor}' has data_type {data_type}; use one of {', '.join(DTYPES)}")
     return DTYPES[data_type]
+
+
+def _bound(model: str, parameters: Mapping[str, str], key: str, unlimited: int) -> np.ndarray | None:
+    """One whole number, or several with commas between them; an empty one is no bound."""
+    if key not in parameters:
+        return None
+    texts = parameters[key].split(",")
+    try:
+        places = [unlimited if len(texts) > 1 and not text else int(text) for text in texts]
+    except ValueError:
+        raise ValueError(f"{model}: parameter '{key}' is '{parameters[key]}'; write whole numbers") from None
+    return np.array(places[0] if len(places) == 1 else places)
 
 
 def _integer(model: str, parameters: Mapping[str, str], key: str) -> int | None:
