@@ -23,8 +23,8 @@ from export.verify import verify_onnx
 from serving import golden, manifest
 from serving.backends.recserve.program import PROGRAM_FILE
 from serving.state_source import STATE_FILE
-from training.data import schema as schema_file
-from training.system import KernelServable, PathSamplerServable, Servable, Signature, UserStateServable
+from training import schema as schema_file
+from training.servable import KernelServable, PathSamplerServable, Servable, Signature, UserStateServable
 
 MODEL_FILE = "model.onnx"
 GOLDEN_FILE = "golden.safetensors"

@@ -13,7 +13,7 @@ import torch
 from export.signature import axis_sizes
 from training import answers, system
 from training.answers import WrongAnswerError, in_order
-from training.system import Packed, Signature
+from training.servable import Packed, Signature
 
 _NOT_THE_USERS = (
     sysconfig.get_paths()["purelib"],

@@ -14,7 +14,7 @@ from export.goldens import pack
 from export.probe import Case
 from export.signature import client_inputs
 from export.sizes import Graph, Request, answer_of, pool, settled_sizes, size_cases
-from training.system import KernelServable, Packed, Servable, TensorSpec
+from training.servable import KernelServable, Packed, Servable, TensorSpec
 
 _FARTHEST = {"int32": 2**31 - 1, "int64": 2**40}
 """An id that is far outside of any table."""

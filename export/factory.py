@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from export.eager import told
-from training.system import Signature
+from training.servable import Signature
 
 
 def load_factory(reference: str) -> tuple[Signature, ...]:

@@ -9,7 +9,7 @@ import torch
 from export import eager
 from export.signature import HIGHEST, LOWEST, Bounds, axis_bounds, client_inputs, limit
 from serving.golden import Golden
-from training.system import KernelServable, Packed, Servable, Signature, TensorSpec
+from training.servable import KernelServable, Packed, Servable, Signature, TensorSpec
 
 NUM_GOLDENS = 16
 

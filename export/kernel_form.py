@@ -13,7 +13,7 @@ from export.onnx import check_servable, distinct_example
 from export.traceable import Traceable, dynamic_shapes
 from export.verify import verify
 from serving.backends.recserve.program import Names, hot_ops, load_program, save_program
-from training.system import KernelServable, Packed, Servable, Signature
+from training.servable import KernelServable, Packed, Servable, Signature
 
 SUFFIX = "_kernel"
 

@@ -12,8 +12,8 @@ from serving.backends import backlog
 from serving.backends.recserve.program import PROGRAM_FILE
 from serving.configs import FUSED
 from serving.identity import Identity
-from training.data import schema as schema_file
-from training.system import EnsembleServable, KernelServable, Servable, Signature, TensorSpec
+from training import schema as schema_file
+from training.servable import EnsembleServable, KernelServable, Servable, Signature, TensorSpec
 
 Target = Literal["gpu", "cpu"]
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import onnx_ir as ir
 
 from export.traceable import PREFIX
-from training.system import Signature
+from training.servable import Signature
 
 
 def name_tensors(model: ir.Model, signature: Signature) -> None:

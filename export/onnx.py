@@ -23,7 +23,7 @@ from export.traceable import Traceable, as_written, dynamic_shapes
 from kernels.bodies import DOMAIN
 from kernels.functions import attach
 from kernels.quiet import quiet_exporter
-from training.system import KernelServable, Packed, Servable, Signature, TensorSpec
+from training.servable import KernelServable, Packed, Servable, Signature, TensorSpec
 
 
 class Limits(NamedTuple):

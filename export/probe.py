@@ -18,7 +18,7 @@ from safetensors.numpy import load_file, save_file
 
 from export.verify import TOLERANCE
 from serving import golden
-from training.system import Packed, Signature
+from training.servable import Packed, Signature
 
 _ENDS = "ONNX Runtime ends its process"
 _TIMEOUT_S = 300

@@ -7,8 +7,8 @@ from export.artifacts import SCHEMA_FILE, Source
 from export.model_config import Target, identity_of, model_config, read_config, signature_changes
 from serving.identity import Identity
 from serving.manifest import MANIFEST_FILE
-from training.data import schema as schema_file
-from training.system import Signature
+from training import schema as schema_file
+from training.servable import Signature
 
 CONFIG_FILES: dict[str, Target] = {"config.pbtxt": "gpu", "configs/cpu.pbtxt": "cpu"}
 """File in a model's folder -> the target it is for."""

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from export import eager
-from training.system import Packed, Signature
+from training.servable import Packed, Signature
 
 _RANKINGS = (torch.topk, Tensor.topk, torch.sort, Tensor.sort)
 _ROUNDING = 1e-6

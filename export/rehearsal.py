@@ -18,7 +18,7 @@ from export.goldens import cut_tensors, pack
 from export.signature import check_signature, limit
 from export.verify import TOLERANCE
 from serving import golden
-from training.system import Bound, KernelServable, Packed, Servable, TensorSpec
+from training.servable import Bound, KernelServable, Packed, Servable, TensorSpec
 
 Request = Mapping[str, np.ndarray]
 Change = Callable[[TensorSpec, np.ndarray], np.ndarray]

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from export.repository import versions
-from training.system import EnsembleServable, KernelServable, Signature, UserStateServable
+from training.servable import EnsembleServable, KernelServable, Signature, UserStateServable
 
 
 def renamed(signatures: Sequence[Signature], names: Mapping[str, str]) -> tuple[Signature, ...]:

@@ -19,7 +19,8 @@ from export.edges import settled
 from export.model_config import ensemble_problems, model_config, read_config, render
 from export.published import CONFIG_FILES, refuse_another
 from export.rehearsal import rehearse
-from training.system import EnsembleServable, KernelServable, Schema, Servable, Signature, UserStateServable
+from training.schema import Schema
+from training.servable import EnsembleServable, KernelServable, Servable, Signature, UserStateServable
 
 
 def publish(

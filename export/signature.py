@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from training.system import Axis, Bound, KernelServable, Packed, Servable, Signature, TensorSpec
+from training.servable import Axis, Bound, KernelServable, Packed, Servable, Signature, TensorSpec
 
 BATCH = "batch"
 """The name of the batch axis in every exported graph."""

@@ -10,7 +10,7 @@ from export import eager
 from export.goldens import cut_tensors, pack
 from export.probe import Case
 from export.signature import axis_bounds, client_inputs, declared_axes
-from training.system import Axis, KernelServable, Packed, Servable, TensorSpec
+from training.servable import Axis, KernelServable, Packed, Servable, TensorSpec
 
 _TIMES_LONGER = 8
 _LONGEST_TRIED = 4096

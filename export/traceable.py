@@ -9,7 +9,7 @@ from torch.export import Dim
 from export.rewrites import Rewrites
 from export.signature import BATCH, graph_axes
 from training.answers import in_order
-from training.system import KernelServable, Packed, Servable
+from training.servable import KernelServable, Packed, Servable
 
 PREFIX = "module."
 """What `Traceable` puts before the names of a module's weights."""

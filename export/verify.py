@@ -12,7 +12,7 @@ from export.goldens import cut_tensors, pack
 from export.ranking import unproven
 from export.run_alone import open_session
 from serving import golden
-from training.system import Packed, Servable, Signature
+from training.servable import Packed, Servable, Signature
 
 TOLERANCE = 1e-5
 """Largest |served - eager| / max(1, |eager|) of an fp32 export."""

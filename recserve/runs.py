@@ -13,11 +13,12 @@ from training import checkpoint
 from training.data import amazon_sequences, hin_amazon, movielens, movielens_sequences
 from training.data.fields import FieldData
 from training.data.ranking import RankingData
-from training.data.schema import digest
 from training.data.sequences import SequenceData
 from training.data.synthetic_sequences import synthetic_sequences
 from training.registry import SYSTEMS, system
-from training.system import Origin, Signature, System
+from training.schema import digest
+from training.servable import Origin, Signature
+from training.system import System
 
 MAX_LENGTH = 50
 """Of histories, where nobody says it."""

@@ -10,8 +10,8 @@ from serving.errors import ModelUnavailable
 from serving.identity import Identity
 from training.data.fields import FieldData
 from training.data.ranking import RankingData
-from training.data.schema import digest
 from training.data.sequences import SequenceData
+from training.schema import digest
 
 
 class Served(NamedTuple):

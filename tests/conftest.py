@@ -14,7 +14,7 @@ from serving.client import Client
 from serving.server import ServerOptions, TritonServer
 from training.data.fetch import default_cache
 from training.data.synthetic import planted
-from training.system import Origin, Signature
+from training.servable import Origin, Signature
 from training.systems.lrea import LREA, Config, servables
 
 SMALL = Config(dim=8, heads=2, rank=4, max_length=16, hidden=(8, 4), dropout=0.0)

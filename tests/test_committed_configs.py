@@ -15,12 +15,13 @@ from export.published import CONFIG_FILES
 from recserve.runs import data_set
 from training.data.content import GRAPH_WIDTH
 from training.data.fetch import default_cache
-from training.data.schema import digest
 from training.data.synthetic import planted, planted_fields
 from training.data.synthetic_sequences import synthetic_sequences
 from training.generate_then_rank import generate_then_rank
 from training.registry import SYSTEMS
-from training.system import Origin, Signature, System
+from training.schema import digest
+from training.servable import Origin, Signature
+from training.system import System
 from training.systems import reg4rec
 
 COMMITTED = Path(__file__).parents[1] / "model_repository"

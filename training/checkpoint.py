@@ -20,8 +20,9 @@ import safetensors
 import safetensors.torch
 from torch import Tensor, nn
 
-from training.data import schema as schema_file
-from training.system import Schema, System
+from training import schema as schema_file
+from training.schema import Schema
+from training.system import System
 
 Weights = dict[str, Tensor]
 Metrics = dict[str, dict[str, float]]

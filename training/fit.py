@@ -19,7 +19,8 @@ from torch import nn
 from training import checkpoint
 from training.checkpoint import Metrics, Run, snapshot
 from training.loop import FitOptions, Loop, predict
-from training.system import Data, Schema, System
+from training.schema import Schema
+from training.system import Data, System
 
 if TYPE_CHECKING:
     # See training/loop.py.

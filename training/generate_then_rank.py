@@ -11,7 +11,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from training.system import EnsembleServable, EnsembleStep, Packed, Schema, Signature, TensorSpec
+from training.schema import Schema
+from training.servable import EnsembleServable, EnsembleStep, Packed, Signature, TensorSpec
 
 NAME = "generate_then_rank"
 ITEMS, USER_ID, CANDIDATES, SCORES = "items", "user_id", "candidates", "scores"

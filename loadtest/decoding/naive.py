@@ -25,7 +25,7 @@ from kernels.consistency_pruning import (
     initial_beams,
     required_match,
 )
-from training.system import Packed, Servable, TensorSpec, servable
+from training.servable import Packed, Servable, TensorSpec, servable
 from training.systems.reg4rec import Reg4Rec
 from training.systems.reg4rec.catalogue import Catalogue
 from training.systems.reg4rec.decode import check_steps

@@ -14,7 +14,8 @@ from export.verify import run_session
 from loadtest.latency import measure
 from training.data.sequences import SequenceData
 from training.loop import predict
-from training.system import Servable, Split
+from training.servable import Servable
+from training.system import Split
 from training.systems.reg4rec import Reg4Rec
 from training.systems.reg4rec.evaluation import Found
 from training.systems.reg4rec.evaluation import measure as decode_all

@@ -16,7 +16,7 @@ from serving.backends import packing
 from serving.client import Client
 from serving.direct import DirectModel
 from serving.server import ServerOptions, TritonServer
-from training.system import Servable
+from training.servable import Servable
 
 LONGEST_SERVED_RAW = 2048
 """Raw-history ways are served up to this length: beyond it their own work hides the server, which is what a served

@@ -19,7 +19,7 @@ from loadtest.length.raw import Din, RawRanker, Softmax, Unabsorbed, raw_servabl
 from training.baselines import din
 from training.data.ranking import USER_FIELDS, Catalogue, RankingData, split_by_time
 from training.layers.items import MIN_TRAIN_COUNT
-from training.system import EnsembleServable, Servable, Signature, UserStateServable
+from training.servable import EnsembleServable, Servable, Signature, UserStateServable
 from training.systems.lrea.model import LREA, Config
 from training.systems.lrea.servables import servables
 

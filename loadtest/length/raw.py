@@ -21,7 +21,7 @@ from torch._higher_order_ops.scan import scan
 from training.baselines.din import DIN
 from training.data.ranking import RankingData
 from training.layers.items import known
-from training.system import Axis, Packed, Servable, TensorSpec
+from training.servable import Axis, Packed, Servable, TensorSpec
 from training.systems.lrea import attention
 from training.systems.lrea.model import LREA
 from training.systems.lrea.servables import history_specs

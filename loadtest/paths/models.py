@@ -12,7 +12,7 @@ from training.layers import ragged
 from training.layers.fields import FieldModel
 from training.layers.requests import CANDIDATES, OFFSETS, SCORES, USER_ID, IdTables, Requests
 from training.registry import system
-from training.system import Servable, Signature, servable
+from training.servable import Servable, Signature, servable
 from training.systems.matt import Matt
 
 

@@ -16,8 +16,7 @@ from kernels.path_sampling.sampler import Sampler
 from recserve.commands.command import Command, show, table
 from recserve.served import Served, as_ids, ask
 from serving.client import Client
-from training.data.schema import digest, from_json
-from training.system import Field, Schema
+from training.schema import Field, Schema, digest, from_json
 
 FULL = "full"
 SYSTEM = "matt_dea"

@@ -14,7 +14,7 @@ from export.repository import publish
 from recserve import runs
 from recserve.commands.command import Command
 from training.generate_then_rank import generate_then_rank, refuse_other_items
-from training.system import Signature
+from training.servable import Signature
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from training.system import Axis, Packed, Servable, TensorSpec, servable
+from training.servable import Axis, Packed, Servable, TensorSpec, servable
 
 Forward = Callable[..., object]
 DENSE = TensorSpec(name="dense", dtype="float32", shape=(4,))

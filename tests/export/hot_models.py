@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from export.kernel_form import kernel_forms
 from kernels.low_rank_attention import absorbed_attention
 from tests.export.models import CANDIDATES, NUM_ITEMS, OFFSETS, SCORES, known, scorer_example
-from training.system import KernelServable, Packed, Servable, TensorSpec, servable
+from training.servable import KernelServable, Packed, Servable, TensorSpec, servable
 
 WIDTH = 8
 PRODUCT = TensorSpec(name="product", dtype="float32", shape=(WIDTH, WIDTH))

@@ -5,15 +5,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from training.system import (
-    EnsembleServable,
-    EnsembleStep,
-    Packed,
-    Servable,
-    TensorSpec,
-    UserStateServable,
-    servable,
-)
+from training.servable import EnsembleServable, EnsembleStep, Packed, Servable, TensorSpec, UserStateServable, servable
 
 NUM_ITEMS = 50
 OUT_OF_VOCABULARY = NUM_ITEMS

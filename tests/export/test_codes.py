@@ -10,7 +10,7 @@ from export.onnx import export_onnx
 from export.run_alone import open_session
 from export.verify import run_session
 from training.layers.quantiser import Codebooks
-from training.system import TensorSpec, servable
+from training.servable import TensorSpec, servable
 
 BOOKS, WORDS, WIDTH, ORIGINALS = 2, 37, 8, 20
 ROWS, BLOCK = 1_000_000, 50_000

@@ -30,7 +30,7 @@ from tests.export.brought import (
     table,
     tables,
 )
-from training.system import Axis, Bound, Packed, Servable, TensorSpec
+from training.servable import Axis, Bound, Packed, Servable, TensorSpec
 
 
 def notes_of(model: Servable) -> tuple[Servable, list[str]]:

@@ -10,7 +10,7 @@ from export.repository import Source, publish
 TWO_TOWERS = """
 import torch
 from torch import Tensor, nn
-from training.system import Servable, TensorSpec, servable
+from training.servable import Servable, TensorSpec, servable
 
 class TwoTowers(nn.Module):
     def __init__(self) -> None:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from export.goldens import cut, cut_tensors, make_goldens, pack
 from tests.export.models import profile_model, release, scorer_example, scorer_model
-from training.system import Packed
+from training.servable import Packed
 
 
 def test_each_request_gets_its_own_candidates_and_scores() -> None:

@@ -7,7 +7,7 @@ from export.model_config import Target, ensemble_problems, model_config, parse, 
 from tests.export.brought import flat, pooled, recurrent
 from tests.export.models import profile_model, release, scorer_model
 from tests.serving import path_models
-from training.system import EnsembleServable, EnsembleStep, Signature
+from training.servable import EnsembleServable, EnsembleStep, Signature
 
 _, SCORER, USER_STATE, RANKER = release()
 

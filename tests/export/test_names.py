@@ -9,7 +9,7 @@ from torch import nn
 from export.onnx import export_onnx
 from export.verify import verify_onnx
 from tests.export.brought import Brought, dense_model, names_and_copies, table
-from training.system import Servable, TensorSpec
+from training.servable import Servable, TensorSpec
 
 
 def exported(model: Servable, folder: Path) -> onnx.GraphProto:

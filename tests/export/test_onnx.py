@@ -13,7 +13,7 @@ from export.onnx import check_graph, export_onnx
 from export.run_alone import open_session
 from export.verify import run_session, verify_onnx
 from tests.export.models import encoder_model, profile_model, scorer_example, scorer_model
-from training.system import Packed, Servable, TensorSpec, servable
+from training.servable import Packed, Servable, TensorSpec, servable
 
 
 @pytest.fixture(scope="module")

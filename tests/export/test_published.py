@@ -24,17 +24,9 @@ from tests.conftest import lrea
 from tests.export.hot_models import hot_release
 from tests.export.models import profile_model, release
 from tests.export.test_repository import tree
-from training.data import schema as schema_file
-from training.system import (
-    EnsembleServable,
-    Field,
-    KernelServable,
-    Origin,
-    Packed,
-    Schema,
-    Signature,
-    UserStateServable,
-)
+from training import schema as schema_file
+from training.schema import Field, Schema
+from training.servable import EnsembleServable, KernelServable, Origin, Packed, Signature, UserStateServable
 
 SHOP = Schema(dataset="shop", fields=(Field(name="item_id", kind="id", cardinality=50, side="item"),))
 ORIGIN = Origin(system="dea", task="click prediction", schema=SHOP)

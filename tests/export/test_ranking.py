@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from export.verify import Run, verify
 from tests.export.brought import IDS, Brought, Forward, ids, table
-from training.system import Packed, Servable, TensorSpec, servable
+from training.servable import Packed, Servable, TensorSpec, servable
 
 ITEMS = torch.tensor([5.0, 4.0, 3.0, 3.0, 3.0, 1.0])
 

@@ -26,7 +26,7 @@ from tests.export.brought import (
     ragged,
     table,
 )
-from training.system import Packed, Servable, TensorSpec, servable
+from training.servable import Packed, Servable, TensorSpec, servable
 
 DIFFERENT = r"output '{0}'\[.*\] of request \d+ is .* alone and .* in a batch .* get different answers"
 

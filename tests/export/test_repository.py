@@ -20,7 +20,8 @@ from serving import golden
 from serving.manifest import fingerprint
 from serving.server import TritonServer
 from tests.export.models import STAMP, encoder_model, profile_model, release, scorer_model
-from training.system import Field, Packed, Schema, Signature, UserStateServable
+from training.schema import Field, Schema
+from training.servable import Packed, Signature, UserStateServable
 
 SOURCE = Source(kind="run", name="runs/lrea/0001")
 MODELS = ["encoder", "ranker", "scorer", "user_state"]

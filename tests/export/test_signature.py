@@ -6,7 +6,7 @@ import torch
 from export.signature import axis_sizes, check_signature
 from tests.export.models import CANDIDATES, OFFSETS, PROFILE, SCORES, release, scorer_model
 from tests.serving import path_models
-from training.system import Signature, TensorSpec
+from training.servable import Signature, TensorSpec
 
 
 def path_step() -> Signature:

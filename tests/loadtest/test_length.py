@@ -22,7 +22,7 @@ from loadtest.length.raw import CHUNK, Din, Softmax
 from loadtest.length.state import with_event
 from recserve.commands.bench_length import BenchLength
 from training.data.ranking import RankingBatch
-from training.system import Packed
+from training.servable import Packed
 
 LENGTH = 48
 

@@ -19,7 +19,7 @@ from recserve.cli import main
 from recserve.commands.rank import rank
 from serving.server import ServerOptions, TritonServer
 from tests.training.systems.matt_models import SYSTEMS, data, untrained
-from training.system import Origin
+from training.servable import Origin
 
 pytestmark = pytest.mark.triton_server
 ITEMS = (3, 7, 10_000)

@@ -9,7 +9,7 @@ from kernels.path_sampling.sampler import Sampler
 from tests.kernels.frequency_logs import sampler
 from training.layers.path_sampler import path_sampler
 from training.layers.requests import CANDIDATES, OFFSETS, SCORES, Requests
-from training.system import (
+from training.servable import (
     EnsembleServable,
     EnsembleStep,
     Packed,

@@ -25,7 +25,7 @@ from serving.server import ServerOptions, TritonServer
 from tests.conftest import lrea
 from tests.training.systems.reg4rec_models import data, trained
 from training.generate_then_rank import generate_then_rank
-from training.system import Servable
+from training.servable import Servable
 from training.systems.reg4rec import decode as decoding
 from training.systems.reg4rec.servables import packed, servables
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from training.generate_then_rank import refuse_other_items
-from training.system import Field, Schema
+from training.schema import Field, Schema
 
 ITEM = Field(name="item_id", kind="id", cardinality=3, values=("unknown", "Alien (1979)", "Heat (1995)"))
 

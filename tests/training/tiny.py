@@ -17,7 +17,8 @@ from training.data.ranking import RankingBatch, RankingSplit
 from training.data.synthetic import planted
 from training.fit import FitOptions, FitResult, fit
 from training.metrics import auc, log_loss
-from training.system import Schema, Stage, System
+from training.schema import Schema
+from training.system import Stage, System
 
 
 @dataclass(frozen=True, kw_only=True)

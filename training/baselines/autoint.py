@@ -15,7 +15,8 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
 from training.layers.fields import FieldConfig, FieldModel, evaluate, field_stage
-from training.system import Schema, System
+from training.schema import Schema
+from training.system import System
 
 
 @dataclass(frozen=True, kw_only=True)

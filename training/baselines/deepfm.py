@@ -20,7 +20,8 @@ from training.layers.fields import (
     field_stage,
     pair_sum,
 )
-from training.system import Schema, System
+from training.schema import Schema
+from training.system import System
 
 
 class DeepFM(FieldModel):

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 
 from training.data.ranking import RankingBatch, RankingData
 from training.layers.ranker import RankerConfig, Tables, Tower, binary_loss, evaluate, one_stage
-from training.system import Schema, System
+from training.schema import Schema
+from training.system import System
 
 
 @dataclass(frozen=True, kw_only=True)

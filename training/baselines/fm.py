@@ -11,7 +11,8 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from training.layers.fields import FieldConfig, FieldModel, LinearTerm, evaluate, field_stage, pair_sum
-from training.system import Schema, System
+from training.schema import Schema
+from training.system import System
 
 
 class FM(FieldModel):

@@ -9,7 +9,8 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from training.layers.fields import FieldConfig, FieldModel, FieldNetwork, evaluate, field_stage
-from training.system import Schema, System
+from training.schema import Schema
+from training.system import System
 
 
 class MLP(FieldModel):

@@ -34,7 +34,8 @@ from training.layers.tokenizer import (
     everything,
     width_of,
 )
-from training.system import Schema, System
+from training.schema import Schema
+from training.system import System
 
 
 @dataclass(frozen=True, kw_only=True)

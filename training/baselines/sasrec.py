@@ -26,7 +26,8 @@ from training.data.sequences import Dataset, SequenceBatch, SequenceData
 from training.layers.items import known
 from training.layers.transformer import EncoderBlock, causal_bias
 from training.ranking_metrics import ranking_quality
-from training.system import Schema, Stage, System
+from training.schema import Schema
+from training.system import Stage, System
 
 _LOSS_BLOCK = 64
 _RANK_BLOCK = 256

@@ -33,7 +33,8 @@ from training.layers.generator import (
 )
 from training.layers.semantic_ids import CODEBOOKS, Ids, check_ids, semantic_ids
 from training.ranking_metrics import ranking_quality
-from training.system import Schema, Stage, System, Upstream
+from training.schema import Schema
+from training.system import Stage, System, Upstream
 
 _SEARCH_BLOCK = 128
 

@@ -12,7 +12,7 @@ from jaxtyping import Float32, Int64
 from torch import Tensor
 
 from training.data.sequences import SequenceData
-from training.system import Field, Schema
+from training.schema import Field, Schema
 
 VALIDATION_SHARE = 0.05
 

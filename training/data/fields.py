@@ -18,7 +18,7 @@ from torch import Tensor
 
 from training.data.ids import table_rows
 from training.data.ranking import POSITIVE_RATING, TRAIN_SHARE, VALIDATION_SHARE, Events, parts_by_time
-from training.system import Schema
+from training.schema import Schema
 
 UNKNOWN = "unknown"
 """Name of id 0 of every field."""

@@ -22,7 +22,7 @@ import polars as pl
 from training.data.fetch import Report, fetch, silent
 from training.data.fields import FieldData, UserSide, encode, split_fields
 from training.data.ranking import POSITIVE_RATING, Events
-from training.system import Field, Schema
+from training.schema import Field, Schema
 
 _CATEGORY = 2
 """The column of `category` in the item's fields."""

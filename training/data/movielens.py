@@ -31,7 +31,7 @@ from training.data.fetch import Report, fetch, silent
 from training.data.fields import UNKNOWN, FieldData, UserSide, encode, split_fields
 from training.data.formats import GENRES
 from training.data.ranking import USER_FIELDS, Catalogue, Events, RankingData, split_by_time
-from training.system import Field, Schema
+from training.schema import Field, Schema
 
 MovieLens = RankingData
 

@@ -17,7 +17,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from torch import Tensor
 
 from training.data.ids import table_rows, whole_numbers
-from training.system import Field, Schema
+from training.schema import Field, Schema
 
 POSITIVE_RATING = 4
 """Ratings from this one on are positive labels."""

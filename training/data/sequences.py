@@ -18,7 +18,7 @@ from jaxtyping import Float32, Int64
 from torch import Tensor
 
 from training.data.ids import table_rows
-from training.system import Field, Schema
+from training.schema import Field, Schema
 
 Dataset = Literal["beauty", "sports", "ml-100k-sequences", "synthetic-sequences"]
 """The last one is planted (`training.data.synthetic_sequences`): nothing is downloaded, and training takes seconds."""

@@ -7,7 +7,7 @@ import polars as pl
 
 from training.data.fields import FieldData, UserSide, split_fields
 from training.data.ranking import POSITIVE_RATING, USER_FIELDS, Catalogue, Events, RankingData, split_by_time
-from training.system import Field, Schema
+from training.schema import Field, Schema
 
 NUM_CLUSTERS = 4
 _RECENT = 5

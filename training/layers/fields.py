@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from training.data.fields import FieldBatch, FieldData, FieldSplit, cardinalities, num_user_fields
 from training.layers.ranker import binary_loss, quality
-from training.system import Schema, Stage
+from training.schema import Schema
+from training.system import Stage
 
 MIN_TRAIN_COUNT = 2
 """Ids with fewer training samples share the field's row of the unknown."""

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from kernels.path_sampling.sampler import Sampler
 from training.layers.requests import CANDIDATES, OFFSETS, USER_ID, Requests
-from training.system import Packed, PathSamplerServable, TensorSpec
+from training.servable import Packed, PathSamplerServable, TensorSpec
 
 REQUEST_KEY = TensorSpec(name="request_key", dtype="int64", shape=(1,))
 

@@ -16,7 +16,8 @@ from training.data.fields import FieldBatch, FieldSplit
 from training.data.ranking import USER_FIELDS, RankingBatch, RankingData, RankingSplit
 from training.layers.items import BehaviourTable, ItemTable, ProfileEmbedding, known
 from training.metrics import auc, gauc, log_loss
-from training.system import Schema, Stage
+from training.schema import Schema
+from training.system import Stage
 
 Predict = Callable[[nn.Module, RankingSplit], np.ndarray]
 

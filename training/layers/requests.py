@@ -14,7 +14,7 @@ from training.data.fields import FieldData
 from training.data.ids import table_rows
 from training.layers.fields import FieldEmbedding
 from training.layers.items import known
-from training.system import Packed, TensorSpec
+from training.servable import Packed, TensorSpec
 
 MAX_CANDIDATES = 20_000
 """Of one request: 160 kB of ids; more is refused before any work is done."""

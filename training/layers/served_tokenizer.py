@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from training.data.catalogue import ItemBatch
-from training.system import Packed
+from training.servable import Packed
 
 NO_ID = -1
 """Each id of an item whose content holds a value that is not finite."""

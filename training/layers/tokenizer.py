@@ -22,7 +22,8 @@ from torch import Tensor, nn
 from training.data.catalogue import CatalogueData, ItemBatch, ItemSplit
 from training.data.sequences import Dataset
 from training.layers.codebook_report import codebook_metrics
-from training.system import Schema, Split, Stage
+from training.schema import Schema
+from training.system import Split, Stage
 
 Predict = Callable[[nn.Module, Split], np.ndarray]
 

@@ -16,7 +16,7 @@ from export.verify import verify_onnx
 from serving.backends.recserve.program import hot_ops, load_program
 from tests.training.systems.dea_models import SMALL, data, model
 from training.layers.requests import fields_of
-from training.system import Servable
+from training.servable import Servable
 from training.systems.dea import Config, servables
 from training.systems.dea.servables import score_split
 

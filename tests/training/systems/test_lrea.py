@@ -11,7 +11,7 @@ import torch
 from training.data.ranking import RankingData
 from training.data.synthetic import planted
 from training.layers import ragged
-from training.system import Signature
+from training.servable import Signature
 from training.systems.lrea import LREA, Config, attention, lrea_loss, non_negativity_weight, servables
 from training.systems.lrea.servables import Answers
 from training.systems.lrea.served import Scorer, UserEncoder, stamp_of

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tests.training.systems.matt_models import SYSTEMS, data, untrained
-from training.system import PathSamplerServable, Signature
+from training.servable import PathSamplerServable, Signature
 from training.systems.matt.served import per_candidate
 
 BASES = list(SYSTEMS)

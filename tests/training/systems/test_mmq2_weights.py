@@ -7,7 +7,7 @@ from tests.training.systems.tokenizer_models import catalogue, items, prepared
 from training.data.catalogue import CatalogueData
 from training.layers.tokenizer import catalogue_tokens, products
 from training.loop import predict
-from training.system import Servable
+from training.servable import Servable
 from training.systems.mmq2 import SYSTEM, servables, wanted
 from training.systems.mmq2.richness import Sparsity
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from tests.training.systems.reg4rec_models import data, trained
-from training.system import Packed, Servable
+from training.servable import Packed, Servable
 from training.systems.reg4rec.decode import Search, decode
 from training.systems.reg4rec.ranking import ranked
 from training.systems.reg4rec.servables import packed, servables

@@ -11,7 +11,8 @@ from export.run_alone import open_session
 from export.verify import run_session, verify_onnx
 from tests.training.systems.tokenizer_models import catalogue, prepared
 from training.layers.tokenizer import catalogue_tokens
-from training.system import Servable, System
+from training.servable import Servable
+from training.system import System
 from training.systems import mmq, mmq2
 
 SYSTEMS = {"mmq_tokenizer": mmq.SYSTEM, "mmq2_tokenizer": mmq2.SYSTEM}

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from kernels.combo_id_attention import Codebooks, Fusion, absorb, field_salt, mix
 from kernels.combo_id_attention.reference import PRIMES, MixMode, attend, field_codes, gate, split
 from training.layers.fields import FieldConfig, FieldModel, FieldNetwork
-from training.system import Schema
+from training.schema import Schema
 from training.systems.dea.abundance import Abundance, thresholds
 
 _SALT_SEED = 2503_11233

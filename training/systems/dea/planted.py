@@ -17,7 +17,8 @@ from kernels.combo_id_attention import reference
 from training.data.fields import FieldData, FieldSplit
 from training.fit import FitOptions, fit, predict
 from training.metrics import auc
-from training.system import Schema, System
+from training.schema import Schema
+from training.system import System
 from training.systems.dea import DEA, SYSTEM, Config, codebooks, stages
 from training.systems.dea.model import Codes, Layer, PairMemory
 from training.systems.dea.planted_data import COLLAPSED, ITEM_COLUMN, USER_COLUMN, collapse_data, liked_pairs, pair_data

@@ -11,7 +11,7 @@ import polars as pl
 
 from training.data.fields import FieldData, UserSide, split_fields
 from training.data.ranking import Events
-from training.system import Field, Schema
+from training.schema import Field, Schema
 
 NOISE = 0.1
 """Share of the pair set's labels that are turned around."""

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from training.data.fields import FieldData, FieldSplit
 from training.layers.requests import CANDIDATES, OFFSETS, SCORES, USER_ID, Requests, fields_of
-from training.system import Infer, Packed, Servable, Signature, servable
+from training.servable import Packed, Servable, Signature, servable
+from training.system import Infer
 from training.systems.dea.model import DEA, Config
 from training.systems.dea.served import Ranker
 

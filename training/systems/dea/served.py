@@ -16,7 +16,7 @@ from kernels.combo_id_attention import Codebooks, Fields, Fusion, combo_id_atten
 from training.data.fields import FieldData
 from training.layers import ragged
 from training.layers.requests import IdTables
-from training.system import Packed
+from training.servable import Packed
 from training.systems.dea.model import DEA, Layer
 
 

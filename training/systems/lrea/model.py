@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from training.data.ranking import RankingBatch, RankingData
 from training.layers.ranker import RankerConfig, Tables, Tower
-from training.system import Schema
+from training.schema import Schema
 from training.systems.lrea import attention
 
 

@@ -18,16 +18,16 @@ from torch import Tensor
 
 from training.data.ranking import USER_FIELDS, RankingData, RankingSplit
 from training.layers.requests import CANDIDATES, OFFSETS, SCORES, UNKNOWN_USERS, USER_ID
-from training.system import (
+from training.servable import (
     EnsembleServable,
     EnsembleStep,
-    Infer,
     Packed,
     Servable,
     Signature,
     TensorSpec,
     UserStateServable,
 )
+from training.system import Infer
 from training.systems.lrea import attention
 from training.systems.lrea.model import LREA, Config
 from training.systems.lrea.served import SCORERS, UserEncoder, stamp_of

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from kernels.low_rank_attention import absorbed_attention, low_rank_attention
 from training.layers import ragged
 from training.layers.items import known
-from training.system import Packed
+from training.servable import Packed
 from training.systems.lrea import attention
 from training.systems.lrea.model import LREA
 

@@ -21,7 +21,8 @@ from torch import Tensor, nn
 from kernels.path_sampling.hph import Frequencies
 from training.baselines import autoint, deepfm
 from training.layers.fields import FieldModel
-from training.system import ParameterGroup, Schema, Stage, System
+from training.schema import Schema
+from training.system import ParameterGroup, Stage, System
 from training.systems import dea
 from training.systems.matt.bases.autoint import AbsorbedAutoInt
 from training.systems.matt.bases.dea import AbsorbedDEA

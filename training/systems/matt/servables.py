@@ -21,14 +21,7 @@ from training.layers import ragged
 from training.layers.fields import FieldModel
 from training.layers.path_sampler import REQUEST_KEY, path_sampler, request_keys
 from training.layers.requests import CANDIDATES, OFFSETS, SCORES, USER_ID, IdTables, Requests, fields_of
-from training.system import (
-    EnsembleServable,
-    EnsembleStep,
-    Packed,
-    Servable,
-    Signature,
-    TensorSpec,
-)
+from training.servable import EnsembleServable, EnsembleStep, Packed, Servable, Signature, TensorSpec
 from training.systems.matt.model import Matt, aggregate
 from training.systems.matt.served import Absorbed, Scorer
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from training.layers import ragged
 from training.layers.requests import IdTables
-from training.system import Packed
+from training.servable import Packed
 from training.systems.matt.model import Matt, aggregate, kept_fields
 
 

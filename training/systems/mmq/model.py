@@ -24,7 +24,7 @@ from training.layers.quantiser import (
 )
 from training.layers.ranker import cardinality
 from training.layers.tokenizer import Tokenizer, TokenizerConfig, Tokens, catalogue_tokens, everything, width_of
-from training.system import Schema
+from training.schema import Schema
 
 
 @dataclass(frozen=True, kw_only=True)

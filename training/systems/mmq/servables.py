@@ -11,7 +11,7 @@ from training.data.catalogue import CatalogueData, ItemBatch
 from training.layers.quantiser import unit
 from training.layers.served_tokenizer import checked, content_requests, ids_or_none, or_nan
 from training.layers.tokenizer import exact
-from training.system import Packed, Servable, Signature, TensorSpec
+from training.servable import Packed, Servable, Signature, TensorSpec
 from training.systems.mmq.model import MMQ, Config, Encoded
 
 

@@ -16,7 +16,7 @@ from training.layers.experts import Experts, two_layers, weighted_sum
 from training.layers.quantiser import Codebooks, Quantised, index_straight_through, value_straight_through, weigh
 from training.layers.ranker import cardinality
 from training.layers.tokenizer import Tokenizer, TokenizerConfig, Tokens, everything, width_of
-from training.system import Schema
+from training.schema import Schema
 from training.systems.mmq2.richness import Richness, Sparsity
 
 

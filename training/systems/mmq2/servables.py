@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from training.data.catalogue import CatalogueData
 from training.layers.served_tokenizer import checked, content_requests, ids_or_none, or_nan
 from training.layers.tokenizer import exact
-from training.system import Packed, Servable, Signature, TensorSpec
+from training.servable import Packed, Servable, Signature, TensorSpec
 from training.systems.mmq2.model import MMQ2, Config
 
 

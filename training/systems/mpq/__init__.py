@@ -33,7 +33,8 @@ from training.layers.tokenizer import (
     products,
     width_of,
 )
-from training.system import Schema, System
+from training.schema import Schema
+from training.system import System
 
 __all__ = ["GPU", "MPQ", "SYSTEM", "Config", "loss"]
 

@@ -19,7 +19,8 @@ set of tokens leads to an item.
 
 from dataclasses import replace
 
-from training.system import Schema, Stage, System, Upstream
+from training.schema import Schema
+from training.system import Stage, System, Upstream
 from training.systems.reg4rec import preference, supervised
 from training.systems.reg4rec.config import (
     GPU,

@@ -15,7 +15,7 @@ from torch.nn import functional
 from training.data.sequences import SequenceData
 from training.layers.generator import GeneratorSizes, Memory, SequenceEncoder, TokenDecoder, newest_state
 from training.layers.semantic_ids import semantic_ids
-from training.system import Schema
+from training.schema import Schema
 from training.systems.reg4rec.catalogue import Catalogue
 from training.systems.reg4rec.config import Config
 

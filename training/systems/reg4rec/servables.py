@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from training.data.sequences import SequenceData
-from training.system import Packed, Signature, TensorSpec, servable
+from training.servable import Packed, Signature, TensorSpec, servable
 from training.systems.reg4rec.config import Config
 from training.systems.reg4rec.model import Reg4Rec
 from training.systems.reg4rec.served import Recommender

@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from training.layers.rows import rows
-from training.system import Packed
+from training.servable import Packed
 from training.systems.reg4rec.decode import Decoded, Search, decode
 from training.systems.reg4rec.model import Reg4Rec
 from training.systems.reg4rec.ranking import Ranked, ranked

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from training.data import schema
+from training import schema
 from training.data.synthetic import planted
 
 
