@@ -1,9 +1,22 @@
-"""The fields of a data set, and their form as JSON: beside a checkpoint, and in a model repository."""
+"""The fields of a data set, and their form as JSON: beside a checkpoint, and in a model repository.
+
+A field has a role (whose it is), a kind (what its values are) and uses (what it may serve for). Tasks ask for roles and
+uses, never for names.
+"""
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
+
+Role = Literal["user", "item", "event"]
+Kind = Literal["id", "dense", "multi", "vector", "text"]
+Use = Literal[
+    "key", "feature", "profile", "label", "value", "time", "order", "scenario", "objective", "concept", "category"
+]
+UNKNOWN = "unknown"
+"""Name of id 0 of every field."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -11,21 +24,24 @@ class Field:
     """One field of a data set."""
 
     name: str
-    kind: Literal["id", "dense", "sequence", "vector"]
+    role: Role
+    kind: Kind
+    uses: tuple[Use, ...] = ("feature", "profile")
+    """key: who or what it is. feature: a field of its own in models over fields. profile: part of the one vector that
+    describes a user, or an item beside its own row. category: the item's only category. The others as they say."""
     cardinality: int | None = None
-    """Ids and sequences of ids: legal values are 0 <= id < cardinality; more are out of vocabulary."""
+    """id and multi: legal values are 0 <= id < cardinality, 0 is unknown; more are out of vocabulary."""
     width: int | None = None
-    """Vectors: elements. Sequences: longest length."""
+    """Vectors: elements. multi: most values of one row."""
     values: tuple[str, ...] | None = None
     """Names of the ids, where a person would want to read them."""
-    side: Literal["user", "item"] | None = None
-    """Whose field it is, where samples are rows of categorical fields: the user's, constant over a request, or the
-    candidate's."""
+    ids: str | None = None
+    """Digest of the raw ids that a key stands for; None where they are the ids themselves."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Schema:
-    """The fields of a data set; saved beside the checkpoint, travels into the model repository."""
+    """The fields of a data set in order; saved beside the checkpoint, travels into the model repository."""
 
     dataset: str
     fields: tuple[Field, ...]
@@ -35,6 +51,36 @@ class Schema:
             if candidate.name == name:
                 return candidate
         raise ValueError(f"field '{name}' is not in the schema of {self.dataset}: {[f.name for f in self.fields]}")
+
+    def of(self, use: Use, *roles: Role) -> tuple[Field, ...]:
+        """The fields with this use, of these roles (of all by default), in order."""
+        return tuple(field for field in self.fields if use in field.uses and (not roles or field.role in roles))
+
+    def only(self, use: Use, role: Role) -> Field:
+        """The one field with this use and role. Raises ValueError where there is none, or more than one."""
+        found = self.of(use, role)
+        if len(found) != 1:
+            named = [field.name for field in found] or "none"
+            raise ValueError(f"{self.dataset} must have one {role} field for use as {use}, found {named}")
+        return found[0]
+
+    def key(self, role: Role) -> Field:
+        """The key of users or of items."""
+        return self.only("key", role)
+
+
+def size_of(field: Field) -> int:
+    """Number of ids of a field, id 0 among them. Raises ValueError where the schema leaves it open."""
+    if field.cardinality is None:
+        raise ValueError(f"field '{field.name}' has no cardinality")
+    return field.cardinality
+
+
+def width_of(field: Field) -> int:
+    """Elements of a vector field. Raises ValueError where the schema leaves it open."""
+    if field.width is None:
+        raise ValueError(f"field '{field.name}' has no width")
+    return field.width
 
 
 def to_json(schema: Schema) -> dict[str, Any]:
@@ -54,12 +100,12 @@ def from_json(values: dict[str, Any]) -> Schema:
 def digest(schema: Schema) -> str:
     """16 hex digits that change with anything that decides what an id means: data set, fields, cardinalities, names.
 
-    The width of a field is left out: how long a history is read is the model's choice, and its signature shows it.
+    The width of a field is left out: how much of it is read is the model's choice, and its signature shows it.
     """
-    fields = [[one.name, one.kind, one.cardinality, one.values, one.side] for one in schema.fields]
+    fields = [[one.name, one.role, one.kind, one.uses, one.cardinality, one.values, one.ids] for one in schema.fields]
     return hashlib.sha256(json.dumps([schema.dataset, fields]).encode()).hexdigest()[:16]
 
 
 def _field(values: dict[str, Any]) -> Field:
-    names = values.get("values")
-    return Field(**{**values, "values": None if names is None else tuple(names)})
+    names: Sequence[str] | None = values.get("values")
+    return Field(**{**values, "uses": tuple(values["uses"]), "values": None if names is None else tuple(names)})

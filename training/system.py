@@ -1,19 +1,16 @@
-"""The contracts of training: what a data set, a stage and a paper's system are."""
+"""The contracts of training: what a view of a data set, a stage, a task and a paper's system are."""
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, Protocol
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 from torch import Tensor, nn
 
+from training.interactions import Interactions
 from training.schema import Schema
 from training.servable import Signature
-
-Task = Literal["click prediction", "next item", "semantic ids"]
-"""What a system is judged at; systems of one task stand in one table."""
-Infer = Callable[[str, dict[str, np.ndarray]], dict[str, np.ndarray]]
-"""(model, request) -> outputs by name: a client of the server, or the same graphs in this process."""
 
 
 class Split(Protocol):
@@ -29,7 +26,7 @@ class Split(Protocol):
 
 
 class Data(Protocol):
-    """A data set that was split by time."""
+    """A task's view of a data set, split without leakage."""
 
     @property
     def schema(self) -> Schema: ...
@@ -42,6 +39,20 @@ class Data(Protocol):
 
     @property
     def test(self) -> Split: ...
+
+
+class Module(Protocol):
+    """What a task's protocol asks of every module; the task's own docstring says what else."""
+
+    def prepare(self, data: object, /) -> None:
+        """Fills buffers (vocabulary, popularity, means) from the training part."""
+        ...
+
+
+Loss = Callable[..., tuple[Tensor, dict[str, Tensor]]]
+"""(module, batch, share of the stage done in [0, 1)) -> (scalar loss, scalars to log)."""
+Predict = Callable[..., np.ndarray]
+"""(module, split) -> what the module answers, float32 [len(split), ...] in sample order."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,8 +69,7 @@ class Stage:
     """One phase of training."""
 
     name: str
-    loss: Callable[[nn.Module, Any, float], tuple[Tensor, dict[str, Tensor]]]
-    """(module, batch, share of the stage done in [0, 1)) -> (scalar loss, scalars to log)."""
+    loss: Loss
     parameters: Callable[[nn.Module], Iterable[nn.Parameter]] = nn.Module.parameters
     groups: tuple[ParameterGroup, ...] = ()
     """Exceptions from `learning_rate` and `weight_decay`."""
@@ -69,11 +79,68 @@ class Stage:
     schedule: Literal["constant", "linear"] = "constant"
     """linear: every rate rises over the first 2 % of the steps and then falls to zero."""
     weight_decay: float = 0.0
-    samples: Callable[[Any], Split] = lambda data: data.train
+    samples: Callable[..., Split] = lambda data: data.train
     """(data) -> what an epoch goes through."""
     patience: int = 2
     """Epochs without a better `monitor` before the stage stops; the best weights are kept."""
-    monitor: str = "auc"
+    monitor: str
+    direction: Literal["max", "min"] = "max"
+    """Of a better `monitor`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """One column of a table of results."""
+
+    title: str
+    metric: str
+    direction: Literal["max", "min"] | None = "max"
+    """Of a better value; None where neither is better."""
+    judges: bool = False
+    """Whether a system is compared with its baseline by it."""
+
+
+class Wanted(NamedTuple):
+    """What a system wants of its task's view."""
+
+    reads: frozenset[str]
+    """Parts of the view that cost something, each by the task's name for it: "history", "features"."""
+    max_length: int
+    """Of histories: the newest events."""
+    given: Mapping[str, Tensor]
+    """What other systems' runs gave (`System.products`), by name."""
+
+
+class Task(ABC):
+    """One kind of question. An object of it has all that systems of the kind have in common."""
+
+    name: str
+    title: str
+    """For people."""
+    columns: tuple[Column, ...]
+    default: str
+    """Name of the data set where nobody says one."""
+
+    @abstractmethod
+    def view(self, interactions: Interactions, wanted: Wanted) -> Data:
+        """The data set as the task sees it, split by the task's protocol. Raises ValueError naming what is missing."""
+
+    @abstractmethod
+    def planted(self, seed: int = 0) -> Interactions:
+        """A small set with a structure that a model of the task can learn in seconds; nothing is downloaded."""
+
+    @abstractmethod
+    def stage(self, config: object) -> Stage:
+        """The one stage that most systems of the task have."""
+
+    @abstractmethod
+    def evaluate(self, module: nn.Module, predict: Predict, split: Split) -> dict[str, float]:
+        """Metrics of a split, among them those of `columns`."""
+
+    @abstractmethod
+    def release(self, name: str, module: nn.Module, data: Data) -> tuple[Signature, ...]:
+        """The plain served form of any module of the task's protocol, in the order in which it must be published, the
+        model that clients ask for last, called `name`; its fp64 twin is the reference of the ladder's first rung."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +148,7 @@ class Upstream:
     """A system whose run another one builds on; trained first, with the same seed."""
 
     system: str
-    config: dict[str, Any]
+    config: dict[str, object]
     """What differs from its defaults."""
 
 
@@ -92,29 +159,46 @@ class System:
     name: str
     title: str
     paper: str
-    """Where it comes from: an arXiv URL."""
+    """Where it comes from: an arXiv URL; empty where it is our design."""
     provenance: str
-    """What a source states, what is reconstructed and what is our design; printed in the README's table."""
+    """What a source states, what is reconstructed and what is our design."""
+    task: Task
     config: type
     """A frozen dataclass with the defaults."""
-    dataset: str
-    task: Task = "click prediction"
     baseline: str | None
     """Name of the system it must beat; None for a baseline."""
-    build: Callable[[Any, Schema], nn.Module]
-    """(config, schema) -> module with its shapes settled; buffers derived from data are still empty."""
-    prepare: Callable[[Any, Any], None]
-    """(module, data): fills buffers (vocabulary, popularity) from the training part."""
-    stages: Callable[[Any], Sequence[Stage]]
-    evaluate: Callable[[Any, Any, Any], dict[str, float]]
-    """(module, predict, split) -> metrics; larger is better for every metric named `auc` or `gauc`."""
-    servables: Callable[[Any, Any, Any], tuple[Signature, ...]] | None = None
-    """(module, config, data) -> models in the order in which they must be published; None: not served."""
-    view: Callable[[Any], Data] = lambda data: data
-    """(the data set) -> the form of it that the stages and the evaluation take."""
-    upstream: Callable[[Any], tuple[Upstream, ...]] = lambda config: ()
-    """(config) -> the runs it builds on; their products are in `data.given` when it is prepared."""
-    products: Callable[[Any, Any], dict[str, Tensor]] | None = None
+    build: Callable[..., nn.Module]
+    """(config, schema) -> module with its shapes settled; buffers derived from data are still empty, until the module's
+    own `prepare(data)` fills them."""
+    reads: frozenset[str] = frozenset()
+    """Parts of the task's view, as `Wanted.reads`."""
+    stages: Callable[..., Sequence[Stage]] | None = None
+    """(config) -> stages, where they are not the task's one."""
+    evaluate: Callable[..., dict[str, float]] | None = None
+    """(module, predict, split) -> metrics, where they are more than the task's."""
+    columns: tuple[Column, ...] = ()
+    """Own columns, beside the task's."""
+    view: Callable[..., Data] = lambda data: data
+    """(the task's view) -> the form of it that the stages and the evaluation take."""
+    upstream: Callable[..., tuple[Upstream, ...]] = lambda config: ()
+    """(config) -> the runs it builds on; their products are in `Wanted.given`."""
+    products: Callable[..., dict[str, Tensor]] | None = None
     """(module, data) -> what a finished run leaves for the systems that build on it, by name."""
-    score_split: Callable[[Infer, Any, Any], np.ndarray] | None = None
-    """(infer, split, config) -> served scores float32 [len(split)]: the quality of what is served, measured there."""
+    served: Callable[..., tuple[Signature, ...]] | None = None
+    """(name, module, config, data) -> a faster release than the task's plain one."""
+    variant: Callable[..., str] = field(default=lambda config: "")
+    """(config) -> name of the variant that a configuration chooses, for tables; empty for the default."""
+
+    def stages_of(self, config: object) -> Sequence[Stage]:
+        """The stages of a run."""
+        return self.stages(config) if self.stages else (self.task.stage(config),)
+
+    def measure(self, module: nn.Module, predict: Predict, split: Split) -> dict[str, float]:
+        """Metrics of a split."""
+        return (self.evaluate or self.task.evaluate)(module, predict, split)
+
+    def release(self, module: nn.Module, config: object, data: Data) -> tuple[Signature, ...]:
+        """What a run publishes."""
+        if self.served:
+            return self.served(self.name, module, config, data)
+        return self.task.release(self.name, module, data)

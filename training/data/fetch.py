@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Literal
 
 from training.data import amazon_sequences_files, hin_amazon_files, ml100k_graph_files, movielens_files
-from training.data.origin import Found, Origin, Report, sha256
+from training.data.origin import Found, Origin, sha256
+from training.interactions import Report, silent
 
 Name = Literal["beauty", "hin-amazon", "ml-100k", "ml-100k-graph", "sports"]
 ORIGINS: dict[str, Origin] = {
@@ -30,10 +31,6 @@ ORIGINS: dict[str, Origin] = {
         key=lambda origin: origin.name,
     )
 }
-
-
-def silent(_line: str) -> None:
-    """A report that nobody reads."""
 
 
 def default_cache() -> Path:

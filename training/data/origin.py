@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 import polars as pl
 
-Report = Callable[[str], None]
+from training.interactions import Report
+
 Tables = dict[str, pl.DataFrame]
 """The canonical form of a data set: name of the file without its ending -> table."""
 

@@ -1,0 +1,90 @@
+"""Interactions: the canonical form of any data set.
+
+A data set says who met what, when, and what came of it; tasks are views of it (`training.system.Task.view`). Users and
+items have dense ids from 1, 0 is unknown; raw ids, of any int64 or string, are mapped to them once.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+from jaxtyping import Float32
+
+from training.schema import Role, Schema, Use
+
+Report = Callable[[str], None]
+"""Gets one line for each thing that a person would want to know."""
+
+
+class Content(NamedTuple):
+    """What is known of the items beside who chose them, as vectors. Row 0 is zeros."""
+
+    text: Float32[np.ndarray, "N+1 384"]
+    """Sentence vectors of titles or keywords, of norm 1."""
+    graph: Float32[np.ndarray, "N+1 G"]
+    """The second modality: attributes or a knowledge graph, TF-IDF reduced by a truncated SVD, of norm 1; zeros where
+    an item has none."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Interactions:
+    """A data set in its canonical form."""
+
+    schema: Schema
+    events: pl.DataFrame
+    """One row for each event, in the published order. `user` and `item` int64 dense ids; where the schema has such a
+    use, `time` int64, `order` int64, `label` float32 (0 or 1) and `value` int64 (ids of the field); further event
+    fields by name. A user field that changes with time has a column here too, as it was before the event."""
+    users: pl.DataFrame
+    """Row r is the user with dense id r, row 0 the unknown one. One column for each user field but the key, as it is
+    after all events: id int64, dense float32 (NaN where it is missing), multi list[int64], text string."""
+    items: pl.DataFrame
+    """As `users`, of the items. `title` string, where there are titles."""
+    licence: str
+    load_content: Callable[[], Content] | None = None
+    others: Mapping[str, np.ndarray] = field(default_factory=dict)
+    """Published arrays that belong to the items, row 0 zeros: semantic ids."""
+
+    @cached_property
+    def content(self) -> Content:
+        """Computed, or read from the cache, when first asked for. Raises ValueError where items have no content."""
+        if self.load_content is None:
+            raise ValueError(f"{self.name} knows no text of its items; give items a field of kind text")
+        return self.load_content()
+
+    @property
+    def name(self) -> str:
+        """Name of the data set."""
+        return self.schema.dataset
+
+    @property
+    def titles(self) -> list[str]:
+        """Title of each item by dense id; "item <id>" where there are none."""
+        if "title" not in self.items.columns:
+            return [f"item {number}" for number in range(len(self.items))]
+        return self.items["title"].to_list()
+
+    def require(self, task: str, *needed: tuple[Use, Role]) -> None:
+        """Raises ValueError, naming what is missing, where the schema lacks a use of a role that a task needs."""
+        if missing := [f"{role} field for use as {use}" for use, role in needed if not self.schema.of(use, role)]:
+            raise ValueError(f"{self.name} cannot be used for {task}: it has no {' and no '.join(missing)}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dataset:
+    """A source of interactions."""
+
+    name: str
+    what: str
+    """One line for people."""
+    licence: str
+    read: Callable[[Path | None, Report], Interactions]
+    """(cache, or the default one; report) -> the set; fetched first where it is not cached."""
+
+
+def silent(_line: str) -> None:
+    """A report that nobody reads."""
