@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
+from training.data import hin_amazon, movielens
 from training.interactions import Dataset, Interactions, Report, silent
 
-DATASETS: dict[str, Dataset] = {dataset.name: dataset for dataset in ()}
+DATASETS: dict[str, Dataset] = {dataset.name: dataset for dataset in (hin_amazon.DATASET, movielens.DATASET)}
 
 
 def dataset(name: str) -> Dataset:

@@ -1,14 +1,9 @@
-"""MovieLens-100k as sequences: what each of 943 people rated, in the order of (timestamp, row in the published file).
-
-Protocol: leave one out (`training.data.sequences`). Every rating counts as a choice, whatever its value. Three quarters
-of all ratings share their second with another of the same user, so "next" is partly the order of the website's lists.
-Film ids are the published ones, 1 to 1,682, as in `training.data.movielens`; 0 is "unknown".
+"""What the films of MovieLens-100k are, beside who rated them: text, and a knowledge graph as second modality.
 
 - Text: title with year, and genres.
 - Second modality: the facts of the knowledge graph (`training.data.ml100k_graph_files`) in which the film is head or
   tail, each (relation, other entity) an attribute. Films are linked by title and year: 1,263 of them, with 90 % of the
   ratings. See `training.data.content`.
-- Category: the genre that `training.data.content` chooses; 0 where none is listed.
 """
 
 from pathlib import Path
@@ -16,37 +11,19 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from training.data.content import Attributes, attribute_vectors, categories
-from training.data.fetch import Report, fetch, silent
+from training.data.content import Attributes, attribute_vectors
+from training.data.fetch import fetch
 from training.data.formats import GENRES
-from training.data.ranking import Events
 from training.data.sentence_vectors import sentence_vectors
-from training.data.sequences import Content, SequenceData, leave_one_out
+from training.interactions import Content, Report
 
 
-def load(max_length: int = 50, cache: Path | None = None, report: Report = silent) -> SequenceData:
-    """The set as the module's docstring defines it; fetched first where it is not cached. Raises as `fetch` does."""
-    folder = fetch("ml-100k", cache, report)
-    ratings, items = (pl.read_parquet(folder / f"{name}.parquet") for name in ("ratings", "items"))
-    events = Events(ratings)
-    user_ids, starts = np.unique(events.user, return_index=True)
-    titles = dict(items.select("item", "title").iter_rows())
-
-    def content() -> Content:
-        graph = fetch("ml-100k-graph", cache, report)
-        facts, links, movies = (pl.read_parquet(graph / f"{name}.parquet") for name in ("facts", "links", "movies"))
-        held = graph_attributes(facts, linked(items, movies, links))
-        return Content(sentence_vectors(texts(items), cache, report), attribute_vectors(held, len(titles)))
-
-    return leave_one_out(
-        dataset="ml-100k-sequences",
-        user_ids=user_ids,
-        sequences=np.split(events.item, starts[1:]),
-        categories=categories(_genres(items), len(titles)),
-        titles=titles,
-        max_length=max_length,
-        load_content=content,
-    )
+def content(items: pl.DataFrame, cache: Path | None, report: Report) -> Content:
+    """Of the films (item, title, genres), by id; the graph is fetched first where it is not cached."""
+    graph = fetch("ml-100k-graph", cache, report)
+    facts, links, movies = (pl.read_parquet(graph / f"{name}.parquet") for name in ("facts", "links", "movies"))
+    held = graph_attributes(facts, linked(items, movies, links))
+    return Content(sentence_vectors(texts(items), cache, report), attribute_vectors(held, len(items)))
 
 
 def texts(items: pl.DataFrame) -> list[str]:
@@ -78,8 +55,8 @@ def graph_attributes(facts: pl.DataFrame, links: pl.DataFrame) -> Attributes:
     return Attributes(pairs["item"].to_numpy(), attribute)
 
 
-def _genres(items: pl.DataFrame) -> Attributes:
-    """Without the first genre, which is "unknown"."""
+def genre_attributes(items: pl.DataFrame) -> Attributes:
+    """Each genre of each film (item, genres) but the first one, which is "unknown"."""
     numbers = {name: number for number, name in enumerate(GENRES[1:])}
     listed = items.select("item", "genres").iter_rows()
     pairs = [(item, numbers[name]) for item, names in listed for name in names if name in numbers]
