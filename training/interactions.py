@@ -14,6 +14,7 @@ import numpy as np
 import polars as pl
 from jaxtyping import Float32
 
+from serving.ids import IdMap
 from training.schema import Role, Schema, Use
 
 Report = Callable[[str], None]
@@ -46,6 +47,8 @@ class Interactions:
     """As `users`, of the items. `title` string, where there are titles."""
     licence: str
     load_content: Callable[[], Content] | None = None
+    ids: Mapping[Role, IdMap] = field(default_factory=dict)
+    """Raw ids of users and of items, where they are other than the dense ones."""
     others: Mapping[str, np.ndarray] = field(default_factory=dict)
     """Published arrays that belong to the items, row 0 zeros: semantic ids."""
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 
+from serving.ids import IdMap
 from training.answers import in_order
 from training.axis import Axis as Axis
 from training.schema import Schema
@@ -44,6 +45,20 @@ class TensorSpec:
     """Fewest and most elements that one request may carry in a ragged input."""
     per: int = 1
     """Ragged output of a step that is no graph: elements for each element of the input `of`, packed [per * C]."""
+    ids: IdMap | None = None
+    """Of int64 tensors whose ids a client knows by other names: the module reads and writes dense ids, the client sends
+    and gets raw ones, int64 or strings. Input: a raw id that is not in the map is dense 0. Output: what is no dense id
+    is the map's `filling`."""
+
+    @property
+    def mapped(self) -> IdMap | None:
+        """The map that has to be applied between client and module; None too where raw and dense ids are the same."""
+        return None if self.ids is None or self.ids.is_identity else self.ids
+
+    @property
+    def client_dtype(self) -> str:
+        """What a client sends or gets: the dtype, or "string"."""
+        return self.dtype if self.mapped is None else self.mapped.kind
 
 
 @dataclass(frozen=True, kw_only=True)

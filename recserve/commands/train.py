@@ -150,7 +150,12 @@ class Train(Command):
     def _command(self) -> str:
         """With every option that says what is measured."""
         words = ["recserve", "train", self.system.name, *changed_options(self.config, self.system.config())]
-        options = {"--dataset": self.dataset, "--seed": self.seed or None, "--seeds": self.seeds, "--max-epochs": self.max_epochs}
+        options = {
+            "--dataset": self.dataset,
+            "--seed": self.seed or None,
+            "--seeds": self.seeds,
+            "--max-epochs": self.max_epochs,
+        }
         words += [word for name, value in options.items() if value is not None for word in (name, str(value))]
         return shlex.join([*words, "--record"])
 

@@ -22,7 +22,7 @@ from training.data.click import HISTORY, ClickBatch, ClickData, now
 from training.data.columns import Columns, Layout, columns
 from training.layers import ragged
 from training.layers.items import known
-from training.layers.requests import CANDIDATES, MAX_CANDIDATES, OFFSETS, SCORES, USER_ID, Requests
+from training.layers.requests import CANDIDATES, MAX_CANDIDATES, OFFSETS, SCORES, USER_ID, Requests, asked
 from training.schema import Field
 from training.servable import EnsembleServable, EnsembleStep, Packed, Signature, TensorSpec, servable
 from training.steps.user_rows import user_rows
@@ -191,7 +191,7 @@ def _one_graph(name: str, module: nn.Module, data: ClickData) -> tuple[Signature
     plain = servable(
         name=name,
         module=served,
-        inputs=(USER_ID, CANDIDATES, OFFSETS, *context_specs(data)),
+        inputs=(*asked(data.interactions), *context_specs(data)),
         outputs=(SCORES,),
         example=requests(data, MAX_CANDIDATES),
     )
@@ -201,15 +201,13 @@ def _one_graph(name: str, module: nn.Module, data: ClickData) -> tuple[Signature
 def _ensemble(name: str, module: nn.Module, data: ClickData) -> tuple[Signature, ...]:
     row = user_row(data)
     most = max(1, min(MAX_CANDIDATES, _HISTORY_ELEMENTS // data.max_length))
-    candidates = replace(CANDIDATES, max_elements=most)
-    example = requests(data, min(500, most))
-    asked, context = (USER_ID, candidates, OFFSETS), context_specs(data)
+    example, wanted, context = requests(data, most), asked(data.interactions, most), context_specs(data)
     history = user_rows(
         f"{name}_history",
         user_ids=np.arange(len(data.interactions.users)),
         rows=row.arrays(),
         unknown={key: array[0] for key, array in row.arrays().items()},
-        inputs=asked,
+        inputs=tuple(wanted),
         example=lambda size, seed: example(size, seed)[:3],
     )
     served, exact = (Scorer(one, data).eval() for one in (module, copy.deepcopy(module).double()))
@@ -232,14 +230,14 @@ def _ensemble(name: str, module: nn.Module, data: ClickData) -> tuple[Signature,
     scorer = servable(
         name=f"{name}_scorer",
         module=served,
-        inputs=(candidates, OFFSETS, *map(_bounded, history.outputs), *context),
+        inputs=(wanted.candidates, OFFSETS, *map(_bounded, history.outputs), *context),
         outputs=(SCORES,),
         example=scorer_example,
         max_batch_size=HISTORY_BATCH,
     )
     ensemble = EnsembleServable(
         name=name,
-        inputs=(*asked, *context),
+        inputs=(*wanted, *context),
         outputs=(SCORES,),
         example=example,
         eager=rows_and_context(served),

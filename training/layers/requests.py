@@ -3,23 +3,46 @@
 Legend: B requests, C candidates packed over them, U users, I items.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
+from training.interactions import Interactions
 from training.servable import Packed, TensorSpec
 
 MAX_CANDIDATES = 20_000
 """Of one request: 160 kB of ids; more is refused before any work is done."""
 
 USER_ID = TensorSpec(name="user_id", dtype="int64", shape=(1,))
-"""Any int64: a user whom the release does not know has an empty history."""
+"""Any id: a user whom the release does not know has an empty history."""
 CANDIDATES = TensorSpec(
     name="candidates", dtype="int64", shape=("candidates",), ragged=True, minimum=0, max_elements=MAX_CANDIDATES
 )
+"""Dense ids; a negative one is no id, where raw ids are not mapped."""
 OFFSETS = TensorSpec(name="candidate_offsets", dtype="int32", shape=(), of="candidates")
 SCORES = TensorSpec(name="scores", dtype="float32", shape=("candidates",), ragged=True, of="candidates")
+
+
+class Asked(NamedTuple):
+    """The tensors of a request, with the raw ids that a client sends."""
+
+    user_id: TensorSpec
+    candidates: TensorSpec
+    offsets: TensorSpec
+
+
+def asked(interactions: Interactions, most: int = MAX_CANDIDATES) -> Asked:
+    """Of a data set, with at most so many candidates."""
+    ids = interactions.ids
+    minimum = None if "item" in ids else 0
+    return Asked(
+        replace(USER_ID, ids=ids.get("user")),
+        replace(CANDIDATES, ids=ids.get("item"), minimum=minimum, max_elements=most),
+        OFFSETS,
+    )
+
 
 _UNKNOWN_ID = 2**40
 UNKNOWN_USERS = (_UNKNOWN_ID, -1, -(2**63), 2**63 - 1)

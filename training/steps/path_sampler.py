@@ -3,7 +3,7 @@
 Legend: B requests, C candidates packed over them, P sampled paths.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -12,14 +12,14 @@ import torch
 from torch import Tensor
 
 from kernels.path_sampling.sampler import Sampler
-from training.layers.requests import CANDIDATES, OFFSETS, USER_ID, Requests
+from training.layers.requests import CANDIDATES, Asked
 from training.servable import Packed, StepServable, TensorSpec
 
 KIND = "path_sampler"
 REQUEST_KEY = TensorSpec(name="request_key", dtype="int64", shape=(1,))
 
 
-def path_sampler(name: str, sampler: Sampler, requests: Requests) -> StepServable:
+def path_sampler(name: str, sampler: Sampler, requests: Callable[[int, int], Packed], wanted: Asked) -> StepServable:
     """Masks int64 [P * C] and weights float32 [(P + 1) * C] of all candidates, the candidate's paths side by side."""
     paths = sampler.plan.paths
 
@@ -33,7 +33,7 @@ def path_sampler(name: str, sampler: Sampler, requests: Requests) -> StepServabl
 
     return StepServable(
         name=name,
-        inputs=(USER_ID, CANDIDATES, OFFSETS, REQUEST_KEY),
+        inputs=(*wanted, REQUEST_KEY),
         outputs=(_of_candidates("masks", "int64", paths), _of_candidates("weights", "float32", paths + 1)),
         example=lambda batch_size, seed: (*requests(batch_size, seed), request_keys(batch_size, seed)),
         eager=sample,

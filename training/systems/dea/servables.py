@@ -7,7 +7,7 @@ import torch
 
 from training.data.click import ClickData
 from training.layers.click_release import plain_release, reference_of, requests
-from training.layers.requests import CANDIDATES, MAX_CANDIDATES, OFFSETS, SCORES, USER_ID
+from training.layers.requests import MAX_CANDIDATES, SCORES, asked
 from training.servable import Signature, servable
 from training.systems.dea.model import DEA, Config
 from training.systems.dea.served import Ranker
@@ -22,7 +22,7 @@ def servables(name: str, model: DEA, config: Config, data: ClickData) -> tuple[S
     fast = servable(
         name=name,
         module=Ranker(model, data),
-        inputs=(USER_ID, CANDIDATES, OFFSETS),
+        inputs=tuple(asked(data.interactions)),
         outputs=(SCORES,),
         example=requests(data, MAX_CANDIDATES),
     )

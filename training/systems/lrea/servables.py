@@ -18,7 +18,7 @@ from torch import Tensor
 from training.data.click import ClickData
 from training.layers.click_release import plain_release, reference_of
 from training.layers.click_release import requests as click_requests
-from training.layers.requests import CANDIDATES, MAX_CANDIDATES, OFFSETS, SCORES, USER_ID
+from training.layers.requests import CANDIDATES, MAX_CANDIDATES, OFFSETS, SCORES, USER_ID, asked
 from training.servable import EnsembleServable, EnsembleStep, Packed, Servable, Signature, TensorSpec
 from training.steps.rows import Rows
 from training.steps.user_state import STAMP, user_state
@@ -94,7 +94,7 @@ def servables(name: str, model: LREA, config: Config, data: ClickData) -> tuple[
     specs = history_specs(config, len(layout.fields))
     rows = Rows(histories["user_ids"], {spec.name: histories[spec.name] for spec in specs})
     served, exact = (Answers.of(model, rows, dtype, stamp) for dtype in (torch.float32, torch.float64))
-    requests, asked = click_requests(data, MAX_CANDIDATES), (USER_ID, CANDIDATES, OFFSETS)
+    requests, wanted = click_requests(data, MAX_CANDIDATES), asked(data.interactions)
     encoder = Servable(
         name=f"{name}_encoder",
         inputs=specs,
@@ -105,16 +105,16 @@ def servables(name: str, model: LREA, config: Config, data: ClickData) -> tuple[
     )
     scorer = Servable(
         name=f"{name}_scorer",
-        inputs=(CANDIDATES, OFFSETS, *state_specs(config)),
+        inputs=(wanted.candidates, OFFSETS, *state_specs(config)),
         outputs=(SCORES,),
         example=lambda size, seed: (*requests(size, seed)[1:], *served.state(*requests(size, seed))),
         eager=served.score,
         module=served.scorer,
     )
-    state = user_state(f"{name}_state", encoder=encoder, histories=histories, inputs=asked, example=requests)
+    state = user_state(f"{name}_state", encoder=encoder, histories=histories, inputs=tuple(wanted), example=requests)
     ranker = EnsembleServable(
         name=name,
-        inputs=asked,
+        inputs=tuple(wanted),
         outputs=(SCORES,),
         example=requests,
         eager=served.rank,

@@ -25,7 +25,7 @@ from training.layers.click_release import requests as click_requests
 from training.layers.columns import Features
 from training.layers.fields import FieldModel
 from training.layers.id_tables import IdTables
-from training.layers.requests import CANDIDATES, MAX_CANDIDATES, OFFSETS, SCORES, USER_ID
+from training.layers.requests import CANDIDATES, MAX_CANDIDATES, SCORES, USER_ID, asked
 from training.servable import EnsembleServable, EnsembleStep, Packed, Servable, Signature, TensorSpec
 from training.steps.path_sampler import REQUEST_KEY, path_sampler, request_keys
 from training.systems.dea.model import DEA
@@ -141,21 +141,23 @@ def servables(name: str, matt: Matt, config: MattConfig, data: ClickData) -> tup
             f"{data.schema.dataset}: events have the fields {names}, which the sampler of paths does not take"
         )
     served, trained = (Answers.of(matt, data, dtype) for dtype in (torch.float32, torch.float64))
-    requests, users = click_requests(data, MAX_CANDIDATES), data.features.users.ids
+    requests, users, wanted = click_requests(data, MAX_CANDIDATES), data.features.users.ids, asked(data.interactions)
     tables = Tables(
         user_ids=np.arange(1, len(users)),
         user_rows=users[1:],
         item_rows=data.features.items.ids,
         new_user=users[0],
     )
-    sampler = path_sampler(f"{name}_sampler", Sampler(matt.frequencies, tables, matt.plan, matt.aggregation), requests)
+    sampler = path_sampler(
+        f"{name}_sampler", Sampler(matt.frequencies, tables, matt.plan, matt.aggregation), requests, wanted
+    )
 
     def example(batch_size: int, seed: int) -> Packed:
         return *requests(batch_size, seed), request_keys(batch_size, seed)
 
     scorer = Servable(
         name=f"{name}_scorer",
-        inputs=(USER_ID, CANDIDATES, OFFSETS, MASKS, MASK_OFFSETS, WEIGHTS, WEIGHT_OFFSETS),
+        inputs=(*wanted, MASKS, MASK_OFFSETS, WEIGHTS, WEIGHT_OFFSETS),
         outputs=(SCORES, SPREAD, PATH_SCORES),
         example=lambda batch_size, seed: served.with_paths(*example(batch_size, seed)),
         eager=served.score,
@@ -166,7 +168,7 @@ def servables(name: str, matt: Matt, config: MattConfig, data: ClickData) -> tup
     )
     ensemble = EnsembleServable(
         name=name,
-        inputs=(USER_ID, CANDIDATES, OFFSETS, REQUEST_KEY),
+        inputs=(*wanted, REQUEST_KEY),
         outputs=(SCORES, SPREAD),
         example=example,
         eager=served.rank,
