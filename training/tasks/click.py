@@ -36,7 +36,7 @@ def quality(split: ClickSplit, logits: np.ndarray) -> dict[str, float]:
     }
 
 
-class Click(Task):
+class Click(Task[ClickData, ClickSplit]):
     """The task's object."""
 
     name = "click"
@@ -70,9 +70,9 @@ class Click(Task):
 
 def _by_scenario(split: ClickSplit, logits: np.ndarray) -> Iterator[tuple[str, float]]:
     """Columns of the scenarios in which each class is seen often enough and some user has both."""
-    for field in split.data.schema.of("scenario", "event"):
-        events = split.data.interactions.events[field.name].to_numpy()
-        scenario = events[split.data.log.row[split.places]]
+    for field in split.source.interactions.schema.of("scenario", "event"):
+        events = split.source.interactions.events[field.name].to_numpy()
+        scenario = events[split.source.log.row[split.places]]
         for number in np.unique(scenario).tolist():
             inside = scenario == number
             label, user, score = split.label[inside], split.user[inside], logits[inside]
