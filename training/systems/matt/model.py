@@ -20,7 +20,7 @@ from training.layers.fields import FieldConfig, FieldModel
 
 @dataclass(frozen=True, kw_only=True)
 class MattConfig(FieldConfig):
-    """How paths are drawn and aggregated; all values are our design. What else a base has to configure is its default."""
+    """How paths are drawn and aggregated; all values are our design. What else a base can choose has its default."""
 
     base: str = "deepfm"
     """System over fields whose model is asked along the paths; its settings are those here."""
