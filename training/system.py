@@ -8,6 +8,7 @@ from typing import Generic, Literal, NamedTuple, Protocol, TypeVar, runtime_chec
 import numpy as np
 from torch import Tensor, nn
 
+from training.asking import Question, Shown, Tensors
 from training.interactions import Interactions
 from training.schema import Schema
 from training.servable import Signature
@@ -149,6 +150,14 @@ class Task(ABC, Generic[D, S]):
         """Metrics of a split, among them those of `columns`."""
 
     @abstractmethod
+    def request(self, interactions: Interactions, question: Question) -> Tensors:
+        """What a client sends to ask that, by raw ids. Raises ValueError naming what the question lacks."""
+
+    @abstractmethod
+    def shown(self, interactions: Interactions, question: Question, request: Tensors, answer: Tensors) -> Shown:
+        """The answer as a table, best first."""
+
+    @abstractmethod
     def release(self, name: str, module: nn.Module, data: D) -> tuple[Signature, ...]:
         """The plain served form of any module of the task's protocol, in the order in which it must be published, the
         model that clients ask for last, called `name`; its fp64 twin is the reference of the ladder's first rung."""
@@ -197,6 +206,9 @@ class System:
     """(module, data) -> what a finished run leaves for the systems that build on it, by name."""
     served: Callable[..., tuple[Signature, ...]] | None = None
     """(name, module, config, data) -> a faster release than the task's plain one."""
+    explained: Callable[..., list[Shown]] | None = None
+    """(infer, model, interactions, request, answer) -> tables that say why, where the system knows more than the fields
+    of users and items."""
     variant: Callable[..., str] = field(default=lambda config: "")
     """(config) -> name of the variant that a configuration chooses, for tables; empty for the default."""
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 from torch import Tensor, nn
 
+from training.asking import Question, Shown, Tensors, about, as_ids, ordered, unseen
 from training.data.click import FEATURES, ClickBatch, ClickData, ClickSplit, click_data
 from training.data.planted_clicks import planted_clicks
 from training.interactions import Interactions
@@ -63,6 +64,26 @@ class Click(Task[ClickData, ClickSplit]):
         """AUC, GAUC and log loss, and AUC and GAUC of each scenario where events have one."""
         logits = predict(module, split)
         return quality(split, logits) | dict(_by_scenario(split, logits))
+
+    def request(self, interactions: Interactions, question: Question) -> Tensors:
+        if question.user is None:
+            raise ValueError("say for whom: --user ID")
+        return {"user_id": as_ids([[question.user]]), "candidates": as_ids([unseen(interactions, question)])}
+
+    def shown(self, interactions: Interactions, question: Question, request: Tensors, answer: Tensors) -> Shown:
+        items, scores = request["candidates"][0].tolist(), answer["scores"][0]
+        spread = {"spread": answer["spread"][0]} if "spread" in answer else {}
+        rows: list[list[object]] = []
+        for place, number in enumerate(ordered(scores).tolist(), 1):
+            title = interactions.titles[interactions.dense("item", items[number])]
+            rows.append([place, title, items[number], scores[number], *(value[number] for value in spread.values())])
+        liked = interactions.items_of(question.dense_user(interactions), positive=True).tolist()
+        return Shown(
+            (about(interactions, question, liked, "lately liked"),),
+            f"best of {len(items)} {'candidates' if question.candidates else 'items that are new to the user'}",
+            ("", "title", "item", "score", *spread),
+            rows,
+        )
 
     def release(self, name: str, module: nn.Module, data: ClickData) -> tuple[Signature, ...]:
         return plain_release(name, module, data)
