@@ -58,8 +58,8 @@ def command(words: Sequence[str]) -> Command:
     found: Group | Place | type[Command] = COMMANDS
     program, rest = "recserve", list(words)
     while isinstance(found, Group):
-        members = members_of(found)
         word = rest.pop(0) if rest else None
+        members = found.members if word in found.members else members_of(found)
         if word in _HELP:
             _list(program, found.description, members)
             raise SystemExit(0)

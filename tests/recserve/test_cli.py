@@ -131,13 +131,21 @@ def test_a_process_ends_with_the_code_and_without_a_traceback() -> None:
     assert result.stderr.startswith("error: no/such/folder holds no model")
 
 
+LOOKED_AT = """
+import sys
+from recserve.__main__ import main
+try:
+    main()
+finally:
+    sys.stderr.write(" ".join(sys.modules))
+"""
+
+
 def imported_by(*words: str) -> tuple[str, set[str]]:
-    """What a command prints, and the modules that its process imported."""
-    result = subprocess.run(
-        [sys.executable, "-X", "importtime", "-m", "recserve", *words], capture_output=True, text=True, check=False
-    )
+    """What a command prints, and the modules that its process has imported at its end."""
+    result = subprocess.run([sys.executable, "-c", LOOKED_AT, *words], capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
-    return result.stdout, {line.rpartition("|")[2].strip() for line in result.stderr.splitlines()}
+    return result.stdout, set(result.stderr.split())
 
 
 def test_help_of_a_command_comes_without_what_only_training_needs() -> None:
@@ -156,6 +164,17 @@ def test_a_list_of_commands_reads_nothing_but_names(words: str) -> None:
     assert not imported & heavy
     ours = {name for name in imported if name.startswith(("recserve.commands.", "recserve.studies"))}
     assert ours == {"recserve.commands.command"}
+
+
+@pytest.mark.parametrize(
+    ("words", "module"),
+    [("state drop", "commands.state"), ("bench abuse", "commands.bench_abuse"), ("study corp", "studies.corp.command")],
+)
+def test_only_the_module_of_the_chosen_command_is_imported(words: str, module: str) -> None:
+    _, imported = imported_by(*words.split(), "--help")
+    ours = {name for name in imported if re.match(r"recserve\.(commands\.|studies\.\w+(\.command)?$)", name)}
+    of_study = {module.removesuffix(".command")} if module.startswith("studies.") else set()
+    assert ours == {"recserve.commands.command", *(f"recserve.{one}" for one in {module, *of_study})}
 
 
 def test_debug_shows_where_an_error_came_from() -> None:
