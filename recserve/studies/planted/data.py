@@ -4,14 +4,14 @@ Legend: N samples, U users, I items, Fu and Fi fields of a side.
 """
 
 from collections.abc import Callable
-from typing import Literal
 
 import numpy as np
 import polars as pl
-from training.data.fields import FieldData, UserSide, split_fields
-from training.data.ranking import Events
 
-from training.schema import Field, Schema
+from training.data.click import FEATURES, ClickData, click_data
+from training.interactions import Interactions
+from training.schema import Field, Role, Schema
+from training.system import Wanted
 
 NOISE = 0.1
 """Share of the pair set's labels that are turned around."""
@@ -19,26 +19,36 @@ COLLAPSED = "brand"
 USER_COLUMN, ITEM_COLUMN = 0, 2
 """Of the pair set's fields."""
 _PAIR_IDS = 40
-_Name = tuple[str, int, Literal["user", "item"]]
-"""A field's name, number of ids, and side."""
+_Name = tuple[str, int, Role]
+"""A field's name, number of ids, and role."""
+
+_EVENT_FIELDS = (
+    Field(name="time", role="event", kind="dense", uses=("time",)),
+    Field(name="label", role="event", kind="id", uses=("label",), cardinality=2),
+)
 
 Chance = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """(fields of users [N, Fu], of items [N, Fi]) -> probability of a positive label [N]."""
 
 
 def planted_fields(
-    fields: tuple[Field, ...], tables: tuple[np.ndarray, np.ndarray], chance: Chance, num: int
-) -> FieldData:
+    names: tuple[_Name, ...], tables: tuple[np.ndarray, np.ndarray], chance: Chance, num: int
+) -> ClickData:
     """`num` samples of random users and items; all else follows from `tables`, int64 [U + 1, Fu] and [I + 1, Fi]."""
     random = np.random.default_rng(0)
     users, items = tables
     user, item = (random.integers(1, len(table), num) for table in tables)
     positive = random.random(num) < chance(users[user], items[item])
-    ratings = {"user": user, "item": item, "rating": np.where(positive, 5, 1), "timestamp": np.arange(num)}
-    events = Events(pl.DataFrame(ratings))
-    side = UserSide(users[events.user], users[np.unique(events.user)])
-    titles = {number: f"item {number}" for number in range(1, len(items))}
-    return split_fields(Schema(dataset="planted", fields=fields), events, side, items, titles)
+    events = {"user": user, "item": item, "time": np.arange(num), "label": positive.astype(np.float32)}
+    of_users, of_items = ([name for name, _, side in names if side == role] for role in ("user", "item"))
+    interactions = Interactions(
+        schema=Schema(dataset="planted", fields=(*_fields(names), *_EVENT_FIELDS)),
+        events=pl.DataFrame(events),
+        users=pl.DataFrame(users, schema=of_users),
+        items=pl.DataFrame(items, schema=of_items),
+        licence="made up by recserve",
+    )
+    return click_data(interactions, Wanted(frozenset({FEATURES}), 1, {}))
 
 
 def liked_pairs(seed: int = 0) -> np.ndarray:
@@ -46,7 +56,7 @@ def liked_pairs(seed: int = 0) -> np.ndarray:
     return np.random.default_rng([seed, 0]).random((_PAIR_IDS + 1, _PAIR_IDS + 1)) < 0.5
 
 
-def pair_data(seed: int = 0, *, num: int = 20_000) -> FieldData:
+def pair_data(seed: int = 0, *, num: int = 20_000) -> ClickData:
     """Labels that follow from the pair (user_id, item_id) alone, by a random table; two more fields say nothing."""
     random = np.random.default_rng([seed, 1])
     liked = liked_pairs(seed)
@@ -61,10 +71,10 @@ def pair_data(seed: int = 0, *, num: int = 20_000) -> FieldData:
         ("item_id", _PAIR_IDS, "item"),
         ("kind", 4, "item"),
     )
-    return planted_fields(_fields(names), tables, chance, num)
+    return planted_fields(names, tables, chance, num)
 
 
-def collapse_data(seed: int = 0, *, num: int = 20_000) -> FieldData:
+def collapse_data(seed: int = 0, *, num: int = 20_000) -> ClickData:
     """Six fields that all meet in eight directions of taste: logit = sum of z_i . z_j over pairs of fields."""
     random = np.random.default_rng([seed, 2])
     sizes = (60, 40, 30)
@@ -79,7 +89,7 @@ def collapse_data(seed: int = 0, *, num: int = 20_000) -> FieldData:
 
     user_side: tuple[_Name, ...] = (("user_id", 60, "user"), ("city", 40, "user"), ("age", 30, "user"))
     item_side: tuple[_Name, ...] = (("item_id", 60, "item"), (COLLAPSED, 40, "item"), ("kind", 30, "item"))
-    return planted_fields(_fields((*user_side, *item_side)), tables, chance, num)
+    return planted_fields((*user_side, *item_side), tables, chance, num)
 
 
 def _ids(random: np.random.Generator, sizes: tuple[int, ...]) -> np.ndarray:
@@ -91,4 +101,14 @@ def _ids(random: np.random.Generator, sizes: tuple[int, ...]) -> np.ndarray:
 
 
 def _fields(names: tuple[_Name, ...]) -> tuple[Field, ...]:
-    return tuple(Field(name=name, kind="id", cardinality=size + 1, side=side) for name, size, side in names)
+    """The fields; those called after their role and `_id` are keys."""
+    return tuple(
+        Field(
+            name=name,
+            role=role,
+            kind="id",
+            uses=("key",) if name == f"{role}_id" else ("feature",),
+            cardinality=size + 1,
+        )
+        for name, size, role in names
+    )
