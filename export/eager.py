@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from export.signature import axis_sizes
-from training import answers, system
+from training import answers, servable
 from training.answers import WrongAnswerError, in_order
 from training.servable import Packed, Signature
 
@@ -19,7 +19,7 @@ _NOT_THE_USERS = (
     sysconfig.get_paths()["purelib"],
     sysconfig.get_paths()["stdlib"],
     str(Path(__file__).parent),
-    *(str(module.__file__) for module in (answers, system)),
+    *(str(module.__file__) for module in (answers, servable)),
     "<",
 )
 _LONGEST_MESSAGE = 300

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from training.servable import Axis, Bound, KernelServable, Packed, Servable, Signature, TensorSpec
+from training.servable import Axis, Bound, Packed, Signature, TensorSpec
 
 BATCH = "batch"
 """The name of the batch axis in every exported graph."""
@@ -117,7 +117,7 @@ def _problems(signature: Signature) -> Iterator[str]:
 
 def _packing_problems(signature: Signature) -> Iterator[str]:
     """Ragged tensors and their counts, and what only a graph may have."""
-    is_graph = isinstance(signature, Servable | KernelServable)
+    is_graph = signature.is_graph
     ragged = {spec.name: spec.shape for spec in signature.inputs if spec.ragged}
     for spec in (*signature.inputs, *signature.outputs):
         if spec.shape == () and spec.of is None and not is_graph:

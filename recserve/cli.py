@@ -42,8 +42,8 @@ from recserve.commands.serve import Serve
 from recserve.commands.systems import Systems
 from recserve.commands.train import AnyTrain
 from serving.errors import ServingError, StartupError
-from serving.state_source import EncoderError
-from serving.state_store import StateStoreError
+from serving.state.source import EncoderError
+from serving.state.store import StateStoreError
 
 USE_ERROR = 2
 SERVER_ERROR = 1

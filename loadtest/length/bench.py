@@ -16,7 +16,7 @@ from loadtest.length.models import CANDIDATES, name_of, sizes
 from loadtest.length.raw import CHUNK
 from loadtest.server_side import Snapshot
 from serving.environment import UNTRAINED, command, hardware, versions
-from serving.state_store import StateStore
+from serving.state.store import StateStore
 
 LENGTHS = (128, 512, 2048, 8192, 16384)
 SPLIT_REQUESTS = 200

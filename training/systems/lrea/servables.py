@@ -25,8 +25,9 @@ from training.servable import (
     Servable,
     Signature,
     TensorSpec,
-    UserStateServable,
 )
+from training.steps.rows import Rows
+from training.steps.user_state import user_state
 from training.system import Infer
 from training.systems.lrea import attention
 from training.systems.lrea.model import LREA, Config
@@ -71,17 +72,14 @@ class Answers:
     def __init__(self, model: LREA, histories: dict[str, np.ndarray], *, dtype: torch.dtype, stamp: int) -> None:
         self.model = copy.deepcopy(model).to(dtype).eval()
         self.stamp = stamp
-        self.histories = {name: torch.from_numpy(rows) for name, rows in histories.items()}
+        names = (spec.name for spec in history_specs(model.config))
+        self.histories = Rows(histories["user_ids"], {name: histories[name] for name in names})
         self.encoder = UserEncoder(self.model, stamp).eval()
         self.scorer = SCORERS[model.config.layout](self.model, stamp).eval()
 
     def history(self, user_id: Tensor) -> Packed:
         """Encoder inputs of users [B, 1]; those of a user who is not known are zeros, the empty history."""
-        user, known = user_id[:, 0], self.histories["user_ids"]
-        rows = torch.searchsorted(known, user).clamp(max=len(known) - 1)
-        is_known = known[rows] == user
-        inputs = (self.histories[spec.name][rows] for spec in history_specs(self.model.config))
-        return tuple(torch.where(is_known[:, None], values, 0) for values in inputs)
+        return self.histories.of(user_id)
 
     @torch.no_grad()
     def encode(self, *history: Tensor) -> Packed:
@@ -235,16 +233,7 @@ def servables(model: LREA, config: Config, data: RankingData) -> tuple[Signature
         module=served.scorer,
     )
     rank_inputs = (USER_ID, CANDIDATES, OFFSETS)
-    user_state = UserStateServable(
-        name="user_state",
-        inputs=rank_inputs,
-        outputs=encoder.outputs,
-        example=requests.rank,
-        eager=served.state,
-        encoder=encoder,
-        stamp=stamp,
-        histories=histories,
-    )
+    state = user_state("user_state", encoder=encoder, histories=histories, inputs=rank_inputs, example=requests.rank)
     ranker = EnsembleServable(
         name="lrea_ranker",
         inputs=rank_inputs,
@@ -255,7 +244,7 @@ def servables(model: LREA, config: Config, data: RankingData) -> tuple[Signature
         reference=trained.rank_unabsorbed,
         steps=steps(encoder),
     )
-    return encoder, scorer, user_state, ranker
+    return encoder, scorer, state, ranker
 
 
 def score_split(infer: Infer, split: RankingSplit, config: Config) -> np.ndarray:

@@ -19,9 +19,9 @@ from kernels.path_sampling.sampler import Sampler, Tables
 from training.data.fields import FieldData
 from training.layers import ragged
 from training.layers.fields import FieldModel
-from training.layers.path_sampler import REQUEST_KEY, path_sampler, request_keys
 from training.layers.requests import CANDIDATES, OFFSETS, SCORES, USER_ID, IdTables, Requests, fields_of
 from training.servable import EnsembleServable, EnsembleStep, Packed, Servable, Signature, TensorSpec
+from training.steps.path_sampler import REQUEST_KEY, path_sampler, request_keys
 from training.systems.matt.model import Matt, aggregate
 from training.systems.matt.served import Absorbed, Scorer
 

@@ -3,6 +3,8 @@
 Legend: B requests, C candidates packed over them, P sampled paths.
 """
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -11,12 +13,13 @@ from torch import Tensor
 
 from kernels.path_sampling.sampler import Sampler
 from training.layers.requests import CANDIDATES, OFFSETS, USER_ID, Requests
-from training.servable import Packed, PathSamplerServable, TensorSpec
+from training.servable import Packed, StepServable, TensorSpec
 
+KIND = "path_sampler"
 REQUEST_KEY = TensorSpec(name="request_key", dtype="int64", shape=(1,))
 
 
-def path_sampler(name: str, sampler: Sampler, requests: Requests) -> PathSamplerServable:
+def path_sampler(name: str, sampler: Sampler, requests: Requests) -> StepServable:
     """Masks int64 [P * C] and weights float32 [(P + 1) * C] of all candidates, the candidate's paths side by side."""
     paths = sampler.plan.paths
 
@@ -25,13 +28,17 @@ def path_sampler(name: str, sampler: Sampler, requests: Requests) -> PathSampler
         found = sampler.sample(users, ids, np.diff(ends.numpy(), prepend=0), keys)
         return torch.from_numpy(found.masks).flatten(), torch.from_numpy(found.weights).flatten()
 
-    return PathSamplerServable(
+    def write(folder: Path, asks: Mapping[str, str]) -> None:
+        sampler.save(folder)
+
+    return StepServable(
         name=name,
         inputs=(USER_ID, CANDIDATES, OFFSETS, REQUEST_KEY),
         outputs=(_of_candidates("masks", "int64", paths), _of_candidates("weights", "float32", paths + 1)),
         example=lambda batch_size, seed: (*requests(batch_size, seed), request_keys(batch_size, seed)),
         eager=sample,
-        sampler=sampler,
+        kind=KIND,
+        write=write,
     )
 
 
