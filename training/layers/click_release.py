@@ -272,7 +272,7 @@ def _bounded(spec: TensorSpec) -> TensorSpec:
     return replace(spec, minimum=0) if spec.name.startswith("history") else spec
 
 
-def requests(data: ClickData, most: int) -> Callable[[int, int], Packed]:
+def requests(data: ClickData, most: int, *, least: int = 0) -> Callable[[int, int], Packed]:
     """(B, seed) -> requests of users by the length of their history, with what the events' fields may be."""
     lengths = np.diff(np.stack(data.log.all_of(np.arange(1, len(data.interactions.users)))), axis=0)[0]
     by_length = 1 + np.argsort(lengths, kind="stable")
@@ -280,6 +280,7 @@ def requests(data: ClickData, most: int) -> Callable[[int, int], Packed]:
         user_ids=by_length,
         num_items=len(data.interactions.items) - 1,
         first=(int(by_length[-1]), int(by_length[0])),
+        least=least,
         most=min(500, most),
     )
 
