@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from torch import Tensor, nn
 
 from training import checkpoint, datasets
+from training.interactions import Interactions
 from training.registry import system
 from training.schema import digest
 from training.servable import Origin, Signature
@@ -95,6 +96,11 @@ def load(folder: Path) -> Trained:
             "else; train again"
         )
     return Trained(folder, plan.system, module.eval(), config, data, run.metrics or {})
+
+
+def interactions_of(trained: Trained) -> Interactions:
+    """The data set of a run."""
+    return datasets.read(trained.dataset)
 
 
 def models(trained: Trained) -> tuple[Signature, ...]:

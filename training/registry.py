@@ -20,6 +20,9 @@ SYSTEMS: dict[str, System] = {
     )
 }
 
+DEMO = lrea.SYSTEM
+"""What `recserve demo` shows."""
+
 
 def system(name: str) -> System:
     """The system of that name; ValueError lists the names there are."""

@@ -187,6 +187,8 @@ class System:
     """A frozen dataclass with the defaults."""
     baseline: str | Callable[..., str] | None
     """Name of the system it must beat, or (config) -> that; None for a baseline."""
+    controls: tuple[str, ...] = ()
+    """Systems that lack its mechanism and differ in nothing else, or in little."""
     build: Callable[..., nn.Module]
     """(config, schema) -> module with its shapes settled; buffers derived from data are still empty, until the module's
     own `prepare(data)` fills them."""
