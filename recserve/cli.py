@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.markup import escape
 from tyro.conf import FlagCreatePairsOff, OmitSubcommandPrefixes, subcommand
 
-from recserve.commands import data, kernels, planted, state
+from recserve.commands import kernels, planted, state
 from recserve.commands.bench import AnyScenario
 from recserve.commands.bench_abuse import BenchAbuse
 from recserve.commands.bench_decoding import BenchDecoding
@@ -29,6 +29,13 @@ from recserve.commands.bench_peers import BenchPeers
 from recserve.commands.codebooks import Codebooks
 from recserve.commands.command import Command
 from recserve.commands.corp import Corp
+from recserve.commands.data.add import Add
+from recserve.commands.data.check import Check
+from recserve.commands.data.describe import Describe
+from recserve.commands.data.fetch import Fetch
+from recserve.commands.data.listing import List
+from recserve.commands.data.remove import Remove
+from recserve.commands.data.template import Template
 from recserve.commands.demo import Demo
 from recserve.commands.evaluate import Evaluate
 from recserve.commands.explain import Explain
@@ -55,7 +62,15 @@ EXPECTED = (ValueError, OSError, ServingError, StateStoreError, EncoderError)
 class DataGroup:
     """Data sets."""
 
-    command: Annotated[data.Fetch, subcommand("fetch")] | Annotated[data.List, subcommand("list")]
+    command: (
+        Annotated[Add, subcommand("add")]
+        | Annotated[Check, subcommand("check")]
+        | Annotated[Describe, subcommand("describe")]
+        | Annotated[Fetch, subcommand("fetch")]
+        | Annotated[List, subcommand("list")]
+        | Annotated[Remove, subcommand("remove")]
+        | Annotated[Template, subcommand("template")]
+    )
 
 
 @dataclass(frozen=True)

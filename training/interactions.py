@@ -14,7 +14,8 @@ import numpy as np
 import polars as pl
 from jaxtyping import Float32
 
-from training.schema import Role, Schema, Use
+from serving.ids import IdMap
+from training.schema import UNKNOWN, Role, Schema, Use
 
 Report = Callable[[str], None]
 """Gets one line for each thing that a person would want to know."""
@@ -46,6 +47,8 @@ class Interactions:
     """As `users`, of the items. `title` string, where there are titles."""
     licence: str
     load_content: Callable[[], Content] | None = None
+    ids: Mapping[Role, IdMap] = field(default_factory=dict)
+    """Raw ids of users and of items, where they are other than the dense ones."""
     others: Mapping[str, np.ndarray] = field(default_factory=dict)
     """Published arrays that belong to the items, row 0 zeros: semantic ids."""
 
@@ -63,10 +66,11 @@ class Interactions:
 
     @property
     def titles(self) -> list[str]:
-        """Title of each item by dense id; "item <id>" where there are none."""
-        if "title" not in self.items.columns:
-            return [f"item {number}" for number in range(len(self.items))]
-        return self.items["title"].to_list()
+        """Title of each item by dense id; "item <raw id>" where there are none."""
+        if "title" in self.items.columns:
+            return self.items["title"].to_list()
+        numbers = range(1, len(self.items))
+        return [UNKNOWN, *(f"item {raw}" for raw in (self.ids["item"].ids if "item" in self.ids else numbers))]
 
     def require(self, task: str, *needed: tuple[Use, Role]) -> None:
         """Raises ValueError, naming what is missing, where the schema lacks a use of a role that a task needs."""
