@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from safetensors.numpy import save_file
 
-from export import eager
+from export import client_ids, eager
 from export.edges import edge_cases
 from export.goldens import make_goldens
 from export.kernel_form import save_kernel_form
@@ -76,6 +76,7 @@ def write_version(
     elif isinstance(signature, PathSamplerServable):
         (folder / "model.py").write_text(_PATH_SAMPLER_MODEL)
         signature.sampler.save(folder)
+    client_ids.save_maps(signature, folder)
     golden.write(folder / GOLDEN_FILE, make_goldens(signature))
     if signature.origin.schema is not None:
         _write_json(folder / SCHEMA_FILE, schema_file.to_json(signature.origin.schema))

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch.export import ExportedProgram
 
+from export import client_ids
 from export.onnx import check_servable, distinct_example
 from export.traceable import Traceable, dynamic_shapes
 from export.verify import verify
@@ -44,7 +45,8 @@ def save_kernel_form(servable: KernelServable, path: Path) -> float:
     def run(tensors: Packed) -> dict[str, np.ndarray]:
         with torch.no_grad():
             outputs = module(*tensors)
-        return {name: tensor.numpy() for name, tensor in zip(names.outputs, outputs, strict=True)}
+        named = {name: tensor.numpy() for name, tensor in zip(names.outputs, outputs, strict=True)}
+        return client_ids.answered(servable.outputs, named)
 
     return verify(servable, run, "the saved program")
 

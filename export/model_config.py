@@ -7,6 +7,7 @@ from typing import Any, Literal, NamedTuple
 from google.protobuf import text_format
 from tritonclient.grpc.model_config_pb2 import DataType, ModelConfig  # pyright: ignore[reportAttributeAccessIssue]
 
+from export import client_ids
 from export.signature import Bounds, check_signature, client_inputs, declared_axes
 from serving.backends import backlog
 from serving.backends.recserve.program import PROGRAM_FILE
@@ -38,6 +39,7 @@ DATA_TYPES = {
     "int64": "TYPE_INT64",
     "float16": "TYPE_FP16",
     "float32": "TYPE_FP32",
+    "string": "TYPE_STRING",
 }
 
 _SIGNATURE_FIELDS = ("name", "backend", "platform", "max_batch_size", "input", "output", "batch_input", "batch_output")
@@ -62,12 +64,14 @@ def model_config(signature: Signature, target: Target) -> ModelConfig:
     config.version_policy.latest.num_versions = 1
     for spec in client_inputs(signature):
         config.input.add(
-            name=spec.name, data_type=DATA_TYPES[spec.dtype], dims=_dims(spec), allow_ragged_batch=spec.ragged
+            name=spec.name, data_type=DATA_TYPES[spec.client_dtype], dims=_dims(spec), allow_ragged_batch=spec.ragged
         )
         _drop_last_axis(config.input[-1], spec)
     for spec in signature.outputs:
-        config.output.add(name=spec.name, data_type=DATA_TYPES[spec.dtype], dims=_dims(spec))
+        config.output.add(name=spec.name, data_type=DATA_TYPES[spec.client_dtype], dims=_dims(spec))
         _drop_last_axis(config.output[-1], spec)
+    for name, value in client_ids.parameters(signature).items():
+        config.parameters[name].string_value = value
     if isinstance(signature, EnsembleServable):
         _add_steps(config, signature)
         for problem in ensemble_problems(config, {}):

@@ -282,9 +282,13 @@ def _describe(one: Golden, number: int, gap: Gap, expected: Answer, actual: Answ
         shape = "nothing" if found is None else f"{found.dtype} {list(found.shape)}"
         wanted = expected[gap.output]
         return f"{element}: expected {wanted.dtype} {list(wanted.shape)}, got {shape}"
-    values = f"expected {expected[gap.output][gap.index]:.9g}, got {actual[gap.output][gap.index]:.9g}"
+    values = f"expected {_shown(expected[gap.output][gap.index])}, got {_shown(actual[gap.output][gap.index])}"
     request = ", ".join(
         f"{name}={np.array2string(array.reshape(-1)[:4], separator=',')}{list(array.shape)}"
         for name, array in one.inputs.items()
     )
     return f"{element}: {values}; request: {request}"
+
+
+def _shown(value: object) -> str:
+    return repr(value) if isinstance(value, str) else f"{value:.9g}"

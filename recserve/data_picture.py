@@ -9,14 +9,14 @@ from matplotlib.figure import Figure
 
 from training.data.folder.parts import borders
 from training.data.folder.times import ticks
-from training.data.statistics import Statistics
+from training.data.overview import Overview
 from training.interactions import Interactions
 
 _TRAIN, _VALIDATION, _TEST, _OTHER = "#0b6e99", "#e0a100", "#b3261e", "#9a9a9a"
 _BINS = 60
 
 
-def draw(data: Interactions, found: Statistics, path: Path) -> None:
+def draw(data: Interactions, found: Overview, path: Path) -> None:
     """Four panels; the suffix says the format."""
     figure = Figure(figsize=(12.0, 7.6), layout="constrained")
     figure.suptitle(
@@ -83,7 +83,7 @@ def _popularity(axes: Axes, data: Interactions) -> None:
     axes.grid(color="#e4e4e4", linewidth=0.8)
 
 
-def _shares(axes: Axes, found: Statistics) -> None:
+def _shares(axes: Axes, found: Overview) -> None:
     axes.set_title("shares", loc="left", fontsize=11)
     bars: list[tuple[str, float, str]] = []
     if found.positives is not None:

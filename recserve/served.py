@@ -3,13 +3,13 @@
 from typing import NamedTuple
 
 import numpy as np
+from training.data.fields import FieldData
+from training.data.ranking import RankingData
 
 from recserve.runs import DATA_SETS, data_set
 from serving.client import Client
 from serving.errors import ModelUnavailable
 from serving.identity import Identity
-from training.data.fields import FieldData
-from training.data.ranking import RankingData
 from training.data.sequences import SequenceData
 from training.schema import digest
 

@@ -18,6 +18,7 @@ from serving.backends import packing
 from serving.backends.onnxruntime.model_spec import ModelSpec
 from serving.backends.packing import Request
 from serving.configs import read_config
+from serving.ids import IdMaps
 from serving.steps import Refusal, StepModel
 
 __all__ = ["SAMPLER_FILE", "SamplerStep", "TritonPythonModel"]
@@ -32,6 +33,7 @@ class SamplerStep:
         """Raises ValueError for a damaged folder."""
         config = json_format.MessageToDict(read_config(folder.parent, "cpu"), preserving_proto_field_name=True)
         self._spec = ModelSpec.parse(config)
+        self._ids = IdMaps.load(folder, self._spec.mapped_ids)
         self._sampler = Sampler.load(folder)
 
     def answer(self, requests: Sequence[Request]) -> list[dict[str, np.ndarray] | Refusal]:
@@ -49,9 +51,8 @@ class SamplerStep:
     def _paths(self, requests: Sequence[Request]) -> list[dict[str, np.ndarray]]:
         if not requests:
             return []
-        users, candidates, keys = (
-            np.concatenate([request[name].reshape(-1) for request in requests]) for name in INPUTS
-        )
+        packed = {name: np.concatenate([request[name].reshape(-1) for request in requests]) for name in INPUTS}
+        users, candidates, keys = self._ids.dense(packed).values()
         counts = np.array([request["candidates"].size for request in requests])
         found = self._sampler.sample(users, candidates, counts, keys)
         borders = np.cumsum(counts)[:-1]

@@ -2,11 +2,12 @@
 
 from pathlib import Path
 
+from training.data import hin_amazon, movielens
 from training.data.folder import folder
 from training.data.folder.registry import registered
 from training.interactions import Dataset, Interactions, Report, silent
 
-DATASETS: dict[str, Dataset] = {dataset.name: dataset for dataset in ()}
+DATASETS: dict[str, Dataset] = {dataset.name: dataset for dataset in (hin_amazon.DATASET, movielens.DATASET)}
 
 
 def dataset(name: str) -> Dataset:

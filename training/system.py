@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from torch import Tensor, nn
@@ -41,12 +41,19 @@ class Data(Protocol):
     def test(self) -> Split: ...
 
 
-class Module(Protocol):
-    """What a task's protocol asks of every module; the task's own docstring says what else."""
+@runtime_checkable
+class Prepared(Protocol):
+    """What a task's protocol asks of every module, beside what the task's own docstring says."""
 
-    def prepare(self, data: object, /) -> None:
+    def prepare(self, data: Data, /) -> None:
         """Fills buffers (vocabulary, popularity, means) from the training part."""
         ...
+
+
+def prepare(module: nn.Module, data: Data) -> None:
+    """Fills a module's buffers from the training part."""
+    assert isinstance(module, Prepared)
+    module.prepare(data)
 
 
 Loss = Callable[..., tuple[Tensor, dict[str, Tensor]]]
@@ -165,8 +172,8 @@ class System:
     task: Task
     config: type
     """A frozen dataclass with the defaults."""
-    baseline: str | None
-    """Name of the system it must beat; None for a baseline."""
+    baseline: str | Callable[..., str] | None
+    """Name of the system it must beat, or (config) -> that; None for a baseline."""
     build: Callable[..., nn.Module]
     """(config, schema) -> module with its shapes settled; buffers derived from data are still empty, until the module's
     own `prepare(data)` fills them."""
@@ -188,6 +195,10 @@ class System:
     """(name, module, config, data) -> a faster release than the task's plain one."""
     variant: Callable[..., str] = field(default=lambda config: "")
     """(config) -> name of the variant that a configuration chooses, for tables; empty for the default."""
+
+    def baseline_of(self, config: object) -> str | None:
+        """The system that a run must beat."""
+        return self.baseline(config) if callable(self.baseline) else self.baseline
 
     def stages_of(self, config: object) -> Sequence[Stage]:
         """The stages of a run."""

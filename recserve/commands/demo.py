@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from rich.progress import track
+from training.data.ranking import RankingData
 
 from export.artifacts import Source
 from export.parity import ParityOptions
@@ -26,7 +27,6 @@ from serving.server import ServerOptions, TritonServer
 from training.checkpoint import write_json
 from training.data import movielens
 from training.data.fetch import fetch
-from training.data.ranking import RankingData
 from training.fit import FitOptions, fit
 from training.layers.ranker import quality
 from training.registry import SYSTEMS

@@ -5,12 +5,12 @@ from typing import NamedTuple
 
 import numpy as np
 from rich.console import Console
+from training.data.fields import FieldData
+from training.data.ranking import RankingData
 
 from recserve.commands.command import Command, show, table
 from recserve.served import Served, as_ids, ask, data_of
 from serving.client import Client
-from training.data.fields import FieldData
-from training.data.ranking import RankingData
 from training.data.sequences import SequenceData
 from training.registry import system
 

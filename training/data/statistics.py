@@ -1,148 +1,55 @@
-"""A data set in figures: how much of it there is, how long histories are, how much of the test part is new."""
+"""What the training part says of fields: how often each id occurs, mean and deviation of dense ones.
 
-from dataclasses import dataclass
+Axes: R rows of a table of all fields (the sum of their sizes), Fd dense fields, G_m ids of the multi-valued field m.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
-import polars as pl
 
-from training.data.folder.parts import borders
-from training.data.folder.times import ticks
-from training.interactions import Interactions
-from training.schema import Field
+from training.data.columns import Columns, Layout
 
-QUANTILES = (0.0, 0.25, 0.5, 0.75, 0.9, 0.99, 1.0)
+Samples = Callable[[np.ndarray], Columns]
+"""Numbers of samples int64 [n] -> their fields."""
 
-
-@dataclass(frozen=True, kw_only=True)
-class LastPart:
-    """The last 10 % of the events in time."""
-
-    events: int
-    cold_users: float
-    """Share of its users without an event in the first 80 %."""
-    cold_items: float
-    """Share of its items likewise."""
-    cold_user_events: float
-    """Share of its events with such a user."""
-    cold_item_events: float
-    """Share of its events with such an item."""
-    positives: float | None
+_CHUNK = 1 << 18
 
 
-@dataclass(frozen=True, kw_only=True)
-class FieldStatistics:
-    """One field."""
+class Statistics(NamedTuple):
+    """Of some samples."""
 
-    name: str
-    role: str
-    kind: str
-    uses: tuple[str, ...]
-    size: int | None
-    """Number of values, the unknown one aside."""
-    missing: float | None
-    """Share of the users, items or events without a value; None for keys."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Statistics:
-    """Of all events."""
-
-    name: str
-    licence: str
-    events: int
-    users: int
-    """Those that are known, with and without events."""
-    items: int
-    users_with_events: int
-    items_with_events: int
-    first: int | None
-    """Time of the first event, Unix seconds; None without times."""
-    last: int | None
-    histories: dict[str, int]
-    """Events of a user who has some, by quantile."""
-    positives: float | None
-    """Share of the events; None without labels, where all are positives."""
-    test: LastPart | None
-    fields: tuple[FieldStatistics, ...]
+    counts: np.ndarray
+    """int64 [R]: samples with each id of each field; an id outside its field counts as 0."""
+    mean: np.ndarray
+    """float32 [Fd], over the samples where it is there; 0 where it never is."""
+    deviation: np.ndarray
+    """float32 [Fd]; 1 where it has none."""
+    set_counts: tuple[np.ndarray, ...]
+    """int64 [G_m] each: samples that hold each id of a multi-valued field; that of 0 counts nothing."""
 
 
-def statistics(data: Interactions) -> Statistics:
-    """All figures of a data set."""
-    events = data.events
-    per_user = events.group_by("user").len()["len"].to_numpy()
-    timed = "time" in events.columns
-    seconds = events["time"] // ticks(events["time"]) if timed else pl.Series([0])
-    lengths = np.quantile(per_user, QUANTILES, method="inverted_cdf").tolist()
+def measured(layout: Layout, samples: Samples, num_samples: int) -> Statistics:
+    """Statistics of samples 0 .. num_samples - 1, which `samples` gives by their numbers; read in parts."""
+    sizes = np.array(layout.sizes, np.int64)
+    offsets = np.cumsum(sizes) - sizes
+    counts = np.zeros(int(sizes.sum()), np.int64)
+    set_counts = tuple(np.zeros(one.cardinality, np.int64) for one in layout.sets)
+    number, total, squares = (np.zeros(len(layout.dense)) for _ in range(3))
+    for start in range(0, num_samples, _CHUNK):
+        part = samples(np.arange(start, min(start + _CHUNK, num_samples)))
+        rows = np.where((part.ids >= 0) & (part.ids < sizes), part.ids, 0) + offsets
+        counts += np.bincount(rows.ravel(), minlength=len(counts))
+        there, values = ~np.isnan(part.dense), np.nan_to_num(part.dense.astype(np.float64))
+        number, total, squares = (
+            sum_ + new.sum(axis=0)
+            for sum_, new in zip((number, total, squares), (there, values, np.square(values)), strict=True)
+        )
+        for one, found in zip(layout.sets, set_counts, strict=True):
+            values_of = part.sets[:, one.start : one.stop]
+            found += np.bincount(values_of[values_of > 0], minlength=len(found))[: len(found)]
+    mean = total / np.maximum(number, 1)
+    deviation = np.sqrt(np.maximum(squares / np.maximum(number, 1) - np.square(mean), 0))
     return Statistics(
-        name=data.name,
-        licence=data.licence,
-        events=len(events),
-        users=len(data.users) - 1,
-        items=len(data.items) - 1,
-        users_with_events=len(per_user),
-        items_with_events=events["item"].n_unique(),
-        first=int(seconds.to_numpy().min()) if timed else None,
-        last=int(seconds.to_numpy().max()) if timed else None,
-        histories={_percent(share): length for share, length in zip(QUANTILES, lengths, strict=True)},
-        positives=_positives(events),
-        test=_test_part(events) if timed else None,
-        fields=tuple(_field(data, field) for field in data.schema.fields),
+        counts, mean.astype(np.float32), np.where(deviation > 0, deviation, 1).astype(np.float32), set_counts
     )
-
-
-def _percent(share: float) -> str:
-    return {0.0: "least", 0.5: "median", 1.0: "most"}.get(share, f"{share:.0%}")
-
-
-def _positives(events: pl.DataFrame) -> float | None:
-    return float(events["label"].to_numpy().mean()) if "label" in events.columns else None
-
-
-def _test_part(events: pl.DataFrame) -> LastPart | None:
-    edges = borders(events["time"].to_numpy())
-    train, test = events.filter(pl.col("time") <= edges.train), events.filter(pl.col("time") > edges.validation)
-    if not len(test):
-        return None
-    cold = {name: ~test[name].is_in(train[name].unique().implode()) for name in ("user", "item")}
-    distinct = {name: test.filter(cold[name])[name].n_unique() / test[name].n_unique() for name in cold}
-    return LastPart(
-        events=len(test),
-        cold_users=distinct["user"],
-        cold_items=distinct["item"],
-        cold_user_events=int(cold["user"].sum()) / len(test),
-        cold_item_events=int(cold["item"].sum()) / len(test),
-        positives=_positives(test),
-    )
-
-
-def _field(data: Interactions, field: Field) -> FieldStatistics:
-    missing = None
-    frame = {"user": data.users, "item": data.items, "event": data.events}[field.role]
-    name = "value" if "value" in field.uses else field.name
-    if name in frame.columns:
-        values = frame[name] if field.role == "event" else frame[name][1:]
-        missing = _missing(values, field)
-    # The 0 of a label is no unknown value.
-    size = None if field.cardinality is None else field.cardinality - (not _is_flag(field))
-    return FieldStatistics(
-        name=field.name, role=field.role, kind=field.kind, uses=field.uses, size=size, missing=missing
-    )
-
-
-def _is_flag(field: Field) -> bool:
-    return bool({"label", "objective"} & {*field.uses})
-
-
-def _missing(values: pl.Series, field: Field) -> float | None:
-    """None where 0 is a value as well."""
-    if _is_flag(field):
-        return None
-    if field.kind == "dense":
-        absent = values.is_nan() if values.dtype.is_float() else values.is_null()
-    elif field.kind == "id":
-        absent = values == 0
-    elif field.kind == "multi":
-        absent = values.list.len() == 0
-    else:
-        absent = values == ""
-    return float(absent.sum() / len(values)) if len(values) else None

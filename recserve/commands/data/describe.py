@@ -10,7 +10,7 @@ from tyro.conf import Positional
 
 from recserve.commands.command import Command, show, table
 from training import datasets
-from training.data.statistics import Statistics, statistics
+from training.data.overview import Overview, overview
 
 _SMALL = 0.001
 """Share below which a figure would read as none."""
@@ -32,7 +32,7 @@ class Describe(Command):
         interactions = datasets.source(self.data).read(
             self.cache, lambda line: report.print(line, highlight=False, markup=False, soft_wrap=True)
         )
-        found = statistics(interactions)
+        found = overview(interactions)
         _show(self.console, found)
         if self.out:
             from recserve.data_picture import draw
@@ -43,7 +43,7 @@ class Describe(Command):
         return 0
 
 
-def _show(console: Console, found: Statistics) -> None:
+def _show(console: Console, found: Overview) -> None:
     drawn = Table.grid(padding=(0, 2))
     for name, value in _figures(found):
         drawn.add_row(name, value)
@@ -56,7 +56,7 @@ def _show(console: Console, found: Statistics) -> None:
     show(console, table("fields", ["name", "of", "kind", "uses", "values", "missing"], rows))
 
 
-def _figures(found: Statistics) -> list[tuple[str, str]]:
+def _figures(found: Overview) -> list[tuple[str, str]]:
     lines = [
         ("events", f"{found.events:,}"),
         ("users", f"{found.users:,}, {found.users_with_events:,} of them with events"),
@@ -75,7 +75,7 @@ def _figures(found: Statistics) -> list[tuple[str, str]]:
     return lines
 
 
-def _span(found: Statistics) -> str:
+def _span(found: Overview) -> str:
     if found.first is None or found.last is None:
         return "none"
     first, last = (f"{datetime.fromtimestamp(one, UTC):%Y-%m-%d %H:%M}" for one in (found.first, found.last))

@@ -9,9 +9,10 @@ from training.data.folder.description import EventsPart
 from training.data.folder.encoded import category
 from training.data.folder.files import Table
 from training.data.folder.labels import codes, flags, labels_of, measured, refuse_constant
-from training.data.folder.parts import TRAIN_SHARE, borders
+from training.data.folder.parts import borders
 from training.data.folder.sides import Made, made
 from training.data.folder.times import orders, times
+from training.data.log import TRAIN_SHARE
 from training.schema import Field
 
 _MOMENTS = {"time": times, "order": orders}

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-TRAIN_SHARE, VALIDATION_SHARE = 0.8, 0.1
+from training.data.log import TRAIN_SHARE, VALIDATION_SHARE
 
 
 class Borders(NamedTuple):

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from kernels.combo_id_attention import Codebooks, Fusion, absorb, field_salt, mix
 from kernels.combo_id_attention.reference import PRIMES, MixMode, attend, field_codes, gate, split
+from training.layers.columns import Features
 from training.layers.fields import FieldConfig, FieldModel, FieldNetwork
 from training.schema import Schema
 from training.systems.dea.abundance import Abundance, thresholds
@@ -174,23 +175,24 @@ class DEA(FieldModel):
     """Combo-ID attention fused with collapse-avoiding attention over the fields, in front of the shared network.
 
     Pair ids are made of the ids that the embedding knows, so that rare ids share the pairs of the unknown. A dropped
-    field has its mean vector, and its pairs the neutral code score.
+    field has its mean vector, and its pairs the neutral code score. Of a dense or multi-valued field pairs know whether
+    it is there (our design).
     """
 
     def __init__(self, config: Config, schema: Schema) -> None:
         super().__init__(config, schema)
-        num_fields = len(schema.fields)
+        num_fields = self.num_fields
         self.memory = PairMemory(num_fields, config)
         self.abundance = Abundance(num_fields)
         self.layers = nn.ModuleList(Layer(num_fields, config) for _ in range(config.layers))
         self.network = FieldNetwork(num_fields * config.dim, config)
 
-    def logits(self, ids: Int64[Tensor, "B F"], keep: Bool[Tensor, "B F"] | None = None) -> Float[Tensor, " B"]:
-        return self.network(self.attended(ids, keep))
+    def logits(self, x: Features, keep: Bool[Tensor, "B F"] | None = None) -> Float[Tensor, " B"]:
+        return self.network(self.attended(x, keep))
 
-    def attended(self, ids: Int64[Tensor, "B F"], keep: Bool[Tensor, "B F"] | None = None) -> Float[Tensor, "B F D"]:
+    def attended(self, x: Features, keep: Bool[Tensor, "B F"] | None = None) -> Float[Tensor, "B F D"]:
         """The fields' vectors after all layers."""
-        fields, pairs = self.embedding(ids, keep), self.pairs(ids, keep)
+        fields, pairs = self.embedding(x, keep), self.pairs(x.ids, keep)
         for layer in self.layers:
             fields = fields + layer(fields, pairs, self.abundance.deficiency)
         return fields
