@@ -6,6 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter, StrMethodFormatter
 
 from training.data.folder.parts import borders
 from training.data.folder.times import ticks
@@ -64,6 +65,8 @@ def _histories(axes: Axes, data: Interactions) -> None:
     axes.axvline(middle, color=_OTHER, linestyle="--", linewidth=1)
     axes.annotate(f"median {middle}", (middle, 0.9), xytext=(4, 0), textcoords="offset points", fontsize=9)
     axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_title("users with at least so many events", loc="left", fontsize=11)
     axes.set_xlabel("events of a user")
     axes.set_ylabel("share of users")
@@ -76,7 +79,7 @@ def _popularity(axes: Axes, data: Interactions) -> None:
     half = int(np.searchsorted(np.cumsum(counts), counts.sum() / 2)) + 1
     axes.axvline(half, color=_OTHER, linestyle="--", linewidth=1)
     note = f"{half:,} items have half of all events"
-    axes.annotate(note, (half, counts[0]), xytext=(-4, 0), textcoords="offset points", fontsize=9, ha="right", va="top")
+    axes.annotate(note, (half, counts[-1]), xytext=(-4, 4), textcoords="offset points", fontsize=9, ha="right")
     axes.set_title("events of each item, most popular first", loc="left", fontsize=11)
     axes.set_xlabel("rank of the item")
     axes.set_ylabel("events")

@@ -73,6 +73,7 @@ def inspect(folder: Path, cache: Path | None, report: Report) -> Inspected:
                 load_content=_content(of_items, cache, report),
                 ids=maps,
             )
+    assert interactions or problems.errors
     return Inspected(interactions, problems)
 
 

@@ -12,22 +12,25 @@ LEAST_EVENTS, LEAST_USERS, LEAST_ITEMS = 10, 2, 2
 
 def check(table: Table, part: EventsPart, events: pl.DataFrame) -> None:
     """Tells all that is wrong. `events` has user, item, and where they could be read time, order and label."""
-    _enough(table, part, events)
+    if not _enough(table, part, events) or ("time" in events.columns and not _parts(table, part, events)):
+        return
     _once(table, part, events)
     if {"time", "order"} <= {*events.columns}:
         _forwards(table, part, events)
-    if "time" in events.columns:
-        _parts(table, part, events)
 
 
-def _enough(table: Table, part: EventsPart, events: pl.DataFrame) -> None:
+def _enough(table: Table, part: EventsPart, events: pl.DataFrame) -> bool:
+    """Whether there is anything that can be looked at further."""
+    few = False
     for number, least, what, column in (
         (len(events), LEAST_EVENTS, "events", None),
         (events["user"].n_unique(), LEAST_USERS, "users", part.user),
         (events["item"].n_unique(), LEAST_ITEMS, "items", part.item),
     ):
         if number < least:
-            table.problems.error(table.file, f"has {number} {what}; at least {least} are needed", column)
+            few = True
+            table.problems.error(table.file, f"has too few {what} ({number}); at least {least} are needed", column)
+    return not few
 
 
 def _once(table: Table, part: EventsPart, events: pl.DataFrame) -> None:
@@ -63,25 +66,31 @@ def _forwards(table: Table, part: EventsPart, events: pl.DataFrame) -> None:
     table.problems.error(table.file, f"{what}; mend {part.order}, or leave it out", part.time, row + 1)
 
 
-def _parts(table: Table, part: EventsPart, events: pl.DataFrame) -> None:
-    """Each part has events, and where there are labels both kinds of them."""
+def _parts(table: Table, part: EventsPart, events: pl.DataFrame) -> bool:
+    """Whether each part has events; and where there are labels it must have both kinds of them."""
     times = events["time"]
     edges = borders(times.to_numpy())
     parts = _masks(times, edges)
     if not all(mask.any() for mask in parts.values()):
-        distinct = times.n_unique()
-        what = f"has {distinct} distinct times, too few to cut the last 10 % off twice for validation and test"
+        what = (
+            f"has too few distinct times ({times.n_unique()}) to cut the last 10 % off twice, for validation and test"
+        )
         table.problems.error(table.file, f"{what}; write finer times or more events", part.time)
-    elif "label" in events.columns:
+        return False
+    if "label" in events.columns:
         for name, mask in parts.items():
-            labels = events["label"].filter(mask)
-            if labels.n_unique() == 1:
-                lacks = "negatives" if labels[0] else "positives"
-                since = times.filter(mask).min()
-                what = f"the {name} part by time ({len(labels)} events from {since} on) has no {lacks}"
-                table.problems.error(
-                    table.file, f"{what}; add later events, or choose another label", part.label or part.value
-                )
+            _both_kinds(table, part, f"the {name} part by time", events.filter(mask))
+    return True
+
+
+def _both_kinds(table: Table, part: EventsPart, name: str, events: pl.DataFrame) -> None:
+    labels = events["label"]
+    if labels.n_unique() == 1:
+        lacks, since = "negatives" if labels[0] else "positives", events["time"].min()
+        what = (
+            f"{name} ({len(labels)} events from {since} on) has no {lacks}; add later events, or choose another label"
+        )
+        table.problems.error(table.file, what, part.label or part.value)
 
 
 def _masks(times: pl.Series, edges: Borders) -> dict[str, pl.Series]:

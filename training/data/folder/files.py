@@ -136,6 +136,6 @@ def _tell_uneven(path: Path, separator: str, fields: int, problems: Problems) ->
     others = [one for one in SEPARATORS if one != separator and line.count(one) + 1 == fields and fields > 1]
     remedy = f"it is separated by {shown(others[0])}, the header by {shown(separator)}" if others else "mend the row"
     found = re.sub(r"\s+", " ", line)
-    what = f"has {counts[place]} fields where the header has {fields} ({shown(found)})" if line else "is an empty line"
+    what = f"has {counts[place]} of the header's {fields} fields ({shown(found)})" if line else "is an empty line"
     problems.error(path.name, f"{what}; {remedy if line else 'take it out'}", row=place + 1)
     return True

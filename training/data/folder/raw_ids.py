@@ -85,7 +85,9 @@ def _of_one_type(columns: Sequence[Column]) -> list[pl.Series] | None:
     whole = [column for column in columns if column.values.dtype.is_integer()]
     if whole and text:
         first, other = whole[0], text[0]
-        bad = ~other.values.str.contains(WHOLE) if not other.typed else pl.Series([True]).extend_constant(False, 0)
+        # Text of Parquet is text, whatever it looks like.
+        alike = other.values.str.contains(WHOLE) & other.values.cast(pl.Int64, strict=False).is_not_null()
+        bad = alike.is_null() | other.typed | ~alike
         other.refuse(bad, "is the text {value}", f"{first.table} has whole numbers in '{first.name}': write one type")
         return None
     return [column.values for column in columns]

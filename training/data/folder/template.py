@@ -50,7 +50,22 @@ country = "id"
 """
 
 _USERS = ("user", "customer", "member", "client", "student", "learner", "visitor", "uid", "account", "session")
-_ITEMS = ("item", "product", "sku", "article", "movie", "video", "question", "problem", "ad", "news", "book", "song")
+_ITEMS = (
+    "item",
+    "product",
+    "sku",
+    "article",
+    "movie",
+    "film",
+    "video",
+    "clip",
+    "question",
+    "problem",
+    "ad",
+    "news",
+    "book",
+    "song",
+)
 _TIMES = ("time", "timestamp", "at", "date", "datetime", "ts")
 _LABELS = ("label", "click", "clicked", "is_click", "purchased", "bought", "correct", "liked")
 _VALUES = ("value", "rating", "stars", "score")
@@ -76,7 +91,7 @@ def propose(folder: Path) -> str:
     if "events" not in samples:
         raise ValueError(f"{folder} has no events.parquet or events.csv; write one row for each event into it")
     events = samples["events"].frame
-    user, item = _key(events, _USERS), _key(events, _ITEMS)
+    user, item = _shared(samples, "users", _USERS), _shared(samples, "items", _ITEMS)
     name = re.sub(r"[^a-z0-9._-]+", "-", folder.resolve().name.lower()).strip("-._") or "mine"
     lines = [
         "# Proposed from the first rows of the tables: read each line; `recserve data check` says what is wrong.",
@@ -167,6 +182,16 @@ def _kind(values: pl.Series) -> str:
         return "multi"
     long = (known.str.len_chars().mean() or 0) > _LONG  # pyright: ignore[reportOperatorIssue]
     return "text" if values.name == "title" or (long and known.n_unique() > len(known) / 2) else "id"
+
+
+def _shared(samples: dict[str, Sample], side: str, words: Sequence[str]) -> str | None:
+    """The column of the events that holds ids of a side: one that the side's table has too, or one by its name."""
+    events = samples["events"].frame
+    if side in samples:
+        both = [column for column in events.columns if column in samples[side].frame.columns]
+        if found := _key(events.select(both), words) or (both[0] if len(both) == 1 else None):
+            return found
+    return _key(events, words)
 
 
 def _key(frame: pl.DataFrame, words: Sequence[str]) -> str | None:
