@@ -1,4 +1,4 @@
-"""`python docs/examples/clips_tables.py FOLDER`: impressions of short videos (KuaiRand) as a team's own tables, in Parquet.
+"""`python docs/examples/clips_tables.py FOLDER`: impressions of short videos (KuaiRand) as own tables, in Parquet.
 
 Ids are text (u00111, v3892024), the label is a click, clips have a length in seconds, and the scenario is how long they
 are: shorter than 15 seconds, up to a minute, longer. What is known only after an impression is no field.
