@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from training.data.synthetic import planted
 
 from export.artifacts import Source
 from export.repository import publish
 from serving.client import Client
 from serving.server import ServerOptions, TritonServer
 from training.data.fetch import default_cache
-from training.data.synthetic import planted
 from training.servable import Origin, Signature
 from training.systems.lrea import LREA, Config, servables
 

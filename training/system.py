@@ -3,11 +3,12 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple, Protocol, runtime_checkable
+from typing import Generic, Literal, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from torch import Tensor, nn
 
+from training.asking import Question, Shown, Tensors
 from training.interactions import Interactions
 from training.schema import Schema
 from training.servable import Signature
@@ -118,7 +119,11 @@ class Wanted(NamedTuple):
     """What other systems' runs gave (`System.products`), by name."""
 
 
-class Task(ABC):
+D = TypeVar("D", bound=Data)
+S = TypeVar("S", bound=Split)
+
+
+class Task(ABC, Generic[D, S]):
     """One kind of question. An object of it has all that systems of the kind have in common."""
 
     name: str
@@ -129,7 +134,7 @@ class Task(ABC):
     """Name of the data set where nobody says one."""
 
     @abstractmethod
-    def view(self, interactions: Interactions, wanted: Wanted) -> Data:
+    def view(self, interactions: Interactions, wanted: Wanted) -> D:
         """The data set as the task sees it, split by the task's protocol. Raises ValueError naming what is missing."""
 
     @abstractmethod
@@ -141,11 +146,19 @@ class Task(ABC):
         """The one stage that most systems of the task have."""
 
     @abstractmethod
-    def evaluate(self, module: nn.Module, predict: Predict, split: Split) -> dict[str, float]:
+    def evaluate(self, module: nn.Module, predict: Predict, split: S) -> dict[str, float]:
         """Metrics of a split, among them those of `columns`."""
 
     @abstractmethod
-    def release(self, name: str, module: nn.Module, data: Data) -> tuple[Signature, ...]:
+    def request(self, interactions: Interactions, question: Question) -> Tensors:
+        """What a client sends to ask that, by raw ids. Raises ValueError naming what the question lacks."""
+
+    @abstractmethod
+    def shown(self, interactions: Interactions, question: Question, request: Tensors, answer: Tensors) -> Shown:
+        """The answer as a table, best first."""
+
+    @abstractmethod
+    def release(self, name: str, module: nn.Module, data: D) -> tuple[Signature, ...]:
         """The plain served form of any module of the task's protocol, in the order in which it must be published, the
         model that clients ask for last, called `name`; its fp64 twin is the reference of the ladder's first rung."""
 
@@ -193,6 +206,9 @@ class System:
     """(module, data) -> what a finished run leaves for the systems that build on it, by name."""
     served: Callable[..., tuple[Signature, ...]] | None = None
     """(name, module, config, data) -> a faster release than the task's plain one."""
+    explained: Callable[..., list[Shown]] | None = None
+    """(infer, model, interactions, request, answer) -> tables that say why, where the system knows more than the fields
+    of users and items."""
     variant: Callable[..., str] = field(default=lambda config: "")
     """(config) -> name of the variant that a configuration chooses, for tables; empty for the default."""
 

@@ -5,10 +5,10 @@ from dataclasses import replace
 
 import pytest
 from rich.console import Console
-
-from recserve.commands.rank import Ranked, show_ranking, unseen
 from training.data.ranking import RankingData
 from training.data.synthetic import planted
+
+from recserve.commands.rank import Ranked, show_ranking, unseen
 
 USER = 1
 

@@ -3,11 +3,11 @@
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+from training.layers.path_sampler import path_sampler
 
 from kernels.path_sampling import unpack
 from kernels.path_sampling.sampler import Sampler
 from tests.kernels.frequency_logs import sampler
-from training.layers.path_sampler import path_sampler
 from training.layers.requests import CANDIDATES, OFFSETS, SCORES, Requests
 from training.servable import (
     EnsembleServable,

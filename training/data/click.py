@@ -78,13 +78,26 @@ class Sides(NamedTuple):
         return side_by_side((users, events, self.items.rows(item)))
 
 
+class Source(NamedTuple):
+    """What batches are made of."""
+
+    interactions: Interactions
+    log: Log
+    features: Sides
+    """All fields that are features; of no fields where nobody reads them."""
+    profile: Sides
+    """The user's and the event's fields for a profile, no items'; of no fields where nobody reads a history."""
+    reads: frozenset[str]
+    max_length: int
+
+
 class ClickSplit:
     """Samples in the order of (time, published row). Implements `training.system.Split`."""
 
-    def __init__(self, data: "ClickData", places: np.ndarray) -> None:
+    def __init__(self, source: Source, places: np.ndarray) -> None:
         """`places` int64 [len] are the samples among the events."""
-        self.data, self.places = data, places
-        log = data.log
+        self.source, self.places = source, places
+        log = source.log
         self.user: np.ndarray = log.user[places]
         """int64 [len]"""
         self.label: np.ndarray = log.label[places]
@@ -92,38 +105,38 @@ class ClickSplit:
         self.time: np.ndarray = log.time[places]
         """int64 [len]"""
         starts, self._ends = log.past(places)
-        self._lengths = np.minimum(self._ends - starts, data.max_length)
+        self._lengths = np.minimum(self._ends - starts, source.max_length)
 
     def __len__(self) -> int:
         return len(self.places)
 
     def cost(self) -> np.ndarray:
         """int64 [len]: the length of each sample's history, where it is read; else ones."""
-        return self._lengths if HISTORY in self.data.reads else np.ones(len(self), np.int64)
+        return self._lengths if HISTORY in self.source.reads else np.ones(len(self), np.int64)
 
     def features(self, rows: np.ndarray) -> Columns:
         """Fields of the samples with these numbers, as a batch has them."""
         places = self.places[rows]
-        log = self.data.log
-        return self.data.features.of(places, log.user[places], log.item[places])
+        log = self.source.log
+        return self.source.features.of(places, log.user[places], log.item[places])
 
     def profiles(self, rows: np.ndarray) -> Columns:
         """Profile fields of the users of the samples with these numbers, as a batch has them."""
         places = self.places[rows]
-        log = self.data.log
-        return self.data.profile.of(places, log.user[places], log.item[places])
+        log = self.source.log
+        return self.source.profile.of(places, log.user[places], log.item[places])
 
     def batch(self, rows: np.ndarray) -> ClickBatch:
         """The samples with these numbers, in this order; at least one."""
-        data, places = self.data, self.places[rows]
-        user, item = data.log.user[places], data.log.item[places]
-        lengths = self._lengths[rows] if HISTORY in data.reads else np.zeros(len(rows), np.int64)
-        items, values = data.log.windows(self._ends[rows], lengths, max(1, int(lengths.max())))
+        source, places = self.source, self.places[rows]
+        user, item = source.log.user[places], source.log.item[places]
+        lengths = self._lengths[rows] if HISTORY in source.reads else np.zeros(len(rows), np.int64)
+        items, values = source.log.windows(self._ends[rows], lengths, max(1, int(lengths.max())))
         parts = (
             user,
             item,
-            *data.features.of(places, user, item),
-            *data.profile.of(places, user, item),
+            *source.features.of(places, user, item),
+            *source.profile.of(places, user, item),
             items,
             values,
             lengths,
@@ -136,39 +149,45 @@ class ClickSplit:
 class ClickData:
     """Implements `training.system.Data`."""
 
-    interactions: Interactions
-    log: Log
-    parts: tuple[np.ndarray, np.ndarray, np.ndarray]
-    """Places of the events of train, validation and test."""
-    features: Sides
-    """All fields that are features; of no fields where nobody reads them."""
-    profile: Sides
-    """The user's and the event's fields for a profile, no items'; of no fields where nobody reads a history."""
+    source: Source
+    train: ClickSplit
+    validation: ClickSplit
+    test: ClickSplit
     item_profile: Columns
     """The items' fields for a profile, by dense id."""
-    reads: frozenset[str]
-    max_length: int
 
     @property
     def schema(self) -> Schema:
-        return self.interactions.schema
+        return self.source.interactions.schema
 
-    @cached_property
-    def train(self) -> ClickSplit:
-        return ClickSplit(self, self.parts[0])
+    @property
+    def interactions(self) -> Interactions:
+        return self.source.interactions
 
-    @cached_property
-    def validation(self) -> ClickSplit:
-        return ClickSplit(self, self.parts[1])
+    @property
+    def log(self) -> Log:
+        return self.source.log
 
-    @cached_property
-    def test(self) -> ClickSplit:
-        return ClickSplit(self, self.parts[2])
+    @property
+    def features(self) -> Sides:
+        return self.source.features
+
+    @property
+    def profile(self) -> Sides:
+        return self.source.profile
+
+    @property
+    def reads(self) -> frozenset[str]:
+        return self.source.reads
+
+    @property
+    def max_length(self) -> int:
+        return self.source.max_length
 
     @cached_property
     def train_item_counts(self) -> np.ndarray:
         """int64 [I + 1]: training events of each item."""
-        return np.bincount(self.log.item[self.parts[0]], minlength=len(self.interactions.items))
+        return np.bincount(self.log.item[self.train.places], minlength=len(self.interactions.items))
 
     @cached_property
     def statistics(self) -> Statistics:
@@ -210,18 +229,23 @@ def click_data(interactions: Interactions, wanted: Wanted) -> ClickData:
     if wanted.max_length < 1:
         raise ValueError(f"max_length is {wanted.max_length}; it must be at least 1")
     log = Log(interactions.events)
-    train, validation, test = parts_by_time(interactions.name, log)
     features, profile = feature_layout(interactions.schema), profile_layout(interactions.schema)
     nothing = Layout(())
-    return ClickData(
+    source = Source(
         interactions=interactions,
         log=log,
-        parts=(train, validation, test),
         features=_sides(interactions, log, features if FEATURES in wanted.reads else nothing),
         profile=_sides(interactions, log, profile.of("user", "event") if HISTORY in wanted.reads else nothing),
-        item_profile=columns(interactions.items, profile.of("item")),
         reads=wanted.reads,
         max_length=wanted.max_length,
+    )
+    train, validation, test = (ClickSplit(source, places) for places in parts_by_time(interactions.name, log))
+    return ClickData(
+        source=source,
+        train=train,
+        validation=validation,
+        test=test,
+        item_profile=columns(interactions.items, profile.of("item")),
     )
 
 

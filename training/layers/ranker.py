@@ -88,7 +88,7 @@ class Tables(nn.Module):
 
 
 def num_values(schema: Schema) -> int:
-    """Values that an event of a history can have, 0 = unknown among them; 1 stands for a positive where none is given."""
+    """Values that events of a history can have, 0 = unknown among them; 1 is a positive where none is given."""
     values = schema.of("value", "event")
     return size_of(values[0]) if values else 2
 

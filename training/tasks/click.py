@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 from torch import Tensor, nn
 
+from training.asking import Question, Shown, Tensors, about, as_ids, ordered, unseen
 from training.data.click import FEATURES, ClickBatch, ClickData, ClickSplit, click_data
 from training.data.planted_clicks import planted_clicks
 from training.interactions import Interactions
@@ -36,7 +37,7 @@ def quality(split: ClickSplit, logits: np.ndarray) -> dict[str, float]:
     }
 
 
-class Click(Task):
+class Click(Task[ClickData, ClickSplit]):
     """The task's object."""
 
     name = "click"
@@ -64,15 +65,35 @@ class Click(Task):
         logits = predict(module, split)
         return quality(split, logits) | dict(_by_scenario(split, logits))
 
+    def request(self, interactions: Interactions, question: Question) -> Tensors:
+        if question.user is None:
+            raise ValueError("say for whom: --user ID")
+        return {"user_id": as_ids([[question.user]]), "candidates": as_ids([unseen(interactions, question)])}
+
+    def shown(self, interactions: Interactions, question: Question, request: Tensors, answer: Tensors) -> Shown:
+        items, scores = request["candidates"][0].tolist(), answer["scores"][0]
+        spread = {"spread": answer["spread"][0]} if "spread" in answer else {}
+        rows: list[list[object]] = []
+        for place, number in enumerate(ordered(scores).tolist(), 1):
+            title = interactions.titles[interactions.dense("item", items[number])]
+            rows.append([place, title, items[number], scores[number], *(value[number] for value in spread.values())])
+        liked = interactions.items_of(question.dense_user(interactions), positive=True).tolist()
+        return Shown(
+            (about(interactions, question, liked, "lately liked"),),
+            f"best of {len(items)} {'candidates' if question.candidates else 'items that are new to the user'}",
+            ("", "title", "item", "score", *spread),
+            rows,
+        )
+
     def release(self, name: str, module: nn.Module, data: ClickData) -> tuple[Signature, ...]:
         return plain_release(name, module, data)
 
 
 def _by_scenario(split: ClickSplit, logits: np.ndarray) -> Iterator[tuple[str, float]]:
     """Columns of the scenarios in which each class is seen often enough and some user has both."""
-    for field in split.data.schema.of("scenario", "event"):
-        events = split.data.interactions.events[field.name].to_numpy()
-        scenario = events[split.data.log.row[split.places]]
+    for field in split.source.interactions.schema.of("scenario", "event"):
+        events = split.source.interactions.events[field.name].to_numpy()
+        scenario = events[split.source.log.row[split.places]]
         for number in np.unique(scenario).tolist():
             inside = scenario == number
             label, user, score = split.label[inside], split.user[inside], logits[inside]

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rich.markup import escape
-from tyro.conf import Positional
 
 from recserve.commands.command import Command
 from recserve.commands.data.findings import as_json, show_findings
+from recserve.options import Positional
 from training.data.fetch import ORIGINS
 from training.data.folder import folder
 from training.data.folder.build import inspect

@@ -3,10 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from tyro.conf import Positional
-
 from recserve.commands.command import Command
 from recserve.commands.data.findings import as_json, show_findings
+from recserve.options import Positional
 from training.data.folder.build import inspect
 from training.interactions import silent
 

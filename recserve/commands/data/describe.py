@@ -6,9 +6,9 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
-from tyro.conf import Positional
 
 from recserve.commands.command import Command, show, table
+from recserve.options import Positional
 from training import datasets
 from training.data.overview import Overview, overview
 

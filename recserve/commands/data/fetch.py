@@ -4,9 +4,8 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from tyro.conf import Positional
-
 from recserve.commands.command import Command
+from recserve.options import Positional
 from training.data.fetch import Name, fetch
 
 

@@ -2,9 +2,8 @@
 
 from dataclasses import dataclass
 
-from tyro.conf import Positional
-
 from recserve.commands.command import Command
+from recserve.options import Positional
 from training.data.folder.registry import forget, registered
 
 

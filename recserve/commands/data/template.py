@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rich.markup import escape
-from tyro.conf import Positional
 
 from recserve.commands.command import Command
+from recserve.options import Positional
 from training.data.folder.problems import SCHEMA_FILE
 from training.data.folder.template import EXAMPLE, propose
 

@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-
-from training import schema
 from training.data.fields import FieldData, UserSide, encode, num_user_fields, shuffled, split_fields
 from training.data.synthetic import planted_fields
+
+from training import schema
 from training.schema import Field, Schema
 
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from training.data.fields import FieldData
+from training.data.ranking import Events
 
 from training.data import hin_amazon, hin_amazon_files
 from training.data.fetch import default_cache, fetch
-from training.data.fields import FieldData
-from training.data.ranking import Events
 
 ITEMS = np.array([[0, 0, 0, 0], [1, 1, 5, 1], [2, 1, 6, 1], [3, 1, 7, 1]])
 RATINGS = {

@@ -5,10 +5,10 @@ import os
 import numpy as np
 import polars as pl
 import pytest
+from training.data.movielens_sequences import graph_attributes, linked
 
 from training.data import movielens_sequences
 from training.data.fetch import default_cache, fetch
-from training.data.movielens_sequences import graph_attributes, linked
 
 ITEMS = pl.DataFrame(
     {

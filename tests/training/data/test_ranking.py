@@ -8,7 +8,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from training.data.ranking import USER_FIELDS, Catalogue, RankingData, split_by_time
 
 NUM_USERS, NUM_ITEMS = 4, 9

@@ -1,8 +1,8 @@
 """The planted set has the structure it says it has."""
 
 import numpy as np
-
 from training.data.synthetic import planted
+
 from training.metrics import auc
 
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 from torch.nn import functional
-
 from training.data.ranking import RankingData
 from training.data.synthetic import planted
+
 from training.layers.ranker import Tables, Tower, binary_loss, evaluate, quality
 from training.loop import predict
 from training.metrics import auc, gauc, log_loss

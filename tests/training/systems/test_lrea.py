@@ -7,9 +7,9 @@ from functools import cache
 import numpy as np
 import pytest
 import torch
-
 from training.data.ranking import RankingData
 from training.data.synthetic import planted
+
 from training.layers import ragged
 from training.servable import Signature
 from training.systems.lrea import LREA, Config, attention, lrea_loss, non_negativity_weight, servables

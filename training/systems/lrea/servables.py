@@ -9,6 +9,7 @@ Legend: B requests, C candidates packed over them, L longest history, H heads, R
 """
 
 import copy
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -138,10 +139,9 @@ class Histories:
     place, then users as they come."""
 
     rows: Rows
-    requests: object
+    requests: Callable[[int, int], Packed]
 
     def __call__(self, batch_size: int, seed: int) -> Packed:
-        assert callable(self.requests)
         items, values, length, *profile = self.rows.of(self.requests(batch_size, seed)[0])
         edges = torch.tensor(EDGE_LENGTHS)[: max(batch_size - 1, 0), None]
         length[1 : 1 + len(edges)] = torch.minimum(length[1 : 1 + len(edges)], edges)
