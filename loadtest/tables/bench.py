@@ -1,10 +1,13 @@
 """`python -m loadtest.tables.bench`: seconds and memory of reading 10 million generated events as own tables.
 
+Read, mapped and checked; sorted by user and time; split and batched as the click task does, with histories.
+
 Each format is generated and then read in processes of their own, so that the peak is that of reading alone.
 """
 
 import argparse
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -20,16 +23,18 @@ import polars as pl
 from loadtest.bench import RESULTS
 from loadtest.tables.generate import generate
 from serving.environment import hardware, versions
+from training.data.folder.build import inspect
+from training.system import Wanted
+from training.tasks.click import CLICK
 
 _ENDINGS = (".parquet", ".csv")
+_BATCH, _BATCHES, _HISTORY = 1024, 200, 50
 _KIB = 2**20
 """Of one GiB; Linux tells the peak in KiB."""
 
 
 def measure(folder: Path) -> dict[str, Any]:
-    """Reads, maps and checks the folder, then sorts the events by user and time, in this process."""
-    from training.data.folder.build import inspect
-
+    """What takes which time in this process, and the most memory that it had."""
     before = _peak()
     start = time.perf_counter()
     found = inspect(folder, None, print)
@@ -38,13 +43,23 @@ def measure(folder: Path) -> dict[str, Any]:
         raise ValueError(f"{folder} cannot be used: {found.problems.errors[0]}")
     user, moment = (found.interactions.events[name].to_numpy() for name in ("user", "time"))
     order = np.lexsort((moment, user))
+    ordered = time.perf_counter()
+    wanted = Wanted(frozenset({"history", "features"}), _HISTORY, {})
+    data = CLICK.view(found.interactions, wanted)
+    viewed = time.perf_counter()
+    rows = np.random.default_rng(0).permutation(len(data.train))[: _BATCHES * _BATCH]
+    for batch in rows.reshape(-1, _BATCH):
+        data.train.batch(batch)
     end = time.perf_counter()
     return {
         "events": len(order),
         "users": len(found.interactions.users) - 1,
         "items": len(found.interactions.items) - 1,
         "read_map_check_s": round(read - start, 2),
-        "sort_s": round(end - read, 2),
+        "sort_s": round(ordered - read, 2),
+        "split_s": round(viewed - ordered, 2),
+        "batches_per_s": round(_BATCHES / (end - viewed), 1),
+        "cpu_s": round(time.process_time(), 2),
         "imports_gib": round(before, 2),
         "peak_gib": round(_peak(), 2),
         "file_gib": round(sum(path.stat().st_size for path in folder.iterdir()) / 2**30, 2),
@@ -84,6 +99,7 @@ def _write(asked: argparse.Namespace) -> None:
         "recorded": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
         "versions": {**versions(), "polars": pl.__version__},
         "hardware": hardware(),
+        "load_average": os.getloadavg()[0],
         "rows": rows,
     }
     text = json.dumps(result, indent=1) + "\n"

@@ -18,10 +18,14 @@ def show_findings(console: Console, found: Inspected) -> None:
     """Errors, warnings, and for each task whether it can use the set."""
     _lines(console, "[red]error:[/]", found.problems.errors)
     _lines(console, "[yellow]warning:[/]", found.problems.warnings)
-    if found.interactions is None:
+    if any(problem.row for problem in found.problems.found):
         console.print("Rows count from 1, the header of a CSV file aside.")
+    if found.interactions is None:
         return
-    for task, lacks in missing(found.interactions).items():
+    data = found.interactions
+    size = f"{len(data.events):,} events, {len(data.users) - 1:,} users, {len(data.items) - 1:,} items"
+    console.print(f"[bold]{data.name}[/]: {size}, no errors", highlight=False)
+    for task, lacks in missing(data).items():
         state = "can use it" if not lacks else f"lacks {_needs(lacks)}"
         console.print(f"{task:12} {escape(state)}", highlight=False, soft_wrap=True)
 

@@ -17,7 +17,7 @@ class Template(Command):
     """Write a commented schema.toml: an example to standard output, or a proposal into a folder of tables."""
 
     folder: Positional[Path | None] = None
-    """Folder with tables that have no schema.toml yet."""
+    """Folder with tables that have no schema.toml yet; an example is printed where none is named."""
 
     def run(self) -> int:
         if self.folder is None:

@@ -245,7 +245,12 @@ def _field(section: _Section, name: str, role: Role) -> FieldPart | None:
 
 def _tell_collisions(events: EventsPart, items: SidePart | None, users: SidePart | None, problems: Problems) -> None:
     """Tasks ask for a field by its name, whosever it is."""
-    owner = dict.fromkeys([name for name in (events.scenario, *events.objectives) if name], "events")
+    columns = (events.scenario, *events.objectives, None if events.value == "value" else events.value)
+    owner = dict.fromkeys([name for name in columns if name], "events")
+    for name in owner:
+        if name in RESERVED:
+            remedy = "rename that column in the table"
+            problems.error(SCHEMA_FILE, f"[events] '{name}' is the name of a canonical column; {remedy}")
     for role, fields in (
         ("events", events.fields),
         ("items", items and items.fields),

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import polars as pl
-from polars.exceptions import PolarsError
+from polars.exceptions import PanicException, PolarsError
 
 from training.data.folder.description import EventsPart, SidePart, near
 from training.data.folder.problems import Column, Problems, shown
@@ -66,9 +66,10 @@ def read(path: Path, part: EventsPart | SidePart, wanted: Iterable[str], problem
         frame = (
             pl.read_parquet(path, columns=columns) if typed else _read_csv(path, separator, there, columns, problems)
         )
-    except (PolarsError, OSError, UnicodeError) as error:
+    except (PolarsError, PanicException, OSError, UnicodeError) as error:
+        # Polars panics over some damaged Parquet files, which is no Exception to Python.
         kind = "Parquet" if typed else "CSV in UTF-8"
-        reason = " ".join(str(error).split(".")[0].split())[:120]
+        reason = "damaged" if isinstance(error, PanicException) else " ".join(str(error).split(".")[0].split())[:120]
         problems.error(path.name, f"cannot be read as {kind} ({reason}); write it again, or give it the right ending")
         return None
     if frame is not None and not len(frame):
@@ -76,7 +77,8 @@ def read(path: Path, part: EventsPart | SidePart, wanted: Iterable[str], problem
         return None
     if frame is None:
         return None
-    strings = pl.col(pl.String, pl.Categorical, pl.Enum).cast(pl.String)
+    # A column without any value has the type Null, and can be any field.
+    strings = pl.col(pl.String, pl.Categorical, pl.Enum, pl.Null).cast(pl.String)
     return Table(path.name, frame.with_columns(strings.replace("", None)), typed, problems)
 
 

@@ -127,10 +127,10 @@ def warn_of_missing(column: Column, ids: pl.Series, side: Column, of_side: pl.Se
     if number:
         place = int(absent.arg_max() or 0)
         distinct = ids.filter(absent).n_unique()
-        value = shown(column.values[place])
         problems.warn(
             column.table,
-            f"{value} is not in {side.table}, nor are {distinct - 1} more ({number} events); their fields are unknown",
+            f"{shown(column.values[place])} is not in {side.table}: {distinct:,} such ids, with {number:,} events, "
+            "whose fields are unknown",
             column.name,
             place + 1,
         )

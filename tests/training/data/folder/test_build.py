@@ -87,6 +87,31 @@ def test_lists_of_parquet_are_multi_valued_as_texts_with_a_separator_are(shop: I
     assert read(lists.write(tmp_path / "shop")).items.equals(shop.items)
 
 
+def test_columns_of_categories_and_columns_without_any_value_are_taken_as_they_are_meant(
+    shop: Interactions, tmp_path: Path
+) -> None:
+    other = Shop()
+    other.events = other.events.with_columns(pl.col("customer_id", "device").cast(pl.Categorical))
+    other.items = other.items.with_columns(price=pl.lit(None), brand=pl.lit(None), tags=pl.lit(None))
+    found = read(other.write(tmp_path / "shop"))
+    assert found.events.equals(shop.events)
+    assert np.isnan(found.items["price"].to_numpy()).all()
+    assert found.items["brand"].sum() == found.items["tags"].list.len().sum() == 0
+
+
+def test_numbers_of_parquet_and_of_csv_are_the_same_ids(shop: Interactions, tmp_path: Path) -> None:
+    path = Shop().write(tmp_path / "shop")
+    (path / "items.parquet").unlink()
+    Shop().items.write_csv(path / "items.csv")
+    assert read(path).ids == shop.ids
+    text = (path / "items.csv").read_text()
+    (path / "items.csv").write_text(text.replace(str(SKUS[2]), f"9{SKUS[2]}"))
+    with pytest.raises(
+        ValueError, match=r"items\.csv, column 'sku', row 3: is the text '9\d+'; events\.parquet has whole"
+    ):
+        read(path)
+
+
 def test_text_ids_with_leading_zeros_stay_text(tmp_path: Path) -> None:
     shop = Shop(ending=".csv")
     for name in ("events", "users"):

@@ -101,6 +101,13 @@ def test_what_is_wrong_is_told_with_what_was_meant(tmp_path: Path, old: str, new
     assert told(tmp_path, SCHEMA.replace(old, new, 1))[0] == line
 
 
+def test_a_column_that_bears_the_name_of_a_canonical_one_is_refused(tmp_path: Path) -> None:
+    schema = SCHEMA.replace('"seen", "bought"', '"seen", "label"')
+    assert told(tmp_path, schema) == [
+        "[events] 'label' is the name of a canonical column; rename that column in the table"
+    ]
+
+
 def test_a_good_schema_has_no_problem(tmp_path: Path) -> None:
     assert told(tmp_path, SCHEMA) == []
 
@@ -127,8 +134,8 @@ def test_items_of_events_that_no_table_has_are_counted(tmp_path: Path) -> None:
     row = next(n for n, sku in enumerate(shop.events["sku"], 1) if sku not in shop.items["sku"].to_list())
     number = int((~shop.events["sku"].is_in(shop.items["sku"].to_list())).sum())
     assert line == (
-        f"events.parquet, column 'sku', row {row}: {shop.events['sku'][row - 1]} is not in items.parquet, "
-        f"nor are 1 more ({number} events); their fields are unknown"
+        f"events.parquet, column 'sku', row {row}: {shop.events['sku'][row - 1]} is not in items.parquet: "
+        f"2 such ids, with {number} events, whose fields are unknown"
     )
 
 

@@ -82,6 +82,17 @@ def test_a_file_that_is_no_parquet_is_named(tmp_path: Path, content: bytes) -> N
     assert line.endswith("); write it again, or give it the right ending")
 
 
+def test_a_damaged_parquet_file_is_named_whatever_the_reader_does(tmp_path: Path) -> None:
+    folder = Shop().write(tmp_path / "shop")
+    path = folder / "events.parquet"
+    content = path.read_bytes()
+    # Among these bytes of the first page's head is one over which Polars panics.
+    for place in range(124, 136):
+        path.write_bytes(content[:place] + b"\1" + content[place + 1 :])
+        found = inspect(folder, None, silent)
+        assert found.interactions or found.problems.errors
+
+
 @pytest.mark.parametrize(
     "content", [b"", b"customer_id,sku\n\xff\xfe,1\n", b"PAR1\x00\x01"], ids=["empty", "latin", "binary"]
 )
