@@ -12,7 +12,7 @@ import torch
 
 from serving.ids import PARAMETER
 from serving.texts import LONGEST_BYTES
-from training.servable import EnsembleServable, Packed, Servable, Signature, TensorSpec
+from training.servable import Packed, Signature, TensorSpec
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -31,7 +31,7 @@ def parameters(signature: Signature) -> dict[str, str]:
 
 def mapped_beside(signature: Signature) -> list[TensorSpec]:
     """Tensors whose maps lie as files beside a model that is no graph of ONNX."""
-    if isinstance(signature, Servable | EnsembleServable):
+    if not signature.maps_beside:
         return []
     return [spec for spec in (*signature.inputs, *signature.outputs) if spec.mapped is not None]
 

@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from export.model_config import KERNEL_BACKEND
+from export.kinds import KERNEL_BACKEND
 from serving import golden, manifest
 from serving.client import Client
 from serving.configs import read_config

@@ -91,7 +91,8 @@ class Ask(Command):
         )
 
     def _request(self, chosen: System, interactions: Interactions, question: Question, served: Served) -> Tensors:
-        """The task's request, and the model's further inputs. Raises ValueError naming an input that it does not have."""
+        """The task's request, and the model's further inputs. Raises ValueError naming an input that it does not have.
+        """
         request = chosen.task.request(interactions, question)
         said = dict(one.split("=", 1) for one in self.set)
         further = {tensor.name: tensor for tensor in served.config.input if tensor.name not in request}
@@ -157,7 +158,7 @@ def _filled(name: str, said: str | None, kind: type | None, shape: list[int]) ->
 def _type_name(tensor: object) -> str:
     from tritonclient.grpc.model_config_pb2 import DataType  # pyright: ignore[reportAttributeAccessIssue]
 
-    return DataType.Name(getattr(tensor, "data_type"))
+    return DataType.Name(tensor.data_type)
 
 
 def _short(cell: object) -> object:

@@ -6,7 +6,7 @@ from pathlib import Path
 from export import lint
 from export.artifacts import Source
 from export.factory import load_factory
-from export.kernel_form import kernel_forms
+from export.kinds import kernel_forms
 from export.renaming import refuse_taken_parts, under_name
 from export.repository import publish
 from recserve import runs

@@ -16,6 +16,8 @@ from training.steps.rows import Rows
 
 KIND = "user_rows"
 ROWS_FILE = "rows.safetensors"
+UNKNOWN = "unknown."
+"""What the names of the unknown user's rows begin with."""
 KEYS = "keys"
 """The array of the file that holds the user ids."""
 
@@ -25,10 +27,12 @@ def user_rows(
     *,
     user_ids: np.ndarray,
     rows: Mapping[str, np.ndarray],
+    unknown: Mapping[str, np.ndarray] | None = None,
     inputs: tuple[TensorSpec, ...],
     example: Callable[[int, int], Packed],
 ) -> StepServable:
-    """Outputs are `rows`, arrays [U, ...] by name, at the row of the user who asks; zeros for an unknown user.
+    """Outputs are `rows`, arrays [U, ...] by name, at the row of the user who asks. An unknown user reads `unknown`,
+    one row for each array, or zeros.
 
     `user_ids` int64 [U] ascend. `inputs` begin with `user_id` [1]; the others (ragged candidates) are only checked, so
     that a wrong request is refused before work is done. Raises ValueError, naming the array, where they do not fit.
@@ -38,7 +42,7 @@ def user_rows(
     if not inputs or (inputs[0].name, inputs[0].dtype, inputs[0].shape) != ("user_id", "int64", (1,)):
         raise ValueError(f"model '{name}': the first input must be 'user_id', int64 of shape (1,)")
     try:
-        found = Rows(user_ids, rows)
+        found = Rows(user_ids, rows, unknown)
     except ValueError as error:
         raise ValueError(f"model '{name}': {error}") from error
 
@@ -46,7 +50,8 @@ def user_rows(
         return found.of(user_id)
 
     def write(folder: Path, asks: Mapping[str, str]) -> None:
-        arrays = {KEYS: user_ids, **rows}
+        strangers = {f"{UNKNOWN}{key}": np.asarray(row) for key, row in (unknown or {}).items()}
+        arrays = {KEYS: user_ids, **rows, **strangers}
         save_file({key: np.ascontiguousarray(array) for key, array in arrays.items()}, folder / ROWS_FILE)
 
     return StepServable(

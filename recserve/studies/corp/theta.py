@@ -14,7 +14,6 @@ from export.verify import run_session
 from loadtest.latency import measure
 from training.data.sequences import SequenceData
 from training.loop import predict
-from training.servable import Servable
 from training.system import Split
 from training.systems.reg4rec import Reg4Rec
 from training.systems.reg4rec.evaluation import Found
@@ -69,7 +68,6 @@ def _point(theta: float, found: Found, p50_ms: float) -> Point:
 def _times(model: Reg4Rec, data: SequenceData, thetas: Sequence[float], repetitions: int) -> dict[float, float]:
     """Median milliseconds by theta; all thetas in turn, so that each meets the machine alike."""
     (graph,) = servables("reg4rec", model, model.config, data)
-    assert isinstance(graph, Servable)
     histories = [data.sequences[row] for row in np.random.default_rng(0).choice(len(data.sequences), 16)]
     with tempfile.TemporaryDirectory(prefix="recserve-theta-") as folder:
         path = Path(folder) / "model.onnx"

@@ -19,7 +19,7 @@ from training.data.ranking import USER_FIELDS, Catalogue, RankingData, split_by_
 from recserve.studies.lrea_length.raw import Din, RawRanker, Softmax, Unabsorbed, raw_servable
 from training.baselines import din
 from training.layers.items import MIN_TRAIN_COUNT
-from training.servable import EnsembleServable, Servable, Signature, UserStateServable
+from training.servable import Servable, Signature
 from training.systems.lrea.model import LREA, Config
 from training.systems.lrea.servables import servables
 
@@ -47,7 +47,7 @@ class Models(NamedTuple):
     """Encoder, scorer, user state and ensemble in the factored layout, then the scorer on M."""
     raw: tuple[Servable, ...]
     """In the order of `RAW`."""
-    full_encoder: Servable
+    full_encoder: Signature
     """History -> M; run in PyTorch, only to fill requests."""
 
 
@@ -86,7 +86,6 @@ def build(length: int, seed: int = 0) -> Models:
     full = LREA(replace(model.config, layout="absorbed"), data.schema)
     full.load_state_dict(model.state_dict())
     encoder, full_scorer, *_ = servables(full.eval(), full.config, data)
-    assert isinstance(encoder, Servable)
     factored = servables(model, model.config, data)
     scorer = replace(full_scorer, name="lrea_full_scorer")
     ways: Sequence[RawRanker] = (Din(model, network), Softmax(model), Unabsorbed(model))
@@ -139,18 +138,5 @@ def _spread(model: LREA) -> None:
 
 def _named_for(length: int, signature: Signature) -> Signature:
     """The same model under a name of its own; the fp64 forms stay with the parity ladder."""
-    own = replace(
-        signature,
-        name=f"{signature.name}_{length}",
-        max_batch_size=MAX_BATCH_SIZE,
-        reference=None,
-        eager64=None,
-    )
-    if isinstance(own, UserStateServable):
-        encoder = _named_for(length, own.encoder)
-        assert isinstance(encoder, Servable)
-        return replace(own, encoder=encoder)
-    if isinstance(own, EnsembleServable):
-        steps = tuple(replace(step, model=f"{step.model}_{length}") for step in own.steps)
-        return replace(own, steps=steps)
-    return own
+    own = signature.renamed(lambda name: f"{name}_{length}")
+    return replace(own, max_batch_size=MAX_BATCH_SIZE, reference=None, eager64=None)

@@ -15,8 +15,9 @@ import numpy as np
 from recserve.studies.lrea_length.lab import Case, Lab, Questions, Tensors
 from recserve.studies.lrea_length.models import USERS, name_of
 from serving.backends import packing
-from serving.state_source import StateSource
-from serving.state_store import Entry, StateStore
+from serving.state.source import StateSource
+from serving.state.states import Entry
+from serving.state.store import StateStore
 
 STEPS = ("build", "append", "write", "read")
 

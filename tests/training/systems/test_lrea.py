@@ -40,7 +40,10 @@ def model(config: Config = SMALL, seed: int = 0) -> LREA:
 
 
 def released(config: Config) -> dict[str, Signature]:
-    return {signature.name: signature for signature in servables(model(config), config, data())}
+    return {
+        signature.name: signature
+        for signature in servables(model(config), config, planted(max_length=config.max_length))
+    }
 
 
 def train(config: Config, *, hinge: bool = False, steps: int = 150) -> LREA:

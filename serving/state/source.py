@@ -12,8 +12,8 @@ from typing import NamedTuple, Self
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
-from serving.state_record import Key, digest_of
-from serving.state_store import Lookup
+from serving.state.record import Key, digest_of
+from serving.state.states import Lookup
 
 State = dict[str, np.ndarray]
 """The encoder's outputs for one user, without the batch axis."""

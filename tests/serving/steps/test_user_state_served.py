@@ -16,11 +16,12 @@ from serving import tally
 from serving.client import Client
 from serving.errors import InvalidRequest, ServerFailure
 from serving.server import ServerOptions, TritonServer
-from serving.state_builder import build, latest, show
-from serving.state_store import Entry, StateStore
+from serving.state.builder import build, latest, show
+from serving.state.states import Entry
+from serving.state.store import StateStore
 from tests.serving import state_models as tiny
 from tests.serving.patience import shared
-from tests.serving.test_state_store import flip_stored_byte
+from tests.serving.state.test_store import flip_stored_byte
 
 pytestmark = pytest.mark.triton_server
 

@@ -4,9 +4,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from serving.state_record import Key
-from serving.state_source import Encode, State, StateSource
-from serving.state_store import Entry, Outcome, StateStore
+from serving.readiness import latest_version
+from serving.state.record import Key
+from serving.state.source import Encode, State, StateSource
+from serving.state.states import Entry, Outcome
+from serving.state.store import StateStore
+from serving.steps import USER_STATE, kind_of
 
 
 class Shown(NamedTuple):
@@ -26,16 +29,18 @@ def latest(repository: Path, model: str | None = None) -> StateSource:
     Raises:
         ValueError: there is none, or there are several and none is named.
     """
-    # tritonserver ignores version folders whose name is no number or begins with a zero, and so do we.
-    found = [file.parent for file in repository.glob(f"{model or '*'}/*/state.json")]
-    folders = [folder for folder in found if folder.name.isdecimal() and not folder.name.startswith("0")]
-    models = sorted({folder.parent.name for folder in folders})
+    models = [name for name in models_with_states(repository) if model in (None, name)]
     if len(models) != 1:
         wanted = f"user-state model '{model}'" if model else "user-state model"
         several = f"{len(models)} models with user states ({', '.join(models)}): name one with --model"
         raise ValueError(f"{repository} has {several if models else f'no {wanted}: export one first'}")
-    newest = max(folders, key=lambda folder: int(folder.name))
+    newest = latest_version(repository / models[0])
     return StateSource(newest, models[0], int(newest.name))
+
+
+def models_with_states(repository: Path) -> list[str]:
+    """The models of a repository that read users' states."""
+    return sorted(path.parent.name for path in repository.glob("*/config.pbtxt") if kind_of(path.parent) == USER_STATE)
 
 
 def build(

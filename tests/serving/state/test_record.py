@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from serving.state_record import Header, Key, decode_arrays, decode_key, digest_of, encode, encode_key, open_value
+from serving.state.record import Header, Key, decode_arrays, decode_key, digest_of, encode, encode_key, open_value
 
 INT64 = st.integers(-(1 << 63), (1 << 63) - 1)
 KEYS = st.builds(Key, st.text(min_size=1, max_size=60), st.integers(0, (1 << 32) - 1), INT64)
@@ -92,7 +92,7 @@ def test_a_value_under_another_users_key_is_not_taken():
 
 
 def test_a_value_of_an_unknown_format_is_not_taken(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("serving.state_record.FORMAT_VERSION", 2)
+    monkeypatch.setattr("serving.state.record.FORMAT_VERSION", 2)
     value = encode(KEY, HEADER, _state(), "float32")
     monkeypatch.undo()
     assert open_value(KEY, memoryview(value)) is None

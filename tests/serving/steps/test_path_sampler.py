@@ -16,9 +16,9 @@ from serving import golden
 from serving.client import Client
 from serving.errors import InvalidRequest
 from serving.golden import Golden
-from serving.path_sampler import SamplerStep
 from serving.server import ServerOptions, TritonServer
-from serving.steps import Refusal
+from serving.steps.path_sampler import SamplerStep
+from serving.steps.step import Refusal
 from tests.serving.path_models import ENSEMBLE, PATHS, SAMPLER, SCORER, release
 from tests.serving.patience import shared
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from serving.state_source import EncoderError, Histories, StateSource, StateSpec
+from serving.state.source import EncoderError, Histories, StateSource, StateSpec
 from tests.serving import state_models as tiny
 
 

@@ -2,39 +2,27 @@
 
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Literal
 
-from serving.state_store import (
-    Entry,
-    Lookup,
-    Read,
-    StateStore,
-    StateStoreCorrupt,
-    StateStoreError,
-    StateStoreFull,
-    Store,
-    set_aside,
-)
-
-Write = Literal["written", "failed", "no_store"]
+from serving.state import open_store
+from serving.state.states import Entry, Lookup, Read, Store, Write
+from serving.state.store import StateStoreCorrupt, StateStoreError, StateStoreFull, set_aside
 
 
 class GuardedStore:
-    """The states under `path`; without a path every read is a miss and nothing is written.
+    """The states under `url` (see `open_store`); without one every read is a miss and nothing is written.
 
     A damaged file is set aside and a new store is made. A store that cannot be opened is tried again after `retry_s`
     seconds. A damaged store is logged each time, any other trouble once per kind.
     """
 
-    def __init__(self, path: Path | None, warn: Callable[[str], None], *, retry_s: float = 5.0) -> None:
-        self._path = path
+    def __init__(self, url: str | None, warn: Callable[[str], None], *, retry_s: float = 5.0) -> None:
+        self._url = url
         self._warn = warn
         self._retry_s = retry_s
         self._retry_at = 0.0
         self._warned: set[str] = set()
-        self._store: StateStore | None = None
-        if path is None:
+        self._store: Store | None = None
+        if url is None:
             warn("RECSERVE_STATE is not set: no user state is kept, each request asks the encoder")
         else:
             self._open()
@@ -47,7 +35,7 @@ class GuardedStore:
 
     def get_many(self, lookups: Sequence[Lookup]) -> list[Read] | None:
         """Answers in order; None when the store as a whole cannot be read."""
-        if self._path is None:
+        if self._url is None:
             return [Read("miss")] * len(lookups)
         store = self._open()
         if store is None:
@@ -60,7 +48,7 @@ class GuardedStore:
 
     def put_many(self, entries: Sequence[Entry]) -> Write:
         """Writes all entries or none, and says which."""
-        if self._path is None:
+        if self._url is None:
             return "no_store"
         store = self._open()
         if store is None:
@@ -73,14 +61,14 @@ class GuardedStore:
         return "written"
 
     def _open(self) -> Store | None:
-        if self._store is not None or self._path is None or time.monotonic() < self._retry_at:
+        if self._store is not None or self._url is None or time.monotonic() < self._retry_at:
             return self._store
         try:
             try:
-                self._store = StateStore(self._path)
+                self._store = open_store(self._url)
             except StateStoreCorrupt as error:
                 self._recover(error)
-                self._store = StateStore(self._path)
+                self._store = open_store(self._url)
         except StateStoreError as error:
             self._warn_once(error)
             self._retry_at = time.monotonic() + self._retry_s

@@ -17,18 +17,16 @@ import fcntl
 import os
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal, NamedTuple, Protocol, Self
+from typing import NamedTuple, Self
 
 import lmdb
-import numpy as np
 
-from serving import state_record as record
-from serving.state_record import Key, Precision
-
-Outcome = Literal["hit", "miss", "stale", "corrupt"]
+from serving.state import record
+from serving.state.record import Key, Precision
+from serving.state.states import Entry, Lookup, Read
 
 _DATA = "data.mdb"
 _LOCK = "lock.mdb"
@@ -57,30 +55,6 @@ class StateStoreCorrupt(StateStoreError):
         self.identity = _identity(path)
 
 
-class Lookup(NamedTuple):
-    """A question to a store: the state of `key`, if made by the model of `stamp` from the history of `digest`."""
-
-    key: Key
-    stamp: int
-    digest: bytes
-
-
-class Read(NamedTuple):
-    """An answer: `arrays` are there for a hit and for nothing else."""
-
-    outcome: Outcome
-    arrays: dict[str, np.ndarray] | None = None
-    time_ms: int | None = None
-    """When the state was written, Unix time in milliseconds; None for a miss and for a corrupt one."""
-
-
-class Entry(NamedTuple):
-    """A state to write."""
-
-    lookup: Lookup
-    arrays: Mapping[str, np.ndarray]
-
-
 class Stat(NamedTuple):
     """What a store holds."""
 
@@ -89,18 +63,6 @@ class Stat(NamedTuple):
     """(model, version) -> number of users."""
     file_bytes: int
     max_bytes: int
-
-
-class Store(Protocol):
-    """What the serving path asks of any store, embedded or remote."""
-
-    def get_many(self, lookups: Sequence[Lookup]) -> list[Read]:
-        """One answer per question, in order. Raises StateStoreError when the store as a whole fails."""
-        ...
-
-    def put_many(self, entries: Sequence[Entry]) -> None:
-        """Writes all entries or none. Raises StateStoreError."""
-        ...
 
 
 class StateStore:

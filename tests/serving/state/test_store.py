@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from serving.state_record import Key
-from serving.state_store import Entry, Lookup, Read, StateStore, StateStoreCorrupt, StateStoreError, StateStoreFull
-from serving.state_store import set_aside as set_aside_damaged
+from serving.state.record import Key
+from serving.state.states import Entry, Lookup, Read
+from serving.state.store import StateStore, StateStoreCorrupt, StateStoreError, StateStoreFull
+from serving.state.store import set_aside as set_aside_damaged
 
 STAMP, DIGEST = 7, b"digest00"
 
@@ -223,8 +224,8 @@ def test_a_store_that_is_removed_or_replaced_while_open_is_noticed(tmp_path: Pat
 WRITER = """
 import sys
 from pathlib import Path
-from tests.serving.test_state_store import entry
-from serving.state_store import StateStore
+from tests.serving.state.test_store import entry
+from serving.state.store import StateStore
 
 with StateStore(Path(sys.argv[1])) as store:
     start, rounds = int(sys.argv[2]), int(sys.argv[3])
@@ -236,8 +237,8 @@ with StateStore(Path(sys.argv[1])) as store:
 READER = """
 import sys
 from pathlib import Path
-from tests.serving.test_state_store import assert_is_state_of, lookup
-from serving.state_store import StateStore
+from tests.serving.state.test_store import assert_is_state_of, lookup
+from serving.state.store import StateStore
 
 with StateStore(Path(sys.argv[1]), readonly=True) as store:
     hits = 0
@@ -252,7 +253,7 @@ print(hits)
 
 def spawn(code: str, *arguments: object) -> subprocess.Popen[str]:
     command = [sys.executable, "-c", code, *map(str, arguments)]
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
     environment = os.environ | {"PYTHONPATH": str(root)}
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=root, env=environment)
 

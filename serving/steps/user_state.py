@@ -1,22 +1,16 @@
-"""The model `user_state`: user id -> the user's state, from the store, or else from the encoder.
+"""The step `user_state`: user id -> the user's state, from the store, or else from the encoder."""
 
-`UserState` is the computation, free of tritonserver; `TritonPythonModel` is its shell in the Python backend, which a
-version folder's `model.py` imports from here.
-"""
-
-import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple, Self
 
 import numpy as np
 
 from serving.configs import read_config
-from serving.state_guard import GuardedStore
-from serving.state_source import Encode, EncoderError, Question, State, StateSource
-from serving.state_store import Entry
-from serving.steps import Refusal, StepModel
-from serving.tally import Tally
+from serving.ids import PARAMETER, IdMaps
+from serving.state.source import Encode, EncoderError, Question, State, StateSource
+from serving.state.states import Entry, States
+from serving.steps.step import Host, NotAnsweredError, Refusal, Tensors
 
 NO_HISTORY = "no_history"
 READ_OUTCOMES = ("hit", "miss", "stale", "corrupt", "store_error", NO_HISTORY)
@@ -95,9 +89,7 @@ class UserState:
     """Answers dynamic batches of requests: one read transaction, then at most one call of the encoder per
     `encoder_max_batch_size` users that the store could not answer for, then one write transaction."""
 
-    def __init__(
-        self, source: StateSource, store: GuardedStore, bounds: Bounds, encode: Encode, counters: Counters
-    ) -> None:
+    def __init__(self, source: StateSource, store: States, bounds: Bounds, encode: Encode, counters: Counters) -> None:
         self._source = source
         self._store = store
         self._bounds = bounds
@@ -168,34 +160,27 @@ def _refused(error: EncoderError) -> Refusal:
 
 
 class StateStep:
-    """`UserState` in a process of the Python backend: its files, its store, its counters, its encoder."""
+    """`UserState` over a version folder: its files, its store, its counters, its encoder."""
 
-    def __init__(self, backend: Any, folder: Path) -> None:
-        """Reads a version folder and opens the store that RECSERVE_STATE names.
-
-        `backend` is `triton_python_backend_utils`, which exists only inside the backend's process. Raises ValueError
-        for a damaged folder.
-        """
-        self._backend = backend
+    def __init__(self, host: Host, folder: Path) -> None:
+        """Reads the folder. Raises ValueError for a damaged one."""
+        self._host = host
         self._version = int(folder.name)
         model = folder.parent.name
         self._source = StateSource(folder, model, self._version)
-        parameters = read_config(folder.parent, "cpu").parameters
-        bounds = Bounds.of({name: value.string_value for name, value in parameters.items()})
-        directory = os.environ.get("RECSERVE_STATE")
-        warn = backend.Logger.log_warn
-        self._store = GuardedStore(Path(directory) if directory else None, lambda text: warn(f"{model}: {text}"))
-        # The server drops a family, with its series, when the last reference to it goes.
-        self._families: list[Any] = []
-        self._tallies = tuple(
-            Tally(self._counter(name, description, outcomes, model)) for name, description, outcomes in _COUNTED
+        said = {name: value.string_value for name, value in read_config(folder.parent, "cpu").parameters.items()}
+        self._ids = IdMaps.load(folder, [name for name in said.get(PARAMETER, "").split(",") if name])
+        bounds = Bounds.of(said)
+        self._states = host.states(model)
+        counters = Counters(
+            *(host.counter(name, description, model, outcomes) for name, description, outcomes in _COUNTED)
         )
-        counters = Counters(*(tally.add for tally in self._tallies))
-        self._user_state = UserState(self._source, self._store, bounds, self._ask_encoder, counters)
+        self._user_state = UserState(self._source, self._states, bounds, self._ask_encoder, counters)
 
     def answer(self, requests: Sequence[Mapping[str, np.ndarray]]) -> list[State | Refusal]:
         """The state [1, ...] of each request's user, in order, or why there is none."""
-        asked = [Request(request["user_id"], request["candidates"]) for request in requests]
+        dense = map(self._ids.dense, requests)
+        asked = [Request(request["user_id"], request["candidates"]) for request in dense]
         # Arrays of their own: rows of an encoder's batch share one.
         return [
             found if isinstance(found, Refusal) else {name: np.array(row[np.newaxis]) for name, row in found.items()}
@@ -204,42 +189,12 @@ class StateStep:
 
     def close(self) -> None:
         """Closes the store."""
-        for tally in self._tallies:
-            tally.close()
-        self._store.close()
+        self._states.close()
 
-    def _ask_encoder(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Calls the encoder inside the server, at the version of this model: the two are published together."""
-        backend, spec = self._backend, self._source.spec
-        request = backend.InferenceRequest(
-            model_name=spec.encoder,
-            model_version=self._version,
-            requested_output_names=[output.name for output in spec.outputs],
-            inputs=[backend.Tensor(name, array) for name, array in inputs.items()],
-        )
+    def _ask_encoder(self, inputs: Tensors) -> Tensors:
+        """At the version of this model: the two are published together."""
+        spec = self._source.spec
         try:
-            response = request.exec()
-        except backend.TritonModelException as error:
-            raise EncoderError(
-                f"{spec.encoder} version {self._version} could not be asked: {error}", is_busy=True
-            ) from error
-        if response.has_error():
-            error = response.error()
-            is_busy = error.code() == backend.TritonError.UNAVAILABLE
-            raise EncoderError(f"{spec.encoder} version {self._version} failed: {error.message()}", is_busy=is_busy)
-        outputs = [backend.get_output_tensor_by_name(response, output.name) for output in spec.outputs]
-        return {tensor.name(): tensor.as_numpy() for tensor in outputs if tensor is not None}
-
-    def _counter(self, name: str, description: str, outcomes: Sequence[str], model: str) -> Callable[[str, int], None]:
-        """A Prometheus counter family with a series per outcome, there from the start at zero."""
-        family = self._backend.MetricFamily(name=name, description=description, kind=self._backend.MetricFamily.COUNTER)
-        series = {outcome: family.Metric(labels={"model": model, "outcome": outcome}) for outcome in outcomes}
-        self._families.append(family)
-        return lambda outcome, number: series[outcome].increment(number)
-
-
-class TritonPythonModel(StepModel):
-    """What a version folder's `model.py` imports."""
-
-    def open(self, backend: Any, folder: Path, config: Mapping[str, Any]) -> StateStep:
-        return StateStep(backend, folder)
+            return self._host.ask(spec.encoder, self._version, inputs, [output.name for output in spec.outputs])
+        except NotAnsweredError as error:
+            raise EncoderError(str(error), is_busy=error.is_busy) from error

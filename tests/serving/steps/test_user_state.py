@@ -5,13 +5,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from serving.state_guard import GuardedStore
-from serving.state_source import EncoderError
-from serving.state_store import Entry
-from serving.steps import Refusal
-from serving.user_state import Bounds, Counters, Request, UserState
+from serving.state import url_of
+from serving.state.guard import GuardedStore
+from serving.state.source import EncoderError
+from serving.state.states import Entry
+from serving.state.store import StateStore
+from serving.steps.step import Refusal
+from serving.steps.user_state import Bounds, Counters, Request, UserState
 from tests.serving import state_models as tiny
-from tests.serving.test_state_store import flip_stored_byte
+from tests.serving.state.test_store import flip_stored_byte
 
 Inputs = dict[str, np.ndarray]
 
@@ -21,7 +23,7 @@ class Bench:
 
     def __init__(self, folder: Path, encode: Callable[[Inputs], Inputs] = tiny.encode) -> None:
         self.source = tiny.source(folder / "model")
-        self.store = GuardedStore(folder / "state", lambda text: None)
+        self.store = GuardedStore(url_of(folder / "state"), lambda text: None)
         self.counted: Counter[str] = Counter()
         self.batches: list[int] = []
         self._encode = encode
@@ -91,7 +93,7 @@ def test_more_misses_than_the_encoder_takes_are_asked_for_in_parts(bench: Bench)
 def test_a_corrupt_state_is_counted_and_computed_again(bench: Bench):
     bench.resolve(8, 3)
     store = bench.store._store
-    assert store is not None
+    assert isinstance(store, StateStore)
     flip_stored_byte(store, 8)
     bench.counted.clear()
     assert_are_keys_of(bench.resolve(8, 3), 8, 3)
@@ -178,7 +180,7 @@ def test_users_without_a_history_share_the_empty_one_which_is_computed_once_and_
             np.testing.assert_array_equal(answer, empty)
     assert bench.batches == [2, 1], "the users with a history, then the empty one"
     assert bench.counted == {"miss": 2, "written": 2, "hit": 2, "no_history": 2 * len(strangers)}
-    assert bench.store._store is not None
+    assert isinstance(bench.store._store, StateStore)
     assert bench.store._store.users("user_state", 1) == [3, 8]
     assert set(bench.source._lookups) == {3, 8}, "nothing is remembered of invented ids"
 

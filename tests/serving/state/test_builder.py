@@ -4,9 +4,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from serving.state_builder import build, latest, show
-from serving.state_source import EncoderError
-from serving.state_store import Entry, StateStore
+from serving.state.builder import build, latest, show
+from serving.state.source import EncoderError
+from serving.state.states import Entry
+from serving.state.store import StateStore
 from tests.serving import state_models as tiny
 
 
