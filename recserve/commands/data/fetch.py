@@ -4,9 +4,9 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from recserve.commands.command import Command, show, table
+from recserve.commands.command import Command
 from recserve.options import Positional
-from training.data.fetch import ORIGINS, Name, default_cache, fetch
+from training.data.fetch import Name, fetch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,22 +25,4 @@ class Fetch(Command):
         console.print(f"[bold]{self.name}[/] is in {folder}, from {source['source']}", highlight=False)
         console.print(f"licence: {source['licence']}", highlight=False)
         self.emit({"folder": folder, **source})
-        return 0
-
-
-@dataclass(frozen=True, kw_only=True)
-class List(Command):
-    """List the data sets and whether they are in the cache."""
-
-    cache: Path | None = None
-    """Folder of the data sets; $RECSERVE_CACHE/data or ~/.cache/recserve/data by default."""
-
-    def run(self) -> int:
-        root = self.cache or default_cache()
-        folders = {name: root / name for name in ORIGINS}
-        rows = [
-            [name, ORIGINS[name].what, folder if folder.is_dir() else "not fetched"] for name, folder in folders.items()
-        ]
-        show(self.console, table("data sets", ["name", "what", "folder"], rows))
-        self.emit([{"name": name, "fetched": path.is_dir(), "folder": path} for name, path in folders.items()])
         return 0
