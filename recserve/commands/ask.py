@@ -99,7 +99,7 @@ class Ask(Command):
         if unknown := sorted({*said} - {*further}):
             raise ValueError(f"--set {unknown[0]}: model '{served.model}' has {', '.join(further) or 'nothing'} to set")
         for name, tensor in further.items():
-            kind = _NUMBERS.get(DataType.Name(tensor.data_type))
+            kind = _NUMBERS.get(DataType.Name(tensor.data_type))  # pyright: ignore[reportAttributeAccessIssue]
             shape = [1, *(size if size > 0 else 1 for size in tensor.dims)]
             request[name] = _filled(name, said.get(name), kind, shape)
         return {name: array for name, array in request.items() if name in served.inputs}
