@@ -1,8 +1,4 @@
-"""MovieLens-100k as sequences: what each of 943 people rated, in the order of (timestamp, row in the published file).
-
-Protocol: leave one out (`training.data.sequences`). Every rating counts as a choice, whatever its value. Three quarters
-of all ratings share their second with another of the same user, so "next" is partly the order of the website's lists.
-Film ids are the published ones, 1 to 1,682, as in `training.data.movielens`; 0 is "unknown".
+"""What MovieLens-100k's films are: texts, facts of a knowledge graph, and a category of each.
 
 - Text: title with year, and genres.
 - Second modality: the facts of the knowledge graph (`training.data.ml100k_graph_files`) in which the film is head or
@@ -17,36 +13,26 @@ import numpy as np
 import polars as pl
 
 from training.data.content import Attributes, attribute_vectors, categories
-from training.data.fetch import Report, fetch, silent
+from training.data.fetch import fetch
 from training.data.formats import GENRES
-from training.data.ranking import Events
 from training.data.sentence_vectors import sentence_vectors
-from training.data.sequences import Content, SequenceData, leave_one_out
+from training.interactions import Content, Report
 
 
-def load(max_length: int = 50, cache: Path | None = None, report: Report = silent) -> SequenceData:
-    """The set as the module's docstring defines it; fetched first where it is not cached. Raises as `fetch` does."""
-    folder = fetch("ml-100k", cache, report)
-    ratings, items = (pl.read_parquet(folder / f"{name}.parquet") for name in ("ratings", "items"))
-    events = Events(ratings)
-    user_ids, starts = np.unique(events.user, return_index=True)
-    titles = dict(items.select("item", "title").iter_rows())
+def film_content(items: pl.DataFrame, cache: Path | None, report: Report) -> Content:
+    """Vectors of the films; the graph is fetched first where it is not cached. Raises as `fetch` does.
 
-    def content() -> Content:
-        graph = fetch("ml-100k-graph", cache, report)
-        facts, links, movies = (pl.read_parquet(graph / f"{name}.parquet") for name in ("facts", "links", "movies"))
-        held = graph_attributes(facts, linked(items, movies, links))
-        return Content(sentence_vectors(texts(items), cache, report), attribute_vectors(held, len(titles)))
+    `items`: item, title, genres.
+    """
+    folder = fetch("ml-100k-graph", cache, report)
+    facts, links, movies = (pl.read_parquet(folder / f"{name}.parquet") for name in ("facts", "links", "movies"))
+    held = graph_attributes(facts, linked(items, movies, links))
+    return Content(sentence_vectors(texts(items), cache, report), attribute_vectors(held, len(items)))
 
-    return leave_one_out(
-        dataset="ml-100k-sequences",
-        user_ids=user_ids,
-        sequences=np.split(events.item, starts[1:]),
-        categories=categories(_genres(items), len(titles)),
-        titles=titles,
-        max_length=max_length,
-        load_content=content,
-    )
+
+def film_categories(items: pl.DataFrame) -> np.ndarray:
+    """int64 [N + 1], 0 = unknown."""
+    return categories(_genres(items), len(items))
 
 
 def texts(items: pl.DataFrame) -> list[str]:
