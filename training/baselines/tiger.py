@@ -203,7 +203,7 @@ class TIGER(nn.Module):
             score, best = candidates.topk(min(self.beams, candidates.shape[1]), dim=1)
             node = after.flatten(1).gather(1, best).clamp(min=0)
             x, past = rows(words[level], best % words.shape[1]), reordered(past, best // words.shape[1])
-        found = rows(self.trie().items, node)  # (B, K, C)
+        found = rows(self.trie().items, node) * (score > -torch.inf)[:, :, None]  # (B, K, C)
         return Found(found.flatten(1), score[:, :, None].expand_as(found).flatten(1))
 
     def best(self, items: Int64[Tensor, "B L"], length: Int64[Tensor, " B"], top: int) -> Best:

@@ -27,34 +27,44 @@ class Best(NamedTuple):
 
 def best_of_all(scores: Float[Tensor, "B N+1"], history: Int64[Tensor, "B L"], top: int) -> Best:
     """Of a score for every item, by id; ids of the history that are no item leave out nothing."""
-    size = scores.shape[1]
-    seen = functional.pad(known(history, size), (0, 1))
+    seen = functional.pad(known(history, scores.shape[1]), (0, 1))
     listed = torch.where(scores.isnan(), -torch.inf, scores).scatter(1, seen, -torch.inf)
-    places = min(top, size)
-    edge = listed.topk(places).values[:, -1:]
-    above, equal = listed > edge, listed == edge
-    chosen = above | (equal & (equal.cumsum(1) <= places - above.sum(1, keepdim=True)))
-    backwards = torch.arange(size, 0, -1, device=scores.device)
-    items = torch.where(chosen, backwards, 0).topk(places).indices
-    return _filled(*_sorted(items, listed.gather(1, items)), top)
+    place = _best_places(listed, top)
+    return _filled(place, listed.gather(1, place), top)
 
 
 def best_of_found(
     items: Int64[Tensor, "B M"], scores: Float[Tensor, "B M"], history: Int64[Tensor, "B L"], top: int
 ) -> Best:
-    """Of items that were found, each once, and their scores; 0 and a score of -inf are no item."""
-    wanted = (items > 0) & ~(items.unsqueeze(2) == history.unsqueeze(1)).any(2) & (scores > -torch.inf)
-    scores, (items, order) = torch.where(wanted, scores, -torch.inf), items.sort(dim=1)
-    return _filled(*_sorted(items, scores.gather(1, order)), top)
+    """Of items that were found, each once, and their scores; 0 and a score of -inf or NaN are no item."""
+    wanted = (items > 0) & ~(items.unsqueeze(2) == history.unsqueeze(1)).any(2) & ~scores.isnan()
+    items, order = items.sort(dim=1)
+    scores = torch.where(wanted, scores, -torch.inf).gather(1, order)
+    place = _best_places(scores, top)
+    return _filled(items.gather(1, place), scores.gather(1, place), top)
 
 
-def _sorted(items: Int64[Tensor, "B M"], scores: Float[Tensor, "B M"]) -> tuple[Tensor, Tensor]:
-    """Items, ascending before, and their scores by score; of equal ones the first stays first."""
-    scores, order = scores.sort(dim=1, descending=True, stable=True)
-    return torch.where(scores > -torch.inf, items.gather(1, order), 0), scores
+def _best_places(scores: Float[Tensor, "B M"], top: int) -> Int64[Tensor, "B T"]:
+    """Places of the T = min(top, M) best scores, best first; of equal ones the lower place.
+
+    By counting which ones come before, as neither topk nor what ONNX has of sort keeps the order of equal scores in
+    every runtime.
+    """
+    size, device = scores.shape[1], scores.device
+    count = min(top, size)
+    edge = scores.topk(count).values[:, -1:]
+    above, equal = scores > edge, scores == edge
+    chosen = above | (equal & (equal.cumsum(1) <= count - above.sum(1, keepdim=True)))
+    ascending = torch.where(chosen, torch.arange(size, 0, -1, device=device), 0).topk(count).indices
+    mine = scores.gather(1, ascending)
+    slots = torch.arange(count, device=device)
+    ahead, same = mine.unsqueeze(1) > mine.unsqueeze(2), mine.unsqueeze(1) == mine.unsqueeze(2)
+    before = ahead | (same & (slots < slots[:, None]))
+    return ascending.gather(1, before.sum(2).argsort(1))
 
 
-def _filled(items: Int64[Tensor, "B M"], scores: Float[Tensor, "B M"], top: int) -> Best:
+def _filled(items: Int64[Tensor, "B T"], scores: Float[Tensor, "B T"], top: int) -> Best:
+    """No item where there is no score, up to the length of the list."""
     missing = max(0, top - items.shape[1])
-    filled = functional.pad(items, (0, missing)), functional.pad(scores, (0, missing), value=-torch.inf)
-    return Best(*(part[:, :top] for part in filled))
+    items = torch.where(scores > -torch.inf, items, 0)
+    return Best(functional.pad(items, (0, missing)), functional.pad(scores, (0, missing), value=-torch.inf))

@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from training.data.catalogue import ItemBatch, ItemSplit
+from training.data.catalogue import CatalogueData, ItemBatch, ItemSplit
 
 
 class Tokens(NamedTuple):
@@ -40,6 +40,10 @@ class Tokenizer(nn.Module):
     """Of each codebook that is learnt."""
     num_positions: int
     """P: ids of an item that are learnt."""
+
+    def prepare(self, data: CatalogueData) -> None:
+        """Fills what follows from the training part: the words' start, and statistics."""
+        raise NotImplementedError
 
     def tokens(self, batch: ItemBatch) -> Tokens:
         """In the dtype of the weights, which the batch has too."""

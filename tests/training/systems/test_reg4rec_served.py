@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from tests.training.systems.reg4rec_models import data, trained
+from training.layers.served_lists import NO_SCORE, packed
 from training.servable import Packed, Servable
 from training.systems.reg4rec.decode import Search, decode
 from training.systems.reg4rec.ranking import ranked
-from training.systems.reg4rec.servables import packed, servables
-from training.systems.reg4rec.served import NO_SCORE, newest
+from training.systems.reg4rec.servables import servables
 
 
 @cache
@@ -24,14 +24,8 @@ def served() -> Servable:
 
 
 def ask(histories: list[list[int]], thetas: list[float]) -> dict[str, Tensor]:
-    answer = served().eager(*packed([np.array(history) for history in histories], np.array(thetas)))
+    answer = served().eager(*packed([np.array(history) for history in histories]), torch.tensor(thetas)[:, None])
     return dict(zip([spec.name for spec in served().outputs], answer, strict=True))
-
-
-def test_packed_histories_are_cut_to_their_newest_items() -> None:
-    items, length = newest(torch.tensor([1, 2, 3, 4, 5, 6]), torch.tensor([1, 1, 6], dtype=torch.int32), 3)
-    assert items.tolist() == [[1, 0, 0], [0, 0, 0], [4, 5, 6]]
-    assert length.tolist() == [1, 0, 3]
 
 
 def test_a_list_is_that_of_the_search_over_the_users_history() -> None:
