@@ -13,6 +13,7 @@ from training.servable import Packed, Servable
 from training.systems.reg4rec.decode import Search, decode
 from training.systems.reg4rec.ranking import ranked
 from training.systems.reg4rec.servables import servables
+from training.tasks.next_item import NEXT_ITEM
 
 
 @cache
@@ -108,3 +109,15 @@ def test_examples_begin_with_the_edge_cases_and_none_is_decided_by_rounding() ->
 
 def answer_of(*tensors: Tensor) -> Packed:
     return served().eager(*tensors)
+
+
+def test_without_pruning_it_lists_what_the_task_s_plain_form_lists() -> None:
+    (plain,) = NEXT_ITEM.release("plain", trained(), data())
+    history, ends, _ = served().example(8, 1)
+    ours = served().eager(history, ends, torch.zeros(8, 1))
+    items, scores = plain.eager(history, ends)
+    shared = min(items.shape[1], ours[0].shape[1])
+    assert torch.equal(ours[0][:, :shared], items[:, :shared])
+    torch.testing.assert_close(ours[1][:, :shared], scores[:, :shared])
+    # Who has seen all items of a cluster is listed none.
+    assert (items[:, :shared] > 0).any(1).sum() > 4

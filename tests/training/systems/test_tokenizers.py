@@ -157,3 +157,10 @@ def test_evaluation_leaves_the_tokenizer_in_its_own_precision(system: System) ->
     module: nn.Module = prepared(system, data)
     system.measure(module, predict, data.test)
     assert all(parameter.dtype == torch.float32 for parameter in module.parameters())
+
+
+def test_the_better_tokenizer_is_the_one_with_the_smaller_loss(system: System) -> None:
+    for stage in system.stages_of(system.config(patience=7)):
+        assert stage.monitor.endswith("_loss")
+        assert stage.direction == "min"
+    assert system.stages_of(system.config(patience=7))[0].patience == 7
