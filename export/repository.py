@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from export.artifacts import Source, write_version
+from export.client_ids import ensemble_faults
 from export.edges import settled
 from export.model_config import ensemble_problems, model_config, read_config, render
 from export.published import CONFIG_FILES, refuse_another
@@ -124,6 +125,8 @@ def check_release(repository: Path, signatures: Sequence[Signature], source: Sou
             )
         for problem in ensemble_problems(configs[signature.name], configs):
             raise ValueError(f"ensemble '{signature.name}', {problem.field}: {problem.reason}; {problem.remedy}")
+        for fault in ensemble_faults(signature, {one.name: one for one in signatures}):
+            raise ValueError(f"ensemble '{signature.name}': {fault}")
 
 
 def _of_schema(signature: Signature, schema: Schema | None) -> Signature:

@@ -148,6 +148,11 @@ class IdMap:
         return hash(self.facts)
 
 
+def mapped_ids(parameters: Mapping[str, str]) -> tuple[str, ...]:
+    """The tensors that a configuration's parameters name."""
+    return tuple(filter(None, parameters.get(PARAMETER, "").split(",")))
+
+
 class IdMaps:
     """The maps of a backend or step that is no graph, by the tensor's name."""
 
@@ -158,6 +163,15 @@ class IdMaps:
     def load(cls, folder: Path, tensors: Sequence[str]) -> Self:
         """From the files of a version folder. Raises ValueError for one that is missing or damaged."""
         return cls({tensor: IdMap.load(folder, tensor) for tensor in tensors})
+
+    def check(self, tensors: Mapping[str, np.ndarray]) -> None:
+        """Raises ValueError, naming the tensor, where what came from a client is no text that can be an id."""
+        for name, one in self._maps.items():
+            if one.kind == "string" and name in tensors:
+                try:
+                    texts.check(tensors[name])
+                except ValueError as error:
+                    raise ValueError(f"input '{name}': {error}") from error
 
     def dense(self, tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """What came from a client, with dense ids in place of raw ones."""

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 
 from serving.configs import read_config
+from serving.ids import IdMaps, mapped_ids
 from serving.state_guard import GuardedStore
 from serving.state_source import Encode, EncoderError, Question, State, StateSource
 from serving.state_store import Entry
@@ -180,8 +181,10 @@ class StateStep:
         self._version = int(folder.name)
         model = folder.parent.name
         self._source = StateSource(folder, model, self._version)
-        parameters = read_config(folder.parent, "cpu").parameters
-        bounds = Bounds.of({name: value.string_value for name, value in parameters.items()})
+        read = read_config(folder.parent, "cpu").parameters
+        parameters = {name: value.string_value for name, value in read.items()}
+        bounds = Bounds.of(parameters)
+        self._ids = IdMaps.load(folder, mapped_ids(parameters))
         directory = os.environ.get("RECSERVE_STATE")
         warn = backend.Logger.log_warn
         self._store = GuardedStore(Path(directory) if directory else None, lambda text: warn(f"{model}: {text}"))
@@ -195,11 +198,13 @@ class StateStep:
 
     def answer(self, requests: Sequence[Mapping[str, np.ndarray]]) -> list[State | Refusal]:
         """The state [1, ...] of each request's user, in order, or why there is none."""
-        asked = [Request(request["user_id"], request["candidates"]) for request in requests]
+        asked = [self._asked(request) for request in requests]
+        states = iter(self._user_state.resolve([one for one in asked if isinstance(one, Request)]))
+        found = [one if isinstance(one, Refusal) else next(states) for one in asked]
         # Arrays of their own: rows of an encoder's batch share one.
         return [
-            found if isinstance(found, Refusal) else {name: np.array(row[np.newaxis]) for name, row in found.items()}
-            for found in self._user_state.resolve(asked)
+            one if isinstance(one, Refusal) else {name: np.array(row[np.newaxis]) for name, row in one.items()}
+            for one in found
         ]
 
     def close(self) -> None:
@@ -207,6 +212,15 @@ class StateStep:
         for tally in self._tallies:
             tally.close()
         self._store.close()
+
+    def _asked(self, tensors: Mapping[str, np.ndarray]) -> Request | Refusal:
+        """With dense ids."""
+        try:
+            self._ids.check(tensors)
+        except ValueError as error:
+            return Refusal(str(error), "INVALID_ARG")
+        dense = self._ids.dense(tensors)
+        return Request(dense["user_id"], dense["candidates"])
 
     def _ask_encoder(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Calls the encoder inside the server, at the version of this model: the two are published together."""
