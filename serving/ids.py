@@ -83,10 +83,17 @@ class IdMap:
 
     def dense(self, raw: np.ndarray) -> np.ndarray:
         """int64 of the same shape: 1 to N, and 0 for a raw id that is not in the map."""
-        asked = np.asarray(raw, np.int64) if self.kind == "int64" else texts.decoded(np.asarray(raw, object))
+        asked = np.asarray(raw, self.ids.dtype)
+        if self.kind == "string":
+            numbers = [self._places.get(one, 0) for one in texts.decoded(asked).reshape(-1).tolist()]
+            return np.array(numbers, np.int64).reshape(asked.shape)
         places = np.minimum(np.searchsorted(self.ids, asked.reshape(-1)), len(self.ids) - 1)
-        found = np.where(self.ids[places] == asked.reshape(-1), places + 1, 0)
-        return found.astype(np.int64).reshape(asked.shape)
+        return np.where(self.ids[places] == asked.reshape(-1), places + 1, 0).reshape(asked.shape)
+
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        """Dense ids of strings: searching them takes a hundred times as long as for whole numbers."""
+        return {one: number for number, one in enumerate(self.ids.tolist(), start=1)}
 
     def raw(self, dense: np.ndarray) -> np.ndarray:
         """The raw ids of dense ones, of the same shape; `filling` for 0 and for what is no dense id."""
