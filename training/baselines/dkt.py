@@ -77,7 +77,7 @@ class DKT(nn.Module):
 
     def start(self, student: Int64[Tensor, " B"]) -> DKTState:
         """Zeros; the student is not looked at."""
-        return DKTState(self.gru.weight_hh_l0.new_zeros(student.shape[0], self.gru.hidden_size))
+        return DKTState(self.out_concept.weight.new_zeros(student.shape[0], self.gru.hidden_size))
 
     def step(self, state: DKTState, question: Int64[Tensor, " B"], response: Int64[Tensor, " B"]) -> DKTState:
         """One step of the network."""

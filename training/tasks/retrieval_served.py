@@ -47,8 +47,8 @@ _SPARE = 4
 """Users drawn for each one needed."""
 
 
-class _UserTower(nn.Module):
-    """Packed histories -> user vectors."""
+class _Served(nn.Module):
+    """Towers, and the fields of the users."""
 
     user_fields: Int64[Tensor, "U+1 F"]
 
@@ -57,16 +57,26 @@ class _UserTower(nn.Module):
         self.module, self.length = module, data.max_length
         self.register_buffer("user_fields", torch.from_numpy(data.user_fields))
 
-    def forward(
+    def user_vectors(
         self, history: Int[Tensor, " H"], history_offsets: Int[Tensor, " B"], user_id: Int[Tensor, "B 1"] | None = None
     ) -> Float[Tensor, "B D"]:
-        """Vectors [B, D]."""
+        """Of packed histories."""
         items, length = newest(history, history_offsets, self.length)
         user = length.new_zeros(length.shape) if user_id is None else known(user_id[:, 0], len(self.user_fields))
         return cast(Towers, self.module).users(_asked(self.user_fields.index_select(0, user), items, length))
 
 
-class _Retriever(_UserTower):
+class _UserTower(_Served):
+    """Packed histories -> user vectors."""
+
+    def forward(
+        self, history: Int[Tensor, " H"], history_offsets: Int[Tensor, " B"], user_id: Int[Tensor, "B 1"] | None = None
+    ) -> Float[Tensor, "B D"]:
+        """Vectors [B, D]."""
+        return self.user_vectors(history, history_offsets, user_id)
+
+
+class _Retriever(_Served):
     """Packed histories -> ranked items."""
 
     vectors: Float[Tensor, "D N+1"]
@@ -86,7 +96,7 @@ class _Retriever(_UserTower):
 
     def scores(self, history: Tensor, history_offsets: Tensor, user_id: Tensor | None = None) -> Tensor:
         """Scores [B, N+1], NO_SCORE for item 0 and what is in the history."""
-        scores = super().forward(history, history_offsets, user_id) @ self.vectors
+        scores = self.user_vectors(history, history_offsets, user_id) @ self.vectors
         num_rows = scores.shape[1]
         first = torch.arange(scores.shape[0], device=scores.device) * num_rows
         met = requests(history_offsets, history.shape[0]) * num_rows + known(history, num_rows)

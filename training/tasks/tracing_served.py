@@ -32,8 +32,8 @@ MAX_ANSWERS = 500
 """Of the history of one request; who has more keeps the state."""
 MAX_QUESTIONS = 5_000
 """Of one request."""
-MAX_BATCH_SIZE = 32
-"""Requests of a run of `<name>`, each of which is read as MAX_ANSWERS places."""
+MAX_BATCH_SIZE = 8
+"""Requests of a run of `<name>`, each of which is read as if it had the answers of all of them."""
 USER_ID = TensorSpec(name="user_id", dtype="int64", shape=(1,))
 """Any int64: one of whom no answer trained is a new student."""
 HISTORY = TensorSpec(
@@ -58,7 +58,10 @@ PROBABILITIES = TensorSpec(name="probabilities", dtype="float32", shape=("questi
 QUESTION = TensorSpec(name="question", dtype="int64", shape=(1,), minimum=0)
 RESPONSE = TensorSpec(name="response", dtype="int64", shape=(1,), minimum=0, maximum=1)
 _UNKNOWN = 2**40
-_EDGE_LENGTHS = (MAX_ANSWERS, 0, 1)
+_EDGE_LENGTHS = (3, 0, 1, 5, 4, 2, 6, MAX_ANSWERS)
+"""Answers of the first requests. The longest comes late: the exporter, which takes a small batch, walks through a
+recurrent network place by place."""
+_UNKNOWN_ROW = 3
 
 
 class _Served(nn.Module):
@@ -123,8 +126,11 @@ class _Trace(_Served):
     ) -> Packed:
         """Probabilities [Q], mastery [B, C]; NaN for a request with more or fewer responses than questions answered,
         never a plausible figure."""
-        answered, length = newest(history, history_offsets, MAX_ANSWERS)
-        right, count = newest(responses, responses_offsets, MAX_ANSWERS)
+        # An open size, of at least one: the exporter unrolls a recurrent network over a fixed one, and ONNX Runtime
+        # aborts in a GRU over none.
+        width = history.shape[0] + 1
+        answered, length = newest(history, history_offsets, width)
+        right, count = newest(responses, responses_offsets, width)
         batch = TracingBatch(self.known(user_id), answered, right, length, answered.float())
         probabilities, mastery = _asked(self.tracer, self.tracer.after(batch), questions, questions_offsets)
         possible = length == count
@@ -242,8 +248,8 @@ def _split(values: Tensor, ends: Tensor) -> tuple[Tensor, ...]:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Requests:
-    """Seeded requests of real students; the first ones are the edge cases: the longest history, none, one answer, an
-    unknown student with an unknown question, no question to ask."""
+    """Seeded requests of real students; the first ones are the edge cases: no history, one answer, an unknown
+    student with an unknown question, the longest history; no question to ask at the end."""
 
     data: TracingData
     tracer: Tracer[Packed]
@@ -260,9 +266,9 @@ class _Requests:
             for table in (batch.questions, batch.responses)
         )
         users, counts = batch.student[:, None], random.integers(1, 10, batch_size)
-        if batch_size > len(_EDGE_LENGTHS):
-            users[len(_EDGE_LENGTHS)], counts[-1] = _UNKNOWN, 0
-            history[-1] = _UNKNOWN
+        if batch_size > _UNKNOWN_ROW:
+            users[_UNKNOWN_ROW], history[lengths[:_UNKNOWN_ROW].sum()] = _UNKNOWN, _UNKNOWN
+            counts[-1] = 0
         questions = torch.from_numpy(random.integers(1, len(self.data.concepts), counts.sum()))
         ends, asked = (torch.from_numpy(sizes.cumsum().astype(np.int32)) for sizes in (lengths, counts))
         return users, history, ends, responses, ends.clone(), questions, asked
