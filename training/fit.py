@@ -20,7 +20,7 @@ from training import checkpoint
 from training.checkpoint import Metrics, Run, snapshot
 from training.loop import FitOptions, Loop, predict
 from training.schema import Schema
-from training.system import Data, System
+from training.system import Data, System, prepare
 
 if TYPE_CHECKING:
     # See training/loop.py.
@@ -53,9 +53,9 @@ def fit(system: System, config: Any, data: Data, options: FitOptions) -> FitResu
     with _deterministic():
         fabric.seed_everything(options.seed, verbose=False)
         module = system.build(config, data.schema)
-        system.prepare(module, data)
+        prepare(module, data)
         loop = Loop(fabric, system, fabric.to_device(module), data, options)
-        metrics = loop.train(system.stages(config))
+        metrics = loop.train(system.stages_of(config))
     module.cpu().eval()
     if fabric.is_global_zero:
         info = replace(run.info, status="finished", finished=checkpoint.now())

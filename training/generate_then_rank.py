@@ -26,7 +26,7 @@ def generate_then_rank(generator: Signature, ranker: Sequence[Signature]) -> Ens
     (item 0, the filling, is scored as an unknown item). Raises ValueError where the two do not fit together.
     """
     whole = ranker[-1]
-    if not isinstance(whole, EnsembleServable) or {spec.name for spec in whole.outputs} != {SCORES}:
+    if not whole.steps or {spec.name for spec in whole.outputs} != {SCORES}:
         raise ValueError(f"'{whole.name}' does not rank: it must be an ensemble whose output is '{SCORES}'")
     listed = {spec.name: spec for spec in generator.outputs}
     if ITEMS not in listed or listed[ITEMS].dtype != "int64":

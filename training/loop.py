@@ -210,7 +210,7 @@ class Loop:
         measured = self._evaluate(self.data.validation)
         if stage.monitor not in measured:
             raise ValueError(f"stage '{stage.name}' monitors '{stage.monitor}'; evaluate gives {sorted(measured)}")
-        value = measured[stage.monitor] * (-1 if stage.monitor.endswith("loss") else 1)
+        value = measured[stage.monitor] * (1 if stage.direction == "max" else -1)
         better = progress.best is None or value > progress.best
         if better:
             self.best = snapshot(self.module)
@@ -227,7 +227,7 @@ class Loop:
         )
 
     def _evaluate(self, split: Split) -> dict[str, float]:
-        return self.system.evaluate(self.module, partial(predict, fabric=self.fabric), split)
+        return self.system.measure(self.module, partial(predict, fabric=self.fabric), split)
 
     def _seed(self, epoch: int, step: int) -> None:
         key = [self.options.seed, self.progress.stage, epoch, step, self.fabric.global_rank]

@@ -1,8 +1,8 @@
 """All systems, by name."""
 
-from training.baselines import autoint, deepfm, din, fm, mlp, pooling, rqvae, sasrec, tiger
+from training.baselines import autoint, deepfm, din, fm, mlp, pooling
 from training.system import System
-from training.systems import dea, lrea, matt, mmq, mmq2, mpq, reg4rec
+from training.systems import dea, lrea, matt
 
 SYSTEMS: dict[str, System] = {
     system.name: system
@@ -13,25 +13,15 @@ SYSTEMS: dict[str, System] = {
         din.SYSTEM,
         fm.SYSTEM,
         lrea.SYSTEM,
-        matt.AUTOINT,
-        matt.DEA,
-        matt.DEEPFM,
+        matt.SYSTEM,
         mlp.SYSTEM,
-        mmq.SYSTEM,
-        mmq2.SYSTEM,
-        mpq.SYSTEM,
         pooling.MEAN,
         pooling.RECENCY,
-        reg4rec.LETTER,
-        reg4rec.MMQ,
-        reg4rec.MMQ2,
-        reg4rec.RQVAE,
-        reg4rec.SYSTEM,
-        rqvae.SYSTEM,
-        sasrec.SYSTEM,
-        tiger.SYSTEM,
     )
 }
+
+DEMO = lrea.SYSTEM
+"""What `recserve demo` shows."""
 
 
 def system(name: str) -> System:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from training.data.sequences import SequenceData
-from training.servable import Packed, Signature, TensorSpec, servable
+from training.servable import Packed, Servable, TensorSpec, servable
 from training.systems.reg4rec.config import Config
 from training.systems.reg4rec.model import Reg4Rec
 from training.systems.reg4rec.served import Recommender
@@ -100,7 +100,7 @@ def packed(histories: list[np.ndarray], thetas: np.ndarray) -> Packed:
     return torch.from_numpy(flat), torch.from_numpy(ends), torch.from_numpy(thetas.astype(np.float32)[:, None])
 
 
-def servables(name: str, model: Reg4Rec, config: Config, data: SequenceData) -> tuple[Signature, ...]:
+def servables(name: str, model: Reg4Rec, config: Config, data: SequenceData) -> tuple[Servable]:
     """The one model of a release of `name`."""
     module = Recommender(copy.deepcopy(model)).eval()
     plain = servable(
