@@ -1,6 +1,6 @@
 """All systems, by name."""
 
-from training.baselines import autoint, deepfm, din, fm, mlp, pooling
+from training.baselines import autoint, deepfm, din, dkt, fm, mlp, pfa, pooling, two_tower
 from training.system import System
 from training.systems import dea, lrea, matt
 
@@ -11,12 +11,15 @@ SYSTEMS: dict[str, System] = {
         dea.SYSTEM,
         deepfm.SYSTEM,
         din.SYSTEM,
+        dkt.SYSTEM,
         fm.SYSTEM,
         lrea.SYSTEM,
         matt.SYSTEM,
         mlp.SYSTEM,
+        pfa.SYSTEM,
         pooling.MEAN,
         pooling.RECENCY,
+        two_tower.SYSTEM,
     )
 }
 

@@ -71,7 +71,7 @@ class DKT(nn.Module):
         before = torch.cat((torch.zeros_like(hidden[:, :1]), hidden[:, :-1]), dim=1)
         return self._read(before, batch.questions)
 
-    def loss(self, batch: TracingBatch) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, batch: TracingBatch, _done: float) -> tuple[Tensor, dict[str, Tensor]]:
         """Cross-entropy of the answers."""
         return cross_entropy(self(batch), batch), {}
 
@@ -132,4 +132,5 @@ SYSTEM = System(
     config=Config,
     baseline=None,
     build=DKT,
+    quick={"dim": 8, "hidden": 12},
 )

@@ -64,7 +64,7 @@ class PFA(nn.Module):
         before = (change.cumsum(dim=1) - change for change in changes)
         return self._logit(PFAState(*before), batch.questions)
 
-    def loss(self, batch: TracingBatch) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, batch: TracingBatch, _done: float) -> tuple[Tensor, dict[str, Tensor]]:
         """Cross-entropy of the answers."""
         return cross_entropy(self(batch), batch), {}
 

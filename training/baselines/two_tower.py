@@ -20,9 +20,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from training.data.columns import Layout
 from training.data.retrieval import RetrievalBatch, RetrievalData, fields_of
+from training.layers.columns import Features
 from training.layers.items import ProfileEmbedding, known
-from training.schema import Role, Schema, size_of
+from training.schema import Schema, size_of
 from training.system import System
 from training.tasks.retrieval import RETRIEVAL, RetrievalConfig
 
@@ -53,7 +55,9 @@ class TwoTower(nn.Module):
         self.temperature = config.temperature
         self.rows = nn.Embedding(num_rows, dim)
         nn.init.normal_(self.rows.weight, std=dim**-0.5)
-        self.of_user, self.of_item = (_fields(schema, role, dim) for role in ("user", "item"))
+        self.of_user, self.of_item = (
+            ProfileEmbedding(Layout(fields_of(schema, role)), dim) for role in ("user", "item")
+        )
         self.user_tower, self.item_tower = (
             nn.Sequential(nn.Linear(dim, config.hidden), nn.ReLU(), nn.Linear(config.hidden, dim)) for _ in range(2)
         )
@@ -71,8 +75,7 @@ class TwoTower(nn.Module):
         there = torch.arange(batch.history.shape[1], device=batch.history.device) < batch.length[:, None]
         rows = self.rows(known(batch.history, self.rows.num_embeddings)) * there.unsqueeze(2)
         mean = rows.sum(dim=1) / batch.length.clamp(min=1)[:, None]
-        embedded = mean if self.of_user is None else mean + self.of_user(batch.user_fields)
-        return nn.functional.normalize(self.user_tower(embedded), dim=1)
+        return nn.functional.normalize(self.user_tower(mean + self.of_user(_features(batch.user_fields))), dim=1)
 
     def items(self) -> Float[Tensor, "N+1 D"]:
         """Unit vectors of all items."""
@@ -80,12 +83,10 @@ class TwoTower(nn.Module):
 
     def item(self, ids: Int[Tensor, " B"]) -> Float[Tensor, "B D"]:
         """Unit vectors of items."""
-        embedded = self.rows(ids)
-        if self.of_item is not None:
-            embedded = embedded + self.of_item(self.item_fields.index_select(0, ids))
-        return nn.functional.normalize(self.item_tower(embedded), dim=1)
+        fields = self.of_item(_features(self.item_fields.index_select(0, ids)))
+        return nn.functional.normalize(self.item_tower(self.rows(ids) + fields), dim=1)
 
-    def loss(self, batch: RetrievalBatch) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, batch: RetrievalBatch, _done: float) -> tuple[Tensor, dict[str, Tensor]]:
         """Cross-entropy of each user's item among the items of the batch."""
         targets = batch.targets[:, 0]
         products = self.users(batch) @ self.item(targets).T
@@ -104,9 +105,9 @@ def corrected_softmax(
     )
 
 
-def _fields(schema: Schema, role: Role, dim: int) -> ProfileEmbedding | None:
-    sizes = tuple(size_of(field) for field in fields_of(schema, role))
-    return ProfileEmbedding(sizes, dim) if sizes else None
+def _features(ids: Int[Tensor, "B F"]) -> Features:
+    """Fields of kind id alone."""
+    return Features(ids, ids[:, :0].to(torch.get_default_dtype()), ids[:, :0])
 
 
 SYSTEM = System(

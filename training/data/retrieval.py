@@ -150,6 +150,7 @@ def retrieval_view(interactions: Interactions, wanted: Wanted) -> RetrievalData:
     if wanted.max_length < 1:
         raise ValueError(f"max_length is {wanted.max_length}; it must be at least 1")
     schema = interactions.schema
+    interactions.require("retrieval", ("key", "user"), ("key", "item"))
     events = _events(interactions, [field.name for field in schema.of("objective", "event")])
     parts = _parts(events, by_share=bool(events.names))
     user_fields = _columns(interactions, "user") if "users" in wanted.reads else _none(schema, "user")

@@ -16,7 +16,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 import polars as pl
 
-from training.interactions import Interactions
+from training.interactions import Dataset, Interactions
 from training.schema import Field, Schema
 
 _WRONG_TEACHES = 0.6
@@ -82,7 +82,7 @@ def simulate(simulation: Simulation, seed: int = 0) -> Students:
     interactions = Interactions(
         schema=_schema(simulation),
         events=pl.DataFrame(events).with_columns(pl.col("label").cast(pl.Float32)),
-        users=pl.DataFrame(),
+        users=pl.DataFrame(height=simulation.students + 1),
         items=pl.DataFrame({"concepts": [row[row > 0].tolist() for row in concepts]}),
         licence="made here",
     )
@@ -162,3 +162,24 @@ def _schema(simulation: Simulation) -> Schema:
             Field(name="label", role="event", kind="id", uses=("label",), cardinality=2),
         ),
     )
+
+
+SIMULATED = Simulation(
+    name="simulated-students",
+    students=2_000,
+    concepts=30,
+    questions=600,
+    guess=0.2,
+    learning=(0.05, 0.1, 0.15, 0.2),
+    forgetting=(0.0, 0.005, 0.01, 0.02),
+    answers=60,
+    most_answers=2_000,
+)
+"""A set for figures of which every one says that nobody real is in it."""
+
+DATASET = Dataset(
+    name=SIMULATED.name,
+    what="answers of students who do not exist, with learning and forgetting; nothing is fetched",
+    licence="made here",
+    read=lambda _cache, _report: simulate(SIMULATED).interactions,
+)

@@ -14,12 +14,13 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+import polars as pl
 import torch
 from jaxtyping import Float32, Int64
 from torch import Tensor
 
 from training.interactions import Interactions
-from training.schema import Schema, size_of, width_of
+from training.schema import Role, Schema, Use, size_of, width_of
 from training.system import Wanted
 
 TEST_SHARE, VALIDATION_SHARE = 0.2, 0.1
@@ -123,6 +124,7 @@ class TracingData:
     """Students' answers, split. Implements `training.system.Data`."""
 
     schema: Schema
+    interactions: Interactions
     train: TracingSplit
     validation: TracingSplit
     test: TracingSplit
@@ -140,7 +142,8 @@ def tracing_view(interactions: Interactions, wanted: Wanted) -> TracingData:
     """
     if wanted.max_length < 1:
         raise ValueError(f"max_length is {wanted.max_length}; it must be at least 1")
-    interactions.require("tracing", ("label", "event"), ("concept", "item"))
+    needed: tuple[tuple[Use, Role], ...] = (("key", "user"), ("key", "item"), ("label", "event"), ("concept", "item"))
+    interactions.require("tracing", *needed)
     answers = _answers(interactions)
     starts, sizes = np.unique(np.searchsorted(answers.student, answers.student), return_counts=True)
     if len(starts) < _LEAST_STUDENTS:
@@ -163,12 +166,20 @@ def tracing_view(interactions: Interactions, wanted: Wanted) -> TracingData:
 
     return TracingData(
         schema=interactions.schema,
+        interactions=interactions,
         train=TracingSplit(answers, _pieces(starts[known], validated[known], wanted.max_length), students),
         validation=held_out(validated, tested, new_validation),
         test=held_out(tested, ends, new_test),
         concepts=_concepts(interactions),
         students=students,
     )
+
+
+def in_order(interactions: Interactions, student: int) -> pl.DataFrame:
+    """A student's events, oldest first."""
+    own = interactions.events.filter(pl.col("user") == student)
+    clocks = [use for use in ("time", "order") if interactions.schema.of(use, "event")]
+    return own.sort(clocks[0], maintain_order=True) if clocks else own
 
 
 def _pieces(starts: np.ndarray, ends: np.ndarray, longest: int) -> np.ndarray:

@@ -27,6 +27,6 @@ class Towers(Protocol):
         """Vectors of all items; row 0 is never listed."""
         ...
 
-    def loss(self, batch: RetrievalBatch, /) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, batch: RetrievalBatch, share_done: float, /) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss of the task's stage and scalars to log; a system with stages of its own need not have it."""
         ...

@@ -29,7 +29,7 @@ class Tracer(Protocol[State]):
         """The sequence form: logits of a right answer at each place, from the places before it."""
         ...
 
-    def loss(self, batch: TracingBatch, /) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, batch: TracingBatch, share_done: float, /) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss of the task's stage and scalars to log; a system with stages of its own need not have it."""
         ...
 

@@ -8,21 +8,22 @@ Legend: B users, L history, T targets, N items, O objectives, D width of vectors
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple, cast
+from typing import cast
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
+from training.asking import Question, Shown, Tensors, about, as_ids
 from training.data.planted_retrieval import planted_retrieval
 from training.data.retrieval import RetrievalBatch, RetrievalData, RetrievalSplit, retrieval_view
 from training.interactions import Interactions
 from training.layers.towers import Towers
 from training.ranking_metrics import retrieval_quality
 from training.servable import Signature
-from training.system import Column, Data, Predict, Split, Stage, Task, Wanted
-from training.tasks.retrieval_served import served
+from training.system import Column, Predict, Stage, Task, Wanted
+from training.tasks.retrieval_served import MAX_HISTORY, NO_SCORE, served
 
 CUTOFFS = (20, 50, 100, 200, 500)
 _RANK_BLOCK = 256
@@ -79,16 +80,15 @@ def ranks(
     return torch.stack(places, dim=1)
 
 
-def _loss(module: nn.Module, batch: NamedTuple, _done: float) -> tuple[Tensor, dict[str, Tensor]]:
-    assert isinstance(batch, RetrievalBatch)
-    return cast(Towers, module).loss(batch)
+def _loss(module: nn.Module, batch: RetrievalBatch, share_done: float) -> tuple[Tensor, dict[str, Tensor]]:
+    return cast(Towers, module).loss(batch, share_done)
 
 
-class Retrieval(Task):
+class Retrieval(Task[RetrievalData, RetrievalSplit]):
     """See the module's docstring."""
 
     name = "retrieval"
-    title = "Retrieval"
+    title = "retrieval"
     columns = (
         *(Column(title=f"Recall@{k}", metric=f"recall{k}", judges=k == 100) for k in CUTOFFS),
         Column(title="NDCG@50", metric="ndcg50"),
@@ -117,10 +117,9 @@ class Retrieval(Task):
             monitor="recall100",
         )
 
-    def evaluate(self, module: nn.Module, predict: Predict, split: Split) -> dict[str, float]:
+    def evaluate(self, module: nn.Module, predict: Predict, split: RetrievalSplit) -> dict[str, float]:
         """recall@k and ndcg@k over all items; where events have objectives also `recall50 of <objective>` and
         `ndcg50 of <objective>`, of the targets that served it."""
-        assert isinstance(split, RetrievalSplit)
         found = predict(_Rankings(module), split)
         measured = retrieval_quality(found, CUTOFFS)
         for objective, marks in zip(split.names, np.moveaxis(split.objectives, 2, 0), strict=True):
@@ -128,9 +127,29 @@ class Retrieval(Task):
             measured |= {f"{metric} of {objective}": value for metric, value in own.items()}
         return measured
 
-    def release(self, name: str, module: nn.Module, data: Data) -> tuple[Signature, ...]:
+    def request(self, interactions: Interactions, question: Question) -> Tensors:
+        """The history that is named, or else what the user has met; a user who is not named has unknown fields."""
+        if question.user is None and not question.history:
+            raise ValueError("say for whom: --user ID, or --history ITEM ...")
+        user = interactions.raw("user", 0) if question.user is None else question.user
+        met = interactions.items_of(question.dense_user(interactions), positive=True)[::-1]
+        history = question.history or tuple(interactions.raw("item", item) for item in met.tolist())
+        return {"user_id": as_ids([[user]]), "history": as_ids([list(history[-MAX_HISTORY:])])}
+
+    def shown(self, interactions: Interactions, question: Question, request: Tensors, answer: Tensors) -> Shown:
+        """Items with their scores; places without an item are left out."""
+        newest = [interactions.dense("item", item) for item in reversed(request["history"][0].tolist())]
+        items, scores = answer["items"][0].tolist(), answer["scores"][0].tolist()
+        rows: list[list[object]] = [
+            [place, interactions.titles[interactions.dense("item", item)], item, score]
+            for place, (item, score) in enumerate(zip(items, scores, strict=True), 1)
+            if score > NO_SCORE
+        ]
+        line = about(interactions, question, newest, "lately met")
+        return Shown((line,), "of all items that are new to the user", ("", "title", "item", "score"), rows)
+
+    def release(self, name: str, module: nn.Module, data: RetrievalData) -> tuple[Signature, ...]:
         """As `training.tasks.retrieval_served`: `<name>_user`, then `name`."""
-        assert isinstance(data, RetrievalData)
         return served(name, module, data)
 
 

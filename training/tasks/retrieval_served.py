@@ -22,8 +22,9 @@ from jaxtyping import Float, Int, Int64
 from torch import Tensor, nn
 
 from training.data.retrieval import RetrievalBatch, RetrievalData
+from training.layers.histories import newest
 from training.layers.items import known
-from training.layers.ragged import newest, requests
+from training.layers.ragged import requests
 from training.layers.towers import Towers
 from training.servable import Packed, Signature, TensorSpec, servable
 
@@ -111,12 +112,15 @@ def served(name: str, module: nn.Module, data: RetrievalData) -> tuple[Signature
     double = copy.deepcopy(module).double()
     tower, retriever = _UserTower(module, data), _Retriever(module, data).eval()
     twin = _Retriever(double, data).eval()
-    inputs = (HISTORY, OFFSETS, USER_ID) if data.user_fields.shape[1] else (HISTORY, OFFSETS)
+    ids = data.interactions.ids
+    history = replace(HISTORY, ids=ids.get("item"), minimum=None if "item" in ids else 0)
+    user_id = replace(USER_ID, ids=ids.get("user"))
+    inputs = (history, OFFSETS, user_id) if data.user_fields.shape[1] else (history, OFFSETS)
     example = _Requests(data=data, scores=retriever.scores)
     with torch.no_grad():
         (width,) = tower(*example(1, 0)).shape[1:]
     answers = (
-        TensorSpec(name="items", dtype="int64", shape=(retriever.top,)),
+        TensorSpec(name="items", dtype="int64", shape=(retriever.top,), ids=ids.get("item")),
         TensorSpec(name="scores", dtype="float32", shape=(retriever.top,)),
     )
     vector = TensorSpec(name="vector", dtype="float32", shape=(width,))

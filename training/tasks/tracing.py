@@ -8,19 +8,21 @@ Legend: B students, T answers of a student.
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple, cast
+from typing import cast
 
+import numpy as np
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from training.asking import Question, Shown, Tensors, as_ids, ordered
 from training.data.simulated_students import Simulation, simulate
-from training.data.tracing import TracingBatch, TracingData, TracingSplit, tracing_view
+from training.data.tracing import TracingBatch, TracingData, TracingSplit, in_order, tracing_view
 from training.interactions import Interactions
 from training.layers.tracer import Tracer
 from training.metrics import accuracy, auc, log_loss
 from training.servable import Signature
-from training.system import Column, Data, Predict, Split, Stage, Task, Wanted
-from training.tasks.tracing_served import served
+from training.system import Column, Predict, Stage, Task, Wanted
+from training.tasks.tracing_served import MAX_ANSWERS, MAX_QUESTIONS, served
 
 FIRST_ANSWERS = 10
 """Of a new student, measured by themselves."""
@@ -64,16 +66,15 @@ class _Logits(nn.Module):
         return nn.functional.pad(logits, (0, self.longest - logits.shape[1]))
 
 
-def _loss(module: nn.Module, batch: NamedTuple, _done: float) -> tuple[Tensor, dict[str, Tensor]]:
-    assert isinstance(batch, TracingBatch)
-    return cast(Tracer, module).loss(batch)
+def _loss(module: nn.Module, batch: TracingBatch, share_done: float) -> tuple[Tensor, dict[str, Tensor]]:
+    return cast(Tracer, module).loss(batch, share_done)
 
 
-class Tracing(Task):
+class Tracing(Task[TracingData, TracingSplit]):
     """See the module's docstring."""
 
     name = "tracing"
-    title = "Knowledge tracing"
+    title = "knowledge tracing"
     columns = (
         Column(title="AUC", metric="auc", judges=True),
         Column(title="Accuracy", metric="accuracy"),
@@ -106,10 +107,9 @@ class Tracing(Task):
             monitor="auc",
         )
 
-    def evaluate(self, module: nn.Module, predict: Predict, split: Split) -> dict[str, float]:
+    def evaluate(self, module: nn.Module, predict: Predict, split: TracingSplit) -> dict[str, float]:
         """Of all answers that count: auc, accuracy, log_loss; and auc of those of known students, of new ones, and of
         the first ten of these."""
-        assert isinstance(split, TracingSplit)
         measured = split.measured()
         answers = predict(_Logits(module, split.longest), split, batch_size=_MEASURED_STUDENTS)
         logits, label = answers[measured.sample, measured.step], measured.label
@@ -125,9 +125,42 @@ class Tracing(Task):
             **{f"auc {part}": auc(label[rows], logits[rows]) for part, rows in parts.items()},
         }
 
-    def release(self, name: str, module: nn.Module, data: Data) -> tuple[Signature, ...]:
+    def request(self, interactions: Interactions, question: Question) -> Tensors:
+        """The student's newest answers, and the questions that are named as candidates, or else all."""
+        if question.user is None:
+            raise ValueError("say which student: --user ID; a history of items alone does not say what was right")
+        student = question.dense_user(interactions)
+        answers = in_order(interactions, student).tail(MAX_ANSWERS)
+        numbers = range(1, min(len(interactions.items), MAX_QUESTIONS + 1))
+        asked = question.candidates or [interactions.raw("item", number) for number in numbers]
+        return {
+            "user_id": as_ids([[question.user]]),
+            "history": as_ids([[interactions.raw("item", item) for item in answers["item"].to_list()]]),
+            "responses": (answers["label"].to_numpy() > 0).astype(np.int64)[None],
+            "questions": as_ids([list(asked)]),
+        }
+
+    def shown(self, interactions: Interactions, question: Question, request: Tensors, answer: Tensors) -> Shown:
+        """Questions by their probability of a right answer, and what is mastered of each concept."""
+        right = int(request["responses"].sum())
+        probability, asked = answer["probabilities"][0], request["questions"][0].tolist()
+        rows: list[list[object]] = [
+            [place, interactions.titles[interactions.dense("item", asked[number])], asked[number], probability[number]]
+            for place, number in enumerate(ordered(probability).tolist(), 1)
+        ]
+        names = interactions.schema.only("concept", "item").values
+        mastery = (
+            f"{names[number] if names else f'concept {number}'} {value:.2f}"
+            for number, value in enumerate(answer["mastery"][0].tolist(), 1)
+        )
+        lines = (
+            f"student {question.user} ({interactions.name}): {right} of {request['responses'].size} answers right",
+            f"mastery: {', '.join(mastery)}",
+        )
+        return Shown(lines, "probabilities of a right answer", ("", "title", "item", "probability"), rows)
+
+    def release(self, name: str, module: nn.Module, data: TracingData) -> tuple[Signature, ...]:
         """As `training.tasks.tracing_served`: `<name>_start`, `<name>_step`, `<name>_ask`, then `name`."""
-        assert isinstance(data, TracingData)
         return served(name, module, data)
 
 

@@ -23,8 +23,9 @@ from jaxtyping import Int, Int64
 from torch import Tensor, nn
 
 from training.data.tracing import TracingBatch, TracingData
+from training.layers.histories import newest
 from training.layers.items import known
-from training.layers.ragged import newest, requests
+from training.layers.ragged import requests
 from training.layers.tracer import Tracer, fold
 from training.servable import Packed, Signature, TensorSpec, servable
 
@@ -156,39 +157,38 @@ def served(name: str, module: nn.Module, data: TracingData) -> tuple[Signature, 
         num_concepts = tracer.mastery(state).shape[1]
     parts, following = (_specs(state, prefix) for prefix in ("", "next_"))
     outputs = PROBABILITIES, TensorSpec(name="mastery", dtype="float32", shape=(num_concepts,))
+    ids = data.interactions.ids
+    minimum = None if "item" in ids else 0
+    user_id = replace(USER_ID, ids=ids.get("user"))
+    history, questions, question = (
+        replace(spec, ids=ids.get("item"), minimum=minimum) for spec in (HISTORY, QUESTIONS, QUESTION)
+    )
     start = servable(
         name=f"{name}_start",
         module=_Start(module, data),
-        inputs=(USER_ID,),
+        inputs=(user_id,),
         outputs=parts,
         example=lambda batch_size, seed: requests_of(batch_size, seed)[:1],
     )
     step = servable(
         name=f"{name}_step",
         module=_Step(module, data, state),
-        inputs=(*parts, QUESTION, RESPONSE),
+        inputs=(*parts, question, RESPONSE),
         outputs=following,
         example=requests_of.steps,
     )
     ask = servable(
         name=f"{name}_ask",
         module=_Ask(module, data, state),
-        inputs=(*parts, QUESTIONS, QUESTION_OFFSETS),
+        inputs=(*parts, questions, QUESTION_OFFSETS),
         outputs=outputs,
         example=requests_of.asks,
     )
+    whole = (user_id, history, HISTORY_OFFSETS, RESPONSES, RESPONSE_OFFSETS, questions, QUESTION_OFFSETS)
     trace = servable(
         name=name,
         module=_Trace(module, data),
-        inputs=(
-            USER_ID,
-            HISTORY,
-            HISTORY_OFFSETS,
-            RESPONSES,
-            RESPONSE_OFFSETS,
-            QUESTIONS,
-            QUESTION_OFFSETS,
-        ),
+        inputs=whole,
         outputs=outputs,
         example=requests_of,
         max_batch_size=MAX_BATCH_SIZE,

@@ -8,12 +8,11 @@ import torch
 from torch import Tensor
 
 from tests.training.systems.reg4rec_models import data, trained
-from training.layers.ragged import newest
 from training.servable import Packed, Servable
 from training.systems.reg4rec.decode import Search, decode
 from training.systems.reg4rec.ranking import ranked
 from training.systems.reg4rec.servables import packed, servables
-from training.systems.reg4rec.served import NO_SCORE
+from training.systems.reg4rec.served import NO_SCORE, newest
 
 
 @cache

@@ -9,6 +9,7 @@ import torch
 from export.artifacts import Source
 from export.parity import ParityOptions, walk
 from export.repository import publish
+from training.asking import Question
 from training.baselines.two_tower import Config, TwoTower
 from training.data.retrieval import RetrievalData
 from training.interactions import Interactions
@@ -202,3 +203,19 @@ def test_a_list_that_ends_is_filled_with_no_item() -> None:
 def untrained_without_users(data: RetrievalData) -> TwoTower:
     fields = tuple(field for field in data.schema.fields if field.name != "group")
     return untrained(replace(data, schema=Schema(dataset="few", fields=fields)))
+
+
+def test_a_question_becomes_a_request_and_an_answer_a_table() -> None:
+    interactions = RETRIEVAL.planted()
+    asked = Question(user=7, history=(), candidates=(), most=100)
+    request = RETRIEVAL.request(interactions, asked)
+    assert request["history"][0].tolist() == of_user(interactions, 7)["item"].to_list()
+    assert request["user_id"].tolist() == [[7]]
+    of_items = RETRIEVAL.request(interactions, asked._replace(user=None, history=(3, 9)))
+    assert of_items["history"].tolist() == [[3, 9]]
+    assert of_items["user_id"].tolist() == [[0]]
+    answer = {"items": np.array([[12, 4, 0]]), "scores": np.array([[0.5, 0.25, NO_SCORE]], np.float32)}
+    shown = RETRIEVAL.shown(interactions, asked, request, answer)
+    assert shown.rows == [[1, "Item 12", 12, 0.5], [2, "Item 4", 4, 0.25]]
+    with pytest.raises(ValueError, match="say for whom"):
+        RETRIEVAL.request(interactions, asked._replace(user=None))

@@ -9,10 +9,11 @@ import torch
 from export.artifacts import Source
 from export.parity import ParityOptions, walk
 from export.repository import publish
+from training.asking import Question
 from training.baselines.pfa import PFA, Config
-from training.data.simulated_students import Simulation, Students, simulate
+from training.data.simulated_students import DATASET, Simulation, Students, simulate
 from training.data.tracing import TracingBatch, TracingData
-from training.interactions import Interactions
+from training.interactions import Interactions, silent
 from training.layers.tracer import fold_gap
 from training.metrics import accuracy, auc
 from training.schema import Schema
@@ -203,3 +204,27 @@ def test_the_plain_form_is_served_as_it_was_trained(tmp_path: Path) -> None:
     ladder = walk(tmp_path / "repository", ParityOptions(requests=64, clients=8))
     assert ladder.ok, [row for row in ladder.rows if not row.ok]
     assert {row.rung for row in ladder.rows} == {"model", "export", "served", "concurrent"}
+
+
+def test_a_question_becomes_a_request_and_an_answer_a_table() -> None:
+    interactions = TRACING.planted()
+    asked = Question(user=7, history=(), candidates=(5, 6), most=100)
+    request = TRACING.request(interactions, asked)
+    own = interactions.events.filter(pl.col("user") == 7).sort("time")
+    assert request["history"][0].tolist() == own["item"].to_list()
+    assert request["responses"][0].tolist() == own["label"].to_list()
+    assert request["questions"].tolist() == [[5, 6]]
+    assert TRACING.request(interactions, asked._replace(candidates=()))["questions"].shape == (1, 40)
+    answer = {"probabilities": np.array([[0.25, 0.5]], np.float32), "mastery": np.full((1, 5), 0.75, np.float32)}
+    shown = TRACING.shown(interactions, asked, request, answer)
+    assert shown.rows == [[1, "item 6", 6, 0.5], [2, "item 5", 5, 0.25]]
+    assert "concept 5 0.75" in shown.lines[1]
+    with pytest.raises(ValueError, match="say which student"):
+        TRACING.request(interactions, asked._replace(user=None))
+
+
+def test_the_data_set_of_students_needs_no_files_and_fits_the_task() -> None:
+    assert DATASET.name == TRACING.default
+    data = view(DATASET.read(None, silent))
+    assert data.concepts.max() == 30
+    assert data.test.longest > 500
