@@ -209,6 +209,8 @@ class System:
     explained: Callable[..., list[Shown]] | None = None
     """(infer, model, interactions, request, answer) -> tables that say why, where the system knows more than the fields
     of users and items."""
+    quick: Mapping[str, object] = field(default_factory=dict)
+    """Settings with which it trains on planted data and is exported in seconds, where the defaults take longer."""
     variant: Callable[..., str] = field(default=lambda config: "")
     """(config) -> name of the variant that a configuration chooses, for tables; empty for the default."""
 
