@@ -68,11 +68,8 @@ def _ready(chosen: System, config: object) -> Ready:
 
 
 def quick(chosen: System) -> object:
-    """Histories are short on planted data, however long a system would read them."""
-    config = chosen.config(**chosen.quick)
-    if getattr(config, "max_length", 0) > _MAX_LENGTH and "max_length" not in chosen.quick:
-        config = chosen.config(**{**chosen.quick, "max_length": _MAX_LENGTH})
-    return config
+    """Its small form."""
+    return chosen.config(**chosen.quick)
 
 
 def initial(one: Ready) -> nn.Module:
