@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from loadtest import RESULTS
 from loadtest.cores import Pinning, split, started_on
 from loadtest.driver import Load, drive
 from loadtest.latency import times_of
@@ -26,7 +27,6 @@ from serving.errors import ServerFailure
 from serving.readiness import latest_version
 from serving.server import ServerOptions, TritonServer
 
-RESULTS = Path(__file__).with_name("results")
 FLOOR_REQUESTS = 256
 FLOOR_ROUNDS = 4
 _SWEEP_STEPS = 5
