@@ -65,7 +65,7 @@ def sizes() -> dict[str, Any]:
 
 def name_of(way: str, length: int) -> str:
     """The model that answers `way` for histories of this length."""
-    scorers = {"absorbed": "lrea_scorer", "ranker": "lrea_ranker", "fully_absorbed": "lrea_full_scorer"}
+    scorers = {"absorbed": "lrea_scorer", "ranker": "lrea", "fully_absorbed": "lrea_full_scorer"}
     return f"{scorers.get(way, way)}_{length}"
 
 

@@ -38,8 +38,8 @@ def state_bytes(questions: Questions) -> int:
 
 
 def _steps(lab: Lab, questions: Questions, store: StateStore) -> dict[str, Callable[[int], object]]:
-    name = name_of("user_state", questions.length)
-    encoder = lab.direct[name_of("lrea_user_encoder", questions.length)]
+    name = name_of("lrea_state", questions.length)
+    encoder = lab.direct[name_of("lrea_encoder", questions.length)]
     source = StateSource(lab.repository / name / "1", name, 1)
     users = [int(user) for user in source.histories.user_ids]
     histories = [source.question(user).inputs for user in users]

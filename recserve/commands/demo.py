@@ -14,13 +14,12 @@ from export.artifacts import Source
 from export.parity import ParityOptions
 from export.repository import publish
 from loadtest.latency import Percentiles, measure
+from loadtest.scenarios import Direct
 from recserve.commands.command import Command, show, table
 from recserve.commands.parity import as_json, walk_visibly
 from recserve.commands.rank import rank, show_ranking
 from recserve.runs import Trained, folder_of, load, models
-from serving.backends import packing
 from serving.client import Client
-from serving.direct import DirectModel
 from serving.environment import versions
 from serving.server import ServerOptions, TritonServer
 from training.checkpoint import write_json
@@ -126,17 +125,16 @@ class Demo(Command):
         return quality(data.test, odds), latency
 
     def _latency(self, client: Client, repository: Path) -> dict[str, Any]:
-        """Direct: the scorer's graph in this process with the state at hand. Served: user id in, scores out."""
-        direct = DirectModel.open(repository / "lrea_scorer")
+        """Direct: the ensemble's steps in this process with the state at hand. Served: user id in, scores out."""
+        direct = Direct(repository / "lrea")
         user = np.array([[self.users[0]]], np.int64)
         taken: dict[str, Any] = {"direct": {}, "served": {}}
         for count in track(CANDIDATES, "measuring latency", console=self.console, transient=True):
             ids = np.resize(np.arange(1, 1683), count)[None]
-            state = client.infer("user_state", {"user_id": user, "candidates": ids})
-            feeds = packing.pack(direct.spec, [{"candidates": ids, **state}])
+            request = direct.prepare({"user_id": user, "candidates": ids})
             calls: dict[str, Callable[[], object]] = {
-                "direct": lambda feeds=feeds: direct.session.run(None, feeds),
-                "served": lambda ids=ids: client.infer("lrea_ranker", {"user_id": user, "candidates": ids}),
+                "direct": lambda request=request: direct.run(request),
+                "served": lambda request=request: client.infer("lrea", request),
             }
             for name, percentiles in measure(calls, self.repetitions).items():
                 taken[name][str(count)] = percentiles._asdict()

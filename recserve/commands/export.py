@@ -31,7 +31,7 @@ class Export(Command):
     """Publish the kernel form of models with hot ops as well."""
     then_rank: Path | None = None
     """Folder of a finished run of lrea: publish its models as well, and generate_then_rank, which scores what SOURCE
-    generates for a history with lrea_ranker, in one call."""
+    generates for a history with lrea, in one call."""
     check: Path | None = None
     """Only check this repository: dims, batching, threads, queues, versions, goldens, checksums."""
 

@@ -48,7 +48,7 @@ class Generate(Command):
     dataset: str | None = None
     """Refuse a model that is served for another data set. Users and titles are those that the server names."""
     then_rank: bool = False
-    """Ask generate_then_rank, and order by what lrea_ranker says of the items for --user."""
+    """Ask generate_then_rank, and order by what lrea says of the items for --user."""
     url: str = "127.0.0.1:8001"
     """gRPC address of the server."""
     deadline_s: float = 5.0

@@ -16,8 +16,6 @@ from training.registry import system
 
 TASTE = 5
 SYSTEM = "lrea"
-MODELS = {"lrea": "lrea_ranker", "dea": "dea_ranker"}
-"""The model that ranks for a system, where it is not called as the system is."""
 
 
 class Ranked(NamedTuple):
@@ -41,7 +39,7 @@ class Rank(Command):
     url: str = "127.0.0.1:8001"
     """gRPC address of the server."""
     model: str | None = None
-    """The served model that ranks; the system's by default."""
+    """The served model that ranks; the one called as the system is by default."""
     system: str | None = None
     """Whose model ranks: lrea (the default), dea or matt_<base>."""
     dataset: str | None = None
@@ -63,7 +61,7 @@ class Rank(Command):
     def run(self) -> int:
         chosen = self.system or SYSTEM
         with Client(self.url, deadline_s=self.deadline_s) as client:
-            served = ask(client, self.model or MODELS.get(chosen, chosen), self.system)
+            served = ask(client, self.model or chosen, self.system)
             data = self._data(served)
             key = self.request_key if "request_key" in served.inputs else None
             ranked = rank(client, data, self.user, self.candidates, model=served.model, request_key=key)[: self.top]
@@ -90,7 +88,7 @@ def rank(
     user: int,
     candidates: tuple[int, ...] = (),
     *,
-    model: str = "lrea_ranker",
+    model: str = "lrea",
     request_key: int | None = None,
 ) -> list[Ranked]:
     """Candidates (by default every title the user has not rated) by score descending, then id ascending."""

@@ -182,7 +182,7 @@ def test_the_whole_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: 
     assert timed == {(way, where) for way in ways for where in ("direct", "server")} | {("ranker", "server")}
     assert all(0 < row["p50_ms"] <= row["p95_ms"] <= row["p99_ms"] for row in result["rows"])
     (name,) = result["state_reads"]
-    assert name == f"recserve_user_state_reads_total{{model=user_state_{LENGTH},outcome=hit}}"
+    assert name == f"recserve_user_state_reads_total{{model=lrea_state_{LENGTH},outcome=hit}}"
     assert max(result["gaps"].values()) < checks.TOLERANCE
     (split,) = result["split"]
     parts = ("queue_us", "model_us", "rest_us")

@@ -15,7 +15,7 @@ from training.servable import Servable
 from training.system import System
 from training.systems import mmq, mmq2
 
-SYSTEMS = {"mmq_tokenizer": mmq.SYSTEM, "mmq2_tokenizer": mmq2.SYSTEM}
+SYSTEMS = {"mmq": mmq.SYSTEM, "mmq2": mmq2.SYSTEM}
 
 
 def served(name: str) -> tuple[System, Servable]:
@@ -40,7 +40,7 @@ def test_onnx_runtime_gives_the_ids_of_the_trained_tokenizer(name: str, tmp_path
     answers = run_session(session, model, inputs)
     codes, weights = catalogue_tokens(prepared(system, data), data.vectors)
     assert np.array_equal(answers["sids"], codes[1:].numpy())
-    if name == "mmq2_tokenizer":
+    if name == "mmq2":
         np.testing.assert_allclose(answers["weights"], weights[1:].numpy(), rtol=1e-6, atol=0)
         assert ((answers["weights"] == 0) == (weights[1:].numpy() == 0)).all()
     else:
@@ -65,7 +65,7 @@ def test_content_that_is_not_finite_gets_no_ids_and_harms_no_one_else(name: str,
 
 
 def test_the_training_form_in_fp64_gives_the_served_answers() -> None:
-    _, model = served("mmq_tokenizer")
+    _, model = served("mmq")
     inputs = model.example(16, 1)
     assert model.reference is not None
     assert model.eager64 is not None

@@ -1,4 +1,4 @@
-"""What DEA serves: `dea_ranker`, user id and candidates -> scores (click probabilities), in one graph."""
+"""What DEA serves: `dea`, user id and candidates -> scores (click probabilities), in one graph."""
 
 import copy
 from dataclasses import replace
@@ -25,7 +25,7 @@ def servables(model: DEA, config: Config, data: FieldData) -> tuple[Signature, .
 
 
 def ranker(model: DEA, trained: DEA, data: FieldData) -> Servable:
-    """`dea_ranker` of `model`, held to `trained`, the same model in fp64."""
+    """The model `dea` of `model`, held to `trained`, the same model in fp64."""
     exact = Ranker(trained, data).eval()
 
     @torch.no_grad()
@@ -41,7 +41,7 @@ def ranker(model: DEA, trained: DEA, data: FieldData) -> Servable:
         return exact(*tensors)
 
     plain = servable(
-        name="dea_ranker",
+        name="dea",
         module=Ranker(model, data),
         inputs=(USER_ID, CANDIDATES, OFFSETS),
         outputs=(SCORES,),
@@ -61,5 +61,5 @@ def score_split(infer: Infer, split: FieldSplit, config: Config) -> np.ndarray:
     for user in np.unique(split.user):
         rows = np.flatnonzero(split.user == user)
         candidates = split.ids[rows, _ITEM_COLUMN]
-        scores[rows] = infer("dea_ranker", {"user_id": np.array([[user]]), "candidates": candidates[None]})["scores"][0]
+        scores[rows] = infer("dea", {"user_id": np.array([[user]]), "candidates": candidates[None]})["scores"][0]
     return scores

@@ -1,9 +1,9 @@
 """What LREA serves: names, shapes, bounds, seeded requests and the trusted answers to them.
 
-    lrea_user_encoder   history, user fields -> state (Kc, Vc or M; ub; profile; stamp)
-    user_state          user id -> state, prestored
-    lrea_scorer         state, packed candidates -> scores (click probabilities)
-    lrea_ranker         user id, candidates -> scores: user_state, then lrea_scorer
+    lrea_encoder   history, user fields -> state (Kc, Vc or M; ub; profile; stamp)
+    lrea_state     user id -> state, prestored
+    lrea_scorer    state, packed candidates -> scores (click probabilities)
+    lrea           user id, candidates -> scores: lrea_state, then lrea_scorer
 
 Legend: B requests, C candidates packed over them.
 """
@@ -210,7 +210,7 @@ def servables(model: LREA, config: Config, data: RankingData) -> tuple[Signature
     trained = Answers(model, histories, dtype=torch.float64, stamp=stamp)
     requests = Requests(histories=histories, num_items=model.tables.num_items)
     encoder = Servable(
-        name="lrea_user_encoder",
+        name="lrea_encoder",
         inputs=history_specs(config),
         outputs=state_specs(config),
         example=requests.encode,
@@ -233,9 +233,9 @@ def servables(model: LREA, config: Config, data: RankingData) -> tuple[Signature
         module=served.scorer,
     )
     rank_inputs = (USER_ID, CANDIDATES, OFFSETS)
-    state = user_state("user_state", encoder=encoder, histories=histories, inputs=rank_inputs, example=requests.rank)
+    state = user_state("lrea_state", encoder=encoder, histories=histories, inputs=rank_inputs, example=requests.rank)
     ranker = EnsembleServable(
-        name="lrea_ranker",
+        name="lrea",
         inputs=rank_inputs,
         outputs=(SCORES,),
         example=requests.rank,
@@ -264,7 +264,7 @@ def score_split(infer: Infer, split: RankingSplit, config: Config) -> np.ndarray
             "history_length": batch.history_length.numpy()[:, None],
             "user_fields": batch.user_fields.numpy(),
         }
-        states = infer("lrea_user_encoder", history)
+        states = infer("lrea_encoder", history)
         for number, rows in enumerate(rows_of[start : start + ENCODER_BATCH]):
             state = {name: values[number : number + 1] for name, values in states.items()}
             candidates = split.batch(rows).item.numpy()[None]
@@ -276,10 +276,10 @@ def score_split(infer: Infer, split: RankingSplit, config: Config) -> np.ndarray
 
 
 def steps(encoder: Servable) -> tuple[EnsembleStep, ...]:
-    """user_state, then lrea_scorer on its outputs."""
+    """lrea_state, then lrea_scorer on its outputs."""
     state = {spec.name: spec.name for spec in encoder.outputs}
     candidates = {CANDIDATES.name: CANDIDATES.name}
     return (
-        EnsembleStep(model="user_state", inputs={USER_ID.name: USER_ID.name, **candidates}, outputs=state),
+        EnsembleStep(model="lrea_state", inputs={USER_ID.name: USER_ID.name, **candidates}, outputs=state),
         EnsembleStep(model="lrea_scorer", inputs={**candidates, **state}, outputs={SCORES.name: SCORES.name}),
     )

@@ -1,4 +1,4 @@
-"""What MMQ serves: `mmq_tokenizer`, content -> ids, the cosine of each chosen word, and the gates.
+"""What MMQ serves: `mmq`, content -> ids, the cosine of each chosen word, and the gates.
 
 Legend: B items, P positions, G width of the second modality.
 """
@@ -51,7 +51,7 @@ def servables(module: MMQ, config: Config, data: CatalogueData) -> tuple[Signatu
 
     return (
         Servable(
-            name="mmq_tokenizer",
+            name="mmq",
             module=graph,
             inputs=(
                 TensorSpec(name="text", dtype="float32", shape=(data.vectors.text.shape[1],)),

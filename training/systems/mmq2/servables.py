@@ -1,4 +1,4 @@
-"""What MMQ-v2 serves: `mmq2_tokenizer`, content and behaviour -> ids and their weights.
+"""What MMQ-v2 serves: `mmq2`, content and behaviour -> ids and their weights.
 
 Legend: B items, P positions, G width of the second modality, D of behaviour vectors.
 """
@@ -45,7 +45,7 @@ def servables(module: MMQ2, config: Config, data: CatalogueData) -> tuple[Signat
     vectors = data.vectors._replace(behaviour=module.behaviour)
     return (
         Servable(
-            name="mmq2_tokenizer",
+            name="mmq2",
             module=graph,
             inputs=tuple(TensorSpec(name=name, dtype="float32", shape=(width,)) for name, width in widths.items()),
             outputs=(
