@@ -92,7 +92,7 @@ def test_each_sample_of_a_split_is_asked_for_by_its_user_and_item() -> None:
     finally:
         split.ids = kept
     assert scores.tolist() == (1000 * split.user + wide[:, 5]).tolist()
-    assert asked == ["dea_ranker"] * len(np.unique(split.user))
+    assert asked == ["dea"] * len(np.unique(split.user))
     with pytest.raises(ValueError, match="users of 'hin-amazon' change with time"):
         score_split(infer, split, Config(dataset="hin-amazon"))
 
@@ -107,11 +107,11 @@ def replace_ids(ids: np.ndarray) -> np.ndarray:
 def test_dea_is_served_in_both_forms_with_the_same_answers(tmp_path: Path) -> None:
     release = servables(model(), SMALL, data())
     forms = kernel_forms(release)
-    assert [form.name for form in forms] == ["dea_ranker_kernel"]
+    assert [form.name for form in forms] == ["dea_kernel"]
     publish(tmp_path, (*release, *forms), Source(kind="factory", name="tests.training.systems.dea_models:model"))
-    program, _ = load_program(tmp_path / "dea_ranker_kernel" / "1" / "model.pt2")
+    program, _ = load_program(tmp_path / "dea_kernel" / "1" / "model.pt2")
     assert hot_ops(program) == {"recserve::combo_id_attention"}
     ladder = walk(tmp_path, ParityOptions(requests=100))
     assert ladder.ok, ladder.rows[-1]
-    assert {row.rung for row in ladder.rows if row.model == "dea_ranker"} == {"model", "export", "served", "concurrent"}
-    assert {row.rung for row in ladder.rows if row.model == "dea_ranker_kernel"} == {"model", "kernel", "concurrent"}
+    assert {row.rung for row in ladder.rows if row.model == "dea"} == {"model", "export", "served", "concurrent"}
+    assert {row.rung for row in ladder.rows if row.model == "dea_kernel"} == {"model", "kernel", "concurrent"}

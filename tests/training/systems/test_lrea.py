@@ -74,7 +74,7 @@ def attention_of(built: LREA) -> tuple[float, float]:
 
 
 @pytest.mark.parametrize("config", VARIANTS)
-@pytest.mark.parametrize("name", ["lrea_user_encoder", "lrea_scorer", "lrea_ranker"])
+@pytest.mark.parametrize("name", ["lrea_encoder", "lrea_scorer", "lrea"])
 def test_the_absorbed_form_equals_the_unabsorbed_one_without_activation(config: Config, name: str) -> None:
     signature = released(config)[name]
     assert signature.reference is not None
@@ -166,7 +166,7 @@ def test_a_plain_hinge_without_bias_would_shrink_the_attention() -> None:
 
 
 def test_rows_beyond_the_length_do_not_count() -> None:
-    encoder = released(SMALL)["lrea_user_encoder"]
+    encoder = released(SMALL)["lrea_encoder"]
     items, ratings, length, fields = encoder.example(6, 1)
     beyond = torch.arange(LENGTH) >= length
     garbage = torch.where(beyond, 7, items), torch.where(beyond, 5, ratings)
@@ -263,7 +263,7 @@ def test_a_state_of_another_model_gives_no_score() -> None:
 
 
 def test_an_impossible_length_gives_no_score() -> None:
-    encoder, scorer = (released(SMALL)[name] for name in ("lrea_user_encoder", "lrea_scorer"))
+    encoder, scorer = (released(SMALL)[name] for name in ("lrea_encoder", "lrea_scorer"))
     candidates, ends, *_ = scorer.example(4, 0)
     items, ratings, length, fields = encoder.example(4, 0)
     length = length.clone()
