@@ -127,6 +127,11 @@ def walk(repository: Path, options: ParityOptions, report: Callable[[Row], None]
     return Ladder(rows, total)
 
 
+def offline(repository: Path, target: str = "cpu") -> list[Row]:
+    """The rungs that need no server, of all models of a repository. Raises ValueError as `walk` does."""
+    return list(_offline([_open(path, target) for path in models(repository, target)]))
+
+
 def _open(path: Path, target: str) -> Model:
     config = read_config(path, target)
     goldens = latest_version(path) / "golden.safetensors"

@@ -158,13 +158,13 @@ COMMANDS = Group(
             "again.",
             "recserve.commands.serve:Serve",
         ),
-        "rank": Place("Rank what a user has not seen yet.", "recserve.commands.rank:Rank"),
-        "explain": Place(
-            "Show the paths of one request to a running MATT: kept fields, confidence, share, score, and the spread.",
-            "recserve.commands.explain:Explain",
+        "ask": Place(
+            "Ask a served model: what a user may want of the candidates, or next, and why.",
+            "recserve.commands.ask:Ask",
         ),
-        "generate": Place(
-            "Generate the next items for a user, or for a history.", "recserve.commands.generate:Generate"
+        "score": Place(
+            "Score a table of users and items with a finished run, offline; the scores are those that would be served.",
+            "recserve.commands.score:Score",
         ),
         "state": Group("Build, show and drop prestored user states.", _STATE),
         "bench": Group(

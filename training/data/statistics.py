@@ -36,11 +36,12 @@ def measured(layout: Layout, samples: Samples, num_samples: int) -> Statistics:
     counts = np.zeros(int(sizes.sum()), np.int64)
     set_counts = tuple(np.zeros(one.cardinality, np.int64) for one in layout.sets)
     number, total, squares = (np.zeros(len(layout.dense)) for _ in range(3))
+    shift = _first(samples(np.arange(min(num_samples, _CHUNK))).dense)
     for start in range(0, num_samples, _CHUNK):
         part = samples(np.arange(start, min(start + _CHUNK, num_samples)))
         rows = np.where((part.ids >= 0) & (part.ids < sizes), part.ids, 0) + offsets
         counts += np.bincount(rows.ravel(), minlength=len(counts))
-        there, values = ~np.isnan(part.dense), np.nan_to_num(part.dense.astype(np.float64))
+        there, values = ~np.isnan(part.dense), np.nan_to_num(part.dense - shift)
         number, total, squares = (
             sum_ + new.sum(axis=0)
             for sum_, new in zip((number, total, squares), (there, values, np.square(values)), strict=True)
@@ -48,8 +49,16 @@ def measured(layout: Layout, samples: Samples, num_samples: int) -> Statistics:
         for one, found in zip(layout.sets, set_counts, strict=True):
             values_of = part.sets[:, one.start : one.stop]
             found += np.bincount(values_of[values_of > 0], minlength=len(found))[: len(found)]
-    mean = total / np.maximum(number, 1)
-    deviation = np.sqrt(np.maximum(squares / np.maximum(number, 1) - np.square(mean), 0))
+    above = total / np.maximum(number, 1)
+    deviation = np.sqrt(np.maximum(squares / np.maximum(number, 1) - np.square(above), 0))
+    mean = np.where(number > 0, shift + above, 0)
     return Statistics(
         counts, mean.astype(np.float32), np.where(deviation > 0, deviation, 1).astype(np.float32), set_counts
     )
+
+
+def _first(dense: np.ndarray) -> np.ndarray:
+    """float64 [Fd]: a value of each field. Sums are taken of the differences from it: the square of a time in seconds
+    leaves no digits for its deviation, and a constant must have none at all."""
+    there = ~np.isnan(dense)
+    return np.nan_to_num(np.take_along_axis(dense, there.argmax(axis=0)[None], axis=0)[0].astype(np.float64))

@@ -1,14 +1,17 @@
-"""MovieLens-100k as sequences, and films linked to their own entities, not to those of another set's ids."""
+"""What films are: their genres, and facts linked to their own entities, not to those of another set's ids."""
 
 import os
 
 import numpy as np
 import polars as pl
 import pytest
-from training.data.movielens_sequences import graph_attributes, linked
 
-from training.data import movielens_sequences
+from tests.training.walks import digest_of, wanted
+from training import datasets
+from training.data.content import categories
 from training.data.fetch import default_cache, fetch
+from training.data.ml100k_content import genre_attributes, graph_attributes, linked, texts
+from training.data.sequences import sequences
 
 ITEMS = pl.DataFrame(
     {
@@ -19,38 +22,30 @@ ITEMS = pl.DataFrame(
 )
 
 
-@pytest.fixture(scope="module")
-def ratings() -> pl.DataFrame:
-    return pl.read_parquet(fetch("ml-100k") / "ratings.parquet")
+@pytest.mark.slow
+def test_sequences_of_ratings_are_those_that_recorded_results_were_made_of() -> None:
+    """In the order of (second, published row), with histories of 50."""
+    assert digest_of(sequences(datasets.read("ml-100k"), wanted())) == {
+        "train": "c7ca6e6e6cf2620c",
+        "validation": "628fbfff44e8e636",
+        "test": "2b271ec32e2dc08a",
+        "sequences": "8a6f7cae3399ab43",
+        "categories": "b63dcffa23073481",
+        "counts": "1fd05589838c2cab",
+    }
 
 
 @pytest.mark.slow
-def test_a_users_ratings_are_in_the_order_of_time_and_row(ratings: pl.DataFrame) -> None:
-    data = movielens_sequences.load(max_length=20)
-    assert (len(data.user_ids), len(data.test), len(data.validation)) == (943, 943, 943)
-    for user in (1, 405, 943):
-        own = ratings.filter(pl.col("user") == user).sort("timestamp", maintain_order=True)["item"].to_list()
-        assert data.sequence(user).tolist() == own
-        row = int(np.searchsorted(data.user_ids, user))
-        assert data.test.target[row] == own[-1]
-        assert data.validation.target[row] == own[-2]
-        assert data.test.batch(np.array([row])).items.tolist() == [own[-21:-1]]
-    assert all(len(np.unique(sequence)) == len(sequence) for sequence in data.sequences)
-    assert data.train_item_counts.sum() == 100_000 - 2 * 943
-
-
-@pytest.mark.slow
-def test_ids_titles_and_categories_are_those_of_the_published_films() -> None:
-    data = movielens_sequences.load()
-    assert data.schema["item_id"].cardinality == 1_683
-    assert data.titles[127] == "Godfather, The (1972)"
-    assert data.categories.max() == 18
-    assert np.flatnonzero(data.categories == 0).tolist() == [0, 267, 1373], "two films have no genre"
-    assert data.categories[1] == 3, "of Animation, Children's and Comedy the rarest"
+def test_a_film_s_category_is_the_rarest_of_its_genres() -> None:
+    found = categories(genre_attributes(films := pl.read_parquet(fetch("ml-100k") / "items.parquet")), len(films))
+    assert found.shape == (1_683,)
+    assert found.max() == 18
+    assert np.flatnonzero(found == 0).tolist() == [0, 267, 1373], "two films have no genre"
+    assert found[1] == 3, "of Animation, Children's and Comedy the rarest"
 
 
 def test_the_text_is_the_title_with_the_genres() -> None:
-    assert movielens_sequences.texts(ITEMS)[0] == "Toy Story (1995): Animation, Comedy"
+    assert texts(ITEMS)[0] == "Toy Story (1995): Animation, Comedy"
 
 
 def test_films_are_linked_by_title_and_year_and_not_by_number() -> None:
