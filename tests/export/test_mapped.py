@@ -10,7 +10,6 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from serving.user_state import Bounds
 from torch import nn
 
 from export import eager
@@ -24,6 +23,7 @@ from export.repository import check_release, publish
 from export.run_alone import open_session
 from export.verify import verify_onnx
 from serving.ids import IdMap
+from serving.steps.user_state import Bounds
 from tests.export.brought import ANSWER, IDS, Brought, ids, ids_model, tied
 from tests.export.mapped import NAMED, NAMES, SKUS, hot, ranker, reader, with_states
 from training.servable import Servable, TensorSpec
