@@ -12,7 +12,7 @@ import torch
 
 from export import client_ids
 from export.signature import axis_sizes
-from training import answers, system
+from training import answers, servable
 from training.answers import WrongAnswerError, in_order
 from training.servable import Packed, Signature
 
@@ -20,7 +20,7 @@ _NOT_THE_USERS = (
     sysconfig.get_paths()["purelib"],
     sysconfig.get_paths()["stdlib"],
     str(Path(__file__).parent),
-    *(str(module.__file__) for module in (answers, system)),
+    *(str(module.__file__) for module in (answers, servable)),
     "<",
 )
 _LONGEST_MESSAGE = 300

@@ -9,7 +9,7 @@ import torch
 from export import client_ids, eager
 from export.signature import HIGHEST, LOWEST, Bounds, axis_bounds, client_inputs, limit
 from serving.golden import Golden
-from training.servable import KernelServable, Packed, Servable, Signature, TensorSpec
+from training.servable import Packed, Signature, TensorSpec
 
 NUM_GOLDENS = 16
 
@@ -133,7 +133,7 @@ def _served64(signature: Signature, inputs: Packed) -> list[dict[str, np.ndarray
     """The served form's answers in fp64: by `eager64`, or else by the module in double; empty where neither is."""
     if signature.eager64 is not None:
         eager64 = signature.eager64
-    elif isinstance(signature, Servable | KernelServable):
+    elif signature.module is not None:
         eager64 = copy.deepcopy(signature.module).double()
     else:
         return [{} for _ in range(NUM_GOLDENS)]

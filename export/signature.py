@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from training.servable import Axis, Bound, EnsembleServable, KernelServable, Packed, Servable, Signature, TensorSpec
+from training.servable import Axis, Bound, Packed, Signature, TensorSpec
 
 BATCH = "batch"
 """The name of the batch axis in every exported graph."""
@@ -118,7 +118,7 @@ def _problems(signature: Signature) -> Iterator[str]:
 
 def _id_problems(signature: Signature) -> Iterator[str]:
     """What keeps raw ids from being mapped."""
-    gives_ids = isinstance(signature, Servable | KernelServable | EnsembleServable)
+    gives_ids = signature.is_graph or bool(signature.steps)
     for spec in (*signature.inputs, *signature.outputs):
         where = f"tensor '{spec.name}'"
         if spec.ids is not None and spec.dtype != "int64":
@@ -142,7 +142,7 @@ def _id_problems(signature: Signature) -> Iterator[str]:
 
 def _packing_problems(signature: Signature) -> Iterator[str]:
     """Ragged tensors and their counts, and what only a graph may have."""
-    is_graph = isinstance(signature, Servable | KernelServable)
+    is_graph = signature.is_graph
     ragged = {spec.name: spec.shape for spec in signature.inputs if spec.ragged}
     for spec in (*signature.inputs, *signature.outputs):
         if spec.shape == () and spec.of is None and not is_graph:

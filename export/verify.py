@@ -102,7 +102,6 @@ def _gap(signature: Signature, run: Run, runner: str, tensors: Packed, case: str
 def _advice(signature: Signature, expected: np.ndarray, gap: golden.Gap) -> str:
     if gap.index and expected.dtype.kind in "iO":
         return _BREAK_TIES
-    is_half = isinstance(signature, Servable) and any(
-        tensor.dtype == torch.float16 for tensor in signature.module.state_dict().values()
-    )
+    weights = {} if signature.module is None else signature.module.state_dict()
+    is_half = any(tensor.dtype == torch.float16 for tensor in weights.values())
     return _DECLARE_HALF if is_half and expected.dtype == np.float32 else ""

@@ -82,8 +82,8 @@ def class_of(found: Place | type[Command]) -> type[Command]:
 
 def _expected() -> tuple[type[Exception], ...]:
     """What a user can cause; anything else is our fault and shows its traceback. Imported once something is raised."""
-    from serving.state_source import EncoderError
-    from serving.state_store import StateStoreError
+    from serving.state.source import EncoderError
+    from serving.state.store import StateStoreError
 
     return ValueError, OSError, ServingError, StateStoreError, EncoderError
 

@@ -23,8 +23,30 @@ class Group(NamedTuple):
 
 
 _DATA = {
-    "fetch": Place("Fetch a data set into the cache, checked by sha256.", "recserve.commands.data:Fetch"),
-    "list": Place("List the data sets and whether they are in the cache.", "recserve.commands.data:List"),
+    "add": Place(
+        "Check a folder of own tables and add it as a data set under the name that its schema.toml has.",
+        "recserve.commands.data.add:Add",
+    ),
+    "check": Place(
+        "Check a folder of own tables: all that is wrong, and what each task can do with it. 1 where there are errors.",
+        "recserve.commands.data.check:Check",
+    ),
+    "describe": Place(
+        "Describe a data set: rows, users, items, time span, histories, what is new in the test part, fields.",
+        "recserve.commands.data.describe:Describe",
+    ),
+    "fetch": Place("Fetch a data set into the cache, checked by sha256.", "recserve.commands.data.fetch:Fetch"),
+    "list": Place(
+        "List the data sets, built-in and own, and whether they are there.", "recserve.commands.data.listing:List"
+    ),
+    "remove": Place(
+        "Take own tables out of the list of data sets; the files stay where they are.",
+        "recserve.commands.data.remove:Remove",
+    ),
+    "template": Place(
+        "Write a commented schema.toml: an example to standard output, or a proposal into a folder of tables.",
+        "recserve.commands.data.template:Template",
+    ),
 }
 
 _STATE = {
@@ -116,7 +138,7 @@ COMMANDS = Group(
             "Fetch, train, export, prove, serve, rank, measure; writes <folder>/report.json and stops the server.",
             "recserve.commands.demo:Demo",
         ),
-        "data": Group("Fetch and list data sets.", _DATA),
+        "data": Group("Fetch, add, check and describe data sets.", _DATA),
         "systems": Place(
             "List all systems with their published results (mean and standard deviation over seeds).",
             "recserve.commands.systems:Systems",
@@ -136,13 +158,13 @@ COMMANDS = Group(
             "again.",
             "recserve.commands.serve:Serve",
         ),
-        "rank": Place("Rank what a user has not seen yet.", "recserve.commands.rank:Rank"),
-        "explain": Place(
-            "Show the paths of one request to a running MATT: kept fields, confidence, share, score, and the spread.",
-            "recserve.commands.explain:Explain",
+        "ask": Place(
+            "Ask a served model: what a user may want of the candidates, or next, and why.",
+            "recserve.commands.ask:Ask",
         ),
-        "generate": Place(
-            "Generate the next items for a user, or for a history.", "recserve.commands.generate:Generate"
+        "score": Place(
+            "Score a table of users and items with a finished run, offline; the scores are those that would be served.",
+            "recserve.commands.score:Score",
         ),
         "state": Group("Build, show and drop prestored user states.", _STATE),
         "bench": Group(

@@ -100,7 +100,7 @@ def load(folder: Path) -> Trained:
 def models(trained: Trained) -> tuple[Signature, ...]:
     """What a run serves."""
     chosen = trained.system
-    origin = Origin(system=chosen.name, task=chosen.task.name, schema=trained.data.schema)
+    origin = Origin(system=chosen.name, task=chosen.task.name, schema=trained.data.interactions.schema)
     signatures = chosen.release(trained.module, trained.config, trained.data)
     return tuple(replace(signature, origin=origin) for signature in signatures)
 

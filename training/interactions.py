@@ -15,7 +15,7 @@ import polars as pl
 from jaxtyping import Float32
 
 from serving.ids import IdMap
-from training.schema import Role, Schema, Use
+from training.schema import UNKNOWN, Role, Schema, Use
 
 Report = Callable[[str], None]
 """Gets one line for each thing that a person would want to know."""
@@ -70,10 +70,11 @@ class Interactions:
 
     @property
     def titles(self) -> list[str]:
-        """Title of each item by dense id; "item <id>" where there are none."""
-        if "title" not in self.items.columns:
-            return [f"item {number}" for number in range(len(self.items))]
-        return self.items["title"].to_list()
+        """Title of each item by dense id; "item <raw id>" where there are none."""
+        if "title" in self.items.columns:
+            return self.items["title"].to_list()
+        numbers = range(1, len(self.items))
+        return [UNKNOWN, *(f"item {raw}" for raw in (self.ids["item"].ids if "item" in self.ids else numbers))]
 
     def raw(self, role: Role, dense: int) -> RawId:
         """The raw id of a user or an item; of 0 one that nobody has."""

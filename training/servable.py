@@ -113,6 +113,11 @@ class Signature:
         return self.module is not None
 
     @property
+    def maps_beside(self) -> bool:
+        """Whether maps of raw ids lie beside it as files; a graph of ONNX has them in it, an ensemble in its steps."""
+        return True
+
+    @property
     def needs(self) -> tuple[str, ...]:
         """The models that it asks, which must be published with it or before."""
         return tuple(step.model for step in self.steps)
@@ -128,6 +133,10 @@ class Servable(Signature):
     """A module whose `forward` is the served computation; exported to ONNX. `eager` is the module itself."""
 
     module: nn.Module = field()
+
+    @property
+    def maps_beside(self) -> bool:
+        return False
 
 
 def servable(
@@ -187,6 +196,11 @@ class StepServable(Signature):
     """Other models that the step asks while it answers: what they are to it -> their names."""
 
     @property
+    def maps_beside(self) -> bool:
+        """Whether maps of raw ids lie beside it as files; a graph of ONNX has them in it, an ensemble in its steps."""
+        return True
+
+    @property
     def needs(self) -> tuple[str, ...]:
         return tuple(self.asks.values())
 
@@ -199,3 +213,7 @@ class EnsembleServable(Signature):
     """Steps joined by name inside tritonserver."""
 
     steps: tuple[EnsembleStep, ...] = field()
+
+    @property
+    def maps_beside(self) -> bool:
+        return False

@@ -30,7 +30,14 @@ class Data(Protocol):
     """A task's view of a data set, split without leakage."""
 
     @property
-    def schema(self) -> Schema: ...
+    def interactions(self) -> Interactions:
+        """The data set."""
+        ...
+
+    @property
+    def schema(self) -> Schema:
+        """Its fields, and those that the view adds."""
+        ...
 
     @property
     def train(self) -> Split: ...
@@ -187,6 +194,8 @@ class System:
     """A frozen dataclass with the defaults."""
     baseline: str | Callable[..., str] | None
     """Name of the system it must beat, or (config) -> that; None for a baseline."""
+    controls: tuple[str, ...] = ()
+    """Systems that lack its mechanism and differ in nothing else, or in little."""
     build: Callable[..., nn.Module]
     """(config, schema) -> module with its shapes settled; buffers derived from data are still empty, until the module's
     own `prepare(data)` fills them."""
@@ -209,6 +218,8 @@ class System:
     explained: Callable[..., list[Shown]] | None = None
     """(infer, model, interactions, request, answer) -> tables that say why, where the system knows more than the fields
     of users and items."""
+    quick: Mapping[str, object] = field(default_factory=dict)
+    """Settings with which it trains on planted data and is exported in seconds, where the defaults take longer."""
     variant: Callable[..., str] = field(default=lambda config: "")
     """(config) -> name of the variant that a configuration chooses, for tables; empty for the default."""
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from tritonclient.grpc.model_config_pb2 import DataType  # pyright: ignore[reportAttributeAccessIssue]
 
 from recserve.commands.command import Command, show, table
 from recserve.options import Positional
@@ -91,14 +92,14 @@ class Ask(Command):
         )
 
     def _request(self, chosen: System, interactions: Interactions, question: Question, served: Served) -> Tensors:
-        """The task's request, and the model's further inputs. Raises ValueError naming an input that it does not have."""
+        """The task's request and further inputs. Raises ValueError naming an input that the model does not have."""
         request = chosen.task.request(interactions, question)
         said = dict(one.split("=", 1) for one in self.set)
         further = {tensor.name: tensor for tensor in served.config.input if tensor.name not in request}
         if unknown := sorted({*said} - {*further}):
             raise ValueError(f"--set {unknown[0]}: model '{served.model}' has {', '.join(further) or 'nothing'} to set")
         for name, tensor in further.items():
-            kind = _NUMBERS.get(_type_name(tensor))
+            kind = _NUMBERS.get(DataType.Name(tensor.data_type))  # pyright: ignore[reportAttributeAccessIssue]
             shape = [1, *(size if size > 0 else 1 for size in tensor.dims)]
             request[name] = _filled(name, said.get(name), kind, shape)
         return {name: array for name, array in request.items() if name in served.inputs}
@@ -134,7 +135,7 @@ def _fields(interactions: Interactions, user: str | None, shown: Shown) -> Shown
     """The fields of user and items, of which the answer is a function."""
     place = shown.columns.index("item")
     rows: list[list[object]] = [
-        [row[0], fields_of(interactions, "item", interactions.dense("item", row[place]))] for row in shown.rows
+        [row[0], fields_of(interactions, "item", _dense(interactions, row[place]))] for row in shown.rows
     ]
     who = (
         ""
@@ -142,6 +143,10 @@ def _fields(interactions: Interactions, user: str | None, shown: Shown) -> Shown
         else fields_of(interactions, "user", interactions.dense("user", interactions.named("user", user)))
     )
     return Shown((f"user: {who}",) if who else (), "what the model knows of the items", ("", "fields"), rows)
+
+
+def _dense(interactions: Interactions, item: object) -> int:
+    return interactions.dense("item", interactions.named("item", str(item)))
 
 
 def _filled(name: str, said: str | None, kind: type | None, shape: list[int]) -> np.ndarray:
@@ -157,7 +162,7 @@ def _filled(name: str, said: str | None, kind: type | None, shape: list[int]) ->
 def _type_name(tensor: object) -> str:
     from tritonclient.grpc.model_config_pb2 import DataType  # pyright: ignore[reportAttributeAccessIssue]
 
-    return DataType.Name(getattr(tensor, "data_type"))
+    return DataType.Name(tensor.data_type)
 
 
 def _short(cell: object) -> object:

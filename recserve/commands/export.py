@@ -6,7 +6,7 @@ from pathlib import Path
 from export import lint
 from export.artifacts import Source
 from export.factory import load_factory
-from export.kernel_form import kernel_forms
+from export.kinds import kernel_forms
 from export.renaming import refuse_taken_parts, under_name
 from export.repository import publish
 from recserve import runs
@@ -29,8 +29,8 @@ class Export(Command):
     kernel_form: bool = False
     """Kernel form of models with hot ops, published as well."""
     then_rank: Path | None = None
-    """Folder of a finished run of lrea: its models are published as well, and generate_then_rank, which scores what
-    SOURCE generates for a history with lrea_ranker, in one call."""
+    """Folder of a finished run that ranks: its models are published as well, and generate_then_rank, which scores what
+    SOURCE generates for a history with it, in one call."""
     check: Path | None = None
     """Repository to check, and nothing else: dims, batching, threads, queues, versions, goldens, checksums."""
 

@@ -13,7 +13,7 @@ from serving import admin_key
 from serving.errors import ServingError, StartupError
 from serving.follower import Follower
 from serving.server import ServerOptions, TritonServer
-from serving.state_source import STATE_FILE
+from serving.state.builder import models_with_states
 from serving.supervisor import Policy, Supervisor
 
 _TEND_S = 0.2
@@ -90,7 +90,7 @@ class Serve(Command):
                 raise
 
     def _announce(self, server: TritonServer) -> None:
-        if any(server.repository.glob(f"*/[1-9]*/{STATE_FILE}")) and (problem := _unusable(server.state)):
+        if models_with_states(server.repository) and (problem := _unusable(server.state)):
             self._say(f"no state store at {server.state} ({problem}): states are computed at each request; see --state")
         self._say(f"ready: gRPC {server.url}, metrics {server.metrics_url}, log {server.log}; stop with Ctrl-C")
         self.emit({"url": server.url, "metrics_url": server.metrics_url, "log": server.log})

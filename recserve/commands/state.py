@@ -9,9 +9,9 @@ from rich.progress import Progress
 
 from recserve.commands.command import Command, show, table
 from recserve.options import Positional
-from serving import state_builder
 from serving.direct import DirectModel
-from serving.state_store import StateStore
+from serving.state import builder as state_builder
+from serving.state.store import StateStore
 
 
 @dataclass(frozen=True, kw_only=True)

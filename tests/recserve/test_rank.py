@@ -4,11 +4,10 @@ import io
 from dataclasses import replace
 
 import pytest
+from recserve.commands.rank import Ranked, show_ranking, unseen
 from rich.console import Console
 from training.data.ranking import RankingData
 from training.data.synthetic import planted
-
-from recserve.commands.rank import Ranked, show_ranking, unseen
 
 USER = 1
 

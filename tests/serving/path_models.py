@@ -3,7 +3,6 @@
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from training.layers.path_sampler import path_sampler
 
 from kernels.path_sampling import unpack
 from kernels.path_sampling.sampler import Sampler
@@ -13,12 +12,13 @@ from training.servable import (
     EnsembleServable,
     EnsembleStep,
     Packed,
-    PathSamplerServable,
     Servable,
     Signature,
+    StepServable,
     TensorSpec,
     servable,
 )
+from training.steps.path_sampler import path_sampler
 
 PATHS = 4
 SAMPLER, SCORER, ENSEMBLE = "paths_sampler", "paths_scorer", "paths"
@@ -81,7 +81,7 @@ def release() -> tuple[Signature, ...]:
     return step, scorer, ensemble
 
 
-def scorer_of(one: Sampler, step: PathSamplerServable) -> Servable:
+def scorer_of(one: Sampler, step: StepServable) -> Servable:
     """The graph; its examples are what the sampler answers to those of `step`."""
 
     def example(batch_size: int, seed: int) -> Packed:

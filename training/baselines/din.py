@@ -67,4 +67,5 @@ SYSTEM = System(
     baseline=None,
     build=DIN,
     reads=frozenset({HISTORY}),
+    quick={"max_length": 12},
 )

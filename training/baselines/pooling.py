@@ -48,6 +48,7 @@ def _system(name: str, title: str, *, by_recency: bool) -> System:
         baseline=None,
         build=partial(Pooling, by_recency=by_recency),
         reads=frozenset({HISTORY}),
+        quick={"max_length": 12},
     )
 
 

@@ -122,15 +122,21 @@ class Scorer(nn.Module):
         none, no_number = items[0][:, :0], items[1][:, :0]
         features, profile = (context_of(layout, named) for layout in (self.features, self.profile))
         zeros = torch.zeros_like(item)
+
+        def joined(name: str, context: list[Tensor], last: Tensor) -> Tensor:
+            """Side by side; parts without columns are left out, as the exporter cannot tell their rows."""
+            parts = [part for part in (named.get(name, none), *context, last) if part.shape[1]]
+            return torch.cat(parts, dim=1) if parts else last
+
         return ClickBatch(
             user=zeros,
             item=item,
-            ids=torch.cat([named.get("user", none), *features.ids, items[0]], dim=1),
-            dense=torch.cat([named.get("user_dense", no_number), *features.dense, items[1]], dim=1),
-            sets=torch.cat([named.get("user_sets", none), *features.sets, items[2]], dim=1),
-            profile=torch.cat([named.get("profile", none), *profile.ids], dim=1),
-            profile_dense=torch.cat([named.get("profile_dense", no_number), *profile.dense], dim=1),
-            profile_sets=torch.cat([named.get("profile_sets", none), *profile.sets], dim=1),
+            ids=joined("user", features.ids, items[0]),
+            dense=joined("user_dense", features.dense, items[1]),
+            sets=joined("user_sets", features.sets, items[2]),
+            profile=joined("profile", profile.ids, none),
+            profile_dense=joined("profile_dense", profile.dense, no_number),
+            profile_sets=joined("profile_sets", profile.sets, none),
             history_items=named.get("history_items", zeros[:, None]),
             history_values=named.get("history_values", zeros[:, None]),
             history_length=named["history_length"][:, 0] if "history_length" in named else zeros,
@@ -266,7 +272,7 @@ def _bounded(spec: TensorSpec) -> TensorSpec:
     return replace(spec, minimum=0) if spec.name.startswith("history") else spec
 
 
-def requests(data: ClickData, most: int) -> Callable[[int, int], Packed]:
+def requests(data: ClickData, most: int, *, least: int = 0) -> Callable[[int, int], Packed]:
     """(B, seed) -> requests of users by the length of their history, with what the events' fields may be."""
     lengths = np.diff(np.stack(data.log.all_of(np.arange(1, len(data.interactions.users)))), axis=0)[0]
     by_length = 1 + np.argsort(lengths, kind="stable")
@@ -274,6 +280,7 @@ def requests(data: ClickData, most: int) -> Callable[[int, int], Packed]:
         user_ids=by_length,
         num_items=len(data.interactions.items) - 1,
         first=(int(by_length[-1]), int(by_length[0])),
+        least=least,
         most=min(500, most),
     )
 

@@ -39,7 +39,7 @@ class SetMean(nn.Module):
         count = valid.sum(1, keepdim=True).clamp(min=1).to(weight.dtype)
         places = torch.where(valid, sets, 0)
         if self.cardinality <= _SMALL:
-            held = torch.zeros(len(sets), self.cardinality, dtype=weight.dtype, device=weight.device)
+            held = torch.zeros(sets.shape[0], self.cardinality, dtype=weight.dtype, device=weight.device)
             held = held.scatter_add(1, places, valid.to(weight.dtype))
             return self.vectors(held[:, 1:] / count)
         rows = nn.functional.embedding((places - 1).clamp(min=0), weight.T)
@@ -75,7 +75,7 @@ class Additions(nn.Module):
     def forward(self, x: Features) -> Float[Tensor, "n F D"]:
         """Zero at the places of fields of kind id."""
         there = (x.ids > 0).to(self.directions.dtype)
-        added = [self.directions.new_zeros(len(x.ids), self.directions.shape[1])] * self.num_fields
+        added = [self.directions.new_zeros(x.ids.shape[0], self.directions.shape[1])] * self.num_fields
         values = torch.where(torch.isnan(x.dense), 0.0, (x.dense - self.mean) / self.deviation)
         for number, place in enumerate(self.dense):
             added[place] = (values[:, number] * there[:, place])[:, None] * self.directions[number]

@@ -124,6 +124,6 @@ class ProfileEmbedding(nn.Module):
 
     def forward(self, x: Features) -> Float[Tensor, "B D"]:
         if not self.layout.fields:
-            return self.rows.weight.new_zeros(len(x.ids), self.rows.weight.shape[1])
+            return self.rows.weight.new_zeros(x.ids.shape[0], self.rows.weight.shape[1])
         summed = self.rows(known(x.ids, self.cardinalities) + self.offsets).sum(dim=1)
         return summed if self.additions is None else summed + self.additions(x).sum(dim=1)

@@ -60,8 +60,9 @@ class Requests:
     """Items have the ids 1 to this."""
     first: tuple[int, ...] = ()
     """Users of the first requests: those with the longest and the shortest history, say."""
+    least: int = 0
     most: int = 500
-    """Candidates of the largest request."""
+    """Candidates of the smallest and of the largest request."""
 
     def __call__(self, batch_size: int, seed: int) -> Packed:
         """User ids int64 [B, 1], packed candidates int64 [C], their ends int32 [B].
@@ -74,7 +75,7 @@ class Requests:
         users[: len(self.first)] = self.first[:batch_size]
         counts = random.integers(1, 200, batch_size)
         counts[: len(_EDGE_COUNTS)] = _EDGE_COUNTS[:batch_size]
-        counts = np.minimum(counts, self.most)
+        counts = counts.clip(self.least, self.most)
         unknown = UNKNOWN_USERS[: batch_size // 2]
         users[batch_size - len(unknown) :] = unknown
         candidates = random.integers(1, self.num_items + 1, int(counts.sum()))

@@ -16,10 +16,10 @@ from training.steps.rows import Rows
 
 KIND = "user_rows"
 ROWS_FILE = "rows.safetensors"
+UNKNOWN = "unknown."
+"""What the names of the unknown user's rows begin with."""
 KEYS = "keys"
 """The array of the file that holds the user ids."""
-UNKNOWN = "unknown"
-"""Arrays of the file called so, a dot and the name of another one: the row of a user who has none, in place of zeros."""
 
 
 def user_rows(
@@ -31,8 +31,8 @@ def user_rows(
     inputs: tuple[TensorSpec, ...],
     example: Callable[[int, int], Packed],
 ) -> StepServable:
-    """Outputs are `rows`, arrays [U, ...] by name, at the row of the user who asks; of an unknown user the arrays [...]
-    of `unknown`, or zeros.
+    """Outputs are `rows`, arrays [U, ...] by name, at the row of the user who asks. An unknown user reads `unknown`,
+    one row for each array, or zeros.
 
     `user_ids` int64 [U] ascend. `inputs` begin with `user_id` [1]; the others (ragged candidates) are only checked, so
     that a wrong request is refused before work is done. Raises ValueError, naming the array, where they do not fit.
@@ -50,7 +50,8 @@ def user_rows(
         return found.of(user_id)
 
     def write(folder: Path, asks: Mapping[str, str]) -> None:
-        arrays = {KEYS: user_ids, **rows, **{f"{UNKNOWN}.{key}": row for key, row in (unknown or {}).items()}}
+        strangers = {f"{UNKNOWN}{key}": np.asarray(row) for key, row in (unknown or {}).items()}
+        arrays = {KEYS: user_ids, **rows, **strangers}
         save_file({key: np.ascontiguousarray(array) for key, array in arrays.items()}, folder / ROWS_FILE)
 
     return StepServable(

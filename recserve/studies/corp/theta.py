@@ -7,19 +7,20 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import torch
 
 from export.onnx import export_onnx
 from export.run_alone import open_session
 from export.verify import run_session
 from loadtest.latency import measure
 from training.data.sequences import SequenceData
+from training.layers.served_lists import packed
 from training.loop import predict
-from training.servable import Servable
 from training.system import Split
 from training.systems.reg4rec import Reg4Rec
 from training.systems.reg4rec.evaluation import Found
 from training.systems.reg4rec.evaluation import measure as decode_all
-from training.systems.reg4rec.servables import packed, servables
+from training.systems.reg4rec.servables import servables
 
 THETAS = (0.0, 0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 1.0)
 
@@ -69,14 +70,13 @@ def _point(theta: float, found: Found, p50_ms: float) -> Point:
 def _times(model: Reg4Rec, data: SequenceData, thetas: Sequence[float], repetitions: int) -> dict[float, float]:
     """Median milliseconds by theta; all thetas in turn, so that each meets the machine alike."""
     (graph,) = servables("reg4rec", model, model.config, data)
-    assert isinstance(graph, Servable)
     histories = [data.sequences[row] for row in np.random.default_rng(0).choice(len(data.sequences), 16)]
     with tempfile.TemporaryDirectory(prefix="recserve-theta-") as folder:
         path = Path(folder) / "model.onnx"
         export_onnx(graph, path)
         session = open_session(path)
         calls = {
-            f"{theta} {number}": partial(run_session, session, graph, packed([history], np.array([theta])))
+            f"{theta} {number}": partial(run_session, session, graph, (*packed([history]), torch.full((1, 1), theta)))
             for theta in thetas
             for number, history in enumerate(histories)
         }

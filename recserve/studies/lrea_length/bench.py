@@ -16,7 +16,7 @@ from recserve.studies.lrea_length.measure import Timing, interleaved
 from recserve.studies.lrea_length.models import CANDIDATES, name_of, sizes
 from recserve.studies.lrea_length.raw import CHUNK
 from serving.environment import UNTRAINED, command, hardware, versions
-from serving.state_store import StateStore
+from serving.state.store import StateStore
 
 LENGTHS = (128, 512, 2048, 8192, 16384)
 SPLIT_REQUESTS = 200

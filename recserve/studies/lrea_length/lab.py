@@ -16,7 +16,8 @@ from serving.backends import packing
 from serving.client import Client
 from serving.direct import DirectModel
 from serving.server import ServerOptions, TritonServer
-from training.servable import Servable
+from training.servable import Signature
+from training.systems.lrea.servables import histories_of
 
 LONGEST_SERVED_RAW = 2048
 """Raw-history ways are served up to this length: beyond it their own work hides the server, which is what a served
@@ -108,7 +109,7 @@ def opened(lengths: Sequence[int], folder: Path, report: Callable[[str], None]) 
         if alone:
             publish(folder / "direct", alone, Source(kind="factory", name="recserve.studies.lrea_length.models:build"))
         served |= {signature.name for signature in together}
-        direct |= {signature.name for signature in (*models.stored, *models.raw) if isinstance(signature, Servable)}
+        direct |= {signature.name for signature in (*models.stored, *models.raw) if signature.is_graph}
         questions.append(_questions(models))
     report(f"starting tritonserver with {len(served)} models")
     with ExitStack() as stack:
@@ -126,12 +127,11 @@ def opened(lengths: Sequence[int], folder: Path, report: Callable[[str], None]) 
 def _questions(models: Models) -> Questions:
     random = np.random.default_rng(models.length)
     candidates = [random.integers(1, ITEMS + 1, (1, CANDIDATES)) for _ in range(USERS)]
-    stored = models.data.histories()
+    stored = histories_of(models.data)
     histories = [
         {name: rows[user : user + 1] for name, rows in stored.items() if name != "user_ids"} for user in range(USERS)
     ]
     encoder = models.stored[0]
-    assert isinstance(encoder, Servable)
     states, products = ([_encoded(one, history) for history in histories] for one in (encoder, models.full_encoder))
     nothing = [
         {**state, **{name: np.zeros_like(state[name]) for name in ("keys", "values", "bias")}} for state in states
@@ -159,6 +159,6 @@ def _joined(candidates: Sequence[np.ndarray], others: Sequence[Tensors]) -> list
     return [{"candidates": ids, **other} for ids, other in zip(candidates, others, strict=True)]
 
 
-def _encoded(encoder: Servable, history: Tensors) -> Tensors:
+def _encoded(encoder: Signature, history: Tensors) -> Tensors:
     answer = encoder.eager(*(torch.from_numpy(history[spec.name]) for spec in encoder.inputs))
     return {spec.name: part.numpy() for spec, part in zip(encoder.outputs, answer, strict=True)}

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from kernels.combo_id_attention import reference
 from recserve.studies.planted.data import COLLAPSED, ITEM_COLUMN, USER_COLUMN, collapse_data, liked_pairs, pair_data
 from training.data.click import ClickData, ClickSplit
+from training.data.columns import Columns
 from training.fit import FitOptions, fit, predict
 from training.layers.columns import Features
 from training.metrics import auc
@@ -121,9 +122,9 @@ def pairs(seed: int = 0, *, epochs: int = 8, rows: int = 64) -> PairResult:
     gated = train(GATED_TWO, replace(config, codebook_rows=rows), data, seed)
     single = train(ONE_CODEBOOK, replace(config, codebook_rows=2 * rows - 1), data, seed)
     zero(remembering.model)
-    asked = features_of(data.test).ids
+    ids = fields_of(data.test).ids
     return PairResult(
-        best=auc(data.test.label, liked_pairs(seed)[asked[:, USER_COLUMN], asked[:, ITEM_COLUMN]]),
+        best=auc(data.test.label, liked_pairs(seed)[ids[:, USER_COLUMN], ids[:, ITEM_COLUMN]]),
         epochs_with=remembering.epochs,
         epochs_without=forgetful.epochs,
         with_codebooks=remembering.test_auc,
@@ -142,9 +143,9 @@ def zero(model: DEA) -> None:
         rows.zero_()
 
 
-def features_of(split: ClickSplit) -> Features:
-    """Of all samples of a split."""
-    return Features(*map(torch.from_numpy, split.features(np.arange(len(split)))))
+def fields_of(split: ClickSplit) -> Columns:
+    """Of all samples."""
+    return split.features(np.arange(len(split)))
 
 
 def quality(model: DEA, split: ClickSplit) -> float:
@@ -229,7 +230,7 @@ def collapse(seed: int = 0, *, epochs: int = 4) -> CollapseResult:
 
 
 def _state(model: DEA, split: ClickSplit, title: str) -> CollapseState:
-    weight, pruned = attention(model, features_of(split))
+    weight, pruned = attention(model, Features(*map(torch.from_numpy, fields_of(split))))
     return CollapseState(
         title=title,
         rho=model.abundance.rho.tolist(),

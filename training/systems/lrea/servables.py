@@ -10,7 +10,7 @@ Legend: B requests, C candidates packed over them, L longest history, H heads, R
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -112,12 +112,15 @@ def servables(name: str, model: LREA, config: Config, data: ClickData) -> tuple[
         eager=served.score,
         module=served.scorer,
     )
-    state = user_state(f"{name}_state", encoder=encoder, histories=histories, inputs=tuple(wanted), example=requests)
+    # The step reads states for somebody who is to be ranked; without candidates it refuses before it does.
+    some = (wanted.user_id, replace(wanted.candidates, min_elements=1), wanted.offsets)
+    ranked = click_requests(data, MAX_CANDIDATES, least=1)
+    state = user_state(f"{name}_state", encoder=encoder, histories=histories, inputs=some, example=ranked)
     ranker = EnsembleServable(
         name=name,
-        inputs=tuple(wanted),
+        inputs=some,
         outputs=(SCORES,),
-        example=requests,
+        example=ranked,
         eager=served.rank,
         eager64=exact.rank,
         reference=reference_of(model, data),
