@@ -34,12 +34,15 @@ def settled(model: Graph, report: Callable[[str], None]) -> Graph:
     """The signature with bounds for what its module raises on and nobody declared; `report` hears of each.
 
     A request that eager would refuse is then refused by the server as well, and alone.
-    Raises ValueError where the module raises within bounds that were declared.
+    Raises ValueError where the module raises within bounds that were declared, or on an id that its map gives.
     """
     model = settled_sizes(model, report)
     inputs = []
     for spec in model.inputs:
-        bounded = spec if spec.of is not None or spec.dtype not in _FARTHEST else _with_range(model, spec)
+        if spec.mapped is not None:
+            _check_map(model, spec)
+        is_free = spec.of is not None or spec.mapped is not None or spec.dtype not in _FARTHEST
+        bounded = spec if is_free else _with_range(model, spec)
         if bounded != spec:
             legal = _shown(bounded)
             report(f"{model.name}: input '{spec.name}' takes values from {legal}, as forward does: others are refused")
@@ -57,6 +60,9 @@ def _id_cases(model: Servable) -> Iterator[Case]:
     for spec in client_inputs(model):
         if spec.dtype not in _FARTHEST:
             continue
+        if spec.mapped is not None:
+            yield from _map_cases(model, spec, request)
+            continue
         remedy = f"declare minimum and maximum of '{spec.name}', clamp it in forward, or make an input of each position"
         for bounds, sign in ((spec.minimum, -1), (spec.maximum, 1)):
             hint = None
@@ -70,6 +76,31 @@ def _id_cases(model: Servable) -> Iterator[Case]:
                 yield _id_case(model, place, sign * _FARTHEST[spec.dtype] if hint is None else hint, remedy)
                 if hint is not None:
                     yield _id_case(model, place, hint + sign, remedy)
+
+
+def _map_cases(model: Servable, spec: TensorSpec, request: Request) -> Iterator[Case]:
+    """Any raw id is legal: what has to be answered are the dense ids at the map's ends."""
+    remedy = f"let forward answer 0 and each id of the map of '{spec.name}' alike in eager mode and in the graph"
+    for position, value in _map_ends(spec, request):
+        yield _id_case(model, Place(spec, request, position), value, remedy)
+
+
+def _check_map(model: Servable | KernelServable, spec: TensorSpec) -> None:
+    assert spec.mapped is not None
+    request = _longest(model)
+    for position, value in _map_ends(spec, request):
+        if not _answers(model, Place(spec, request, position), value):
+            raise ValueError(
+                f"model '{model.name}': its forward does not answer the dense id {value} of input '{spec.name}'; give "
+                f"its table a row for each id that a client's becomes, 0 (not in the map) to {len(spec.mapped.ids)}"
+            )
+
+
+def _map_ends(spec: TensorSpec, request: Request) -> list[tuple[tuple[int, ...], int]]:
+    """Positions, each with the least and the greatest dense id that a client can reach."""
+    assert spec.mapped is not None
+    ends = (0, len(spec.mapped.ids))
+    return [(position, end) for position in _positions(spec, request) for end in ends]
 
 
 def _id_case(model: Servable, place: Place, value: int, remedy: str) -> Case:

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import torch
 
-from export import eager
+from export import client_ids, eager
 from export.signature import HIGHEST, LOWEST, Bounds, axis_bounds, client_inputs, limit
 from serving.golden import Golden
-from training.servable import KernelServable, Packed, Servable, Signature, TensorSpec
+from training.servable import Packed, Signature, TensorSpec
 
 NUM_GOLDENS = 16
 
@@ -28,9 +28,10 @@ def make_goldens(signature: Signature, seed: int = 0) -> list[Golden]:
                 f"model '{signature.name}': output '{spec.name}' holds NaN on its example; NaN tells a client that its "
                 "answer is invalid, so let forward return a number (0/0 and inf - inf are NaN) or infinity"
             )
-    goldens = cut(signature, inputs, outputs)
-    for golden in goldens:
-        _check_bounds(signature, golden.inputs)
+    requests = cut(signature, inputs, outputs)
+    for request in requests:
+        _check_bounds(signature, request.inputs)
+    goldens = [_of_client(signature, request) for request in requests]
     if signature.reference is None:
         return goldens
     reference = eager.compute(signature, signature.reference, _in_double(inputs))
@@ -41,8 +42,14 @@ def make_goldens(signature: Signature, seed: int = 0) -> list[Golden]:
     ]
 
 
+def _of_client(signature: Signature, golden: Golden) -> Golden:
+    """With raw ids, as a client sends and gets them."""
+    inputs = client_ids.sent(signature.inputs, golden.inputs)
+    return Golden(inputs, client_ids.answered(signature.outputs, golden.outputs))
+
+
 def cut(signature: Signature, inputs: Packed, outputs: Packed) -> list[Golden]:
-    """One golden per request: a leading batch axis of 1, ragged tensors as [1, n], no counts."""
+    """One golden per request: a leading batch axis of 1, ragged tensors as [1, n], no counts, dense ids."""
     requests = cut_tensors(signature, signature.inputs, inputs, inputs)
     answers = cut_tensors(signature, signature.outputs, outputs, inputs)
     return [Golden(request, answer) for request, answer in zip(requests, answers, strict=True)]
@@ -118,14 +125,15 @@ def _in_double(tensors: Packed) -> Packed:
 
 
 def _cut_in_double(signature: Signature, inputs: Packed, outputs: Packed) -> list[dict[str, np.ndarray]]:
-    return cut_tensors(signature, signature.outputs, _in_double(outputs), inputs)
+    requests = cut_tensors(signature, signature.outputs, _in_double(outputs), inputs)
+    return [client_ids.answered(signature.outputs, request) for request in requests]
 
 
 def _served64(signature: Signature, inputs: Packed) -> list[dict[str, np.ndarray]]:
     """The served form's answers in fp64: by `eager64`, or else by the module in double; empty where neither is."""
     if signature.eager64 is not None:
         eager64 = signature.eager64
-    elif isinstance(signature, Servable | KernelServable):
+    elif signature.module is not None:
         eager64 = copy.deepcopy(signature.module).double()
     else:
         return [{} for _ in range(NUM_GOLDENS)]

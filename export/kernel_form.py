@@ -9,23 +9,23 @@ import numpy as np
 import torch
 from torch.export import ExportedProgram
 
+from export import client_ids
 from export.onnx import check_servable, distinct_example
 from export.traceable import Traceable, dynamic_shapes
 from export.verify import verify
 from serving.backends.recserve.program import Names, hot_ops, load_program, save_program
-from training.servable import KernelServable, Packed, Servable, Signature
+from training.servable import KernelServable, Packed, Servable
 
 SUFFIX = "_kernel"
 
 
-def kernel_forms(signatures: tuple[Signature, ...]) -> tuple[KernelServable, ...]:
-    """`<name>_kernel` for each servable whose program calls a hot op.
+def kernel_form(servable: Servable) -> KernelServable | None:
+    """`<name>_kernel` where the program calls a hot op.
 
-    Raises ValueError where a servable's module is in training mode or cannot be exported.
+    Raises ValueError where the module is in training mode or cannot be exported.
     """
-    servables = [signature for signature in signatures if isinstance(signature, Servable)]
-    traced = [(servable, _traced(servable)) for servable in servables]
-    return tuple(_kernel_form(servable, program) for servable, program in traced if hot_ops(program))
+    program = _traced(servable)
+    return _kernel_form(servable, program) if hot_ops(program) else None
 
 
 def save_kernel_form(servable: KernelServable, path: Path) -> float:
@@ -44,7 +44,8 @@ def save_kernel_form(servable: KernelServable, path: Path) -> float:
     def run(tensors: Packed) -> dict[str, np.ndarray]:
         with torch.no_grad():
             outputs = module(*tensors)
-        return {name: tensor.numpy() for name, tensor in zip(names.outputs, outputs, strict=True)}
+        named = {name: tensor.numpy() for name, tensor in zip(names.outputs, outputs, strict=True)}
+        return client_ids.answered(servable.outputs, named)
 
     return verify(servable, run, "the saved program")
 

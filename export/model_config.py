@@ -7,13 +7,14 @@ from typing import Any, Literal, NamedTuple
 from google.protobuf import text_format
 from tritonclient.grpc.model_config_pb2 import DataType, ModelConfig  # pyright: ignore[reportAttributeAccessIssue]
 
+from export import client_ids
+from export.kinds import kind_of
 from export.signature import Bounds, check_signature, client_inputs, declared_axes
 from serving.backends import backlog
-from serving.backends.recserve.program import PROGRAM_FILE
 from serving.configs import FUSED
 from serving.identity import Identity
 from training import schema as schema_file
-from training.servable import EnsembleServable, KernelServable, Servable, Signature, TensorSpec
+from training.servable import Signature, TensorSpec
 
 Target = Literal["gpu", "cpu"]
 
@@ -29,15 +30,13 @@ MAX_QUEUE_SIZE = 256
 MAX_BACKLOG_MS = 500
 """The bound of the queue on the target `cpu`, kept by our backends: see serving/backends/backlog.py."""
 
-KERNEL_BACKEND = "recserve"
-"""The Python-based backend that runs saved programs."""
-
 DATA_TYPES = {
     "bool": "TYPE_BOOL",
     "int32": "TYPE_INT32",
     "int64": "TYPE_INT64",
     "float16": "TYPE_FP16",
     "float32": "TYPE_FP32",
+    "string": "TYPE_STRING",
 }
 
 _SIGNATURE_FIELDS = ("name", "backend", "platform", "max_batch_size", "input", "output", "batch_input", "batch_output")
@@ -62,23 +61,26 @@ def model_config(signature: Signature, target: Target) -> ModelConfig:
     config.version_policy.latest.num_versions = 1
     for spec in client_inputs(signature):
         config.input.add(
-            name=spec.name, data_type=DATA_TYPES[spec.dtype], dims=_dims(spec), allow_ragged_batch=spec.ragged
+            name=spec.name, data_type=DATA_TYPES[spec.client_dtype], dims=_dims(spec), allow_ragged_batch=spec.ragged
         )
         _drop_last_axis(config.input[-1], spec)
     for spec in signature.outputs:
-        config.output.add(name=spec.name, data_type=DATA_TYPES[spec.dtype], dims=_dims(spec))
+        config.output.add(name=spec.name, data_type=DATA_TYPES[spec.client_dtype], dims=_dims(spec))
         _drop_last_axis(config.output[-1], spec)
-    if isinstance(signature, EnsembleServable):
+    for name, value in client_ids.parameters(signature).items():
+        config.parameters[name].string_value = value
+    if signature.steps:
         _add_steps(config, signature)
         for problem in ensemble_problems(config, {}):
             raise ValueError(f"ensemble '{signature.name}', {problem.field}: {problem.reason}; {problem.remedy}")
         return config if target == "gpu" else _fused(config, signature)
-    config.backend = _backend(signature)
+    kind = kind_of(signature)
+    config.backend, config.default_model_filename = kind.backend, kind.filename
+    for name, value in kind.parameters(signature).items():
+        config.parameters[name].string_value = value
     _add_scheduling(config, target)
     _add_bounds(config, signature)
-    if isinstance(signature, KernelServable):
-        config.default_model_filename = PROGRAM_FILE
-    if isinstance(signature, Servable | KernelServable):
+    if signature.is_graph:
         _add_packing(config, signature)
         _add_threads(config)
     return config
@@ -168,12 +170,6 @@ def _step_problems(
             yield Problem(f"{field}.input_map", reason, "map it to a tensor of its own type")
 
 
-def _backend(signature: Signature) -> str:
-    if isinstance(signature, Servable):
-        return "onnxruntime"
-    return KERNEL_BACKEND if isinstance(signature, KernelServable) else "python"
-
-
 def _dims(spec: TensorSpec) -> list[int]:
     return [axis if isinstance(axis, int) else -1 for axis in spec.shape] or [1]
 
@@ -184,7 +180,7 @@ def _drop_last_axis(tensor: Any, spec: TensorSpec) -> None:
         tensor.reshape.SetInParent()
 
 
-def _add_steps(config: ModelConfig, signature: EnsembleServable) -> None:
+def _add_steps(config: ModelConfig, signature: Signature) -> None:
     config.platform = "ensemble"
     # The server sets the flag per step; on the ensemble itself it would say nothing.
     for tensor in config.input:
@@ -195,7 +191,7 @@ def _add_steps(config: ModelConfig, signature: EnsembleServable) -> None:
         )
 
 
-def _fused(ensemble: ModelConfig, signature: EnsembleServable) -> ModelConfig:
+def _fused(ensemble: ModelConfig, signature: Signature) -> ModelConfig:
     """The ensemble as one model, which reads its steps from config.pbtxt."""
     config = ModelConfig()
     config.CopyFrom(ensemble)

@@ -16,6 +16,7 @@ from onnxscript.optimizer import fold_constants, remove_unused_nodes
 from torch import Tensor, nn
 
 from export import eager
+from export.id_nodes import add_maps, map_bytes
 from export.names import name_tensors
 from export.refusals import reason
 from export.signature import axis_sizes, check_signature, graph_axes
@@ -50,13 +51,19 @@ def export_onnx(servable: Servable, path: Path) -> None:
     Raises ValueError that names the tensor or node when the graph would break a rule of the module's docstring.
     """
     check_servable(servable)
+    own = map_bytes(servable)
+    if own > _LARGEST_FILE:
+        raise ValueError(
+            f"model '{servable.name}': its maps of ids take {own} bytes, and a graph holds {_LARGEST_FILE}"
+        )
     with quiet_exporter():
         program = _translated(servable, distinct_example(servable))
         _simplify(program.model)
         _count_axes_from_the_front(program.model)
         _drop_unused_weights(program.model)
+        add_maps(program.model, servable)
         name_tensors(program.model, servable)
-        program.save(path, external_data=_weight_bytes(servable.module) > _LARGEST_FILE)
+        program.save(path, external_data=_weight_bytes(servable.module) + own > _LARGEST_FILE)
     _attach_functions(path)
     check_graph(servable, path)
 
@@ -189,15 +196,15 @@ def _check_tensors(
         raise ValueError(f"model '{signature.name}': the graph's {kind}s are {names}, not {[s.name for s in specs]}")
     for spec, value in zip(specs, found, strict=True):
         tensor = value.type.tensor_type
-        dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type).name
+        dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type).name.replace("object", "string")
         axes = tuple(dim.dim_param or dim.dim_value for dim in tensor.shape.dim)
-        if dtype == spec.dtype and axes == graph_axes(spec):
+        if dtype == spec.client_dtype and axes == graph_axes(spec):
             continue
         frozen = axes and graph_axes(spec)[0] != axes[0] and isinstance(axes[0], int)
         hint = "; its first axis is frozen: in forward use x.shape[0], not len(x) or int(...)" if frozen else ""
         raise ValueError(
             f"model '{signature.name}', {kind} '{spec.name}': the graph has {dtype} {list(axes)}, the signature says "
-            f"{spec.dtype} {list(graph_axes(spec))}{hint}"
+            f"{spec.client_dtype} {list(graph_axes(spec))}{hint}"
         )
 
 

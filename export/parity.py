@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from export.model_config import KERNEL_BACKEND
+from export.kinds import KERNEL_BACKEND
 from serving import golden, manifest
 from serving.client import Client
 from serving.configs import read_config
@@ -125,6 +125,11 @@ def walk(repository: Path, options: ParityOptions, report: Callable[[Row], None]
                 if not passed(row):
                     return Ladder(rows, total)
     return Ladder(rows, total)
+
+
+def offline(repository: Path, target: str = "cpu") -> list[Row]:
+    """The rungs that need no server, of all models of a repository. Raises ValueError as `walk` does."""
+    return list(_offline([_open(path, target) for path in models(repository, target)]))
 
 
 def _open(path: Path, target: str) -> Model:
@@ -282,9 +287,13 @@ def _describe(one: Golden, number: int, gap: Gap, expected: Answer, actual: Answ
         shape = "nothing" if found is None else f"{found.dtype} {list(found.shape)}"
         wanted = expected[gap.output]
         return f"{element}: expected {wanted.dtype} {list(wanted.shape)}, got {shape}"
-    values = f"expected {expected[gap.output][gap.index]:.9g}, got {actual[gap.output][gap.index]:.9g}"
+    values = f"expected {_shown(expected[gap.output][gap.index])}, got {_shown(actual[gap.output][gap.index])}"
     request = ", ".join(
         f"{name}={np.array2string(array.reshape(-1)[:4], separator=',')}{list(array.shape)}"
         for name, array in one.inputs.items()
     )
     return f"{element}: {values}; request: {request}"
+
+
+def _shown(value: object) -> str:
+    return repr(value) if isinstance(value, str) else f"{value:.9g}"

@@ -16,8 +16,9 @@ from typing import NamedTuple
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
+from export import client_ids
 from export.verify import TOLERANCE
-from serving import golden
+from serving import golden, texts
 from training.servable import Packed, Signature
 
 _ENDS = "ONNX Runtime ends its process"
@@ -43,15 +44,22 @@ def check_edges(signature: Signature, path: Path, cases: Sequence[Case]) -> None
     with tempfile.TemporaryDirectory(prefix="recserve-probe-") as scratch:
         folder = Path(scratch)
         arrays = {
-            f"{number:04d}/{spec.name}": np.ascontiguousarray(tensor.numpy())
+            f"{number:04d}/{name}": np.ascontiguousarray(array)
             for number, case in enumerate(cases)
-            for spec, tensor in zip(signature.inputs, case.tensors, strict=True)
+            for name, array in _feeds(signature, case).items()
         }
-        save_file(arrays, folder / "feeds")
+        save_file(texts.flattened(arrays), folder / "feeds")
         ends = _run(path, folder, len(cases))
         for number, case in enumerate(cases):
-            if fault := _fault(case, folder / f"{number:04d}.safetensors", ends.get(number)):
+            expected = None if case.expected is None else client_ids.answered(signature.outputs, case.expected)
+            if fault := _fault(expected, folder / f"{number:04d}.safetensors", ends.get(number)):
                 raise ValueError(f"model '{signature.name}', {case.what}: {fault}; {case.remedy}")
+
+
+def _feeds(signature: Signature, case: Case) -> dict[str, np.ndarray]:
+    """What the graph is given."""
+    arrays = {spec.name: tensor.numpy() for spec, tensor in zip(signature.inputs, case.tensors, strict=True)}
+    return client_ids.sent(signature.inputs, arrays)
 
 
 def _run(path: Path, folder: Path, number_of_cases: int) -> dict[int, str]:
@@ -87,22 +95,22 @@ def _child(path: Path, folder: Path) -> str:
     return f"exit code {done.returncode}: {done.stderr.decode(errors='replace').strip()[-_LONGEST_REASON:]}"
 
 
-def _fault(case: Case, answer: Path, end: str | None) -> str | None:
+def _fault(expected: dict[str, np.ndarray] | None, answer: Path, end: str | None) -> str | None:
     """What is wrong; None where graph and module agree."""
-    if case.expected is None:
+    if expected is None:
         # What raises and what fails agree; what ends the process must not be reached by any request.
         if end is None:
             return "forward raises, the graph answers"
         return f"forward raises, and {end}" if _ENDS in end else None
     if end is not None:
         return f"forward answers, but {end}"
-    actual = load_file(answer)
-    gap = golden.compare(case.expected, actual, TOLERANCE)
+    actual = {key.partition("/")[2]: array for key, array in texts.restored(load_file(answer)).items()}
+    gap = golden.compare(expected, actual, TOLERANCE)
     if gap.ok:
         return None
     if not gap.index:
-        wanted, found = case.expected[gap.output], actual[gap.output]
+        wanted, found = expected[gap.output], actual[gap.output]
         shapes = f"{wanted.dtype} {list(wanted.shape)}, the graph's {found.dtype} {list(found.shape)}"
         return f"output '{gap.output}' is {shapes}"
-    values = f"{case.expected[gap.output][gap.index]!r}, the graph {actual[gap.output][gap.index]!r}"
+    values = f"{expected[gap.output][gap.index]!r}, the graph {actual[gap.output][gap.index]!r}"
     return f"forward answers output '{gap.output}'{list(gap.index)} with {values}"

@@ -1,30 +1,16 @@
 """A release under another name, with everything in it that refers to one of its models."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from export.repository import versions
-from training.servable import EnsembleServable, KernelServable, Signature, UserStateServable
+from training.servable import Signature
 
 
 def renamed(signatures: Sequence[Signature], names: Mapping[str, str]) -> tuple[Signature, ...]:
     """The models with `names` (old -> new); one that is not in them keeps its name, also where it is referred to."""
 
-    def new(name: str) -> str:
-        return names.get(name, name)
-
-    def one(signature: Signature) -> Signature:
-        copied = replace(signature, name=new(signature.name))
-        if isinstance(copied, EnsembleServable):
-            return replace(copied, steps=tuple(replace(step, model=new(step.model)) for step in copied.steps))
-        if isinstance(copied, UserStateServable):
-            return replace(copied, encoder=replace(copied.encoder, name=new(copied.encoder.name)))
-        if isinstance(copied, KernelServable):
-            return replace(copied, form_of=new(copied.form_of))
-        return copied
-
-    return tuple(one(signature) for signature in signatures)
+    return tuple(signature.renamed(lambda name: names.get(name, name)) for signature in signatures)
 
 
 def under_name(signatures: Sequence[Signature], name: str) -> tuple[Signature, ...]:

@@ -15,12 +15,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from export.artifacts import Source, write_version
-from export.edges import settled
+from export.kinds import kind_of
 from export.model_config import ensemble_problems, model_config, read_config, render
 from export.published import CONFIG_FILES, refuse_another
-from export.rehearsal import rehearse
 from training.schema import Schema
-from training.servable import EnsembleServable, KernelServable, Servable, Signature, UserStateServable
+from training.servable import Signature
 
 
 def publish(
@@ -42,7 +41,7 @@ def publish(
     origins = schema if isinstance(schema, Mapping) else {signature.name: schema for signature in signatures}
     signatures = [_of_schema(signature, origins.get(signature.name)) for signature in signatures]
     check_release(repository, signatures, source)
-    signatures = [_settled(signature, report) for signature in signatures]
+    signatures = [kind_of(signature).settle(signature, report) for signature in signatures]
     with _only_publisher(repository):
         version = _next_version(repository, signatures, version)
         names = [signature.name for signature in signatures]
@@ -59,14 +58,6 @@ def publish(
             _discard(staged)
     report(f"published version {version} of {', '.join(names)}")
     return version
-
-
-def _settled(signature: Signature, report: Callable[[str], None]) -> Signature:
-    """The signature with the bounds of what its module can answer, after a rehearsal of the module."""
-    if not isinstance(signature, Servable | KernelServable):
-        return signature
-    rehearse(signature)
-    return settled(signature, report)
 
 
 def write_configs(repository: Path, signatures: Sequence[Signature]) -> list[Path]:
@@ -111,18 +102,10 @@ def check_release(repository: Path, signatures: Sequence[Signature], source: Sou
     configs = {path.parent.name: read_config(path) for path in repository.glob("*/config.pbtxt")}
     configs |= {signature.name: model_config(signature, "gpu") for signature in signatures}
     for signature in signatures:
-        if isinstance(signature, UserStateServable) and signature.encoder.name not in configs:
-            raise ValueError(
-                f"model '{signature.name}' has encoder '{signature.encoder.name}', which is neither in the release nor "
-                "published"
-            )
-        if not isinstance(signature, EnsembleServable):
-            continue
-        if missing := [step.model for step in signature.steps if step.model not in configs]:
-            raise ValueError(
-                f"ensemble '{signature.name}' has steps {missing}, which are neither in the release nor published"
-            )
-        for problem in ensemble_problems(configs[signature.name], configs):
+        if missing := [model for model in signature.needs if model not in configs]:
+            raise ValueError(f"model '{signature.name}' asks {missing}, which are neither in the release nor published")
+        problems = ensemble_problems(configs[signature.name], configs) if signature.steps else ()
+        for problem in problems:
             raise ValueError(f"ensemble '{signature.name}', {problem.field}: {problem.reason}; {problem.remedy}")
 
 

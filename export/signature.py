@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from training.servable import Axis, Bound, KernelServable, Packed, Servable, Signature, TensorSpec
+from training.servable import Axis, Bound, Packed, Signature, TensorSpec
 
 BATCH = "batch"
 """The name of the batch axis in every exported graph."""
@@ -113,11 +113,36 @@ def _problems(signature: Signature) -> Iterator[str]:
         if least < 0 or (greatest is not None and greatest < max(1, least)):
             yield f"axis '{axis}': sizes from {least} to {greatest} hold nothing; write 0 <= least <= greatest"
     yield from _packing_problems(signature)
+    yield from _id_problems(signature)
+
+
+def _id_problems(signature: Signature) -> Iterator[str]:
+    """What keeps raw ids from being mapped."""
+    gives_ids = signature.is_graph or bool(signature.steps)
+    for spec in (*signature.inputs, *signature.outputs):
+        where = f"tensor '{spec.name}'"
+        if spec.ids is not None and spec.dtype != "int64":
+            yield f"{where}: only int64 ids have a map, found {spec.dtype}"
+        if spec.mapped is None:
+            continue
+        if not (spec.minimum is spec.maximum is None):
+            yield f"{where}: raw ids have no bounds, as one that the map does not hold is 0; leave them out"
+        if "/" in spec.name:
+            yield f"{where}: its map may lie in a file of this name; leave '/' out of it"
+    for spec in signature.outputs:
+        if spec.mapped is not None and not gives_ids:
+            yield f"output '{spec.name}': only a graph gives raw ids; leave its map out"
+        if spec.client_dtype == "string" and spec.ragged:
+            # It would hand out the memory of its string objects (onnxruntime_backend, ReadOutputTensors).
+            yield (
+                f"output '{spec.name}': NVIDIA's onnxruntime backend cannot cut packed strings into requests; leave it "
+                "out, as a client knows its own candidates, or give it a fixed length"
+            )
 
 
 def _packing_problems(signature: Signature) -> Iterator[str]:
     """Ragged tensors and their counts, and what only a graph may have."""
-    is_graph = isinstance(signature, Servable | KernelServable)
+    is_graph = signature.is_graph
     ragged = {spec.name: spec.shape for spec in signature.inputs if spec.ragged}
     for spec in (*signature.inputs, *signature.outputs):
         if spec.shape == () and spec.of is None and not is_graph:

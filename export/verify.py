@@ -7,7 +7,7 @@ import numpy as np
 import onnxruntime as ort
 import torch
 
-from export import eager
+from export import client_ids, eager
 from export.goldens import cut_tensors, pack
 from export.ranking import unproven
 from export.run_alone import open_session
@@ -27,12 +27,13 @@ _DECLARE_HALF = "; it is computed in float16: declare it float16, which has a to
 _LONGEST_REASON = 300
 
 Run = Callable[[Packed], dict[str, np.ndarray]]
-"""Inputs in the signature's order -> outputs by name."""
+"""Inputs in the signature's order, with dense ids -> outputs by name, with raw ids."""
 
 
 def run_session(session: ort.InferenceSession, signature: Signature, tensors: Packed) -> dict[str, np.ndarray]:
-    """Outputs by name for inputs in the signature's order."""
-    feeds = {spec.name: tensor.numpy() for spec, tensor in zip(signature.inputs, tensors, strict=True)}
+    """Outputs by name, with the raw ids of the graph, for inputs in the signature's order with dense ids."""
+    arrays = {spec.name: tensor.numpy() for spec, tensor in zip(signature.inputs, tensors, strict=True)}
+    feeds = client_ids.sent(signature.inputs, arrays)
     names = [spec.name for spec in signature.outputs]
     return {name: np.asarray(array) for name, array in zip(names, session.run(names, feeds), strict=True)}
 
@@ -79,10 +80,11 @@ def verify(signature: Signature, run: Run, runner: str) -> float:
 def _gap(signature: Signature, run: Run, runner: str, tensors: Packed, case: str) -> float:
     names = [spec.name for spec in signature.outputs]
     answers = [tensor.numpy() for tensor in eager.ask(signature, tensors)]
-    expected = dict(zip(names, answers, strict=True))
+    expected = client_ids.answered(signature.outputs, dict(zip(names, answers, strict=True)))
     actual = run(tensors)
     gap = golden.compare(expected, actual, TOLERANCE)
-    if gap.ok and (name := unproven(signature, tensors, expected, actual)):
+    dense = [client_ids.dense(signature.outputs, side) for side in (expected, actual)] if gap.ok else []
+    if gap.ok and (name := unproven(signature, tensors, *dense)):
         raise ValueError(f"model '{signature.name}', {case}: output '{name}' has other items than eager{_BREAK_TIES}")
     if gap.ok:
         return gap.relative
@@ -98,9 +100,8 @@ def _gap(signature: Signature, run: Run, runner: str, tensors: Packed, case: str
 
 
 def _advice(signature: Signature, expected: np.ndarray, gap: golden.Gap) -> str:
-    if gap.index and expected.dtype.kind == "i":
+    if gap.index and expected.dtype.kind in "iO":
         return _BREAK_TIES
-    is_half = isinstance(signature, Servable) and any(
-        tensor.dtype == torch.float16 for tensor in signature.module.state_dict().values()
-    )
+    weights = {} if signature.module is None else signature.module.state_dict()
+    is_half = any(tensor.dtype == torch.float16 for tensor in weights.values())
     return _DECLARE_HALF if is_half and expected.dtype == np.float32 else ""

@@ -19,7 +19,7 @@ from loadtest.releases import Releases
 from loadtest.scenarios import Scenario
 from loadtest.served import Served
 from loadtest.summary import percentiles
-from serving import state_builder
+from serving.state import builder as state_builder
 
 DRAIN_S = 2.0
 CLEAN = frozenset({"ServerUnavailable", "ModelUnavailable", "QueueFull", "DeadlineExceeded"})

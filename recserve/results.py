@@ -1,4 +1,4 @@
-"""Published results: mean and spread over seeds, committed beside the systems, printed in the README's table."""
+"""Published results: mean and spread over seeds, committed beside the systems, printed in the tables of results."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -7,6 +7,7 @@ from typing import Any
 
 import training
 from training.checkpoint import write_json
+from training.system import System
 
 FOLDER = Path(training.__path__[0]) / "results"
 
@@ -15,8 +16,11 @@ FOLDER = Path(training.__path__[0]) / "results"
 class Result:
     """What a system reaches on the test part."""
 
-    system: str
+    task: str
     dataset: str
+    system: str
+    variant: str
+    """What the configuration chooses that others of the system do not; empty for the default."""
     seeds: list[int]
     test: dict[str, dict[str, float]]
     """Metric -> mean and std over the seeds."""
@@ -26,28 +30,36 @@ class Result:
     command: str
     """What trains it again."""
     runs: list[str]
-    """<system>/<digest of the configuration>-s<seed>, one for each seed."""
+    """<system>/<id of the run>, one for each seed."""
     by_seed: dict[str, list[float]] | None
     """Metric -> one value for each seed; None where only mean and spread were kept."""
 
+    @property
+    def name(self) -> str:
+        """<system>[-variant]."""
+        return named(self.system, self.variant)
+
+
+def named(system: str, variant: str) -> str:
+    """<system>[-variant]: a row of a table, and its file."""
+    return f"{system}-{variant}" if variant else system
+
 
 def record(result: Result) -> None:
-    """Writes training/results/<data set>/<system>.json."""
-    path = _path(result.system, result.dataset)
+    """Writes training/results/<task>/<data set>/<system>[-variant].json."""
+    path = FOLDER / result.task / result.dataset / f"{result.name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path, asdict(result))
 
 
-def read(system: str, dataset: str) -> Result | None:
-    """The published result of a system on a data set; None where nothing was recorded."""
-    path = _path(system, dataset)
+def read(task: str, dataset: str, name: str) -> Result | None:
+    """The published result of a <system>[-variant] on a data set; None where nothing was recorded."""
+    path = FOLDER / task / dataset / f"{name}.json"
     return Result(**json.loads(path.read_text())) if path.is_file() else None
 
 
-def datasets(system: str) -> list[str]:
-    """The data sets on which the system has a published result, by the alphabet."""
-    return sorted(path.parent.name for path in FOLDER.glob(f"*/{system}.json"))
-
-
-def _path(system: str, dataset: str) -> Path:
-    return FOLDER / dataset / f"{system}.json"
+def of_system(system: System) -> list[Result]:
+    """All published results of a system, by data set and variant."""
+    paths = sorted((FOLDER / system.task.name).glob("*/*.json"))
+    found = [Result(**json.loads(path.read_text())) for path in paths]
+    return [result for result in found if result.system == system.name]

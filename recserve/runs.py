@@ -1,4 +1,4 @@
-"""Runs by system, configuration and seed: where they lie, and how one becomes a trained system again."""
+"""Runs by system, data set, configuration and seed: where they lie, and how one becomes a trained system again."""
 
 import hashlib
 import json
@@ -9,20 +9,15 @@ from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
-from training import checkpoint
-from training.data import amazon_sequences, hin_amazon, movielens, movielens_sequences
-from training.data.fields import FieldData
-from training.data.ranking import RankingData
-from training.data.sequences import SequenceData
-from training.data.synthetic_sequences import synthetic_sequences
-from training.registry import SYSTEMS, system
+from training import checkpoint, datasets
+from training.interactions import Interactions
+from training.registry import system
 from training.schema import digest
 from training.servable import Origin, Signature
-from training.system import System
+from training.system import Data, System, Wanted
 
 MAX_LENGTH = 50
-"""Of histories, where nobody says it."""
-DATA_SETS = ("ml-100k", "ml-100k-fields", "hin-amazon", "beauty", "sports", "ml-100k-sequences", "synthetic-sequences")
+"""Of histories, where a configuration does not say it, as that of a tokenizer, which looks at items."""
 
 
 class Trained(NamedTuple):
@@ -32,104 +27,96 @@ class Trained(NamedTuple):
     system: System
     module: nn.Module
     config: Any
-    data: Any
+    data: Data
     """As `load_data` gives it."""
     metrics: checkpoint.Metrics
 
-
-def folder_of(root: Path, name: str, config: Any, seed: int) -> Path:
-    """<root>/<system>/<digest of the configuration>-s<seed>."""
-    text = json.dumps(checkpoint.config_to_json(config), sort_keys=True)
-    return root / name / f"{hashlib.sha256(text.encode()).hexdigest()[:8]}-s{seed}"
-
-
-def dataset_of(chosen: System, config: Any) -> str:
-    """The data set that the configuration chooses, where it leaves a choice; else the system's only one."""
-    return getattr(config, "dataset", chosen.dataset)
+    @property
+    def dataset(self) -> str:
+        """Name of the data set."""
+        return self.data.schema.dataset
 
 
-def upstream(root: Path, chosen: System, config: Any, seed: int) -> list[tuple[System, Any, Path]]:
-    """System, configuration and folder of each run that this one builds on, whether it is there or not."""
-    needed = [(system(one.system), one.config) for one in chosen.upstream(config)]
-    return [
-        (other, other.config(**values), folder_of(root, other.name, other.config(**values), seed))
-        for other, values in needed
-    ]
+class Plan(NamedTuple):
+    """What is to be trained."""
+
+    system: System
+    dataset: str
+    config: Any
+    seed: int
+
+    def folder(self, root: Path) -> Path:
+        """<root>/<system>/<data set>-<digest of the configuration>-s<seed>."""
+        text = json.dumps(checkpoint.config_to_json(self.config), sort_keys=True)
+        digits = hashlib.sha256(text.encode()).hexdigest()[:8]
+        return root / self.system.name / f"{self.dataset}-{digits}-s{self.seed}"
+
+    def upstream(self) -> list["Plan"]:
+        """The runs that this one builds on, on the same data set and with the same seed."""
+        needed = [(system(one.system), one.config) for one in self.system.upstream(self.config)]
+        return [Plan(other, self.dataset, other.config(**values), self.seed) for other, values in needed]
 
 
-def given(root: Path, chosen: System, config: Any, seed: int) -> dict[str, Tensor]:
-    """What the finished runs among those that this one builds on have made."""
-    folders = [folder for _, _, folder in upstream(root, chosen, config, seed) if checkpoint.is_finished(folder)]
-    return {name: value for folder in folders for name, value in (checkpoint.load_run(folder).products or {}).items()}
-
-
-def load_data(chosen: System, config: Any, products: Mapping[str, Tensor] | None = None) -> Any:
-    """The data set of a system in the form that it takes, with histories as long as the configuration wants them.
-
-    `products`: what the runs it builds on have made; a finished run needs it only where its own samples consist of it.
-    """
-    # A tokenizer's configuration has no length, as it looks at items.
-    data = data_set(dataset_of(chosen, config), getattr(config, "max_length", MAX_LENGTH))
-    if isinstance(data, SequenceData):
-        data = data.with_given({**data.given, **(products or {})})
-    return chosen.view(data)
-
-
-def data_set(name: str, max_length: int = MAX_LENGTH) -> RankingData | FieldData | SequenceData:
-    """A data set by name; `max_length` is that of histories, where it has them."""
-    match name:
-        case "ml-100k":
-            return movielens.load(max_length)
-        case "ml-100k-fields":
-            return movielens.load_fields()
-        case "hin-amazon":
-            return hin_amazon.load()
-        case "beauty" | "sports":
-            return amazon_sequences.load(name, max_length)
-        case "ml-100k-sequences":
-            return movielens_sequences.load(max_length)
-        case "synthetic-sequences":
-            return synthetic_sequences(max_length=max_length)
-        case _:
-            raise ValueError(f"no data set is called '{name}' here; choose one of {', '.join(DATA_SETS)}")
-
-
-def load(folder: Path) -> Trained:
-    """Raises ValueError where the folder holds no finished run."""
+def plan_of(folder: Path) -> Plan:
+    """What was trained in a folder. Raises ValueError where it holds no run."""
     if not (folder / "run.json").is_file():
         raise ValueError(f"{folder} holds no run; recserve train SYSTEM makes one and prints its folder")
     run = checkpoint.load_run(folder)
     chosen = system(run.info.system)
+    return Plan(chosen, run.info.dataset, checkpoint.config_from_json(chosen.config, run.config), run.info.seed)
+
+
+def given(root: Path, plan: Plan) -> dict[str, Tensor]:
+    """What the finished runs among those that this one builds on have made."""
+    folders = [one.folder(root) for one in plan.upstream()]
+    finished = [folder for folder in folders if checkpoint.is_finished(folder)]
+    return {name: value for folder in finished for name, value in (checkpoint.load_run(folder).products or {}).items()}
+
+
+def load_data(plan: Plan, products: Mapping[str, Tensor] | None = None) -> Data:
+    """The data set in the form that the system takes, with histories as long as the configuration wants them.
+
+    `products`: what the runs it builds on have made; a finished run needs it only where its own samples consist of it.
+    """
+    wanted = Wanted(plan.system.reads, getattr(plan.config, "max_length", MAX_LENGTH), products or {})
+    return plan.system.view(plan.system.task.view(datasets.read(plan.dataset), wanted))
+
+
+def load(folder: Path) -> Trained:
+    """Raises ValueError where the folder holds no finished run."""
+    plan = plan_of(folder)
+    run = checkpoint.load_run(folder)
     if run.info.status != "finished":
-        raise ValueError(f"{folder} has not finished; go on with {_resume(folder, run, chosen)}")
-    module, config = checkpoint.restore(run, chosen)
-    made = given(folder.resolve().parent.parent, chosen, config, run.info.seed)
-    data = load_data(chosen, config, made)
+        raise ValueError(f"{folder} has not finished; go on with {_resume(folder, run, plan)}")
+    module, config = checkpoint.restore(run, plan.system)
+    data = load_data(plan, given(folder.resolve().parent.parent, plan))
     if digest(data.schema) != digest(run.schema):
         raise ValueError(
-            f"{folder} was trained on another {data.schema.dataset} than the one here: its ids would mean something "
+            f"{folder} was trained on another {plan.dataset} than the one here: its ids would mean something "
             "else; train again"
         )
-    return Trained(folder, chosen, module.eval(), config, data, run.metrics or {})
+    return Trained(folder, plan.system, module.eval(), config, data, run.metrics or {})
+
+
+def interactions_of(trained: Trained) -> Interactions:
+    """The data set of a run."""
+    return datasets.read(trained.dataset)
 
 
 def models(trained: Trained) -> tuple[Signature, ...]:
-    """What a run serves. Raises ValueError for a system that is not served."""
+    """What a run serves."""
     chosen = trained.system
-    if chosen.servables is None:
-        served = [name for name, one in SYSTEMS.items() if one.servables]
-        raise ValueError(f"system '{chosen.name}' has no served models; export one of: {', '.join(served)}")
-    origin = Origin(system=chosen.name, task=chosen.task, schema=trained.data.schema)
-    signatures = chosen.servables(trained.module, trained.config, trained.data)
+    origin = Origin(system=chosen.name, task=chosen.task.name, schema=trained.data.schema)
+    signatures = chosen.release(trained.module, trained.config, trained.data)
     return tuple(replace(signature, origin=origin) for signature in signatures)
 
 
-def _resume(folder: Path, run: checkpoint.Run, chosen: System) -> str:
+def _resume(folder: Path, run: checkpoint.Run, plan: Plan) -> str:
     """The command that goes on with a run."""
-    words = ["recserve", "train", chosen.name, "--resume", "--runs", str(folder.resolve().parent.parent)]
-    words += ["--seed", str(run.info.seed)]
+    words = ["recserve", "train", plan.system.name, "--resume", "--runs", str(folder.resolve().parent.parent)]
+    words += ["--dataset", plan.dataset, "--seed", str(run.info.seed)]
     if run.info.max_epochs is not None:
         words += ["--max-epochs", str(run.info.max_epochs)]
-    if run.config != checkpoint.config_to_json(chosen.config()):
+    if plan.config != plan.system.config():
         words.append("and the --config options that it was started with")
     return " ".join(words)

@@ -1,16 +1,16 @@
 """What a running server says of a model, and the data set that its ids belong to."""
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
-import numpy as np
+from tritonclient.grpc.model_config_pb2 import ModelConfig  # pyright: ignore[reportAttributeAccessIssue]
 
-from recserve.runs import DATA_SETS, data_set
 from serving.client import Client
 from serving.errors import ModelUnavailable
 from serving.identity import Identity
-from training.data.fields import FieldData
-from training.data.ranking import RankingData
-from training.data.sequences import SequenceData
+from training import datasets
+from training.interactions import Interactions
+from training.registry import SYSTEMS
 from training.schema import digest
 
 
@@ -19,24 +19,45 @@ class Served(NamedTuple):
 
     model: str
     identity: Identity
-    inputs: frozenset[str]
+    config: ModelConfig
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Names of what a request carries."""
+        return tuple(tensor.name for tensor in self.config.input)
+
+    def most(self, tensor: str, otherwise: int) -> int:
+        """Elements that a ragged input may carry."""
+        name = f"max_elements.{tensor}"
+        parameters = self.config.parameters
+        return int(parameters[name].string_value) if name in parameters else otherwise
 
 
-def ask(client: Client, model: str, system: str | None = None) -> Served:
-    """What the server says of a model. Raises ValueError where it is of another system than the one asked for."""
-    try:
+def find(client: Client, model: str | None) -> Served:
+    """The model of that name, or else the only one among those called as systems are.
+
+    Raises ValueError where that is none or more than one, and ModelUnavailable for a name that is not served.
+    """
+    if model is not None:
         config = client.config(model)
-    except ModelUnavailable as error:
-        raise ModelUnavailable(f"{error}; or name one that is served with --model") from error
-    identity = Identity.of(config)
-    if system is not None and identity.system not in (None, system):
-        raise ValueError(
-            f"--system {system}, but the served model '{model}' is of system {identity.system}; name another --model"
-        )
-    return Served(model, identity, frozenset(tensor.name for tensor in config.input))
+        return Served(model, Identity.of(config), config)
+    there = list(_there(client, SYSTEMS))
+    if len(there) != 1:
+        listed = ", ".join(one.model for one in there) or "no model that is called as a system is"
+        raise ValueError(f"the server has {listed}; say which one to ask: recserve ask MODEL")
+    return there[0]
 
 
-def data_of(served: Served, wanted: str | None = None) -> RankingData | FieldData | SequenceData:
+def _there(client: Client, names: Iterable[str]) -> Iterable[Served]:
+    for name in names:
+        try:
+            config = client.config(name)
+        except ModelUnavailable:
+            continue
+        yield Served(name, Identity.of(config), config)
+
+
+def data_of(served: Served, wanted: str | None = None) -> Interactions:
     """The data set that the served model was trained on: its users, items and titles.
 
     Raises ValueError where it is not the `wanted` one, where the model does not say which it is, and where the one here
@@ -51,24 +72,12 @@ def data_of(served: Served, wanted: str | None = None) -> RankingData | FieldDat
     if wanted is not None and wanted != dataset:
         raise ValueError(
             f"--dataset {wanted}, but the served model '{model}' is of data set {dataset}; leave --dataset out, or "
-            "name another --model"
+            "name another model"
         )
-    if dataset not in DATA_SETS:
-        raise ValueError(
-            f"the served model '{model}' is of data set {dataset}, which is none of those here: {', '.join(DATA_SETS)}"
-        )
-    data = data_set(dataset)
-    if (here := digest(data.schema)) != served.identity.schema_digest:
+    interactions = datasets.read(dataset)
+    if (here := digest(interactions.schema)) != served.identity.schema_digest:
         raise ValueError(
             f"the served model '{model}' was made of another {dataset} (schema {served.identity.schema_digest}) than "
             f"the one here (schema {here}): its ids mean something else; train on this one and export again"
         )
-    return data
-
-
-def as_ids(option: str, *ids: int) -> np.ndarray:
-    """int64 [len(ids)]. Raises ValueError naming the option for what is beyond int64."""
-    for one in ids:
-        if not -(2**63) <= one < 2**63:
-            raise ValueError(f"{option} {one} is no id: ids are whole numbers of 64 bits, {-(2**63)} to {2**63 - 1}")
-    return np.array(ids, np.int64)
+    return interactions

@@ -30,7 +30,7 @@ def container_command(repository: Path, state: Path, image: str = IMAGE, admin_k
         *("--security-opt=no-new-privileges", "--cap-drop=ALL", f"--user={os.getuid()}:{os.getgid()}"),
         *("--publish=127.0.0.1:8001:8001", "--publish=127.0.0.1:8002:8002"),
         *(f"--volume={outside}:{inside}" for outside, inside in mounts.items()),
-        *("--env=RECSERVE_STATE=/state", "--env=PYTHONPATH=/recserve", "--env=PYTHONDONTWRITEBYTECODE=1"),
+        *("--env=RECSERVE_STATE=lmdb:///state", "--env=PYTHONPATH=/recserve", "--env=PYTHONDONTWRITEBYTECODE=1"),
         image,
         "tritonserver",
         *shared_flags(Path("/models"), None, admin_key or secrets.token_hex(16)),

@@ -2,7 +2,7 @@
 
 A golden is stored as a client would send it: a leading batch axis of 1, ragged inputs as [1, n], and none of the
 inputs that the server fills in. The file is one safetensors file with the keys "0007/inputs/<name>",
-"0007/outputs/<name>", "0007/reference64/<name>" and "0007/served64/<name>".
+"0007/outputs/<name>", "0007/reference64/<name>" and "0007/served64/<name>", and text as in `serving.texts`.
 """
 
 from collections import defaultdict
@@ -15,6 +15,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
+from serving import texts
 from serving.ties import only_ties_differ
 
 HALF_TOLERANCE = 1e-2
@@ -56,7 +57,7 @@ def write(path: Path, goldens: Sequence[Golden]) -> None:
         for part in PARTS
         for name, array in getattr(golden, part).items()
     }
-    save_file(tensors, path)
+    save_file(texts.flattened(tensors), path)
 
 
 def read(path: Path) -> list[Golden]:
@@ -66,8 +67,8 @@ def read(path: Path) -> list[Golden]:
     """
     numbered: dict[str, dict[str, dict[str, np.ndarray]]] = defaultdict(lambda: {part: {} for part in PARTS})
     try:
-        tensors = load_file(path)
-    except (OSError, SafetensorError) as error:
+        tensors = texts.restored(load_file(path))
+    except (OSError, SafetensorError, ValueError) as error:
         raise ValueError(f"{path} is no file of goldens: {error}; export the model again") from error
     for key, array in tensors.items():
         number, _, rest = key.partition("/")
@@ -83,8 +84,8 @@ def compare(expected: Mapping[str, np.ndarray], actual: Mapping[str, np.ndarray]
 
     An element of a float output is right when |actual - expected| <= tolerance * max(1, |expected|), where float16 has
     a tolerance of its own, HALF_TOLERANCE; NaN is right where NaN is expected, infinity where the same infinity is.
-    Integers must be equal, but for the order of items with equal scores (see serving.ties), which a tolerance of 0 does
-    not allow. A missing output, or one of another shape or dtype, is wrong.
+    Integers and text must be equal, but for the order of items with equal scores (see serving.ties), which a tolerance
+    of 0 does not allow. A missing output, or one of another shape or dtype, is wrong.
     """
     if not expected:
         raise ValueError("a golden without outputs proves nothing; record at least one output")
@@ -104,9 +105,9 @@ def tolerance_of(dtype: np.dtype, tolerance: float) -> float:
 def _is_tie(
     gap: Gap, expected: Mapping[str, np.ndarray], actual: Mapping[str, np.ndarray], gaps: Sequence[Gap]
 ) -> bool:
-    """Whether a wrong integer output is right but for ties of a right float output of the same shape."""
+    """Whether a wrong output of integers or text is right but for ties of a right float output of the same shape."""
     wanted = expected[gap.output]
-    if gap.ok or not gap.index or not np.issubdtype(wanted.dtype, np.integer):
+    if gap.ok or not gap.index or not (wanted.dtype == object or np.issubdtype(wanted.dtype, np.integer)):
         return False
     scores = [other.output for other in gaps if other.ok and np.issubdtype(expected[other.output].dtype, np.floating)]
     return any(
@@ -122,17 +123,25 @@ def _gap(name: str, expected: np.ndarray, actual: np.ndarray | None, tolerance: 
     if expected.size == 0:
         return Gap(name, (), 0.0, 0.0, True)
     absolute = _differences(expected, actual)
-    finite = np.where(np.isfinite(expected), np.abs(expected.astype(np.float64)), 1.0)
-    relative = absolute / np.maximum(1.0, finite)
+    relative = absolute / np.maximum(1.0, _sizes(expected))
     limit = tolerance_of(expected.dtype, tolerance)
     flat = int(np.argmax(relative))
     index = tuple(int(axis) for axis in np.unravel_index(flat, expected.shape))
     return Gap(name, index, float(absolute.flat[flat]), float(relative.flat[flat]), bool(relative.flat[flat] <= limit))
 
 
+def _sizes(expected: np.ndarray) -> np.ndarray:
+    """float64: magnitudes, 1 for what has none."""
+    if expected.dtype == object:
+        return np.ones(expected.shape)
+    return np.where(np.isfinite(expected), np.abs(expected.astype(np.float64)), 1.0)
+
+
 def _differences(expected: np.ndarray, actual: np.ndarray) -> np.ndarray:
-    """float64, never NaN: 0 where equal (also NaN and NaN), infinite where only one is a number."""
+    """float64, never NaN: 0 where equal (also NaN and NaN), infinite where only one is a number, 1 of unequal text."""
     equal = actual == expected
+    if expected.dtype == object:
+        return np.where(equal, 0.0, 1.0)
     if np.issubdtype(expected.dtype, np.floating):
         equal |= np.isnan(actual) & np.isnan(expected)
         floor = 0.0

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from serving.backends import backlog, restarts
 from serving.errors import StartupError
+from serving.state import url_of
 
 WHEEL = "nvidia-pytriton==0.7.0"
 BACKENDS = Path(__file__).parent / "backends"
@@ -118,7 +119,7 @@ def environment(state: Path, metrics_url: str, num_restarts: int = 0) -> dict[st
         "MKL_NUM_THREADS": "1",
         # A published version of a model stays as it was published.
         "PYTHONDONTWRITEBYTECODE": "1",
-        "RECSERVE_STATE": str(state),
+        "RECSERVE_STATE": url_of(state),
         backlog.METRICS: metrics_url,
         restarts.VARIABLE: str(num_restarts),
     }

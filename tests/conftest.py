@@ -13,9 +13,10 @@ from export.repository import publish
 from serving.client import Client
 from serving.server import ServerOptions, TritonServer
 from training.data.fetch import default_cache
-from training.data.synthetic import planted
+from training.data.planted_clicks import planted_clicks
 from training.servable import Origin, Signature
-from training.systems.lrea import LREA, Config, servables
+from training.system import Wanted
+from training.systems.lrea import LREA, SYSTEM, Config
 
 SMALL = Config(dim=8, heads=2, rank=4, max_length=16, hidden=(8, 4), dropout=0.0)
 
@@ -33,14 +34,14 @@ def _cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 def lrea(seed: int = 0) -> tuple[Signature, ...]:
     """The models of an untrained LREA whose weights follow from the seed."""
-    data = planted(max_length=SMALL.max_length)
+    data = SYSTEM.task.view(planted_clicks(), Wanted(SYSTEM.reads, SMALL.max_length, {}))
     torch.manual_seed(seed)
     model = LREA(SMALL, data.schema)
     model.prepare(data)
     with torch.no_grad():
         model.bias.copy_(torch.randn(SMALL.heads))
-    origin = Origin(system="lrea", task="click prediction", schema=data.schema)
-    return tuple(replace(one, origin=origin) for one in servables(model.eval(), SMALL, data))
+    origin = Origin(system=SYSTEM.name, task=SYSTEM.task.name, schema=data.schema)
+    return tuple(replace(one, origin=origin) for one in SYSTEM.release(model.eval(), SMALL, data))
 
 
 @pytest.fixture(scope="session")

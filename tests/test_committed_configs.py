@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 import torch
+from training.data.synthetic import planted, planted_fields
 
 from export.model_config import identity_of, model_config, render
 from export.published import CONFIG_FILES
 from recserve.runs import data_set
 from training.data.content import GRAPH_WIDTH
 from training.data.fetch import default_cache
-from training.data.synthetic import planted, planted_fields
 from training.data.synthetic_sequences import synthetic_sequences
 from training.generate_then_rank import generate_then_rank
 from training.registry import SYSTEMS

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from loadtest import published as load
-from recserve import robustness
 from recserve.commands.systems import markdown
+from recserve.studies import published as studies
+from recserve.studies import robustness
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
 RECSERVE = Path(sys.executable).with_name("recserve")
@@ -36,7 +37,7 @@ def test_the_table_of_systems_is_the_generated_one() -> None:
 
 def test_the_tables_of_latency_are_those_of_the_committed_results() -> None:
     tables = README.split("<!-- load -->\n")[1].split("\n<!-- /load -->")[0]
-    assert tables == load.markdown(), "write them anew with loadtest.published.markdown()"
+    assert tables == f"{studies.length_markdown()}\n\n{load.peers_markdown()}"
 
 
 def test_the_table_of_faults_is_that_of_the_committed_results() -> None:
@@ -46,12 +47,12 @@ def test_the_table_of_faults_is_that_of_the_committed_results() -> None:
 
 def test_the_tables_of_paths_are_those_of_the_committed_results() -> None:
     tables = README.split("<!-- paths -->\n")[1].split("\n<!-- /paths -->")[0]
-    assert tables == f"{robustness.markdown()}\n\n{load.paths_markdown()}"
+    assert tables == f"{robustness.markdown()}\n\n{studies.paths_markdown()}"
 
 
 def test_the_tables_of_generation_are_those_of_the_committed_results() -> None:
     tables = README.split("<!-- generation -->\n")[1].split("\n<!-- /generation -->")[0]
-    assert tables == load.generation_markdown()
+    assert tables == studies.generation_markdown()
 
 
 @pytest.mark.triton_server

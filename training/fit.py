@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import nn
@@ -20,7 +20,7 @@ from training import checkpoint
 from training.checkpoint import Metrics, Run, snapshot
 from training.loop import FitOptions, Loop, predict
 from training.schema import Schema
-from training.system import Data, Module, System
+from training.system import Data, System, prepare
 
 if TYPE_CHECKING:
     # See training/loop.py.
@@ -53,7 +53,7 @@ def fit(system: System, config: Any, data: Data, options: FitOptions) -> FitResu
     with _deterministic():
         fabric.seed_everything(options.seed, verbose=False)
         module = system.build(config, data.schema)
-        cast(Module, module).prepare(data)
+        prepare(module, data)
         loop = Loop(fabric, system, fabric.to_device(module), data, options)
         metrics = loop.train(system.stages_of(config))
     module.cpu().eval()

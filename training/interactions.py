@@ -14,10 +14,15 @@ import numpy as np
 import polars as pl
 from jaxtyping import Float32
 
-from training.schema import Role, Schema, Use
+from serving.ids import IdMap
+from training.schema import UNKNOWN, Role, Schema, Use, size_of
 
 Report = Callable[[str], None]
 """Gets one line for each thing that a person would want to know."""
+
+
+RawId = int | str
+"""As a team's tables and clients name a user or an item."""
 
 
 class Content(NamedTuple):
@@ -46,6 +51,8 @@ class Interactions:
     """As `users`, of the items. `title` string, where there are titles."""
     licence: str
     load_content: Callable[[], Content] | None = None
+    ids: Mapping[Role, IdMap] = field(default_factory=dict)
+    """Raw ids of users and of items, where they are other than the dense ones."""
     others: Mapping[str, np.ndarray] = field(default_factory=dict)
     """Published arrays that belong to the items, row 0 zeros: semantic ids."""
 
@@ -63,10 +70,42 @@ class Interactions:
 
     @property
     def titles(self) -> list[str]:
-        """Title of each item by dense id; "item <id>" where there are none."""
-        if "title" not in self.items.columns:
-            return [f"item {number}" for number in range(len(self.items))]
-        return self.items["title"].to_list()
+        """Title of each item by dense id; "item <raw id>" where there are none."""
+        if "title" in self.items.columns:
+            return self.items["title"].to_list()
+        numbers = range(1, len(self.items))
+        return [UNKNOWN, *(f"item {raw}" for raw in (self.ids["item"].ids if "item" in self.ids else numbers))]
+
+    def raw(self, role: Role, dense: int) -> RawId:
+        """The raw id of a user or an item; of 0 one that nobody has."""
+        return self.ids[role].raw(np.array([dense]))[0] if role in self.ids else dense
+
+    def dense(self, role: Role, raw: RawId) -> int:
+        """The dense id of a user or an item; 0 for one that is unknown."""
+        if role in self.ids:
+            return int(self.ids[role].dense(np.array([raw], dtype=object))[0])
+        return int(raw) if 0 < int(raw) < size_of(self.schema.key(role)) else 0
+
+    def named(self, role: Role, text: str) -> RawId:
+        """The raw id that a person wrote. Raises ValueError for what is no id of this data set's kind."""
+        if role in self.ids and self.ids[role].kind == "string":
+            return text
+        try:
+            number = int(text)
+        except ValueError:
+            raise ValueError(f"'{text}' is no {role} id of {self.name}: its ids are whole numbers") from None
+        if not -(2**63) <= number < 2**63:
+            raise ValueError(f"{role} id {text} is no whole number of 64 bits, {-(2**63)} to {2**63 - 1}")
+        return number
+
+    def items_of(self, user: int, *, positive: bool = False) -> np.ndarray:
+        """int64: the items of a user's events, newest first; with `positive` those with a label above 0."""
+        own = self.events.filter(pl.col("user") == user)
+        if positive and "label" in own.columns:
+            own = own.filter(pl.col("label") > 0)
+        order = next((name for name in ("time", "order") if name in own.columns), None)
+        items = (own.sort(order, maintain_order=True) if order else own)["item"].to_numpy()
+        return items[::-1].astype(np.int64)
 
     def require(self, task: str, *needed: tuple[Use, Role]) -> None:
         """Raises ValueError, naming what is missing, where the schema lacks a use of a role that a task needs."""

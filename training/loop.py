@@ -210,7 +210,7 @@ class Loop:
         measured = self._evaluate(self.data.validation)
         if stage.monitor not in measured:
             raise ValueError(f"stage '{stage.name}' monitors '{stage.monitor}'; evaluate gives {sorted(measured)}")
-        value = measured[stage.monitor] * (-1 if stage.direction == "min" else 1)
+        value = measured[stage.monitor] * (1 if stage.direction == "max" else -1)
         better = progress.best is None or value > progress.best
         if better:
             self.best = snapshot(self.module)

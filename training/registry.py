@@ -13,25 +13,22 @@ SYSTEMS: dict[str, System] = {
         din.SYSTEM,
         fm.SYSTEM,
         lrea.SYSTEM,
-        matt.AUTOINT,
-        matt.DEA,
-        matt.DEEPFM,
+        matt.SYSTEM,
         mlp.SYSTEM,
         mmq.SYSTEM,
         mmq2.SYSTEM,
         mpq.SYSTEM,
         pooling.MEAN,
         pooling.RECENCY,
-        reg4rec.LETTER,
-        reg4rec.MMQ,
-        reg4rec.MMQ2,
-        reg4rec.RQVAE,
         reg4rec.SYSTEM,
         rqvae.SYSTEM,
         sasrec.SYSTEM,
         tiger.SYSTEM,
     )
 }
+
+DEMO = lrea.SYSTEM
+"""What `recserve demo` shows."""
 
 
 def system(name: str) -> System:

@@ -3,16 +3,16 @@
 Axes: B requests of a dynamic batch (one user each), C candidates packed over those B requests.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal, Self
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 
-from kernels.path_sampling.sampler import Sampler
+from serving.ids import IdMap
 from training.answers import in_order
 from training.axis import Axis as Axis
 from training.schema import Schema
@@ -45,6 +45,20 @@ class TensorSpec:
     """Fewest and most elements that one request may carry in a ragged input."""
     per: int = 1
     """Ragged output of a step that is no graph: elements for each element of the input `of`, packed [per * C]."""
+    ids: IdMap | None = None
+    """Of int64 tensors whose ids a client knows by other names: the module reads and writes dense ids, the client sends
+    and gets raw ones, int64 or strings. Input: a raw id that is not in the map is dense 0. Output: what is no dense id
+    is the map's `filling`."""
+
+    @property
+    def mapped(self) -> IdMap | None:
+        """The map that has to be applied between client and module; None too where raw and dense ids are the same."""
+        return None if self.ids is None or self.ids.is_identity else self.ids
+
+    @property
+    def client_dtype(self) -> str:
+        """What a client sends or gets: the dtype, or "string"."""
+        return self.dtype if self.mapped is None else self.mapped.kind
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +70,19 @@ class Origin:
     task: str | None = None
     schema: Schema | None = None
     """Of the data set whose ids a request holds."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnsembleStep:
+    """One step of an ensemble: the step's own tensor name -> the ensemble's tensor name."""
+
+    model: str
+    inputs: dict[str, str]
+    outputs: dict[str, str]
+
+
+Rename = Callable[[str], str]
+"""Name of a model -> its new name."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,13 +102,41 @@ class Signature:
     eager64: Callable[..., Packed] | None = None
     """`eager` in fp64, which must equal `reference`; given together with it."""
     origin: Origin = Origin()
+    module: nn.Module | None = None
+    """What a graph computes; None for a model that is no graph."""
+    steps: tuple[EnsembleStep, ...] = ()
+    """Of an ensemble; any other model has none."""
+
+    @property
+    def is_graph(self) -> bool:
+        """Whether it is one graph, which takes many requests packed."""
+        return self.module is not None
+
+    @property
+    def maps_beside(self) -> bool:
+        """Whether maps of raw ids lie beside it as files; a graph of ONNX has them in it, an ensemble in its steps."""
+        return True
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """The models that it asks, which must be published with it or before."""
+        return tuple(step.model for step in self.steps)
+
+    def renamed(self, new: Rename) -> Self:
+        """The same model where all models are called otherwise."""
+        steps = tuple(replace(step, model=new(step.model)) for step in self.steps)
+        return replace(self, name=new(self.name), steps=steps)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Servable(Signature):
     """A module whose `forward` is the served computation; exported to ONNX. `eager` is the module itself."""
 
-    module: nn.Module
+    module: nn.Module = field()
+
+    @property
+    def maps_beside(self) -> bool:
+        return False
 
 
 def servable(
@@ -119,50 +174,46 @@ def servable(
 class KernelServable(Signature):
     """The kernel form of a Servable: the same module as a saved program in which the hot ops stay custom ops."""
 
-    module: nn.Module
+    module: nn.Module = field()
     program: ExportedProgram
     """The module, traced."""
     form_of: str
     """Name of the ONNX model whose answers it must equal."""
 
-
-@dataclass(frozen=True, kw_only=True)
-class UserStateServable(Signature):
-    """The step that reads a user's prestored state, or asks `encoder` for it on a miss and writes it back.
-
-    Its inputs are `user_id` [1] and what must be checked before work is done (ragged candidates); its outputs
-    are the encoder's outputs.
-    """
-
-    encoder: Servable
-    stamp: int
-    """Fingerprint of the weights, which the encoder puts out as `stamp` [1] and the scorer compares with its own."""
-    histories: dict[str, np.ndarray]
-    """`user_ids` int64 [U], sorted, and per encoder input of the same name an array with U rows. Zeros in all of them
-    are the empty history, with which a user who is not there is scored."""
+    def renamed(self, new: Rename) -> Self:
+        return replace(super().renamed(new), form_of=new(self.form_of))
 
 
 @dataclass(frozen=True, kw_only=True)
-class PathSamplerServable(Signature):
-    """The step that draws the paths of a request's candidates from the counts of training, which lie beside it.
+class StepServable(Signature):
+    """A step that is no graph, such as one that reads a user's state, rows of a file, or an index."""
 
-    Its inputs are `user_id` [1], `candidates` (ragged) and `request_key` [1]; its outputs `masks` and `weights`.
-    """
+    kind: str
+    """What opens it on the serving side: a key of `serving.steps.STEPS`."""
+    write: Callable[[Path, Mapping[str, str]], None]
+    """(empty version folder, `asks`): writes the step's files."""
+    asks: Mapping[str, str] = field(default_factory=dict)
+    """Other models that the step asks while it answers: what they are to it -> their names."""
 
-    sampler: Sampler
+    @property
+    def maps_beside(self) -> bool:
+        """Whether maps of raw ids lie beside it as files; a graph of ONNX has them in it, an ensemble in its steps."""
+        return True
 
+    @property
+    def needs(self) -> tuple[str, ...]:
+        return tuple(self.asks.values())
 
-@dataclass(frozen=True, kw_only=True)
-class EnsembleStep:
-    """One step of an ensemble: the step's own tensor name -> the ensemble's tensor name."""
-
-    model: str
-    inputs: dict[str, str]
-    outputs: dict[str, str]
+    def renamed(self, new: Rename) -> Self:
+        return replace(super().renamed(new), asks={role: new(model) for role, model in self.asks.items()})
 
 
 @dataclass(frozen=True, kw_only=True)
 class EnsembleServable(Signature):
     """Steps joined by name inside tritonserver."""
 
-    steps: tuple[EnsembleStep, ...]
+    steps: tuple[EnsembleStep, ...] = field()
+
+    @property
+    def maps_beside(self) -> bool:
+        return False

@@ -3,11 +3,12 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple, Protocol
+from typing import Generic, Literal, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from torch import Tensor, nn
 
+from training.asking import Question, Shown, Tensors
 from training.interactions import Interactions
 from training.schema import Schema
 from training.servable import Signature
@@ -41,12 +42,19 @@ class Data(Protocol):
     def test(self) -> Split: ...
 
 
-class Module(Protocol):
-    """What a task's protocol asks of every module; the task's own docstring says what else."""
+@runtime_checkable
+class Prepared(Protocol):
+    """What a task's protocol asks of every module, beside what the task's own docstring says."""
 
-    def prepare(self, data: object, /) -> None:
+    def prepare(self, data: Data, /) -> None:
         """Fills buffers (vocabulary, popularity, means) from the training part."""
         ...
+
+
+def prepare(module: nn.Module, data: Data) -> None:
+    """Fills a module's buffers from the training part."""
+    assert isinstance(module, Prepared)
+    module.prepare(data)
 
 
 Loss = Callable[..., tuple[Tensor, dict[str, Tensor]]]
@@ -111,7 +119,11 @@ class Wanted(NamedTuple):
     """What other systems' runs gave (`System.products`), by name."""
 
 
-class Task(ABC):
+D = TypeVar("D", bound=Data)
+S = TypeVar("S", bound=Split)
+
+
+class Task(ABC, Generic[D, S]):
     """One kind of question. An object of it has all that systems of the kind have in common."""
 
     name: str
@@ -122,7 +134,7 @@ class Task(ABC):
     """Name of the data set where nobody says one."""
 
     @abstractmethod
-    def view(self, interactions: Interactions, wanted: Wanted) -> Data:
+    def view(self, interactions: Interactions, wanted: Wanted) -> D:
         """The data set as the task sees it, split by the task's protocol. Raises ValueError naming what is missing."""
 
     @abstractmethod
@@ -134,11 +146,19 @@ class Task(ABC):
         """The one stage that most systems of the task have."""
 
     @abstractmethod
-    def evaluate(self, module: nn.Module, predict: Predict, split: Split) -> dict[str, float]:
+    def evaluate(self, module: nn.Module, predict: Predict, split: S) -> dict[str, float]:
         """Metrics of a split, among them those of `columns`."""
 
     @abstractmethod
-    def release(self, name: str, module: nn.Module, data: Data) -> tuple[Signature, ...]:
+    def request(self, interactions: Interactions, question: Question) -> Tensors:
+        """What a client sends to ask that, by raw ids. Raises ValueError naming what the question lacks."""
+
+    @abstractmethod
+    def shown(self, interactions: Interactions, question: Question, request: Tensors, answer: Tensors) -> Shown:
+        """The answer as a table, best first."""
+
+    @abstractmethod
+    def release(self, name: str, module: nn.Module, data: D) -> tuple[Signature, ...]:
         """The plain served form of any module of the task's protocol, in the order in which it must be published, the
         model that clients ask for last, called `name`; its fp64 twin is the reference of the ladder's first rung."""
 
@@ -165,8 +185,10 @@ class System:
     task: Task
     config: type
     """A frozen dataclass with the defaults."""
-    baseline: str | None
-    """Name of the system it must beat; None for a baseline."""
+    baseline: str | Callable[..., str] | None
+    """Name of the system it must beat, or (config) -> that; None for a baseline."""
+    controls: tuple[str, ...] = ()
+    """Systems that lack its mechanism and differ in nothing else, or in little."""
     build: Callable[..., nn.Module]
     """(config, schema) -> module with its shapes settled; buffers derived from data are still empty, until the module's
     own `prepare(data)` fills them."""
@@ -186,8 +208,17 @@ class System:
     """(module, data) -> what a finished run leaves for the systems that build on it, by name."""
     served: Callable[..., tuple[Signature, ...]] | None = None
     """(name, module, config, data) -> a faster release than the task's plain one."""
+    explained: Callable[..., list[Shown]] | None = None
+    """(infer, model, interactions, request, answer) -> tables that say why, where the system knows more than the fields
+    of users and items."""
+    quick: Mapping[str, object] = field(default_factory=dict)
+    """Settings with which it trains on planted data and is exported in seconds, where the defaults take longer."""
     variant: Callable[..., str] = field(default=lambda config: "")
     """(config) -> name of the variant that a configuration chooses, for tables; empty for the default."""
+
+    def baseline_of(self, config: object) -> str | None:
+        """The system that a run must beat."""
+        return self.baseline(config) if callable(self.baseline) else self.baseline
 
     def stages_of(self, config: object) -> Sequence[Stage]:
         """The stages of a run."""

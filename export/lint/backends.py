@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 from tritonclient.grpc.model_config_pb2 import ModelConfig  # pyright: ignore[reportAttributeAccessIssue]
 
+from export.kinds import KERNEL_BACKEND
 from export.lint.completion import KINDS, PLATFORMS, TENSORFLOW, settled_backend
 from export.lint.entry import Entry, Finding
-from export.model_config import KERNEL_BACKEND
 from export.onnx import OLDEST_SERVER
 from serving.configs import FUSED
 

@@ -9,10 +9,10 @@ import onnx
 from google.protobuf.message import DecodeError
 from tritonclient.grpc.model_config_pb2 import ModelConfig  # pyright: ignore[reportAttributeAccessIssue]
 
-from export.artifacts import MODEL_FILE
+from export.kinds import KERNEL_BACKEND, MODEL_FILE
 from export.lint.completion import complete_tensors, fill_backend, settled_backend
 from export.lint.versions import found_versions, served_versions
-from export.model_config import KERNEL_BACKEND, parse
+from export.model_config import parse
 
 DEFAULT_TARGET = "config.pbtxt"
 

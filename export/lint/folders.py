@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from tritonclient.grpc.model_config_pb2 import ModelConfig  # pyright: ignore[reportAttributeAccessIssue]
 
 from export.artifacts import GOLDEN_FILE
+from export.kinds import KERNEL_BACKEND
 from export.lint.completion import KINDS, settled_backend
 from export.lint.entry import Entry, Finding
 from export.lint.python_source import source_problem
 from export.lint.versions import found_versions, served_versions
-from export.model_config import KERNEL_BACKEND
 from export.repository import versions
 from serving.backends.recserve.program import PROGRAM_FILE
 from serving.manifest import MANIFEST_FILE, fingerprint

@@ -1,4 +1,4 @@
-"""`recserve demo`: the whole line for one system, from raw ratings to ranked titles, with the figures that prove it."""
+"""`recserve demo`: the whole line for one system, from raw events to ranked titles, with the figures that prove it."""
 
 import shutil
 import time
@@ -14,26 +14,22 @@ from export.artifacts import Source
 from export.parity import ParityOptions
 from export.repository import publish
 from loadtest.latency import Percentiles, measure
+from recserve import scoring
 from recserve.commands.command import Command, show, table
 from recserve.commands.parity import as_json, walk_visibly
-from recserve.commands.rank import rank, show_ranking
-from recserve.runs import Trained, folder_of, load, models
-from serving.backends import packing
+from recserve.runs import Plan, Trained, load, load_data, models
 from serving.client import Client
-from serving.direct import DirectModel
 from serving.environment import versions
 from serving.server import ServerOptions, TritonServer
+from training import datasets
+from training.asking import Question
 from training.checkpoint import write_json
-from training.data import movielens
-from training.data.fetch import fetch
-from training.data.ranking import RankingData
+from training.data.click import ClickData
 from training.fit import FitOptions, fit
-from training.layers.ranker import quality
-from training.registry import SYSTEMS
+from training.interactions import Interactions
+from training.registry import DEMO, system
 
 CANDIDATES = (1, 100, 1000)
-BASELINES = ("din", "mean_pooling", "recency_pooling")
-SERVED_SYSTEM = "lrea"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,45 +37,49 @@ class Demo(Command):
     """Fetch, train, export, prove, serve, rank, measure; writes <folder>/report.json and stops the server."""
 
     folder: Path = Path("runs/demo")
-    """Deleted first where an earlier demo made it."""
+    """Folder of everything; deleted first where an earlier demo made it."""
     users: tuple[int, ...] = (42, 405, 655)
-    """Whose rankings are shown; the first is also the one that latency is measured with."""
+    """Users whose rankings are shown; the first is also the one that latency is measured with."""
     top: int = 10
     """Titles to print for each."""
     seed: int = 0
-    """Everything random follows from it."""
+    """Seed of everything random."""
     max_epochs: int | None = None
-    """Fewer epochs than configured, for a quick look."""
+    """Epochs at most, fewer than configured for a quick look."""
     repetitions: int = 500
-    """Timed requests for each number of candidates."""
+    """Requests that are timed for each number of candidates."""
 
     def run(self) -> int:
         started = time.monotonic()
         self._make_room()
         self._step(1, "data")
-        fetch("ml-100k", None, self._say)
-        data = movielens.load()
-        self._step(2, f"training {SERVED_SYSTEM} and its baselines on {len(data.train)} ratings")
-        trained = {name: self._train(name, data) for name in (SERVED_SYSTEM, *BASELINES)}
+        interactions = datasets.read(DEMO.task.default, report=self._say)
+        names = (DEMO.name, *filter(None, [DEMO.baseline_of(DEMO.config())]), *DEMO.controls)
+        self._step(2, f"training {DEMO.name}, its baseline and its controls on {len(interactions.events)} events")
+        trained = {name: self._train(name) for name in names}
         self._step(3, "export to ONNX, model repository")
-        repository = self.folder / "model_repository"
-        self._publish(trained[SERVED_SYSTEM], repository)
+        repository, shown = self.folder / "model_repository", trained[DEMO.name]
+        publish(repository, models(shown), Source(kind="run", name=str(shown.folder)), report=self._say)
         self._step(4, "proof that what is served equals what was trained")
         ladder = walk_visibly(repository, ParityOptions(), self.console)
         if not ladder.ok:
             return 1
         self._step(5, "tritonserver")
-        served, latency = self._serve(repository, trained[SERVED_SYSTEM])
+        gap, latency = self._serve(repository, shown, interactions)
         report = {
-            "data": {"rows": len(data.ratings), "users": data.ratings["user"].n_unique(), "items": len(data.titles)},
-            "auc": self._auc(trained, served),
-            "negative_share": trained[SERVED_SYSTEM].metrics["test"]["negative_share"],
+            "data": {
+                "events": len(interactions.events),
+                "users": len(interactions.users) - 1,
+                "items": len(interactions.items) - 1,
+            },
+            "test": {name: one.metrics["test"] for name, one in trained.items()},
+            "served_against_offline": gap,
             "parity": as_json(ladder),
             "latency_ms": latency,
             "versions": versions(),
             "seconds": round(time.monotonic() - started, 1),
         }
-        self._tables(trained, served, report)
+        self._tables(trained, report)
         write_json(self.folder / "report.json", report)
         self._say(f"\n{self.folder / 'report.json'} written after {report['seconds']} s; the server is stopped")
         self.emit(report)
@@ -100,62 +100,67 @@ class Demo(Command):
     def _say(self, line: str) -> None:
         self.console.print(line, highlight=False, soft_wrap=True)
 
-    def _train(self, name: str, data: RankingData) -> Trained:
-        chosen = SYSTEMS[name]
-        config = chosen.config()
-        folder = folder_of(self.folder, name, config, self.seed)
-        fit(chosen, config, data, FitOptions(run=folder, seed=self.seed, max_epochs=self.max_epochs, quiet=self.json))
-        return load(folder)
+    def _train(self, name: str) -> Trained:
+        chosen = system(name)
+        plan = Plan(chosen, chosen.task.default, chosen.config(), self.seed)
+        options = FitOptions(run=plan.folder(self.folder), seed=self.seed, max_epochs=self.max_epochs, quiet=self.json)
+        fit(chosen, plan.config, load_data(plan), options)
+        return load(options.run)
 
-    def _publish(self, trained: Trained, repository: Path) -> None:
-        publish(repository, models(trained), Source(kind="run", name=str(trained.folder)), report=self._say)
-
-    def _serve(self, repository: Path, trained: Trained) -> tuple[dict[str, float], dict[str, Any]]:
-        """Rankings on the screen; quality of the served scores; latency."""
-        data = trained.data
+    def _serve(
+        self, repository: Path, trained: Trained, interactions: Interactions
+    ) -> tuple[dict[str, float], dict[str, Any]]:
+        """Rankings on the screen; the gap between served and offline scores; latency."""
         log = self.folder / "tritonserver.log"
         with TritonServer(repository, ServerOptions(log=log)) as server, server.client() as client:
             self._say(f"ready: gRPC {server.url}, log {log}")
             for user in self.users:
-                show_ranking(self.console, data, user, rank(client, data, user)[: self.top])
-            self._say(f"\nscoring the {len(data.test)} test ratings through the server")
-            assert trained.system.score_split is not None
-            scores = trained.system.score_split(client.infer, data.test, trained.config)
-            latency = self._latency(client, repository)
-        odds = np.log(scores.astype(np.float64)) - np.log1p(-scores.astype(np.float64))
-        return quality(data.test, odds), latency
+                self._ask(client, interactions, user)
+            gap = self._compare(client, trained)
+            return gap, self._latency(client, repository)
+
+    def _ask(self, client: Client, interactions: Interactions, user: int) -> None:
+        question = Question(user, (), (), scoring.MOST)
+        request = DEMO.task.request(interactions, question)
+        shown = DEMO.task.shown(interactions, question, request, client.infer(DEMO.name, request))
+        self._say(f"\n{shown.lines[0]}")
+        show(self.console, table(shown.title, shown.columns, shown.rows[: self.top]))
+
+    def _compare(self, client: Client, trained: Trained) -> dict[str, float]:
+        """All pairs of the test part, asked for as a client does, against the same scored offline."""
+        data = trained.data
+        assert isinstance(data, ClickData)
+        user, item = (data.log.user[data.test.places], data.log.item[data.test.places])
+        self._say(f"\nscoring the {len(user)} pairs of the test part through the server, and offline")
+        asked = scoring.ranker(models(trained))
+        one, other = scoring.served(client.infer, asked, user, item, {}), scoring.offline(asked, user, item, {})
+        gap = float(np.abs(one - other).max())
+        self._say(f"largest difference: {gap:.1e}")
+        return {"pairs": len(user), "largest": gap}
 
     def _latency(self, client: Client, repository: Path) -> dict[str, Any]:
-        """Direct: the scorer's graph in this process with the state at hand. Served: user id in, scores out."""
-        direct = DirectModel.open(repository / "lrea_scorer")
-        user = np.array([[self.users[0]]], np.int64)
+        """Direct: the release in this process with what the server has at hand. Served: user id in, scores out."""
+        direct = Direct(repository / DEMO.name)
         taken: dict[str, Any] = {"direct": {}, "served": {}}
         for count in track(CANDIDATES, "measuring latency", console=self.console, transient=True):
             ids = np.resize(np.arange(1, 1683), count)[None]
-            state = client.infer("user_state", {"user_id": user, "candidates": ids})
-            feeds = packing.pack(direct.spec, [{"candidates": ids, **state}])
+            request = {"user_id": np.array([[self.users[0]]], np.int64), "candidates": ids}
+            prepared = direct.prepare(request)
             calls: dict[str, Callable[[], object]] = {
-                "direct": lambda feeds=feeds: direct.session.run(None, feeds),
-                "served": lambda ids=ids: client.infer("lrea_ranker", {"user_id": user, "candidates": ids}),
+                "direct": lambda prepared=prepared: direct.run(prepared),
+                "served": lambda request=request: client.infer(DEMO.name, request),
             }
             for name, percentiles in measure(calls, self.repetitions).items():
                 taken[name][str(count)] = percentiles._asdict()
         return taken
 
-    def _auc(self, trained: dict[str, Trained], served: dict[str, float]) -> dict[str, float]:
-        return {
-            "lrea_trained": trained["lrea"].metrics["test"]["auc"],
-            "lrea_served": served["auc"],
-            **{name: trained[name].metrics["test"]["auc"] for name in BASELINES},
-        }
-
-    def _tables(self, trained: dict[str, Trained], served: dict[str, float], report: dict[str, Any]) -> None:
-        names = ("auc", "gauc", "log_loss")
-        rows = [[name, *(one.metrics["test"][metric] for metric in names)] for name, one in trained.items()]
-        rows.insert(1, ["lrea, through tritonserver", *(served[metric] for metric in names)])
+    def _tables(self, trained: dict[str, Trained], report: dict[str, Any]) -> None:
+        columns = (*DEMO.task.columns, *DEMO.columns)
+        rows = [
+            [name, *(one.metrics["test"].get(column.metric, "") for column in columns)] for name, one in trained.items()
+        ]
         self.console.print()
-        show(self.console, table("quality on the test part", ["model", "AUC", "GAUC", "log loss"], rows))
-        self._say(f"share of negative attention mass: {report['negative_share']:.5f}")
+        show(self.console, table("quality on the test part", ["model", *(column.title for column in columns)], rows))
         rows = [
             [what, int(count), *Percentiles(**percentiles)]
             for what, by_count in report["latency_ms"].items()

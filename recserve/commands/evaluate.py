@@ -4,10 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from tyro.conf import Positional
-
 from recserve import runs
 from recserve.commands.command import Command, show, table
+from recserve.options import Positional
 from training.fit import predict
 
 
@@ -22,7 +21,7 @@ class Evaluate(Command):
 
     def run(self) -> int:
         trained = runs.load(self.folder)
-        metrics = trained.system.evaluate(trained.module, predict, getattr(trained.data, self.part))
+        metrics = trained.system.measure(trained.module, predict, getattr(trained.data, self.part))
         title = f"{trained.system.name}: {self.part} part of {trained.data.schema.dataset}"
         show(self.console, table(title, ["metric", "value"], metrics.items()))
         self.emit({"run": self.folder, "part": self.part, "metrics": metrics})

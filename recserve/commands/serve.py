@@ -13,7 +13,7 @@ from serving import admin_key
 from serving.errors import ServingError, StartupError
 from serving.follower import Follower
 from serving.server import ServerOptions, TritonServer
-from serving.state_source import STATE_FILE
+from serving.state.builder import models_with_states
 from serving.supervisor import Policy, Supervisor
 
 _TEND_S = 0.2
@@ -29,17 +29,18 @@ class Serve(Command):
     repository: Path
     """The model repository to serve."""
     target: str = "cpu"
-    """Which configs/<target>.pbtxt the models use."""
+    """Target whose configs/<target>.pbtxt the models use."""
     state: Path | None = None
     """Directory of the user-state store; <repository>.state by default."""
     grpc_port: int = 8001
-    """Where clients ask; 0 takes a free one."""
+    """Port where clients ask; 0 takes a free one."""
     metrics_port: int = 8002
-    """Where Prometheus reads; 0 takes a free one."""
+    """Port where Prometheus reads; 0 takes a free one."""
     log: Path | None = None
     """The server's log; a new file in the cache by default."""
     follow: bool = False
-    """Take over each release that is published into the repository while the server runs, without a failed request."""
+    """Roll-out of each release that is published into the repository while the server runs, without a failed
+    request."""
     drain_s: float = 5.0
     """Seconds between SIGTERM and the end, not ready and still answering, for balancers to notice; a second signal
     ends them. With 0 and without --follow, the model control API is off."""
@@ -89,7 +90,7 @@ class Serve(Command):
                 raise
 
     def _announce(self, server: TritonServer) -> None:
-        if any(server.repository.glob(f"*/[1-9]*/{STATE_FILE}")) and (problem := _unusable(server.state)):
+        if models_with_states(server.repository) and (problem := _unusable(server.state)):
             self._say(f"no state store at {server.state} ({problem}): states are computed at each request; see --state")
         self._say(f"ready: gRPC {server.url}, metrics {server.metrics_url}, log {server.log}; stop with Ctrl-C")
         self.emit({"url": server.url, "metrics_url": server.metrics_url, "log": server.log})

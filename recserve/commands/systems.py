@@ -1,37 +1,27 @@
 """`recserve systems`: what can be trained and served, and what it reaches."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from recserve import results
 from recserve.commands.command import Command, show, table
+from recserve.results import Result
 from training.registry import SYSTEMS
-from training.system import System, Task
+from training.system import Column, System, Task
 
-HEAD = ["system", "what", "data", "served"]
-METRICS: dict[Task, dict[str, str]] = {
-    "click prediction": {"AUC": "auc", "served AUC": "served_auc", "GAUC": "gauc", "log loss": "log_loss"},
-    "next item": {
-        "recall@5": "recall5",
-        "NDCG@5": "ndcg5",
-        "recall@10": "recall10",
-        "NDCG@10": "ndcg10",
-        "NDCG@10 before stage 2": "ndcg10 after supervised",
-        "NDCG@10 with CORP": "corp_ndcg10",
-        "pruned share": "pruned_share",
-    },
-    "semantic ids": {
-        "utilisation": "utilisation",
-        "entropy, nats": "entropy",
-        "collisions": "collision_rate",
-        "reconstruction loss": "recon_loss",
-    },
-}
-"""Column -> metric, for each task; a system is compared with its baseline by `JUDGES`."""
-JUDGES: dict[Task, tuple[str, ...]] = {
-    "click prediction": ("AUC", "GAUC"),
-    "next item": ("NDCG@10",),
-    "semantic ids": ("utilisation",),
-}
+HEAD = ["system", "what", "data"]
+
+
+class Entry(NamedTuple):
+    """One row of a task's table: a system, with one of its published results, or none."""
+
+    system: System
+    result: Result | None
+
+    @property
+    def name(self) -> str:
+        """<system>[-variant]."""
+        return self.result.name if self.result else self.system.name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,93 +29,112 @@ class Systems(Command):
     """List all systems with their published results (mean and standard deviation over seeds)."""
 
     markdown: bool = False
-    """As the README's tables."""
+    """Tables in GitHub's form, as docs/results.md has them."""
 
     def run(self) -> int:
         if self.markdown:
             self.console.out(markdown(), highlight=False)
         elif not self.json:
-            for task in METRICS:
-                rows = [[entry[0].name, entry[0].title, *row(*entry)[2:]] for entry in published(task)]
-                show(self.console, table(task, columns(task), rows))
-        self.emit([facts(*entry) for task in METRICS for entry in published(task)])
+            for task in tasks():
+                show(self.console, table(task.title, head(task), [_plain(entry) for entry in entries(task)]))
+        self.emit([facts(entry) for task in tasks() for entry in entries(task)])
         return 0
 
 
-def published(task: Task) -> list[tuple[System, str]]:
-    """Each system of a task with each data set on which it has a published result, and with its own where it has
-    none."""
-    return [
-        (system, dataset)
-        for system in SYSTEMS.values()
-        if system.task == task
-        for dataset in results.datasets(system.name) or [system.dataset]
-    ]
+def tasks() -> list[Task]:
+    """The tasks of all systems, each once."""
+    return list({system.task.name: system.task for system in SYSTEMS.values()}.values())
 
 
-def facts(system: System, dataset: str) -> dict[str, object]:
+def entries(task: Task) -> list[Entry]:
+    """Each system of a task with each of its published results, and alone where it has none."""
+    own = [system for system in SYSTEMS.values() if system.task is task]
+    return [Entry(system, result) for system in own for result in results.of_system(system) or [None]]
+
+
+def columns(task: Task) -> tuple[Column, ...]:
+    """The task's, then those that some system of it has of its own."""
+    own = (column for system in SYSTEMS.values() if system.task is task for column in system.columns)
+    return *task.columns, *dict.fromkeys(own)
+
+
+def head(task: Task) -> list[str]:
+    """Titles of the task's table."""
+    return [*HEAD, *(column.title for column in columns(task)), "against its baseline"]
+
+
+def facts(entry: Entry) -> dict[str, object]:
     """What `row` says, for programs; `test` is {metric: {mean, std}}, empty where nothing was recorded."""
-    result = results.read(system.name, dataset)
+    system, result = entry
     return {
         "system": system.name,
+        "variant": result.variant if result else "",
         "title": system.title,
-        "task": system.task,
+        "task": system.task.name,
         "paper": system.paper,
         "provenance": system.provenance,
-        "dataset": dataset,
-        "served": bool(system.servables),
+        "dataset": result.dataset if result else None,
         "seeds": result.seeds if result else [],
         "test": result.test if result else {},
-        "baseline": system.baseline,
+        "baseline": _baseline(entry),
     }
 
 
-def columns(task: Task) -> list[str]:
-    """Of the task's table."""
-    return [*HEAD, *METRICS[task], "against its baseline"]
-
-
-def row(system: System, dataset: str) -> list[str]:
+def row(entry: Entry) -> list[str]:
     """One line of the table."""
-    result = results.read(system.name, dataset)
+    system, result = entry
     test = result.test if result else {}
 
     def mean_and_spread(name: str) -> str:
         return f"{test[name]['mean']:.4f} ± {test[name]['std']:.4f}" if name in test else ""
 
     return [
-        system.name,
+        entry.name,
         f"[{system.title}]({system.paper})" if system.paper else system.title,
-        f"{dataset}, {len(result.seeds)} seeds" if result else dataset,
-        "yes" if system.servables else "",
-        *(mean_and_spread(metric) for metric in METRICS[system.task].values()),
-        _margin(system, dataset),
+        f"{result.dataset}, {len(result.seeds)} seeds" if result else "not measured",
+        *(mean_and_spread(column.metric) for column in columns(system.task)),
+        _margin(entry),
     ]
 
 
-def _margin(system: System, dataset: str) -> str:
-    own = results.read(system.name, dataset)
-    if system.baseline is None or own is None:
+def _plain(entry: Entry) -> list[str]:
+    name, _, *rest = row(entry)
+    return [name, entry.system.title, *rest]
+
+
+def _baseline(entry: Entry) -> str | None:
+    system, result = entry
+    config = system.config(**_known(result)) if result else system.config()
+    return system.baseline_of(config)
+
+
+def _known(result: Result) -> dict[str, object]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in result.config.items()}
+
+
+def _margin(entry: Entry) -> str:
+    baseline, own = _baseline(entry), entry.result
+    if baseline is None or own is None:
         return ""
-    other = results.read(system.baseline, dataset)
+    other = results.read(own.task, own.dataset, baseline)
     if other is None:
-        return f"{system.baseline}: not measured"
+        return f"{baseline}: not measured"
     gains = (
-        f"{own.test[metric]['mean'] - other.test[metric]['mean']:+.4f} {name}"
-        for name, metric in METRICS[system.task].items()
-        if name in JUDGES[system.task]
+        f"{own.test[column.metric]['mean'] - other.test[column.metric]['mean']:+.4f} {column.title}"
+        for column in entry.system.task.columns
+        if column.judges
     )
-    return f"{', '.join(gains)} over {system.baseline}"
+    return f"{', '.join(gains)} over {baseline}"
 
 
 def markdown() -> str:
     """A GitHub table for each task, and below what each system has from its source."""
-    return "\n\n".join([*(_markdown(task) for task in METRICS if published(task)), _provenance()])
+    return "\n\n".join([*(_markdown(task) for task in tasks()), _provenance()])
 
 
 def _markdown(task: Task) -> str:
-    lines = [columns(task), ["---"] * len(columns(task)), *(row(*entry) for entry in published(task))]
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+    lines = [head(task), ["---"] * len(head(task)), *(row(entry) for entry in entries(task))]
+    return f"**{task.title}**\n\n" + "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
 
 
 def _provenance() -> str:

@@ -8,13 +8,11 @@ import statistics
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Union
-
-import tyro
+from typing import Any, ClassVar, Literal
 
 from recserve import results
 from recserve.commands.command import Command, show, table
-from recserve.runs import dataset_of, folder_of, given, load_data, upstream
+from recserve.runs import Plan, given, load_data
 from serving.environment import versions
 from training import checkpoint
 from training.checkpoint import Metrics, config_to_json
@@ -29,24 +27,26 @@ class Train(Command):
 
     system: ClassVar[System]
     config: Any = None
+    dataset: str | None = None
+    """Data set by name (recserve data list); the task's own by default."""
     seed: int = 0
-    """Everything random follows from it."""
+    """Seed of everything random."""
     seeds: int = 1
-    """Train this many seeds, from `seed` on, and report mean and spread."""
+    """Number of seeds to train, from `seed` on; mean and spread are reported."""
     runs: Path = Path("runs")
-    """Runs go to RUNS/<system>/<configuration>-s<seed>."""
+    """Folder of the runs: each goes to RUNS/<system>/<data set>-<configuration>-s<seed>."""
     resume: bool = False
-    """Go on where the run stopped; a finished run is read back."""
+    """Continuation of a run where it stopped; a finished one is read back."""
     overwrite: bool = False
-    """Delete an earlier run of the same configuration and seed first."""
+    """Replacement of an earlier run of the same configuration and seed, which is deleted first."""
     record: bool = False
-    """Keep mean and spread as this system's published result on the data set (training/results)."""
+    """Publication of mean and spread as this system's result on the data set (training/results)."""
     max_epochs: int | None = None
-    """Fewer or more epochs than the configuration says, for each stage; the run remembers it."""
+    """Epochs of each stage at most, in place of the configuration's; the run remembers it."""
     checkpoint_every: int = 50
     """Steps between checkpoints."""
     accelerator: Literal["cpu", "auto"] = "cpu"
-    """cpu, or auto for what Lightning finds."""
+    """Device: cpu, or auto for what Lightning finds."""
 
     def __post_init__(self) -> None:
         if self.seeds < 1:
@@ -65,7 +65,7 @@ class Train(Command):
         if self.seeds > 1:
             columns += ["mean", "std"]
             rows = [[*row, summary[row[0]]["mean"], summary[row[0]]["std"]] for row in rows]
-        title = f"{self.system.name} on the test part of {dataset_of(self.system, self.config)}"
+        title = f"{self.system.name} on the test part of {self._plan(self.seed).dataset}"
         show(self.console, table(title, columns, rows))
         for result in results_of:
             self.console.print(f"run: {result.run}", highlight=False)
@@ -74,8 +74,12 @@ class Train(Command):
         self.emit({"runs": [result.run for result in results_of], "metrics": metrics, "test": summary})
         return 0
 
+    def _plan(self, seed: int) -> Plan:
+        return Plan(self.system, self.dataset or self.system.task.default, self.config, seed)
+
     def _train(self, seed: int) -> FitResult:
-        folder = folder_of(self.runs, self.system.name, self.config, seed)
+        plan = self._plan(seed)
+        folder = plan.folder(self.runs)
         started = (folder / "run.json").is_file()
         if started and self.overwrite:
             shutil.rmtree(folder, ignore_errors=True)  # under torchrun another process may be first
@@ -87,31 +91,33 @@ class Train(Command):
             )
         if started:
             self._check_epochs(folder)
-        return self._fit(self.system, self.config, folder, seed)
+        return self._fit(plan)
 
-    def _fit(self, system: System, config: Any, folder: Path, seed: int) -> FitResult:
+    def _fit(self, plan: Plan) -> FitResult:
         """Trains, or goes on where a run of this folder stopped, or reads a finished one back."""
+        folder = plan.folder(self.runs)
         if not checkpoint.is_finished(folder):
-            self._fit_upstream(system, config, seed)
+            self._fit_upstream(plan)
         options = FitOptions(
             run=folder,
-            seed=seed,
+            seed=plan.seed,
             resume=(folder / "run.json").is_file(),
             max_epochs=self.max_epochs,
             checkpoint_every=self.checkpoint_every,
             accelerator=self.accelerator,
             quiet=self.json,
         )
-        return fit(system, config, load_data(system, config, given(self.runs, system, config, seed)), options)
+        return fit(plan.system, plan.config, load_data(plan, given(self.runs, plan)), options)
 
-    def _fit_upstream(self, system: System, config: Any, seed: int) -> None:
+    def _fit_upstream(self, plan: Plan) -> None:
         """Trains the runs that this one builds on, where they have not finished."""
-        for needed, settings, folder in upstream(self.runs, system, config, seed):
+        for needed in plan.upstream():
+            folder, name = needed.folder(self.runs), needed.system.name
             if (folder / "run.json").is_file():
                 self._check_epochs(folder)
             if not checkpoint.is_finished(folder):
-                self.console.print(f"{system.name} builds on {needed.name}, which is trained first", highlight=False)
-                self._fit(needed, settings, folder, seed)
+                self.console.print(f"{plan.system.name} builds on {name}, which is trained first", highlight=False)
+                self._fit(needed)
 
     def _check_epochs(self, folder: Path) -> None:
         """A run goes on as it was started; its configuration and seed are in the name of its folder."""
@@ -125,8 +131,10 @@ class Train(Command):
     def _result(self, summary: dict[str, dict[str, float]], results_of: list[FitResult]) -> results.Result:
         tests = [of_test(result.metrics) for result in results_of]
         return results.Result(
+            task=self.system.task.name,
+            dataset=self._plan(self.seed).dataset,
             system=self.system.name,
-            dataset=dataset_of(self.system, self.config),
+            variant=self.system.variant(self.config),
             seeds=list(range(self.seed, self.seed + self.seeds)),
             test=summary,
             config=config_to_json(self.config),
@@ -140,7 +148,12 @@ class Train(Command):
     def _command(self) -> str:
         """With every option that says what is measured."""
         words = ["recserve", "train", self.system.name, *changed_options(self.config, self.system.config())]
-        options = {"--seed": self.seed or None, "--seeds": self.seeds, "--max-epochs": self.max_epochs}
+        options = {
+            "--dataset": self.dataset,
+            "--seed": self.seed or None,
+            "--seeds": self.seeds,
+            "--max-epochs": self.max_epochs,
+        }
         words += [word for name, value in options.items() if value is not None for word in (name, str(value))]
         return shlex.join([*words, "--record"])
 
@@ -174,9 +187,14 @@ def of_test(metrics: Metrics) -> dict[str, float]:
     return metrics["test"] | named
 
 
-def subcommand(system: System) -> Any:
-    """`recserve train <system>` with the system's own configuration."""
-    made = dataclasses.make_dataclass(
+def members() -> dict[str, type[Train]]:
+    """`recserve train <system>` for each system, by name."""
+    return {system.name: _member(system) for system in SYSTEMS.values()}
+
+
+def _member(system: System) -> type[Train]:
+    """With the system's own configuration."""
+    return dataclasses.make_dataclass(
         f"Train{system.name.title().replace('_', '')}",
         [("config", system.config, field(default=system.config()))],
         bases=(Train,),
@@ -184,7 +202,3 @@ def subcommand(system: System) -> Any:
         frozen=True,
         kw_only=True,
     )
-    return Annotated[made, tyro.conf.subcommand(name=system.name, description=f"Train {system.title}.")]
-
-
-AnyTrain = Union[tuple(subcommand(system) for system in SYSTEMS.values())]  # noqa: UP007 - built from the registry

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from serving import texts
 from serving.backends.onnxruntime.model_spec import AxisSpec, BatchInputSpec, InputSpec, ModelSpec, OutputSpec
 
 Request = Mapping[str, np.ndarray]
@@ -63,7 +64,8 @@ def check(spec: ModelSpec, request: Request) -> None:
                 f"{spec.name}: input '{field.name}' is missing; send {[spec.name for spec in spec.inputs]}"
             )
         if array.dtype != field.dtype:
-            raise ValueError(f"{spec.name}: input '{field.name}' is {array.dtype}; send {field.dtype}")
+            wanted = "an array of str" if field.dtype == object else field.dtype
+            raise ValueError(f"{spec.name}: input '{field.name}' is {array.dtype}; send {wanted}")
         if ragged and array.shape[0] != 1:
             raise ValueError(
                 f"{spec.name}: input '{field.name}' has batch size {array.shape[0]}; this model takes requests of "
@@ -71,6 +73,8 @@ def check(spec: ModelSpec, request: Request) -> None:
             )
         if spec.max_batch_size and array.shape[0] == 0:
             raise ValueError(f"{spec.name}: input '{field.name}' has batch size 0; send 1 or more")
+        if field.dtype == object:
+            _check_text(spec.name, field, array)
         if field.bounded:
             _check_bounds(spec.name, field, array)
     for axis in spec.axes:
@@ -89,6 +93,13 @@ def _check_axis(spec: ModelSpec, axis: AxisSpec, request: Request) -> None:
         if size != sizes[0][1]:
             first, first_size = sizes[0]
             raise ValueError(f"{where}, input '{first}' has {first_size}; send as many of one as of the other")
+
+
+def _check_text(model: str, field: InputSpec, array: np.ndarray) -> None:
+    try:
+        texts.check(array, field.max_bytes)
+    except ValueError as error:
+        raise ValueError(f"{model}: input '{field.name}': {error}") from error
 
 
 def _check_bounds(model: str, field: InputSpec, array: np.ndarray) -> None:
@@ -132,6 +143,8 @@ def pack(spec: ModelSpec, requests: Sequence[Request]) -> dict[str, np.ndarray]:
 def _packed(spec: ModelSpec, field: InputSpec, requests: Sequence[Request]) -> np.ndarray:
     arrays = [request[field.name].reshape(-1) if field.ragged else request[field.name] for request in requests]
     joined = arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
+    if field.dtype == object:
+        joined = texts.decoded(joined)
     return joined if field.reshape is None or field.ragged else _reshaped(spec, joined, field.reshape)
 
 

@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from export.kernel_form import kernel_forms
+from export.kinds import kernel_forms
 from kernels.low_rank_attention import absorbed_attention
 from tests.export.models import CANDIDATES, NUM_ITEMS, OFFSETS, SCORES, known, scorer_example
 from training.servable import KernelServable, Packed, Servable, TensorSpec, servable

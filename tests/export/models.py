@@ -5,7 +5,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from training.servable import EnsembleServable, EnsembleStep, Packed, Servable, TensorSpec, UserStateServable, servable
+from training.servable import EnsembleServable, EnsembleStep, Packed, Servable, StepServable, TensorSpec, servable
+from training.steps.user_state import user_state
 
 NUM_ITEMS = 50
 OUT_OF_VOCABULARY = NUM_ITEMS
@@ -16,6 +17,7 @@ CANDIDATES = TensorSpec(
     name="candidates", dtype="int64", shape=("candidates",), ragged=True, minimum=-1, max_elements=1000
 )
 OFFSETS = TensorSpec(name="candidate_offsets", dtype="int32", shape=(), of="candidates")
+ASKED = (TensorSpec(name="user_id", dtype="int64", shape=(1,)), CANDIDATES, OFFSETS)
 PROFILE = TensorSpec(name="profile", dtype="float32", shape=(8,))
 SCORES = TensorSpec(name="scores", dtype="float32", shape=("candidates",), ragged=True, of="candidates")
 
@@ -132,29 +134,16 @@ def user_example(batch_size: int, seed: int) -> Packed:
     return torch.arange(batch_size)[:, None] % NUM_USERS + 10, candidates, counts.cumsum(0).int()
 
 
-def release() -> tuple[Servable, Servable, UserStateServable, EnsembleServable]:
+def release() -> tuple[Servable, Servable, StepServable, EnsembleServable]:
     """encoder, scorer, user_state and ranker, in the order of publishing."""
     encoder, scorer = encoder_model(), scorer_model()
     (histories, _) = profile_example(NUM_USERS, 0)
-    asked = (TensorSpec(name="user_id", dtype="int64", shape=(1,)), CANDIDATES, OFFSETS)
-
-    def state(user_id: Tensor, candidates: Tensor, candidate_offsets: Tensor) -> Packed:
-        return encoder.eager(histories[user_id[:, 0] - 10])
 
     def rank(user_id: Tensor, candidates: Tensor, candidate_offsets: Tensor) -> Packed:
         profile = encoder.eager(histories[user_id[:, 0] - 10])[0]
         return scorer.eager(profile, candidates, candidate_offsets)
 
-    user_state = UserStateServable(
-        name="user_state",
-        inputs=asked,
-        outputs=encoder.outputs,
-        example=user_example,
-        eager=state,
-        encoder=encoder,
-        stamp=STAMP,
-        histories={"user_ids": np.arange(10, 10 + NUM_USERS), "history": histories.numpy()},
-    )
+    state = state_of(encoder, {"user_ids": np.arange(10, 10 + NUM_USERS), "history": histories.numpy()})
     steps = (
         EnsembleStep(
             model="user_state",
@@ -169,11 +158,16 @@ def release() -> tuple[Servable, Servable, UserStateServable, EnsembleServable]:
     )
     ranker = EnsembleServable(
         name="ranker",
-        inputs=asked,
+        inputs=ASKED,
         outputs=(SCORES,),
         example=user_example,
         eager=rank,
         max_batch_size=32,
         steps=steps,
     )
-    return encoder, scorer, user_state, ranker
+    return encoder, scorer, state, ranker
+
+
+def state_of(encoder: Servable, histories: dict[str, np.ndarray]) -> StepServable:
+    """The step `user_state` of these histories."""
+    return user_state("user_state", encoder=encoder, histories=histories, inputs=ASKED, example=user_example)

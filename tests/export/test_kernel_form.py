@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from export import lint
 from export.artifacts import Source
-from export.kernel_form import kernel_forms, save_kernel_form
+from export.kernel_form import save_kernel_form
+from export.kinds import kernel_forms
 from export.model_config import Target, model_config, parse, render
 from export.parity import ParityOptions, walk
 from export.repository import publish

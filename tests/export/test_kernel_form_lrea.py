@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from export.artifacts import Source
-from export.kernel_form import kernel_forms
+from export.kinds import kernel_forms
 from export.parity import ParityOptions, walk
 from export.repository import publish
 from serving.backends.recserve.graphs import capturable

@@ -140,7 +140,7 @@ def encoder_of_another_version(repository: Path, tmp_path: Path) -> None:
 def state_of_another_user(repository: Path, _: Path) -> None:
     """A user_state that answers one number off, under a stamp that is right."""
     (repository / "user_state" / "1" / "model.py").write_text(
-        "from serving.steps import Refusal\nfrom serving.user_state import TritonPythonModel as Right\n"
+        "from serving.steps.step import Refusal\nfrom serving.steps.model import TritonPythonModel as Right\n"
         "class TritonPythonModel(Right):\n"
         "    def initialize(self, args):\n"
         "        super().initialize(args)\n"

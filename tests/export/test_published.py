@@ -7,26 +7,24 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-from torch import Tensor
 
 from export.artifacts import Source
-from export.kernel_form import kernel_forms
+from export.kinds import kernel_forms
 from export.model_config import read_config, render
 from export.renaming import refuse_taken_parts, renamed, under_name
 from export.repository import publish
 from serving import golden
 from serving.identity import Identity
 from serving.server import ServerOptions, TritonServer
-from serving.state_builder import latest
-from serving.state_store import StateStore
+from serving.state.builder import latest
+from serving.state.store import StateStore
 from tests.conftest import lrea
 from tests.export.hot_models import hot_release
 from tests.export.models import profile_model, release
 from tests.export.test_repository import tree
 from training import schema as schema_file
 from training.schema import Field, Schema
-from training.servable import EnsembleServable, KernelServable, Origin, Packed, Signature, UserStateServable
+from training.servable import KernelServable, Origin, Signature
 
 SHOP = Schema(dataset="shop", fields=(Field(name="item_id", kind="id", cardinality=50, side="item"),))
 ORIGIN = Origin(system="dea", task="click prediction", schema=SHOP)
@@ -120,9 +118,7 @@ def test_a_release_under_another_name_refers_to_itself_alone() -> None:
     signatures = under_name(lrea(), "shop")
     assert [one.name for one in signatures] == ["shop_user_encoder", "shop_scorer", "shop_user_state", "shop"]
     _, _, state, whole = signatures
-    assert isinstance(state, UserStateServable)
-    assert isinstance(whole, EnsembleServable)
-    assert state.encoder.name == "shop_user_encoder"
+    assert state.needs == ("shop_user_encoder",)
     assert [step.model for step in whole.steps] == ["shop_user_state", "shop_scorer"]
     assert not names & {one.name for one in signatures}
     forms = kernel_forms(under_name(hot_release(), "shop"))
@@ -155,34 +151,6 @@ def test_a_name_whose_parts_belong_to_another_release_is_refused(repository: Pat
         refuse_taken_parts(repository, under_name(lrea(), "lrea"))
     refuse_taken_parts(repository, under_name(lrea(), "shop"))
     refuse_taken_parts(repository, lrea())
-
-
-def test_an_encoder_without_a_state_for_an_empty_history_is_refused(tmp_path: Path) -> None:
-    encoder, _, state, _ = release()
-
-    def nan_where_empty(history: Tensor) -> Packed:
-        profile, stamp = encoder.eager(history)
-        return profile / history.abs().sum().clamp(max=1), stamp
-
-    empty_is_nan = replace(encoder, eager=nan_where_empty)
-    with pytest.raises(ValueError, match=r"model 'user_state': .*finite for an empty history"):
-        publish(tmp_path, [encoder, replace(state, encoder=empty_is_nan)], RUN)
-
-
-def test_histories_may_be_of_any_int64_user(tmp_path: Path) -> None:
-    encoder, _, state, _ = release()
-    users = np.array([-(2**63), 0, 1, 2**62, 2**63 - 1])
-    asked = torch.from_numpy(np.resize(users, 16))[:, None]
-    rows = torch.from_numpy(state.histories["history"][np.resize(np.arange(5), 16)])
-    far = replace(
-        state,
-        histories={**state.histories, "user_ids": users},
-        example=lambda batch_size, seed: (asked, *state.example(batch_size, seed)[1:]),
-        eager=lambda *_: encoder.eager(rows),
-    )
-    assert publish(tmp_path, [encoder, far], RUN) == 1
-    with pytest.raises(ValueError, match="ascending, each user once"):
-        publish(tmp_path, [encoder, replace(far, histories={**far.histories, "user_ids": users[::-1].copy()})], RUN)
 
 
 @pytest.fixture

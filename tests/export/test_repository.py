@@ -21,7 +21,7 @@ from serving.manifest import fingerprint
 from serving.server import TritonServer
 from tests.export.models import STAMP, encoder_model, profile_model, release, scorer_model
 from training.schema import Field, Schema
-from training.servable import Packed, Signature, UserStateServable
+from training.servable import Packed, Signature
 
 SOURCE = Source(kind="run", name="runs/lrea/0001")
 MODELS = ["encoder", "ranker", "scorer", "user_state"]
@@ -30,10 +30,6 @@ MODELS = ["encoder", "ranker", "scorer", "user_state"]
 def tree(repository: Path) -> Mapping[str, bytes]:
     """Every file below a folder with its content."""
     return {str(path.relative_to(repository)): path.read_bytes() for path in repository.rglob("*") if path.is_file()}
-
-
-def user_state_model() -> UserStateServable:
-    return release()[2]
 
 
 def wrong_scorer() -> Signature:
@@ -176,7 +172,7 @@ def test_second_publisher_is_turned_away(published: Path) -> None:
 
 
 def test_ensemble_needs_its_steps(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"ensemble 'ranker' has steps \['user_state', 'scorer'\], which are neither"):
+    with pytest.raises(ValueError, match=r"model 'ranker' asks \['user_state', 'scorer'\], which are neither"):
         publish(tmp_path, [release()[-1]], SOURCE)
 
 
@@ -186,27 +182,15 @@ def test_ensemble_may_be_published_after_its_steps(published: Path) -> None:
 
 
 def test_user_state_needs_its_encoder(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="model 'user_state' has encoder 'encoder', which is neither"):
-        publish(tmp_path, [user_state_model()], SOURCE)
+    with pytest.raises(ValueError, match=r"model 'user_state' asks \['encoder'\], which are neither"):
+        publish(tmp_path, [release()[2]], SOURCE)
 
 
-def test_stamp_of_another_encoder_is_refused(published: Path) -> None:
-    with pytest.raises(ValueError, match=f"its stamp is 7, that of encoder 'encoder' {STAMP}"):
-        publish(published, [replace(user_state_model(), stamp=7)], SOURCE)
-
-
-@pytest.mark.parametrize(
-    ("histories", "message"),
-    [
-        ({"user_ids": np.arange(3)}, "histories holds"),
-        ({"user_ids": np.array([2, 1]), "history": np.zeros((2, 6), np.int64)}, "ascending, each user once"),
-        ({"user_ids": np.arange(3), "history": np.zeros((2, 6), np.int64)}, r"must be int64 \[3, \.\.\.\]"),
-        ({"user_ids": np.arange(2), "history": np.zeros((2, 6), np.float32)}, "'history'.* is float32"),
-    ],
-)
-def test_histories_that_do_not_fit_are_refused(published: Path, histories: dict, message: str) -> None:
-    with pytest.raises(ValueError, match=f"model 'user_state': .*{message}"):
-        publish(published, [replace(user_state_model(), histories=histories)], SOURCE)
+def test_a_step_that_nothing_opens_is_refused(tmp_path: Path) -> None:
+    step = replace(release()[2], kind="oracle", asks={})
+    with pytest.raises(ValueError, match=r"nothing opens a step of kind 'oracle'; those are \['path_sampler', 'user"):
+        publish(tmp_path, [step], SOURCE)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_same_name_twice_is_no_release(tmp_path: Path) -> None:

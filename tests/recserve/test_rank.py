@@ -4,9 +4,8 @@ import io
 from dataclasses import replace
 
 import pytest
-from rich.console import Console
-
 from recserve.commands.rank import Ranked, show_ranking, unseen
+from rich.console import Console
 from training.data.ranking import RankingData
 from training.data.synthetic import planted
 

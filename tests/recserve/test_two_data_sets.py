@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from training.data.fields import FieldData
 
 from export.model_config import read_config, render
 from export.published import CONFIG_FILES
@@ -19,7 +20,6 @@ from recserve.cli import main
 from serving.identity import Identity
 from serving.server import ServerOptions, TritonServer
 from training.data.fetch import default_cache
-from training.data.fields import FieldData
 from training.layers.requests import fields_of
 from training.systems.dea import DEA
 

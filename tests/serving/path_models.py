@@ -7,18 +7,18 @@ from torch import Tensor, nn
 from kernels.path_sampling import unpack
 from kernels.path_sampling.sampler import Sampler
 from tests.kernels.frequency_logs import sampler
-from training.layers.path_sampler import path_sampler
 from training.layers.requests import CANDIDATES, OFFSETS, SCORES, Requests
 from training.servable import (
     EnsembleServable,
     EnsembleStep,
     Packed,
-    PathSamplerServable,
     Servable,
     Signature,
+    StepServable,
     TensorSpec,
     servable,
 )
+from training.steps.path_sampler import path_sampler
 
 PATHS = 4
 SAMPLER, SCORER, ENSEMBLE = "paths_sampler", "paths_scorer", "paths"
@@ -81,7 +81,7 @@ def release() -> tuple[Signature, ...]:
     return step, scorer, ensemble
 
 
-def scorer_of(one: Sampler, step: PathSamplerServable) -> Servable:
+def scorer_of(one: Sampler, step: StepServable) -> Servable:
     """The graph; its examples are what the sampler answers to those of `step`."""
 
     def example(batch_size: int, seed: int) -> Packed:

@@ -11,7 +11,7 @@ import onnx
 from onnx import parser
 from safetensors.numpy import save_file
 
-from serving.state_source import StateSource
+from serving.state.source import StateSource
 from tests.serving.models import publish
 
 STAMP = 77
@@ -46,6 +46,7 @@ name: "user_state" backend: "python" max_batch_size: 16 {_BATCHING}
 input {{ name: "user_id" data_type: TYPE_INT64 dims: [1] }}
 input {{ name: "candidates" data_type: TYPE_INT64 dims: [-1] allow_ragged_batch: true }}
 {_STATE_OUTPUTS} {_CPU}
+parameters {{ key: "step" value {{ string_value: "user_state" }} }}
 parameters {{ key: "max_elements.candidates" value {{ string_value: "{MAX_CANDIDATES}" }} }}
 """
 
@@ -106,6 +107,7 @@ def scores_of(user: int, candidates: np.ndarray) -> np.ndarray:
 def write_state_model(folder: Path, *, stamp: int = STAMP, max_batch_size: int = 4) -> Path:
     """The artefacts of a user-state version folder."""
     folder.mkdir(parents=True, exist_ok=True)
+    (folder.parent / "config.pbtxt").write_text(USER_STATE)
     save_file({"user_ids": USERS, "history": HISTORIES, "length": LENGTHS}, folder / "histories.safetensors")
     description = {
         "encoder": "encoder",
@@ -130,7 +132,7 @@ def publish_ranker(repository: Path, *, encoder_stamp: int = STAMP) -> None:
     publish(repository, RANKER)
     version = publish(repository, USER_STATE) / "1"
     write_state_model(version)
-    (version / "model.py").write_text("from serving.user_state import TritonPythonModel as TritonPythonModel\n")
+    (version / "model.py").write_text("from serving.steps.model import TritonPythonModel as TritonPythonModel\n")
 
 
 def encoder(stamp: int) -> onnx.ModelProto:

@@ -17,10 +17,11 @@ from serving.direct import DirectModel
 from serving.errors import DeadlineExceeded, InvalidRequest, QueueFull, ServingError, StaleState
 from serving.golden import Golden
 from serving.server import ServerOptions, TritonServer
-from serving.state_builder import latest, show
-from serving.state_store import Entry, StateStore
+from serving.state.builder import latest, show
+from serving.state.states import Entry
+from serving.state.store import StateStore
 from tests.serving.patience import shared
-from tests.serving.test_user_state_served import counts
+from tests.serving.steps.test_user_state_served import counts
 
 pytestmark = pytest.mark.triton_server
 

@@ -14,7 +14,7 @@ from serving.client import Client
 from serving.direct import DirectModel
 from serving.errors import StartupError
 from serving.server import ServerOptions, TritonServer
-from serving.steps import Answer, Refusal, Tensors
+from serving.steps.step import Answer, Refusal, Tensors
 
 TOO_LARGE = Refusal("x is too large", "INVALID_ARG")
 

@@ -39,7 +39,7 @@ def test_the_server_finds_this_environment_and_one_thread_per_library(tmp_path: 
     assert environment["PATH"].split(os.pathsep)[0] == str(Path(sys.executable).parent)
     assert "nvidia_pytriton.libs" in environment["LD_LIBRARY_PATH"].split(os.pathsep)[0]
     assert environment["OMP_NUM_THREADS"] == "1"
-    assert environment["RECSERVE_STATE"] == str(tmp_path)
+    assert environment["RECSERVE_STATE"] == f"lmdb://{tmp_path}"
     assert environment["RECSERVE_METRICS"] == "http://127.0.0.1:8002/metrics"
 
 

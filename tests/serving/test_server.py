@@ -222,7 +222,7 @@ def test_the_container_serves_the_same_repository_with_the_same_restrictions(tmp
     assert command[image + 1] == "tritonserver"
     assert f"--volume={tmp_path}/models:/models:ro" in docker
     assert f"--volume={tmp_path}/state:/state" in docker
-    assert "--env=RECSERVE_STATE=/state" in docker
+    assert "--env=RECSERVE_STATE=lmdb:///state" in docker
     mounted = {flag.split(":")[1] for flag in docker if flag.startswith("--volume=")}
     assert {"/recserve/serving", "/recserve/kernels", "/opt/tritonserver/backends/recserve"} <= mounted
     assert {flag for flag in docker if flag.startswith("--publish")} == {

@@ -38,8 +38,9 @@ def test_what_numpy_makes_an_array_of_is_sent(value: Any, datatype: str, shape: 
     found = outputs(reply)["x"]
     expected = np.asarray(value)
     if datatype == "BYTES":
-        expected = np.array([one if isinstance(one, bytes) else one.encode() for one in expected.flat], object)
+        expected = np.array([one.decode() if isinstance(one, bytes) else one for one in expected.flat], object)
         expected = expected.reshape(shape)
+        assert not found.flags.writeable
     np.testing.assert_array_equal(found, expected)
 
 

@@ -8,11 +8,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from training.data.synthetic import planted
 
 from tests.training.tiny import SYSTEM, Config, Tiny
 from training import checkpoint
 from training.checkpoint import Progress, Run, TrainingState
-from training.data.synthetic import planted
 
 
 def finished_run() -> Run:

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from training.data.ranking import RankingData
+from training.data.synthetic import planted
 
 from tests.training import tiny
 from tests.training.tiny import SYSTEM, Config, Tiny, train
 from training.checkpoint import load_run, snapshot
-from training.data.ranking import RankingData
-from training.data.synthetic import planted
 from training.fit import FitOptions, predict
 from training.system import ParameterGroup
 

@@ -3,9 +3,9 @@
 import json
 
 import pytest
+from training.data.synthetic import planted
 
 from training import schema
-from training.data.synthetic import planted
 
 
 def test_a_schema_comes_back_from_json() -> None:

@@ -12,9 +12,9 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
-
 from training.data.ranking import RankingBatch, RankingSplit
 from training.data.synthetic import planted
+
 from training.fit import FitOptions, FitResult, fit
 from training.metrics import auc, log_loss
 from training.schema import Schema

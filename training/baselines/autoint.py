@@ -11,12 +11,15 @@ Legend: B batch, F fields, D width, H heads, E = D / H width of a head.
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from training.layers.fields import FieldConfig, FieldModel, evaluate, field_stage
+from training.data.click import FEATURES
+from training.layers.columns import Features
+from training.layers.fields import FieldConfig, FieldModel
 from training.schema import Schema
 from training.system import System
+from training.tasks.click import CLICK
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,10 +64,10 @@ class AutoInt(FieldModel):
         super().__init__(config, schema)
         self.layers = nn.Sequential(*(InteractingLayer(config.dim, config.heads) for _ in range(config.layers)))
         self.dropout = nn.Dropout(config.dropout)
-        self.last = nn.Linear(len(schema.fields) * config.dim, 1)
+        self.last = nn.Linear(self.num_fields * config.dim, 1)
 
-    def logits(self, ids: Int64[Tensor, "B F"], keep: Bool[Tensor, "B F"] | None = None) -> Float[Tensor, " B"]:
-        interacted = self.layers(self.embedding(ids, keep))
+    def logits(self, x: Features, keep: Bool[Tensor, "B F"] | None = None) -> Float[Tensor, " B"]:
+        interacted = self.layers(self.embedding(x, keep))
         return self.last(self.dropout(interacted.flatten(1))).squeeze(-1)
 
 
@@ -73,11 +76,9 @@ SYSTEM = System(
     title="AutoInt",
     paper="https://arxiv.org/abs/1810.11921",
     provenance="the paper's model; sizes and regularisation are our design",
+    task=CLICK,
     config=Config,
-    dataset="ml-100k-fields",
     baseline=None,
     build=AutoInt,
-    prepare=AutoInt.prepare,
-    stages=lambda config: (field_stage(config),),
-    evaluate=evaluate,
+    reads=frozenset({FEATURES}),
 )

@@ -8,20 +8,15 @@ Differs from the paper: a network of two layers that are smaller than the paper'
 Legend: B batch, F fields.
 """
 
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Bool, Float
 from torch import Tensor
 
-from training.layers.fields import (
-    FieldConfig,
-    FieldModel,
-    FieldNetwork,
-    LinearTerm,
-    evaluate,
-    field_stage,
-    pair_sum,
-)
+from training.data.click import FEATURES, feature_layout
+from training.layers.columns import Features
+from training.layers.fields import FieldConfig, FieldModel, FieldNetwork, LinearTerm, pair_sum
 from training.schema import Schema
 from training.system import System
+from training.tasks.click import CLICK
 
 
 class DeepFM(FieldModel):
@@ -29,12 +24,12 @@ class DeepFM(FieldModel):
 
     def __init__(self, config: FieldConfig, schema: Schema) -> None:
         super().__init__(config, schema)
-        self.linear = LinearTerm(self.embedding.sizes)
-        self.network = FieldNetwork(len(schema.fields) * config.dim, config)
+        self.linear = LinearTerm(feature_layout(schema))
+        self.network = FieldNetwork(self.num_fields * config.dim, config)
 
-    def logits(self, ids: Int64[Tensor, "B F"], keep: Bool[Tensor, "B F"] | None = None) -> Float[Tensor, " B"]:
-        vectors = self.embedding(ids, keep)
-        return self.linear(ids, keep) + pair_sum(vectors) + self.network(vectors)
+    def logits(self, x: Features, keep: Bool[Tensor, "B F"] | None = None) -> Float[Tensor, " B"]:
+        vectors = self.embedding(x, keep)
+        return self.linear(x, keep) + pair_sum(vectors) + self.network(vectors)
 
 
 SYSTEM = System(
@@ -42,11 +37,9 @@ SYSTEM = System(
     title="DeepFM",
     paper="https://arxiv.org/abs/1703.04247",
     provenance="the paper's model; sizes and regularisation are our design",
+    task=CLICK,
     config=FieldConfig,
-    dataset="ml-100k-fields",
     baseline=None,
     build=DeepFM,
-    prepare=DeepFM.prepare,
-    stages=lambda config: (field_stage(config),),
-    evaluate=evaluate,
+    reads=frozenset({FEATURES}),
 )

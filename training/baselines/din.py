@@ -15,10 +15,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from training.data.ranking import RankingBatch, RankingData
-from training.layers.ranker import RankerConfig, Tables, Tower, binary_loss, evaluate, one_stage
+from training.data.click import HISTORY, ClickBatch
+from training.layers.ranker import HistoryModel, RankerConfig, Tower
 from training.schema import Schema
 from training.system import System
+from training.tasks.click import CLICK
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,22 +38,18 @@ def local_activation(
     return summed / mask.sum(dim=1, keepdim=True).clamp(min=1)
 
 
-class DIN(nn.Module):
+class DIN(HistoryModel):
     """The activation unit a(s, t) = w . SiLU(W_s s + W_t t + W_p (s*t))."""
 
     def __init__(self, config: Config, schema: Schema) -> None:
-        super().__init__()
-        self.tables = Tables(schema, config.dim)
+        super().__init__(config, schema)
         self.of_event = nn.Linear(config.dim, config.attention_units, bias=False)
         self.of_target = nn.Linear(config.dim, config.attention_units)
         self.of_product = nn.Linear(config.dim, config.attention_units, bias=False)
         self.weight = nn.Linear(config.attention_units, 1)
         self.tower = Tower(config.dim, config.hidden, config.dropout)
 
-    def prepare(self, data: RankingData) -> None:
-        self.tables.prepare(data)
-
-    def forward(self, batch: RankingBatch) -> Float[Tensor, " B"]:
+    def forward(self, batch: ClickBatch) -> Float[Tensor, " B"]:
         history, mask, target, profile = self.tables.look_up(batch)
         product = (self.of_product.weight * target[:, None, :]).transpose(1, 2)  # (B, D, U): W_p diag(t), no (s*t)
         unit = history @ (product + self.of_event.weight.T) + self.of_target(target)[:, None, :]
@@ -65,11 +62,10 @@ SYSTEM = System(
     title="Deep Interest Network",
     paper="https://arxiv.org/abs/1706.06978",
     provenance="attention from the paper; embeddings and final network are our design",
+    task=CLICK,
     config=Config,
-    dataset="ml-100k",
     baseline=None,
     build=DIN,
-    prepare=DIN.prepare,
-    stages=lambda config: (one_stage(config, binary_loss),),
-    evaluate=evaluate,
+    reads=frozenset({HISTORY}),
+    quick={"max_length": 12},
 )

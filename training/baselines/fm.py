@@ -7,12 +7,15 @@ Follows the paper; the vectors are those of every model over fields here, so ids
 Legend: B batch, F fields.
 """
 
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Bool, Float
 from torch import Tensor
 
-from training.layers.fields import FieldConfig, FieldModel, LinearTerm, evaluate, field_stage, pair_sum
+from training.data.click import FEATURES, feature_layout
+from training.layers.columns import Features
+from training.layers.fields import FieldConfig, FieldModel, LinearTerm, pair_sum
 from training.schema import Schema
 from training.system import System
+from training.tasks.click import CLICK
 
 
 class FM(FieldModel):
@@ -20,10 +23,10 @@ class FM(FieldModel):
 
     def __init__(self, config: FieldConfig, schema: Schema) -> None:
         super().__init__(config, schema)
-        self.linear = LinearTerm(self.embedding.sizes)
+        self.linear = LinearTerm(feature_layout(schema))
 
-    def logits(self, ids: Int64[Tensor, "B F"], keep: Bool[Tensor, "B F"] | None = None) -> Float[Tensor, " B"]:
-        return self.linear(ids, keep) + pair_sum(self.embedding(ids, keep))
+    def logits(self, x: Features, keep: Bool[Tensor, "B F"] | None = None) -> Float[Tensor, " B"]:
+        return self.linear(x, keep) + pair_sum(self.embedding(x, keep))
 
 
 SYSTEM = System(
@@ -31,11 +34,9 @@ SYSTEM = System(
     title="Factorization machine",
     paper="https://doi.org/10.1109/ICDM.2010.127",
     provenance="the paper's model; sizes and regularisation are our design",
+    task=CLICK,
     config=FieldConfig,
-    dataset="ml-100k-fields",
     baseline=None,
     build=FM,
-    prepare=FM.prepare,
-    stages=lambda config: (field_stage(config),),
-    evaluate=evaluate,
+    reads=frozenset({FEATURES}),
 )

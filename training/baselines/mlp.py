@@ -5,12 +5,15 @@ Our design: DEA with its attention off, and the same in all else. What DEA reach
 Legend: B batch, F fields.
 """
 
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Bool, Float
 from torch import Tensor
 
-from training.layers.fields import FieldConfig, FieldModel, FieldNetwork, evaluate, field_stage
+from training.data.click import FEATURES
+from training.layers.columns import Features
+from training.layers.fields import FieldConfig, FieldModel, FieldNetwork
 from training.schema import Schema
 from training.system import System
+from training.tasks.click import CLICK
 
 
 class MLP(FieldModel):
@@ -18,10 +21,10 @@ class MLP(FieldModel):
 
     def __init__(self, config: FieldConfig, schema: Schema) -> None:
         super().__init__(config, schema)
-        self.network = FieldNetwork(len(schema.fields) * config.dim, config)
+        self.network = FieldNetwork(self.num_fields * config.dim, config)
 
-    def logits(self, ids: Int64[Tensor, "B F"], keep: Bool[Tensor, "B F"] | None = None) -> Float[Tensor, " B"]:
-        return self.network(self.embedding(ids, keep))
+    def logits(self, x: Features, keep: Bool[Tensor, "B F"] | None = None) -> Float[Tensor, " B"]:
+        return self.network(self.embedding(x, keep))
 
 
 SYSTEM = System(
@@ -29,11 +32,9 @@ SYSTEM = System(
     title="MLP over the fields, DEA's control without attention",
     paper="",
     provenance="our design",
+    task=CLICK,
     config=FieldConfig,
-    dataset="ml-100k-fields",
     baseline=None,
     build=MLP,
-    prepare=MLP.prepare,
-    stages=lambda config: (field_stage(config),),
-    evaluate=evaluate,
+    reads=frozenset({FEATURES}),
 )

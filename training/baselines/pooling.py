@@ -13,27 +13,24 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from training.data.ranking import RankingBatch, RankingData
-from training.layers.ranker import RankerConfig, Tables, Tower, binary_loss, evaluate, one_stage
+from training.data.click import HISTORY, ClickBatch
+from training.layers.ranker import HistoryModel, RankerConfig, Tower
 from training.schema import Schema
 from training.system import System
+from training.tasks.click import CLICK
 
 
-class Pooling(nn.Module):
+class Pooling(HistoryModel):
     """Average of the events under weights by position, projected like the values of an attention."""
 
     def __init__(self, config: RankerConfig, schema: Schema, *, by_recency: bool) -> None:
-        super().__init__()
-        self.tables = Tables(schema, config.dim)
+        super().__init__(config, schema)
         start = -torch.log(torch.arange(1.0, config.max_length + 1)) * by_recency
         self.log_weight = nn.Parameter(start, requires_grad=by_recency)
         self.value = nn.Linear(config.dim, config.dim, bias=False)
         self.tower = Tower(config.dim, config.hidden, config.dropout)
 
-    def prepare(self, data: RankingData) -> None:
-        self.tables.prepare(data)
-
-    def forward(self, batch: RankingBatch) -> Float[Tensor, " B"]:
+    def forward(self, batch: ClickBatch) -> Float[Tensor, " B"]:
         history, mask, target, profile = self.tables.look_up(batch)
         weights = mask * self.log_weight[: mask.shape[1]].exp()
         pooled = (weights[:, None, :] @ history)[:, 0] / weights.sum(dim=1, keepdim=True).clamp(min=1e-6)
@@ -46,13 +43,12 @@ def _system(name: str, title: str, *, by_recency: bool) -> System:
         title=title,
         paper="",
         provenance="our design",
+        task=CLICK,
         config=RankerConfig,
-        dataset="ml-100k",
         baseline=None,
         build=partial(Pooling, by_recency=by_recency),
-        prepare=Pooling.prepare,
-        stages=lambda config: (one_stage(config, binary_loss),),
-        evaluate=evaluate,
+        reads=frozenset({HISTORY}),
+        quick={"max_length": 12},
     )
 
 

@@ -46,7 +46,7 @@ class Config(NextItemConfig):
     dropout: float = 0.3
     """Share of elements dropped after the embedding, attention and feed-forward."""
     item_penalty: float = 3e-5
-    """Half of the sum of squares of all item vectors enters the loss with this weight."""
+    """Weight of half of the sum of squares of all item vectors in the loss."""
     learning_rate: float = 2e-3
     """Rate of AdamW."""
     patience: int | None = 3
@@ -152,4 +152,5 @@ SYSTEM = System(
     baseline=None,
     build=SASRec,
     products=item_vectors,
+    quick={"max_length": 12, "dim": 16, "layers": 1, "batch_size": 32},
 )

@@ -53,7 +53,7 @@ class Config(NextItemConfig):
     """Sizes and training."""
 
     ids: Ids = "rqvae"
-    """Whose semantic ids: a tokenizer's run, of its default sizes, or LETTER's, which are published with Beauty."""
+    """Source of the semantic ids: a tokenizer's run, of its default sizes, or LETTER's, published with Beauty."""
     dim: int = 96
     """Width of tokens and states."""
     heads: int = 4
@@ -73,7 +73,7 @@ class Config(NextItemConfig):
     learning_rate: float = 2e-3
     """Rate of AdamW at its highest."""
     schedule: Literal["constant", "linear"] = "linear"
-    """linear: the rate rises over the first 2 % of the steps, then falls to zero."""
+    """Schedule of the rate. linear: it rises over the first 2 % of the steps, then falls to zero."""
     weight_decay: float = 0.01
     """Decoupled weight decay of AdamW."""
 
@@ -228,5 +228,6 @@ SYSTEM = System(
     baseline="sasrec",
     build=TIGER,
     upstream=upstream,
+    quick={"max_length": 12, "dim": 16, "encoder_layers": 1, "beams": 8},
     variant=lambda config: "" if config.ids == Config().ids else config.ids,
 )

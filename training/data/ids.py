@@ -1,7 +1,9 @@
-"""Raw ids: any int64. They are compared, sorted and looked up, never added, multiplied or turned into floats."""
+"""Raw ids, any int64 or text: they are compared, sorted and looked up, never added, multiplied or made floats."""
 
 import numpy as np
 import polars as pl
+
+from serving.ids import IdMap
 
 
 def whole_numbers(column: pl.Series) -> np.ndarray:
@@ -13,6 +15,25 @@ def whole_numbers(column: pl.Series) -> np.ndarray:
     if len(values) and values.max() > np.iinfo(np.int64).max:
         raise ValueError(f"column '{column.name}' holds {values.max()}, beyond int64; map its ids to smaller ones")
     return values.astype(np.int64)
+
+
+def id_map(column: pl.Series) -> IdMap:
+    """The map of a column of raw ids, whole numbers or strings, to dense ids by ascending raw id.
+
+    Raises ValueError, naming the column, for another type, nulls, and ids that no client can send.
+    """
+    if column.dtype == pl.String:
+        if column.null_count():
+            raise ValueError(f"column '{column.name}' has {column.null_count()} nulls; give it an id in each row")
+        ids = column.unique().sort().to_numpy().astype(object)
+    elif column.dtype.is_integer():
+        ids = np.unique(whole_numbers(column))
+    else:
+        raise ValueError(f"column '{column.name}' is {column.dtype}; ids are whole numbers or strings: cast it")
+    try:
+        return IdMap(ids=ids)
+    except ValueError as error:
+        raise ValueError(f"column '{column.name}': {error}") from error
 
 
 def table_rows(name: str, ids: np.ndarray, size: int) -> np.ndarray:

@@ -1,40 +1,33 @@
 """MovieLens-100k: 100,000 ratings of 1,682 films by 943 people, 1997 and 1998 (Harper and Konstan, 2015).
 
-Protocol
-- Sample: one rating. Label: 1 where the rating is 4 or 5, else 0.
-- Split: all ratings sorted by (timestamp, row in the published file). Train is the first 80 %, validation the next
-  10 %, test the last 10 %. Where a border falls among ratings with one timestamp, all ratings of that second go to the
-  earlier part, so every timestamp of a part is smaller than every timestamp of the next. The parts have 80,000, 10,000
-  and 10,000 ratings give or take those ties.
-- History of a sample: the same user's ratings with a strictly smaller timestamp, newest first (of one second: the later
-  row first), at most `max_length`. Ratings of the same second are left out, for nobody knows which came first: three
-  quarters of all ratings share their second with another of the same user. In validation and test the history
-  includes the user's ratings from earlier parts and from the same part: they lie in the target's past.
-- Fitting: weights and statistics (`train_item_counts`) come from train alone; validation chooses the epoch; test is
-  measured once at the end. A film or a user absent from train is a cold start, and is not removed.
-- Ids: user, item and user-field ids start at 1; 0 is "unknown".
-
-The same ratings and parts as rows of categorical fields (`load_fields`): user_id, age in years, gender, occupation and
-the whole zip code; item_id, release year and the set of genres as one category. The ids are those of the published
-tables of users and films, which hold no label; which of them are known is up to the training part.
+- Event: one rating; value 1 to 5, label 1 where it is 4 or 5, time in Unix seconds. Three quarters of all ratings share
+  their second with another of the same user.
+- Users: age in years, gender, occupation and the whole zip code; for a profile age in the groups of MovieLens-1M and
+  the zip code's region.
+- Items: release year and the set of genres as one category; for a profile the genres; one genre as the category
+  (`training.data.content.categories`); title.
+- Content: text is title with year, and genres; the second modality is a knowledge graph (`ml100k_content`).
+- Ids: the published ones, from 1; 0 is "unknown". They are those of the published tables of users and films, which hold
+  no label; which of them are known to a model is up to the training part.
 """
 
 import re
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import polars as pl
 
-from training.data.fetch import Report, fetch, silent
-from training.data.fields import UNKNOWN, FieldData, UserSide, encode, split_fields
+from training.data.content import categories
+from training.data.encode import encode
+from training.data.fetch import ORIGINS, fetch
 from training.data.formats import GENRES
-from training.data.ranking import USER_FIELDS, Catalogue, Events, RankingData, split_by_time
-from training.schema import Field, Schema
+from training.data.ml100k_content import content, genre_attributes
+from training.interactions import Dataset, Interactions, Report
+from training.schema import UNKNOWN, Field, Schema
 
-MovieLens = RankingData
-
+POSITIVE_RATING = 4
+"""Ratings from this one on are positive labels."""
+_MAX_RATING = 5
 AGES = ("under 18", "18-24", "25-34", "35-44", "45-49", "50-55", "56 and over")
 """The buckets of MovieLens-1M."""
 _AGE_BORDERS = (18, 25, 35, 45, 50, 56)
@@ -64,79 +57,104 @@ OCCUPATIONS = (
 )
 ZIP_REGIONS = (*"0123456789", "other")
 """First digit of the zip code; other: a code that starts with a letter, from outside the United States."""
-_FIELD_VALUES = dict(zip(USER_FIELDS, (AGES, GENDERS, OCCUPATIONS, ZIP_REGIONS), strict=True))
 
 
-def load(max_length: int = 256, cache: Path | None = None, report: Report = silent) -> MovieLens:
+def read(cache: Path | None, report: Report) -> Interactions:
     """The set as the module's docstring defines it; fetched first where it is not cached. Raises as `fetch` does."""
     folder = fetch("ml-100k", cache, report)
     ratings, items, users = (pl.read_parquet(folder / f"{name}.parquet") for name in ("ratings", "items", "users"))
-    catalogue = Catalogue(
-        titles=dict(items.select("item", "title").iter_rows()),
-        genres=GENRES,
-        item_genres=_item_genres(items),
-        user_fields=_user_fields(users),
-        field_values={name: (UNKNOWN, *values) for name, values in _FIELD_VALUES.items()},
+    of_user, user_fields = _users(users.sort("user"))
+    of_item, item_fields = _items(items.sort("item"))
+    return Interactions(
+        schema=Schema(dataset="ml-100k", fields=(*user_fields, *item_fields, *_EVENT_FIELDS)),
+        events=ratings.select(
+            "user",
+            "item",
+            time="timestamp",
+            value=pl.col("rating").cast(pl.Int64),
+            label=(pl.col("rating") >= POSITIVE_RATING).cast(pl.Float32),
+        ),
+        users=of_user,
+        items=of_item,
+        licence=ORIGINS["ml-100k"].licence,
+        load_content=lambda: content(items, cache, report),
     )
-    return split_by_time("ml-100k", ratings, catalogue, max_length)
 
 
-def load_fields(cache: Path | None = None, report: Report = silent) -> FieldData:
-    """The set as rows of categorical fields, as the module's docstring defines them. Raises as `fetch` does."""
-    folder = fetch("ml-100k", cache, report)
-    ratings, items, users = (pl.read_parquet(folder / f"{name}.parquet") for name in ("ratings", "items", "users"))
-    titles = dict(items.select("item", "title").iter_rows())
-    of_user, user_fields = _side("user", users["user"].to_numpy(), _user_categories(users))
-    of_item, item_fields = _side("item", items["item"].to_numpy(), _item_categories(items))
-    events = Events(ratings)
-    schema = Schema(dataset="ml-100k-fields", fields=(*user_fields, *item_fields))
-    known = np.sort(users["user"].to_numpy())
-    users_side = UserSide(at_event=of_user[events.user], now=of_user[known], ids=known)
-    return split_fields(schema, events, users_side, of_item, titles)
+_EVENT_FIELDS = (
+    Field(name="time", role="event", kind="dense", uses=("time",)),
+    Field(name="rating", role="event", kind="id", uses=("value",), cardinality=_MAX_RATING + 1),
+    Field(name="label", role="event", kind="id", uses=("label",), cardinality=2),
+)
 
 
-def _side(
-    side: Literal["user", "item"], raw: np.ndarray, columns: dict[str, Sequence[str | None]]
-) -> tuple[np.ndarray, list[Field]]:
-    """Ids int64 [largest raw id + 1, 1 + columns] by raw id, row 0 zeros, and their fields; the raw id comes first."""
-    rows = np.zeros((int(raw.max()) + 1, 1 + len(columns)), np.int64)
-    rows[raw, 0] = raw
-    fields = [Field(name=f"{side}_id", kind="id", cardinality=len(rows), side=side)]
-    for number, (name, values) in enumerate(columns.items(), 1):
-        rows[raw, number], names = encode(values)
-        fields.append(Field(name=name, kind="id", cardinality=len(names), values=names, side=side))
-    return rows, fields
-
-
-def _user_categories(users: pl.DataFrame) -> dict[str, Sequence[str | None]]:
-    names = ("age", "gender", "occupation", "zip_code")
-    return {name: users[name].cast(pl.String).to_list() for name in names}
-
-
-def _item_categories(items: pl.DataFrame) -> dict[str, Sequence[str | None]]:
-    years = [re.findall(r"\((\d{4})\)", title) for title in items["title"]]
-    genres = ["|".join(names) for names in items["genres"]]
-    return {
-        "release_year": [found[-1] if found else None for found in years],
-        "genres": [None if names == UNKNOWN else names for names in genres],
+def _users(users: pl.DataFrame) -> tuple[pl.DataFrame, list[Field]]:
+    """Rows by id, 1 to U, after that of the unknown user; and the fields."""
+    ages = np.searchsorted(_AGE_BORDERS, users["age"].to_numpy(), side="right")
+    regions = [code[0] if code[0] in ZIP_REGIONS else "other" for code in users["zip_code"]]
+    columns = {
+        "age": (encode(users["age"].cast(pl.String)), ("feature",)),
+        "age_group": ((1 + ages, (UNKNOWN, *AGES)), ("profile",)),
+        "gender": (encode(users["gender"]), ("feature", "profile")),
+        "occupation": (encode(users["occupation"]), ("feature", "profile")),
+        "zip_code": (encode(users["zip_code"]), ("feature",)),
+        "zip_region": (
+            (np.array([1 + ZIP_REGIONS.index(region) for region in regions]), (UNKNOWN, *ZIP_REGIONS)),
+            ("profile",),
+        ),
     }
+    fields = [Field(name="user_id", role="user", kind="id", uses=("key",), cardinality=len(users) + 1)]
+    fields += [
+        Field(name=name, role="user", kind="id", uses=uses, cardinality=len(values), values=values)
+        for name, ((_, values), uses) in columns.items()
+    ]
+    return pl.DataFrame({name: np.append(0, ids) for name, ((ids, _), _) in columns.items()}), fields
 
 
-def _item_genres(items: pl.DataFrame) -> np.ndarray:
-    flags = np.zeros((int(items["item"].to_numpy().max()) + 1, len(GENRES)), np.float32)
-    for item, names in items.select("item", "genres").iter_rows():
-        flags[item, [GENRES.index(name) for name in names]] = 1.0
-    return flags
+def _items(items: pl.DataFrame) -> tuple[pl.DataFrame, list[Field]]:
+    """Rows by id, 1 to I, after that of the unknown item; and the fields."""
+    years = [re.findall(r"\((\d{4})\)", title) for title in items["title"]]
+    year, year_values = encode([found[-1] if found else None for found in years])
+    sets = ["|".join(names) for names in items["genres"]]
+    genre_set, set_values = encode([None if names == UNKNOWN else names for names in sets])
+    category = categories(genre_attributes(items), len(items))
+    frame = pl.DataFrame(
+        {
+            "title": [UNKNOWN, *items["title"]],
+            "release_year": np.append(0, year),
+            "genre_set": np.append(0, genre_set),
+            "genres": [[], *([1 + GENRES.index(name) for name in names] for names in items["genres"])],
+            "category": category,
+        },
+        schema_overrides={"genres": pl.List(pl.Int64)},
+    )
+    width = int(frame["genres"].list.len().cast(pl.Int64).to_numpy().max())
+    id_fields = {"release_year": year_values, "genre_set": set_values}
+    fields = [Field(name="item_id", role="item", kind="id", uses=("key",), cardinality=len(frame))]
+    fields += [
+        Field(name=name, role="item", kind="id", uses=("feature",), cardinality=len(values), values=values)
+        for name, values in id_fields.items()
+    ]
+    genres = Field(
+        name="genres",
+        role="item",
+        kind="multi",
+        uses=("profile",),
+        cardinality=len(GENRES) + 1,
+        width=width,
+        values=("none", *GENRES),
+    )
+    size = int(category.max()) + 1
+    return frame, [
+        *fields,
+        genres,
+        Field(name="category", role="item", kind="id", uses=("category",), cardinality=size),
+    ]
 
 
-def _user_fields(users: pl.DataFrame) -> np.ndarray:
-    fields = np.zeros((int(users["user"].to_numpy().max()) + 1, len(USER_FIELDS)), np.int64)
-    for user, age, gender, occupation, zip_code in users.iter_rows():
-        region = zip_code[0] if zip_code[0] in ZIP_REGIONS else "other"
-        fields[user] = (
-            1 + int(np.searchsorted(_AGE_BORDERS, age, side="right")),
-            1 + GENDERS.index(gender),
-            1 + OCCUPATIONS.index(occupation),
-            1 + ZIP_REGIONS.index(region),
-        )
-    return fields
+DATASET = Dataset(
+    name="ml-100k",
+    what="MovieLens-100k: 100,000 ratings of 1,682 films by 943 people",
+    licence=ORIGINS["ml-100k"].licence,
+    read=read,
+)

@@ -1,30 +1,28 @@
-"""The final network that LREA and its baselines share, and how a ranking model is judged.
+"""What all models that read histories share: embeddings in front, and the final network.
 
-Legend: B batch, N raw item ids, D width of item and interest vectors, K hidden units.
+Legend: B batch, L history, N items, D width of item and interest vectors, K hidden units.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from training.data.fields import FieldBatch, FieldSplit
-from training.data.ranking import USER_FIELDS, RankingBatch, RankingData, RankingSplit
+from training.data.click import ClickBatch, ClickData, profile_layout
+from training.layers.columns import Features
 from training.layers.items import BehaviourTable, ItemTable, ProfileEmbedding, known
-from training.metrics import auc, gauc, log_loss
-from training.schema import Schema
-from training.system import Stage
+from training.schema import Schema, size_of
 
-Predict = Callable[[nn.Module, RankingSplit], np.ndarray]
+_TABLE_ROWS = 1 << 18
+"""Pairs of item and value up to which all their vectors are computed for each batch, as that is cheaper than one by one
+for every event of it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RankerConfig:
-    """What LREA and its baselines share, so that only the attention differs between them."""
+    """What all models that read histories share, so that only the attention differs between them."""
 
     dim: int = 32
     """Width of item, behaviour and interest vectors."""
@@ -39,46 +37,9 @@ class RankerConfig:
     batch_size: int = 1024
     """Samples of a training step, over all processes."""
     learning_rate: float = 2e-3
-    """AdamW's."""
+    """Rate of AdamW."""
     weight_decay: float = 0.05
-    """AdamW's: each step takes this times the learning rate off every weight."""
-
-
-def cardinality(schema: Schema, name: str) -> int:
-    """Number of ids of a field; ValueError where the schema leaves it open."""
-    size = schema[name].cardinality
-    if size is None:
-        raise ValueError(f"field '{name}' of {schema.dataset} has no cardinality")
-    return size
-
-
-class Tables(nn.Module):
-    """The embeddings in front of every ranking model."""
-
-    def __init__(self, schema: Schema, dim: int) -> None:
-        super().__init__()
-        self.num_items = cardinality(schema, "item_id")
-        genres = schema["genres"].width
-        if genres is None:
-            raise ValueError(f"field 'genres' of {schema.dataset} has no width")
-        self.items = ItemTable(self.num_items, genres, dim)
-        self.behaviours = BehaviourTable(cardinality(schema, "history_ratings"), dim)
-        self.profile = ProfileEmbedding(tuple(cardinality(schema, name) for name in USER_FIELDS), dim)
-
-    def prepare(self, data: RankingData) -> None:
-        self.items.prepare(torch.from_numpy(data.train_item_counts), torch.from_numpy(data.item_genres))
-
-    def look_up(self, batch: RankingBatch) -> "Embedded":
-        """History, target and profile vectors of a batch, history rows beyond the length masked."""
-        items = self.items()
-        rows = self.behaviours.index(batch.history_items, batch.history_ratings, self.num_items)
-        positions = torch.arange(rows.shape[1], device=rows.device)
-        return Embedded(
-            history=nn.functional.embedding(rows, self.behaviours(items)),
-            mask=(positions < batch.history_length[:, None]).to(items.dtype),
-            target=nn.functional.embedding(known(batch.item, self.num_items), items),
-            profile=self.profile(batch.user_fields),
-        )
+    """Decay of AdamW: each step takes this times the learning rate off every weight."""
 
 
 class Embedded(NamedTuple):
@@ -88,6 +49,63 @@ class Embedded(NamedTuple):
     mask: Float[Tensor, "B L"]
     target: Float[Tensor, "B D"]
     profile: Float[Tensor, "B D"]
+
+
+class Tables(nn.Module):
+    """The embeddings in front of every model that reads histories."""
+
+    def __init__(self, schema: Schema, dim: int) -> None:
+        super().__init__()
+        self.num_items = size_of(schema.key("item"))
+        layout = profile_layout(schema)
+        self.items = ItemTable(self.num_items, layout.of("item"), dim)
+        self.behaviours = BehaviourTable(num_values(schema), dim)
+        self.profile = ProfileEmbedding(layout.of("user", "event"), dim)
+
+    def prepare(self, data: ClickData) -> None:
+        """Fill all buffers from the training part."""
+        train = data.train
+        self.items.prepare(data.train_item_counts, data.item_profile, data.log.item[train.places])
+        self.profile.prepare(train.profiles, len(train))
+
+    def look_up(self, batch: ClickBatch) -> Embedded:
+        """History, target and profile vectors of a batch, history rows beyond the length masked."""
+        items = self.items()
+        positions = torch.arange(batch.history_items.shape[1], device=items.device)
+        return Embedded(
+            history=self._history(batch, items),
+            mask=(positions < batch.history_length[:, None]).to(items.dtype),
+            target=nn.functional.embedding(known(batch.item, self.num_items), items),
+            profile=self.profile(Features(batch.profile, batch.profile_dense, batch.profile_sets)),
+        )
+
+    def _history(self, batch: ClickBatch, items: Float[Tensor, "N D"]) -> Float[Tensor, "B L D"]:
+        if self.num_items * self.behaviours.num_values > _TABLE_ROWS:
+            seen = nn.functional.embedding(known(batch.history_items, self.num_items), items)
+            return self.behaviours.of(seen, batch.history_values)
+        rows = self.behaviours.index(batch.history_items, batch.history_values, self.num_items)
+        return nn.functional.embedding(rows, self.behaviours(items))
+
+
+def num_values(schema: Schema) -> int:
+    """Values that events of a history can have, 0 = unknown among them; 1 is a positive where none is given."""
+    values = schema.of("value", "event")
+    return size_of(values[0]) if values else 2
+
+
+class HistoryModel(nn.Module):
+    """Base of all models that read histories. `forward` is the logit that is served."""
+
+    def __init__(self, config: RankerConfig, schema: Schema) -> None:
+        super().__init__()
+        self.tables = Tables(schema, config.dim)
+
+    def prepare(self, data: ClickData) -> None:
+        """Fill all tables from the training part."""
+        self.tables.prepare(data)
+
+    def forward(self, batch: ClickBatch) -> Float[Tensor, " B"]:
+        raise NotImplementedError
 
 
 class Tower(nn.Module):
@@ -120,35 +138,3 @@ class Tower(nn.Module):
         hidden = first + self.of_interest(interest) + self.of_product(interest * target)
         hidden = torch.relu(self.second(self.dropout(torch.relu(hidden))))
         return self.last(hidden).squeeze(-1)
-
-
-def binary_loss(module: nn.Module, batch: RankingBatch | FieldBatch, done: float) -> tuple[Tensor, dict[str, Tensor]]:
-    """Binary cross-entropy of the logits against the labels."""
-    loss = nn.functional.binary_cross_entropy_with_logits(module(batch), batch.label)
-    return loss, {"loss": loss.detach()}
-
-
-def one_stage(config: RankerConfig, loss: Callable[[nn.Module, Any, float], tuple[Tensor, dict[str, Tensor]]]) -> Stage:
-    """End-to-end training, the only stage of a plain ranking model."""
-    return Stage(
-        name="train",
-        loss=loss,
-        epochs=config.epochs,
-        batch_size=config.batch_size,
-        learning_rate=config.learning_rate,
-        weight_decay=config.weight_decay,
-    )
-
-
-def evaluate(module: nn.Module, predict: Predict, split: RankingSplit) -> dict[str, float]:
-    """AUC, GAUC and log loss of a model's logits."""
-    return quality(split, predict(module, split))
-
-
-def quality(split: RankingSplit | FieldSplit, logits: np.ndarray) -> dict[str, float]:
-    """AUC, GAUC (by user) and log loss of logits [len(split)] in sample order."""
-    return {
-        "auc": auc(split.label, logits),
-        "gauc": gauc(split.user, split.label, logits),
-        "log_loss": log_loss(split.label, logits),
-    }

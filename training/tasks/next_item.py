@@ -18,15 +18,17 @@ import torch
 from jaxtyping import Float, Int, Int64
 from torch import Tensor, nn
 
-from training.data.sequences import TASK, SequenceBatch, SequenceData, sequences
+from serving.ids import IdMap
+from training.asking import Question, Shown, Tensors, about, as_ids
+from training.data.sequences import TASK, SequenceBatch, SequenceData, SequenceSplit, sequences
 from training.data.synthetic_sequences import synthetic_sequences
 from training.interactions import Interactions
 from training.layers.histories import newest
 from training.layers.listing import Best
-from training.layers.served_lists import HISTORY, MAX_BATCH_SIZE, OFFSETS, Requests, served_scores
+from training.layers.served_lists import HISTORY, MAX_BATCH_SIZE, NO_SCORE, OFFSETS, Requests, one_by_one, served_scores
 from training.ranking_metrics import CUTOFFS, ranking_quality
 from training.servable import Packed, Servable, Signature, TensorSpec, servable
-from training.system import Column, Data, Predict, Split, Stage, Task, Wanted
+from training.system import Column, Predict, Stage, Task, Wanted
 
 LISTED = 20
 """Items of a served list."""
@@ -47,7 +49,7 @@ class NextItemConfig:
     learning_rate: float = 1e-3
     """Rate of AdamW at its highest."""
     schedule: Literal["constant", "linear"] = "constant"
-    """linear: the rate rises over the first 2 % of the steps, then falls to zero."""
+    """Schedule of the rate. linear: it rises over the first 2 % of the steps, then falls to zero."""
     weight_decay: float = 0.0
     """Decoupled weight decay of AdamW."""
     patience: int | None = None
@@ -115,8 +117,8 @@ class OneByOne:
     @torch.no_grad()
     def __call__(self, history: Tensor, ends: Tensor) -> Packed:
         """Items and scores [B, top]."""
-        module, parts = cast(NextItem, self._module), history.tensor_split(ends[:-1].long())
-        read = [(part if len(part) else part.new_zeros(1))[None, -module.max_length :] for part in parts]
+        module = cast(NextItem, self._module)
+        read = one_by_one(history, ends, module.max_length)
         found = [module.best(one, torch.tensor([one.shape[1]]), self._top) for one in read]
         scores = [served_scores(best, one) for best, one in zip(found, read, strict=True)]
         return torch.cat([best.items for best in found]), torch.cat(scores)
@@ -127,7 +129,7 @@ def own_loss(module: nn.Module, batch: SequenceBatch, share_done: float) -> tupl
     return cast(NextItem, module).loss(batch, share_done)
 
 
-class NextItemTask(Task):
+class NextItemTask(Task[SequenceData, SequenceSplit]):
     """See the module's docstring."""
 
     name = TASK
@@ -160,16 +162,34 @@ class NextItemTask(Task):
             monitor="ndcg10",
         )
 
-    def evaluate(self, module: nn.Module, predict: Predict, split: Split) -> dict[str, float]:
+    def evaluate(self, module: nn.Module, predict: Predict, split: SequenceSplit) -> dict[str, float]:
         return ranking_quality(predict(Places(module), split))
 
-    def release(self, name: str, module: nn.Module, data: Data) -> tuple[Signature, ...]:
-        assert isinstance(data, SequenceData)
-        module = copy.deepcopy(module).eval()
-        plain = _served(name, module, LISTED)
+    def request(self, interactions: Interactions, question: Question) -> Tensors:
+        if question.history:
+            return {"history": as_ids([list(question.history)])}
+        if question.user is None:
+            raise ValueError("say after which history: --user ID or --history ITEM ...")
+        items = interactions.items_of(question.dense_user(interactions))[::-1].tolist()
+        return {"history": as_ids([[interactions.raw("item", item) for item in items]])}
+
+    def shown(self, interactions: Interactions, question: Question, request: Tensors, answer: Tensors) -> Shown:
+        listed = zip(answer["items"][0].tolist(), answer["scores"][0].tolist(), strict=True)
+        found = [(item, score) for item, score in listed if score > NO_SCORE]
+        rows: list[list[object]] = [
+            [place, interactions.titles[interactions.dense("item", item)], item, score]
+            for place, (item, score) in enumerate(found, 1)
+        ]
+        newest = [interactions.dense("item", item) for item in request["history"][0][::-1].tolist()]
+        lines = (about(interactions, question, newest, "lately"),)
+        return Shown(lines, "next items", ("", "title", "item", "score"), rows)
+
+    def release(self, name: str, module: nn.Module, data: SequenceData) -> tuple[Signature, ...]:
+        module, ids = copy.deepcopy(module).eval(), data.interactions.ids.get("item")
+        plain = _served(name, module, LISTED, ids)
         # One place more, so that no toss-up decides who is the last in the list.
-        further = _served(name, module, LISTED + 1)
-        double = _served(name, copy.deepcopy(module).double(), LISTED)
+        further = _served(name, module, LISTED + 1, ids)
+        double = _served(name, copy.deepcopy(module).double(), LISTED, ids)
         max_length = cast(NextItem, module).max_length
         return (
             replace(
@@ -181,13 +201,13 @@ class NextItemTask(Task):
         )
 
 
-def _served(name: str, module: nn.Module, top: int) -> Servable:
+def _served(name: str, module: nn.Module, top: int, ids: IdMap | None) -> Servable:
     return servable(
         name=name,
         module=Recommender(module, top),
-        inputs=(HISTORY, OFFSETS),
+        inputs=(replace(HISTORY, ids=ids), OFFSETS),
         outputs=(
-            TensorSpec(name="items", dtype="int64", shape=(top,)),
+            TensorSpec(name="items", dtype="int64", shape=(top,), ids=ids),
             TensorSpec(name="scores", dtype="float32", shape=(top,)),
         ),
         example=lambda batch_size, seed: (),

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from training.asking import Question, Shown, Tensors
 from training.data.catalogue import TASK, CatalogueData, ItemBatch, ItemSplit, catalogue
 from training.data.synthetic_sequences import synthetic_sequences
 from training.interactions import Interactions
@@ -20,7 +21,7 @@ from training.layers.codebook_report import codebook_metrics
 from training.layers.served_tokenizer import checked, content_requests, ids_or_none, or_nan
 from training.layers.tokenizer import Judge, Tokenizer, catalogue_tokens, exact
 from training.servable import Packed, Servable, Signature, TensorSpec
-from training.system import Column, Data, Predict, Split, Stage, Task, Wanted
+from training.system import Column, Predict, Split, Stage, Task, Wanted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,7 +134,7 @@ def batch_of(tokenizer: Tokenizer, vectors: Packed) -> ItemBatch:
     return ItemBatch(nobody, *(given.get(name, nothing) for name in ItemBatch._fields[1:]))
 
 
-class SemanticIdsTask(Task):
+class SemanticIdsTask(Task[CatalogueData, ItemSplit]):
     """See the module's docstring."""
 
     name = TASK
@@ -167,15 +168,28 @@ class SemanticIdsTask(Task):
             direction="min",
         )
 
-    def evaluate(self, module: nn.Module, predict: Predict, split: Split) -> dict[str, float]:
+    def evaluate(self, module: nn.Module, predict: Predict, split: ItemSplit) -> dict[str, float]:
         assert isinstance(module, Tokenizer)
-        assert isinstance(split, ItemSplit)
         return metrics(module, judge(module, predict, split), width_read(module, split))
 
-    def release(self, name: str, module: nn.Module, data: Data) -> tuple[Signature, ...]:
+    def request(self, interactions: Interactions, question: Question) -> Tensors:
+        """Of one item, with the vectors that the data set has of it."""
+        if len(question.candidates) != 1:
+            raise ValueError("say of which item: --candidates ITEM, one of them")
+        item = interactions.dense("item", question.candidates[0])
+        return {name: part[item : item + 1] for name, part in interactions.content._asdict().items()}
+
+    def shown(self, interactions: Interactions, question: Question, request: Tensors, answer: Tensors) -> Shown:
+        item = question.candidates[0]
+        title = interactions.titles[interactions.dense("item", item)]
+        beside = [name for name in answer if name != "sids"]
+        columns = zip(answer["sids"][0].tolist(), *(answer[name][0].tolist() for name in beside), strict=True)
+        rows: list[list[object]] = [[place, *row] for place, row in enumerate(columns, 1)]
+        return Shown((f"item {item} ({interactions.name}): {title}",), "semantic ids", ("", "id", *beside), rows)
+
+    def release(self, name: str, module: nn.Module, data: CatalogueData) -> tuple[Signature, ...]:
         """Raises ValueError where the data lack vectors that the module reads."""
         assert isinstance(module, Tokenizer)
-        assert isinstance(data, CatalogueData)
         graph, positions = TokenizerGraph(module).eval(), (module.num_positions,)
         return (
             Servable(

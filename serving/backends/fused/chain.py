@@ -5,11 +5,16 @@ millisecond on the target `cpu`, as much as a small model itself.
 """
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from serving.backends import packing
+from serving.configs import read_config
 from serving.direct import DirectModel
-from serving.steps import Answer, Refusal, Step, Tensors
+from serving.steps import open_step
+from serving.steps.step import Answer, Host, Refusal, Step, Tensors
+
+TARGET = "cpu"
 
 
 class Link(NamedTuple):
@@ -77,6 +82,34 @@ class Chain:
         """Closes all steps."""
         for link in self._links:
             link.step.close()
+
+
+def open_chain(host: Host, model: Path, version: str, target: str = TARGET) -> Chain:
+    """Version n of an ensemble with version n of each step, so that no roll-out can mix two releases.
+
+    Raises ValueError for a step that cannot run in this process.
+    """
+    config = read_config(model, "gpu")
+    links = [
+        Link(
+            open_model(host, model.parent / step.model_name, version, target),
+            dict(step.input_map),
+            dict(step.output_map),
+        )
+        for step in config.ensemble_scheduling.step
+    ]
+    return Chain(links, [tensor.name for tensor in config.input], [tensor.name for tensor in config.output])
+
+
+def open_model(host: Host, model: Path, version: str, target: str = TARGET) -> Step:
+    """A version of any model: graph, step or ensemble. Raises ValueError where it cannot run in this process."""
+    if not (model / version).is_dir():
+        raise ValueError(f"{model} has no version {version}: an ensemble's steps are published together with it")
+    if read_config(model, "gpu").ensemble_scheduling.step:
+        return open_chain(host, model, version, target)
+    if read_config(model, target).backend == "onnxruntime":
+        return OnnxStep(DirectModel.open(model, target, version))
+    return open_step(host, model / version)
 
 
 def _renamed(tensors: Tensors, names: Mapping[str, str]) -> Tensors:

@@ -6,6 +6,8 @@ from typing import Any, Self
 
 import numpy as np
 
+from serving import ids
+
 DTYPES = {
     "TYPE_BOOL": np.dtype(np.bool_),
     "TYPE_INT8": np.dtype(np.int8),
@@ -15,6 +17,7 @@ DTYPES = {
     "TYPE_FP16": np.dtype(np.float16),
     "TYPE_FP32": np.dtype(np.float32),
     "TYPE_FP64": np.dtype(np.float64),
+    "TYPE_STRING": np.dtype(object),
 }
 BATCH_INPUT_KINDS = (
     "BATCH_ELEMENT_COUNT",
@@ -50,6 +53,8 @@ class InputSpec:
     """int64 [], or one for each place along the only axis beside the batch."""
     min_elements: int | None
     max_elements: int | None
+    max_bytes: int | None
+    """Of one element of text."""
 
     @property
     def bounded(self) -> bool:
@@ -104,6 +109,8 @@ class ModelSpec:
     inter_op_threads: int
     parallel: bool
     """Whether independent nodes run at once (`execution_mode` 1)."""
+    mapped_ids: tuple[str, ...]
+    """Tensors whose raw ids a backend maps by files of the version; a graph of ONNX does so itself."""
     graph_level: int | None
     """-1 basic, 1 extended, 2 no optimisation, None all: as in NVIDIA's backend."""
 
@@ -127,7 +134,7 @@ class ModelSpec:
         name = str(config.get("name", ""))
         for problem in _unsupported(config, kinds):
             raise ValueError(f"{name}: {problem}")
-        parameters = {key: str(value["string_value"]) for key, value in config.get("parameters", {}).items()}
+        parameters = {key: str(value.get("string_value", "")) for key, value in config.get("parameters", {}).items()}
         graph = config.get("optimization", {}).get("graph")
         return cls(
             name=name,
@@ -140,6 +147,7 @@ class ModelSpec:
             intra_op_threads=_integer(name, parameters, "intra_op_thread_count") or 1,
             inter_op_threads=_integer(name, parameters, "inter_op_thread_count") or 1,
             parallel=_integer(name, parameters, "execution_mode") == 1,
+            mapped_ids=tuple(filter(None, parameters.get(ids.PARAMETER, "").split(","))),
             graph_level=None if graph is None else int(graph.get("level", 0)) or None,
         )
 
@@ -174,6 +182,7 @@ def _input(model: str, entry: Mapping[str, Any], parameters: Mapping[str, str]) 
         maximum=_bound(model, parameters, f"maximum.{name}", _INT64.max),
         min_elements=_integer(model, parameters, f"min_elements.{name}"),
         max_elements=_integer(model, parameters, f"max_elements.{name}"),
+        max_bytes=_integer(model, parameters, f"max_bytes.{name}"),
     )
 
 

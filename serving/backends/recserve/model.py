@@ -15,6 +15,7 @@ from serving.backends.onnxruntime.model_spec import CPU_KINDS
 from serving.backends.packed_model import PackedModel
 from serving.backends.packing import Request
 from serving.backends.recserve.program import Program
+from serving.ids import IdMaps
 
 
 class TritonPythonModel(PackedModel):
@@ -29,7 +30,8 @@ class TritonPythonModel(PackedModel):
         on_gpu = args["model_instance_kind"] == "GPU"
         device = torch.device("cuda", int(args["model_instance_device_id"])) if on_gpu else torch.device("cpu")
         self._program = Program(path, self.spec, device)
+        self._ids = IdMaps.load(path.parent, self.spec.mapped_ids)
 
     def run(self, batch: list[Request]) -> list[dict[str, np.ndarray]]:
         """The answers of one run of the program."""
-        return packing.answer(self.spec, batch, self._program)
+        return packing.answer(self.spec, batch, lambda feeds: self._ids.raw(self._program(self._ids.dense(feeds))))

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-
-from training.baselines import autoint, deepfm, fm, mlp
 from training.data.fields import FieldData
 from training.data.synthetic import planted_fields
+
+from training.baselines import autoint, deepfm, fm, mlp
 from training.fit import FitOptions, fit
 from training.layers.fields import FieldConfig, FieldModel, FieldNetwork, evaluate
 from training.loop import predict

@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional
+from training.data.ranking import RankingBatch, RankingData
+from training.data.synthetic import planted
 
 from training.baselines import din, pooling
 from training.baselines.din import DIN
 from training.baselines.pooling import Pooling
-from training.data.ranking import RankingBatch, RankingData
-from training.data.synthetic import planted
 from training.layers.ranker import RankerConfig
 from training.system import System
 

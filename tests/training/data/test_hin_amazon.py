@@ -1,69 +1,86 @@
 """The Amazon set: what a user rated last, and the published files where they are at hand."""
 
 import gzip
-import os
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 
+from tests.training.click_views import view
+from tests.training.data.published_sets import at_hand, digests_of
 from training.data import hin_amazon, hin_amazon_files
-from training.data.fetch import default_cache, fetch
-from training.data.fields import FieldData
-from training.data.ranking import Events
+from training.data.click import ClickData
+from training.data.fetch import fetch
 
-ITEMS = np.array([[0, 0, 0, 0], [1, 1, 5, 1], [2, 1, 6, 1], [3, 1, 7, 1]])
-RATINGS = {
-    "user": [1, 1, 1, 1, 2],
-    "item": [2, 3, 1, 2, 3],
-    "rating": [5, 1, 4, 2, 3],
-    "timestamp": [10, 20, 20, 30, 5],
-}
+CATEGORY_OF = np.array([0, 5, 6, 7])
+RATINGS = pl.DataFrame(
+    {
+        "user": [1, 1, 1, 1, 2],
+        "item": [2, 3, 1, 2, 3],
+        "value": [5, 1, 4, 2, 3],
+        "label": [1.0, 0.0, 1.0, 0.0, 0.0],
+        "time": [10, 20, 20, 30, 5],
+    }
+)
 NO_ITEM, NO_CATEGORY = 4, 8
+DIGESTS = {
+    "splits": "40bf41331b3b2eb3",
+    "features": "3c74e8f5d4c43f88",
+    "profiles": "99bed626d5c5047c",
+    "item profile": "c88b9ad8cc5f0828",
+    "histories": "53bd38b7ca760672",
+    "served histories": "20e4ffe7cc688076",
+    "served fields": "78048b74aadf62a0",
+}
+"""Of the view with the 64 newest events; a change to any of them changes all published figures."""
 
 
 def test_a_users_fields_come_from_strictly_earlier_days() -> None:
-    users = hin_amazon.user_side(Events(pl.DataFrame(RATINGS)), ITEMS)
-    assert users.at_event.tolist() == [
-        [1, NO_ITEM, NO_CATEGORY, NO_ITEM],
-        [1, 2, 6, 2],
-        [1, 2, 6, 2],
-        [1, 1, 5, 1],
-        [2, NO_ITEM, NO_CATEGORY, NO_ITEM],
+    before, _ = hin_amazon.user_side(RATINGS, CATEGORY_OF)
+    assert before.columns == ["last_item", "last_category", "last_liked"]
+    assert before.rows() == [
+        (NO_ITEM, NO_CATEGORY, NO_ITEM),
+        (2, 6, 2),
+        (2, 6, 2),
+        (1, 5, 1),
+        (NO_ITEM, NO_CATEGORY, NO_ITEM),
     ]
 
 
 def test_after_all_events_the_last_ones_count_and_another_users_likes_do_not() -> None:
-    users = hin_amazon.user_side(Events(pl.DataFrame(RATINGS)), ITEMS)
-    assert users.now.tolist() == [[1, 2, 6, 1], [2, 3, 7, NO_ITEM]]
+    _, after = hin_amazon.user_side(RATINGS, CATEGORY_OF)
+    assert after.rows() == [(NO_ITEM, NO_CATEGORY, NO_ITEM), (2, 6, 1), (3, 7, NO_ITEM)], "the first is nobody"
 
 
 def test_the_future_does_not_change_the_fields_of_the_past() -> None:
-    events = Events(pl.DataFrame(RATINGS))
-    shorter = Events(pl.DataFrame(RATINGS).filter(pl.col("timestamp") < 30))
-    before = hin_amazon.user_side(shorter, ITEMS).at_event
-    kept = np.flatnonzero(events.timestamp < 30)
-    assert np.array_equal(hin_amazon.user_side(events, ITEMS).at_event[kept], before)
+    whole, _ = hin_amazon.user_side(RATINGS, CATEGORY_OF)
+    shorter, _ = hin_amazon.user_side(RATINGS.filter(pl.col("time") < 30), CATEGORY_OF)
+    assert whole.filter(RATINGS["time"] < 30).equals(shorter)
 
 
 @pytest.fixture(scope="module")
-def data() -> FieldData:
-    """The true set, where it is at hand."""
-    if not (default_cache() / "hin-amazon").is_dir() and "RECSERVE_DATA" not in os.environ:
-        pytest.skip("the Amazon set is not here: recserve data fetch hin-amazon")
-    return hin_amazon.load()
+def data() -> ClickData:
+    return view(at_hand("hin-amazon"), max_length=64)
 
 
 @pytest.mark.slow
-def test_the_published_set_has_its_documented_parts_and_fields(data: FieldData) -> None:
+def test_the_published_set_has_its_documented_parts_and_fields(data: ClickData) -> None:
     assert (len(data.train), len(data.validation), len(data.test)) == (156_640, 19_589, 19_562)
-    assert data.user_rows.shape == (6170, 4)
-    assert data.item_rows.shape == (2754, 4)
-    names = ("user_id", "last_item", "last_category", "last_liked", "item_id", "brand", "category", "view")
-    assert data.field_names == names
-    assert not data.item_rows[0].any()
-    assert (data.item_rows[1:] > 0).all(), "what is not listed has an id of its own"
+    assert data.features.users.ids.shape == (6171, 4)
+    assert data.features.items.ids.shape == (2754, 4)
+    names = ["user_id", "last_item", "last_category", "last_liked", "item_id", "brand", "category_set", "view"]
+    assert [field.name for field in data.features.layout.fields] == names
+    assert [field.name for field in data.profile.layout.fields] == [], "a history says what came last"
+    assert not data.features.items.ids[0].any()
+    assert (data.features.items.ids[1:] > 0).all(), "what is not listed has an id of its own"
+    everyone = np.concatenate([part.features(np.arange(len(part))).ids for part in (data.train, data.test)])
+    assert (everyone.max(axis=0) < data.features.layout.sizes).all()
+
+
+@pytest.mark.slow
+def test_ids_histories_and_splits_are_those_of_the_published_figures(data: ClickData) -> None:
+    assert digests_of(data) == DIGESTS
 
 
 @pytest.mark.slow

@@ -9,12 +9,12 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-
-from serving.state_record import Key, decode_key, encode_key
-from tests.kernels.frequency_logs import sampler, tables
-from training.data.ids import table_rows, whole_numbers
 from training.data.ranking import Events
 from training.data.synthetic import planted, planted_fields
+
+from serving.state.record import Key, decode_key, encode_key
+from tests.kernels.frequency_logs import sampler, tables
+from training.data.ids import table_rows, whole_numbers
 from training.layers.fields import FieldEmbedding
 from training.layers.requests import IdTables
 from training.metrics import gauc

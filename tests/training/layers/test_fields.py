@@ -3,52 +3,94 @@
 from dataclasses import replace
 
 import numpy as np
+import polars as pl
 import pytest
 import torch
 
+from tests.training.click_views import view
+from training.data.click import FEATURES, ClickData
+from training.interactions import Interactions
+from training.layers.columns import Features
 from training.layers.fields import FieldConfig, FieldEmbedding, pair_sum, with_unknown
+from training.schema import Field, Schema
 
 TRAIN = np.array([[1, 2], [1, 2], [2, 2], [1, 1], [-3, 3], [9, 3]])
-"""Field 0: id 1 three times, 2 once, two of no known range. Field 1: 2 and 3 are frequent, 1 is not."""
+"""Of the event's fields. Field 0: id 1 three times, 2 once, two of no known range. Field 1: 2 and 3 are frequent, 1 is
+not."""
 LARGE = 2**62
 
 
-@pytest.fixture
-def embedding() -> FieldEmbedding:
-    made = FieldEmbedding((3, 4), 5)
-    made.prepare(TRAIN)
-    return made
+def data(train: np.ndarray) -> ClickData:
+    """Two fields of the event behind the user's key and before the item's; two more events are no training samples."""
+    rows = np.concatenate([train, [[2, 1], [2, 1]]])
+    events = {"user": [1] * len(rows), "item": [1] * len(rows), "time": [*([0] * len(train)), 1, 2]}
+    events |= {"label": [1.0] * len(rows), "first": rows[:, 0], "second": rows[:, 1]}
+    fields = (
+        Field(name="user_id", role="user", kind="id", uses=("key",), cardinality=2),
+        Field(name="first", role="event", kind="id", cardinality=3),
+        Field(name="second", role="event", kind="id", cardinality=4),
+        Field(name="item_id", role="item", kind="id", uses=("key",), cardinality=2),
+        Field(name="time", role="event", kind="dense", uses=("time",)),
+        Field(name="label", role="event", kind="id", uses=("label",), cardinality=2),
+    )
+    return view(
+        Interactions(
+            schema=Schema(dataset="made", fields=fields),
+            events=pl.DataFrame(events),
+            users=pl.DataFrame({"name": ["unknown", "somebody"]}),
+            items=pl.DataFrame({"title": ["unknown", "something"]}),
+            licence="",
+        ),
+        frozenset({FEATURES}),
+    )
 
 
-def test_rare_and_impossible_ids_are_the_unknown_of_their_own_field(embedding: FieldEmbedding) -> None:
-    ids = torch.tensor([[1, 2], [2, 1], [-1, -LARGE], [3, 4], [LARGE, LARGE], [0, 0], [2, 3]])
-    assert embedding.known(ids).tolist() == [[1, 2], [0, 0], [0, 0], [0, 0], [0, 0], [0, 0], [0, 3]]
+def made(train: np.ndarray = TRAIN) -> FieldEmbedding:
+    torch.manual_seed(0)
+    built = FieldEmbedding(data(train).features.layout, 5)
+    built.prepare(data(train))
+    return built
+
+
+def features(ids: torch.Tensor) -> Features:
+    """Of the middle fields int64 [B, 2]; the keys are known."""
+    known = torch.ones_like(ids[:, :1])
+    return Features(torch.cat([known, ids, known], dim=1), torch.zeros(len(ids), 0), torch.zeros(len(ids), 0).long())
+
+
+def test_rare_and_impossible_ids_are_the_unknown_of_their_own_field() -> None:
+    embedding = made()
+    ids = features(torch.tensor([[1, 2], [2, 1], [-1, -LARGE], [3, 4], [LARGE, LARGE], [0, 0], [2, 3]]))
+    expected = [[1, 2], [0, 0], [0, 0], [0, 0], [0, 0], [0, 0], [0, 3]]
+    assert embedding.known(ids.ids)[:, 1:3].tolist() == expected
     vectors = embedding(ids)
     assert torch.equal(vectors[1], vectors[5])
-    assert torch.equal(vectors[0], embedding.rows.weight[[1, 3 + 2]])
+    assert torch.equal(vectors[0, 1:3], embedding.rows.weight[[2 + 1, 2 + 3 + 2]])
 
 
-def test_training_counts_are_those_of_the_rows_in_use(embedding: FieldEmbedding) -> None:
-    assert embedding.frequency.tolist() == [3, 3, 0, 1, 0, 3, 2]
+def test_training_counts_are_those_of_the_rows_in_use() -> None:
+    assert made().frequency.tolist() == [0, 6, 3, 3, 0, 1, 0, 3, 2, 0, 6]
 
 
-def test_the_mean_of_a_field_is_the_mean_over_the_training_samples(embedding: FieldEmbedding) -> None:
-    expected = embedding(torch.from_numpy(TRAIN)).mean(dim=0)
-    torch.testing.assert_close(embedding.means(), expected)
+def test_the_mean_of_a_field_is_the_mean_over_the_training_samples() -> None:
+    expected = made()(features(torch.from_numpy(TRAIN))).mean(dim=0)
+    torch.testing.assert_close(made().means(), expected)
 
 
-def test_a_dropped_field_has_its_mean_and_keeping_all_changes_no_bit(embedding: FieldEmbedding) -> None:
-    ids = torch.tensor([[1, 2], [2, 3]])
-    kept = embedding(ids, torch.tensor([[True, False], [True, True]]))
-    assert torch.equal(kept[0, 1], embedding.means()[1])
-    assert torch.equal(kept[1], embedding(ids)[1])
-    assert torch.equal(embedding(ids, torch.ones(2, 2, dtype=torch.bool)), embedding(ids))
+def test_a_dropped_field_has_its_mean_and_keeping_all_changes_no_bit() -> None:
+    embedding, x = made(), features(torch.tensor([[1, 2], [2, 3]]))
+    kept = embedding(x, torch.tensor([[True, True, False, True], [True] * 4]))
+    assert torch.equal(kept[0, 2], embedding.means()[2])
+    assert torch.equal(kept[1], embedding(x)[1])
+    assert torch.equal(kept[0, [0, 1, 3]], embedding(x)[0, [0, 1, 3]])
+    assert torch.equal(embedding(x, torch.ones(2, 4, dtype=torch.bool)), embedding(x))
 
 
-def test_prepare_forgets_the_set_before(embedding: FieldEmbedding) -> None:
-    embedding.prepare(np.array([[2, 1], [2, 1]]))
-    assert embedding.known(torch.tensor([[1, 2], [2, 1]])).tolist() == [[0, 0], [2, 1]]
-    assert int(embedding.frequency.sum()) == 4
+def test_prepare_forgets_the_set_before() -> None:
+    embedding = made()
+    embedding.prepare(data(np.array([[2, 1]] * 6)))
+    assert embedding.known(features(torch.tensor([[1, 2], [2, 1]])).ids)[:, 1:3].tolist() == [[0, 0], [2, 1]]
+    assert int(embedding.frequency.sum()) == 6 * 4
 
 
 def test_the_pair_sum_is_the_sum_over_all_pairs() -> None:

@@ -1,8 +1,11 @@
 """What is unknown, rare or popular takes the row that is meant for it."""
 
+import numpy as np
 import pytest
 import torch
 
+from training.data.columns import Columns, Layout
+from training.layers.columns import Features
 from training.layers.items import (
     MIN_TRAIN_COUNT,
     NUM_POPULARITY_BUCKETS,
@@ -12,19 +15,47 @@ from training.layers.items import (
     known,
     popularity_bucket,
 )
+from training.schema import Field
 
 UNSEEN, RARE, KNOWN = 1, 2, 3
 """Items of `table`; 0 is out of vocabulary."""
-COUNTS = torch.tensor([0, 0, MIN_TRAIN_COUNT - 1, MIN_TRAIN_COUNT])
-GENRES = torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
+COUNTS = np.array([0, 0, MIN_TRAIN_COUNT - 1, MIN_TRAIN_COUNT])
+GENRES = np.array([[0, 0], [1, 0], [2, 0], [2, 1]])
+ONLY_GENRES = Layout((Field(name="genres", role="item", kind="multi", cardinality=3, width=2),))
+WITH_OTHERS = Layout(
+    (
+        Field(name="kind", role="item", kind="id", cardinality=3),
+        *ONLY_GENRES.fields,
+        Field(name="price", role="item", kind="dense"),
+    )
+)
+BOUGHT = np.array([2, 3, 3, 3])
+"""Items of the training samples; the price of item 1 is missing."""
+
+
+def made(layout: Layout = ONLY_GENRES) -> ItemTable:
+    torch.manual_seed(0)
+    built = ItemTable(4, layout, 3)
+    there = (GENRES > 0).any(1).astype(np.int64)
+    if layout is ONLY_GENRES:
+        values = Columns(there[:, None], np.zeros((4, 0), np.float32), GENRES)
+    else:
+        price = np.array([[np.nan], [np.nan], [1.0], [5.0]], np.float32)
+        ids = np.stack([[0, 2, 1, 7], there, [0, 0, 1, 1]], axis=1)
+        values = Columns(ids, price, GENRES)
+    built.prepare(COUNTS, values, BOUGHT)
+    return built
 
 
 @pytest.fixture
 def table() -> ItemTable:
-    torch.manual_seed(0)
-    made = ItemTable(4, 2, 3)
-    made.prepare(COUNTS, GENRES)
-    return made
+    return made()
+
+
+def genre(table: ItemTable, *numbers: int) -> torch.Tensor:
+    """Mean of these genres' vectors."""
+    weight = table.get_parameter("set_means.0.vectors.weight")
+    return torch.stack([weight[:, number - 1] for number in numbers]).mean(0)
 
 
 def test_ids_outside_the_vocabulary_become_the_unknown_one() -> None:
@@ -54,20 +85,37 @@ def test_the_unknown_item_is_row_0_without_genres_in_the_lowest_bucket(table: It
 
 
 def test_a_rare_item_is_the_unknown_one_with_its_own_genres_and_popularity(table: ItemTable) -> None:
-    expected = table.rows.weight[0] + table.popularity.weight[2] + table.genre.weight[:, 1]
+    expected = table.rows.weight[0] + table.popularity.weight[2] + genre(table, 2)
     torch.testing.assert_close(table()[RARE], expected)
-    torch.testing.assert_close(
-        table()[UNSEEN], table.rows.weight[0] + table.popularity.weight[0] + table.genre.weight[:, 0]
-    )
+    torch.testing.assert_close(table()[UNSEEN], table.rows.weight[0] + table.popularity.weight[0] + genre(table, 1))
 
 
 def test_a_known_item_has_its_row_and_the_mean_of_its_genres(table: ItemTable) -> None:
-    expected = table.rows.weight[KNOWN] + table.popularity.weight[2] + table.genre.weight.mean(dim=1)
+    expected = table.rows.weight[KNOWN] + table.popularity.weight[2] + genre(table, 1, 2)
     torch.testing.assert_close(table()[KNOWN], expected)
 
 
+def test_the_other_fields_of_a_profile_are_added_dense_ones_standardised_over_training() -> None:
+    table, plain = made(WITH_OTHERS), made()
+    assert table.profile is not None
+    assert plain.profile is None
+    assert table.profile.additions is not None
+    profile = table.profile
+    kinds, prices = profile.rows.weight[:3], profile.rows.weight[3:]
+    direction = profile.get_parameter("additions.directions")[0]
+    mean, deviation = 4.0, np.array([1.0, 5.0, 5.0, 5.0]).std()
+    expected = [
+        kinds[0] + prices[0],
+        kinds[2] + prices[0] + genre(table, 1),
+        kinds[1] + prices[1] + genre(table, 2) + (1 - mean) / deviation * direction,
+        kinds[0] + prices[1] + genre(table, 1, 2) + (5 - mean) / deviation * direction,
+    ]
+    own = table.rows(table.row_of) + table.popularity(table.bucket_of)
+    torch.testing.assert_close(table(), own + torch.stack(expected))
+
+
 def test_the_vocabulary_travels_with_the_weights(table: ItemTable) -> None:
-    other = ItemTable(4, 2, 3)
+    other = ItemTable(4, ONLY_GENRES, 3)
     other.load_state_dict(table.state_dict())
     assert torch.equal(other(), table())
 
@@ -82,9 +130,29 @@ def test_an_event_is_looked_up_by_item_and_rating_and_an_unknown_one_as_0() -> N
     torch.testing.assert_close(events[23], torch.nn.functional.silu(table.mix(items[3] + table.rating.weight[5])))
 
 
+def test_what_an_event_is_looked_up_as_is_what_its_item_and_value_make() -> None:
+    table, items = BehaviourTable(6, 3), torch.randn(4, 3)
+    asked = torch.tensor([[3, 0], [1, 2]]), torch.tensor([[5, 9], [-1, 1]])
+    rows = table(items)[table.index(*asked, num_items=4)]
+    torch.testing.assert_close(table.of(items[asked[0]], asked[1]), rows)
+
+
+PROFILE = Layout(
+    (Field(name="a", role="user", kind="id", cardinality=3), Field(name="b", role="event", kind="id", cardinality=4))
+)
+
+
+def of_ids(ids: torch.Tensor) -> Features:
+    return Features(ids, torch.zeros(len(ids), 0), torch.zeros(len(ids), 0).long())
+
+
 def test_a_profile_is_the_sum_of_its_fields_and_an_unknown_value_takes_row_0_of_its_own_field() -> None:
-    profile = ProfileEmbedding((3, 4), 5)
+    profile = ProfileEmbedding(PROFILE, 5)
     rows = profile.rows.weight
-    fields = torch.tensor([[2, 3], [3, 1], [-1, 4], [0, 0]])
+    ids = torch.tensor([[2, 3], [3, 1], [-1, 4], [0, 0]])
     expected = torch.stack([rows[2] + rows[6], rows[0] + rows[4], rows[0] + rows[3], rows[0] + rows[3]])
-    torch.testing.assert_close(profile(fields), expected)
+    torch.testing.assert_close(profile(of_ids(ids)), expected)
+
+
+def test_a_profile_of_no_fields_is_zero() -> None:
+    assert ProfileEmbedding(Layout(()), 5)(of_ids(torch.zeros(3, 0).long())).tolist() == [[0.0] * 5] * 3

@@ -1,22 +1,15 @@
-"""The final network of ranking models, what it is given of a batch, and how its logits are judged."""
+"""The final network of models that read histories, and what it is given of a batch."""
 
-from functools import cache
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from torch.nn import functional
 
-from training.data.ranking import RankingData
-from training.data.synthetic import planted
-from training.layers.ranker import Tables, Tower, binary_loss, evaluate, quality
-from training.loop import predict
-from training.metrics import auc, gauc, log_loss
-
-
-@cache
-def data() -> RankingData:
-    return planted()
+from tests.training.click_views import everything, histories, view
+from training.layers import ranker
+from training.layers.ranker import Tables, Tower, num_values
 
 
 def tower(dropout: float = 0.0) -> Tower:
@@ -53,61 +46,75 @@ def test_the_tower_leaves_out_its_share_of_units_in_training_alone() -> None:
     assert torch.equal(built(*given), built(*given))
 
 
-def test_a_history_is_masked_from_its_length_on_and_ratings_count() -> None:
+def tables(dim: int = 8) -> Tables:
     torch.manual_seed(0)
-    tables = Tables(data().schema, 8)
-    tables.prepare(data())
-    batch = data().train.batch(np.arange(0, 800, 20))
-    found = tables.look_up(batch)
+    built = Tables(histories().schema, dim)
+    built.prepare(histories())
+    return built
+
+
+def test_a_history_is_masked_from_its_length_on_and_values_count() -> None:
+    built = tables()
+    batch = histories().train.batch(np.arange(0, 800, 20))
+    found = built.look_up(batch)
     assert len(batch.history_length.unique()) > 5
     for row, length in enumerate(batch.history_length.tolist()):
         assert found.mask[row].tolist() == [1.0] * length + [0.0] * (found.mask.shape[1] - length)
     row = int(batch.history_length.argmax())
-    item, rating = int(batch.history_items[row, 0]), int(batch.history_ratings[row, 0])
-    vector = functional.silu(tables.behaviours.mix(tables.items()[item] + tables.behaviours.rating.weight[rating]))
+    item, rating = int(batch.history_items[row, 0]), int(batch.history_values[row, 0])
+    vector = functional.silu(built.behaviours.mix(built.items()[item] + built.behaviours.rating.weight[rating]))
     torch.testing.assert_close(found.history[row, 0], vector)
-    other = tables.look_up(batch._replace(history_ratings=batch.history_ratings % 5 + 1))
+    other = built.look_up(batch._replace(history_values=batch.history_values % 5 + 1))
     assert not torch.allclose(other.history[row, 0], vector)
-    torch.testing.assert_close(found.target, tables.items()[batch.item])
+    torch.testing.assert_close(found.target, built.items()[batch.item])
+
+
+def test_a_profile_is_that_of_the_batch() -> None:
+    built, batch = tables(), histories().train.batch(np.arange(30))
+    rows = built.profile.rows.weight.split(built.profile.layout.sizes)
+    expected = sum(table[batch.profile[:, place]] for place, table in enumerate(rows))
+    torch.testing.assert_close(built.look_up(batch).profile, expected)
+
+
+def test_events_one_by_one_are_those_of_the_table_of_all_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
+    built, batch = tables(), histories().train.batch(np.arange(0, 800, 20))
+    unlike = batch._replace(
+        item=torch.where(batch.item == 3, 2**62, batch.item),
+        history_items=torch.where(batch.history_items == 5, -1, batch.history_items),
+        history_values=torch.where(batch.history_values == 2, 77, batch.history_values),
+    )
+    expected = built.look_up(unlike)
+    monkeypatch.setattr(ranker, "_TABLE_ROWS", 0)
+    for one, other in zip(expected, built.look_up(unlike), strict=True):
+        torch.testing.assert_close(one, other)
 
 
 def test_an_item_s_vector_is_the_sum_of_its_row_its_popularity_and_its_genres() -> None:
-    torch.manual_seed(0)
-    tables = Tables(data().schema, 8).items
-    tables.prepare(torch.from_numpy(data().train_item_counts), torch.from_numpy(data().item_genres))
+    items = tables().items
+    (mean,) = items.set_means
     for item in (0, 3, 17):
-        row, bucket, genres = tables.row_of[item], tables.bucket_of[item], tables.genres_of[item]
-        expected = tables.rows.weight[row] + tables.popularity.weight[bucket] + tables.genre.weight @ genres
-        torch.testing.assert_close(tables()[item], expected)
+        row, bucket = items.row_of[item], items.bucket_of[item]
+        genre = mean(torch.from_numpy(histories().item_profile.sets[item : item + 1]))[0]
+        expected = items.rows.weight[row] + items.popularity.weight[bucket] + genre
+        torch.testing.assert_close(items()[item], expected)
 
 
-class Fixed(torch.nn.Module):
-    """A logit that says something, from a user's and an item's number alone."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.scale = torch.nn.Parameter(torch.ones(()))
-
-    def forward(self, batch: object) -> torch.Tensor:
-        return self.scale * torch.sin(1.7 * batch.user + 0.3 * batch.item)  # pyright: ignore[reportAttributeAccessIssue]
+def test_histories_without_values_have_unknown_and_one() -> None:
+    assert num_values(histories().schema) == 6
+    kept = tuple(field for field in histories().schema.fields if "value" not in field.uses)
+    assert num_values(replace(histories().schema, fields=kept)) == 2
 
 
-def test_the_three_figures_are_those_of_the_split_s_labels_and_users() -> None:
-    split = data().test
-    logits = predict(Fixed(), split)
-    expected = {
-        "auc": auc(split.label, logits),
-        "gauc": gauc(split.user, split.label, logits),
-        "log_loss": log_loss(split.label, logits),
-    }
-    assert quality(split, logits) == expected == evaluate(Fixed(), predict, split)
-    assert abs(expected["auc"] - expected["gauc"]) > 0.01, "the two would not be told apart"
-
-
-def test_the_loss_is_the_binary_cross_entropy_of_the_logits() -> None:
-    batch = data().train.batch(np.arange(50))
-    value, logged = binary_loss(Fixed(), batch, 0.0)
-    chance = torch.sigmoid(Fixed()(batch))
-    expected = -torch.where(batch.label > 0, chance, 1 - chance).log().mean()
-    torch.testing.assert_close(value, expected)
-    torch.testing.assert_close(logged["loss"], expected)
+def test_dense_fields_of_users_events_and_items_are_standardised_by_the_training_part() -> None:
+    data = view(everything())
+    built = Tables(data.schema, 8)
+    built.prepare(data)
+    batch = data.train.batch(np.arange(len(data.train)))
+    numbers = batch.profile_dense.numpy()
+    assert built.profile.additions is not None
+    np.testing.assert_allclose(built.profile.additions.mean, np.nanmean(numbers, axis=0), rtol=1e-5)
+    np.testing.assert_allclose(built.profile.additions.deviation, np.nanstd(numbers, axis=0), rtol=1e-5)
+    assert built.items.profile is not None
+    assert built.items.profile.additions is not None
+    price = data.item_profile.dense[batch.item]
+    np.testing.assert_allclose(built.items.profile.additions.mean, np.nanmean(price, axis=0), rtol=1e-5)

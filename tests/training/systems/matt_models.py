@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 import torch
-
 from training.data.fields import FieldData
 from training.data.synthetic import planted_fields
+
 from training.system import System
 from training.systems import matt
 from training.systems.matt import Matt

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from export.artifacts import Source
-from export.kernel_form import kernel_forms
+from export.kinds import kernel_forms
 from export.onnx import export_onnx
 from export.parity import ParityOptions, walk
 from export.repository import publish

@@ -7,9 +7,9 @@ from functools import cache
 import numpy as np
 import pytest
 import torch
-
 from training.data.ranking import RankingData
 from training.data.synthetic import planted
+
 from training.layers import ragged
 from training.servable import Signature
 from training.systems.lrea import LREA, Config, attention, lrea_loss, non_negativity_weight, servables
@@ -40,7 +40,10 @@ def model(config: Config = SMALL, seed: int = 0) -> LREA:
 
 
 def released(config: Config) -> dict[str, Signature]:
-    return {signature.name: signature for signature in servables(model(config), config, data())}
+    return {
+        signature.name: signature
+        for signature in servables(model(config), config, planted(max_length=config.max_length))
+    }
 
 
 def train(config: Config, *, hinge: bool = False, steps: int = 150) -> LREA:

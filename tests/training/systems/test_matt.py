@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from training.data.fields import FieldBatch
 
 from kernels.path_sampling import Aggregation, instance_keys, pack, path_confidence, shares, unpack
 from kernels.path_sampling.hph import weights
 from tests.training.systems.matt_models import SYSTEMS, data, trained, untrained
 from training.baselines import deepfm
 from training.checkpoint import load_run, restore
-from training.data.fields import FieldBatch
 from training.fit import FitOptions, fit, predict
 from training.metrics import auc
 from training.systems import dea

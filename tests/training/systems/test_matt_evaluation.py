@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import torch
+from training.data.fields import FieldSplit
 
 from kernels.path_sampling import instance_keys
 from tests.training.systems.matt_models import data, trained, untrained
-from training.data.fields import FieldSplit
 from training.layers.ranker import quality
 from training.loop import predict
 from training.metrics import auc, log_loss

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tests.training.systems.matt_models import SYSTEMS, data, untrained
-from training.servable import PathSamplerServable, Signature
+from training.servable import Signature, StepServable
 from training.systems.matt.served import per_candidate
 
 BASES = list(SYSTEMS)
@@ -40,7 +40,7 @@ def test_the_absorbed_form_equals_one_forward_per_path(name: str, model: str) ->
 @pytest.mark.parametrize("name", ["deepfm", "dea"])
 def test_the_served_sampler_draws_what_evaluation_draws(name: str) -> None:
     sampler, scorer = released(name)["sampler"], released(name)["scorer"]
-    assert isinstance(sampler, PathSamplerServable)
+    assert isinstance(sampler, StepServable)
     masks, weights = sampler.eager(*sampler.example(10, 1))
     inputs = scorer.example(10, 1)
     assert torch.equal(masks, inputs[3])

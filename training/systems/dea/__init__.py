@@ -17,11 +17,11 @@ from dataclasses import replace
 
 from torch import Tensor, nn
 
-from training.data.fields import FieldBatch
-from training.layers.fields import evaluate, field_stage
+from training.data.click import FEATURES, ClickBatch
 from training.system import ParameterGroup, Stage, System
 from training.systems.dea.model import DEA, Config
-from training.systems.dea.servables import score_split, servables
+from training.systems.dea.servables import servables
+from training.tasks.click import CLICK
 
 __all__ = ["DEA", "SYSTEM", "Config", "codebooks", "servables", "stages"]
 
@@ -34,11 +34,11 @@ def codebooks(module: nn.Module) -> list[nn.Parameter]:
 
 def stages(config: Config) -> tuple[Stage, ...]:
     """One stage, end to end. Each step is counted, and from time to time abundance is measured anew before it."""
-    stage = field_stage(config)
+    stage = CLICK.stage(config)
     rate = config.code_rate * config.learning_rate
     group = ParameterGroup(parameters=codebooks, learning_rate=rate, weight_decay=0.0)
 
-    def loss(module: nn.Module, batch: FieldBatch, done: float) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(module: nn.Module, batch: ClickBatch, done: float) -> tuple[Tensor, dict[str, Tensor]]:
         assert isinstance(module, DEA)
         module.abundance.count_step(module.embedding, config.refresh_every)
         value, logged = stage.loss(module, batch, done)
@@ -53,13 +53,11 @@ SYSTEM = System(
     paper="https://arxiv.org/abs/2503.11233",
     provenance="states: pair ids, gated siamese codebooks, filter by abundance, fusion; "
     "reconstructed: codes as scores; our design: hash, rows scored before the gate, threshold, sizes",
+    task=CLICK,
     config=Config,
-    dataset="ml-100k-fields",
     baseline="mlp",
     build=DEA,
-    prepare=DEA.prepare,
+    reads=frozenset({FEATURES}),
     stages=stages,
-    evaluate=evaluate,
-    servables=servables,
-    score_split=score_split,
+    served=servables,
 )

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from kernels.combo_id_attention import Codebooks, Fusion, absorb, field_salt, mix
 from kernels.combo_id_attention.reference import PRIMES, MixMode, attend, field_codes, gate, split
+from training.layers.columns import Features
 from training.layers.fields import FieldConfig, FieldModel, FieldNetwork
 from training.schema import Schema
 from training.systems.dea.abundance import Abundance, thresholds
@@ -31,13 +32,13 @@ class Config(FieldConfig):
     """Sizes are ours, the paper's are unknown."""
 
     heads: int = 2
-    """Of each attention; they share the width of the embedding."""
+    """Heads of each attention; they share the width of the embedding."""
     layers: int = 1
-    """Of attention, 1 to 3, with one pair memory for all."""
+    """Layers of attention, 1 to 3, with one pair memory for all."""
     fusion: MixMode = "gate"
-    """How the two score maps become one."""
+    """Rule by which the two score maps become one."""
     codebook_rows: int = 2**15
-    """Of the first codebook; the second has one row fewer, so that they share no divisor."""
+    """Rows of the first codebook; the second has one fewer, so that they share no divisor."""
     code_dim: int = 16
     """Width of a codebook's rows."""
     code_hidden: int = 16
@@ -174,23 +175,24 @@ class DEA(FieldModel):
     """Combo-ID attention fused with collapse-avoiding attention over the fields, in front of the shared network.
 
     Pair ids are made of the ids that the embedding knows, so that rare ids share the pairs of the unknown. A dropped
-    field has its mean vector, and its pairs the neutral code score.
+    field has its mean vector, and its pairs the neutral code score. Of a dense or multi-valued field pairs know whether
+    it is there (our design).
     """
 
     def __init__(self, config: Config, schema: Schema) -> None:
         super().__init__(config, schema)
-        num_fields = len(schema.fields)
+        num_fields = self.num_fields
         self.memory = PairMemory(num_fields, config)
         self.abundance = Abundance(num_fields)
         self.layers = nn.ModuleList(Layer(num_fields, config) for _ in range(config.layers))
         self.network = FieldNetwork(num_fields * config.dim, config)
 
-    def logits(self, ids: Int64[Tensor, "B F"], keep: Bool[Tensor, "B F"] | None = None) -> Float[Tensor, " B"]:
-        return self.network(self.attended(ids, keep))
+    def logits(self, x: Features, keep: Bool[Tensor, "B F"] | None = None) -> Float[Tensor, " B"]:
+        return self.network(self.attended(x, keep))
 
-    def attended(self, ids: Int64[Tensor, "B F"], keep: Bool[Tensor, "B F"] | None = None) -> Float[Tensor, "B F D"]:
+    def attended(self, x: Features, keep: Bool[Tensor, "B F"] | None = None) -> Float[Tensor, "B F D"]:
         """The fields' vectors after all layers."""
-        fields, pairs = self.embedding(ids, keep), self.pairs(ids, keep)
+        fields, pairs = self.embedding(x, keep), self.pairs(x.ids, keep)
         for layer in self.layers:
             fields = fields + layer(fields, pairs, self.abundance.deficiency)
         return fields

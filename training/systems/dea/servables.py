@@ -1,65 +1,29 @@
-"""What DEA serves: `dea_ranker`, user id and candidates -> scores (click probabilities), in one graph."""
+"""What DEA serves: user id and candidates -> scores (click probabilities), in one graph."""
 
 import copy
 from dataclasses import replace
 
-import numpy as np
 import torch
-from torch import Tensor
 
-from training.data.fields import FieldData, FieldSplit
-from training.layers.requests import CANDIDATES, OFFSETS, SCORES, USER_ID, Requests, fields_of
-from training.servable import Packed, Servable, Signature, servable
-from training.system import Infer
+from training.data.click import ClickData
+from training.layers.click_release import plain_release, reference_of, requests
+from training.layers.requests import MAX_CANDIDATES, SCORES, asked
+from training.servable import Signature, servable
 from training.systems.dea.model import DEA, Config
 from training.systems.dea.served import Ranker
 
-_DATASET, _ITEM_COLUMN = "ml-100k-fields", 5
-"""The set whose past can be scored, and where its item ids stand among the fields."""
 
-
-def servables(model: DEA, config: Config, data: FieldData) -> tuple[Signature, ...]:
-    """The one model of a release."""
-    trained = copy.deepcopy(model).double().eval()
-    return (ranker(model, trained, data),)
-
-
-def ranker(model: DEA, trained: DEA, data: FieldData) -> Servable:
-    """`dea_ranker` of `model`, held to `trained`, the same model in fp64."""
-    exact = Ranker(trained, data).eval()
-
-    @torch.no_grad()
-    def reference(user_id: Tensor, candidates: Tensor, ends: Tensor) -> Packed:
-        """The training form, request by request: no packing, no folded table, codebooks not absorbed."""
-        scores = []
-        for user, items in zip(user_id[:, 0].tolist(), torch.tensor_split(candidates, ends[:-1].long()), strict=True):
-            scores.append(torch.sigmoid(trained.logits(fields_of(data, user, items))))
-        return (torch.cat(scores),)
-
-    @torch.no_grad()
-    def eager64(*tensors: Tensor) -> Packed:
-        return exact(*tensors)
-
-    plain = servable(
-        name="dea_ranker",
+def servables(name: str, model: DEA, config: Config, data: ClickData) -> tuple[Signature, ...]:
+    """The one model of a release: the plain one where a request carries fields of its own, or where fields are more
+    than ids, of which the absorbed form knows nothing."""
+    if data.context or not model.embedding.is_of_ids:
+        return plain_release(name, model, data)
+    exact = Ranker(copy.deepcopy(model).double().eval(), data).eval()
+    fast = servable(
+        name=name,
         module=Ranker(model, data),
-        inputs=(USER_ID, CANDIDATES, OFFSETS),
+        inputs=tuple(asked(data.interactions)),
         outputs=(SCORES,),
-        example=Requests(user_ids=data.user_ids, num_items=len(data.item_rows) - 1),
+        example=requests(data, MAX_CANDIDATES),
     )
-    return replace(plain, reference=reference, eager64=eager64)
-
-
-def score_split(infer: Infer, split: FieldSplit, config: Config) -> np.ndarray:
-    """Served scores float32 [len(split)] in sample order: one request per user.
-
-    Raises ValueError for a set whose users' fields change with time: the model serves their latest values.
-    """
-    if config.dataset != _DATASET:
-        raise ValueError(f"users of '{config.dataset}' change with time, so its past cannot be scored; use {_DATASET}")
-    scores = np.zeros(len(split), np.float32)
-    for user in np.unique(split.user):
-        rows = np.flatnonzero(split.user == user)
-        candidates = split.ids[rows, _ITEM_COLUMN]
-        scores[rows] = infer("dea_ranker", {"user_id": np.array([[user]]), "candidates": candidates[None]})["scores"][0]
-    return scores
+    return (replace(fast, reference=reference_of(model, data), eager64=torch.no_grad()(exact.forward)),)

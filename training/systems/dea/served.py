@@ -13,9 +13,9 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from kernels.combo_id_attention import Codebooks, Fields, Fusion, combo_id_attention
-from training.data.fields import FieldData
+from training.data.click import ClickData
 from training.layers import ragged
-from training.layers.requests import IdTables
+from training.layers.id_tables import IdTables
 from training.servable import Packed
 from training.systems.dea.model import DEA, Layer
 
@@ -71,9 +71,9 @@ class Side(nn.Module):
 class Ranker(nn.Module):
     """All of DEA behind a user id and candidates."""
 
-    def __init__(self, model: DEA, data: FieldData) -> None:
+    def __init__(self, model: DEA, data: ClickData) -> None:
         super().__init__()
-        num_users = model.num_user_fields
+        num_users = model.num_request_fields
         self.ids = IdTables(data, model.embedding)
         self.users = Side(model, slice(0, num_users))
         self.items = Side(model, slice(num_users, len(model.embedding.sizes)))

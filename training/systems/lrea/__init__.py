@@ -11,23 +11,25 @@ over geometric segments as the start of W_dn and W_up, the adaptive variant, the
 Differs from the paper: unknown where the paper could not be read; no GPU memory holds the state, LMDB does.
 """
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor, nn
 
-from training.data.ranking import RankingBatch, RankingSplit
-from training.layers.ranker import Predict, one_stage, quality
-from training.system import Stage, System
+from training.data.click import HISTORY, ClickBatch, ClickSplit
+from training.system import Column, Predict, Stage, System
 from training.systems.lrea.model import LREA, Config, lrea_loss, non_negativity_weight
-from training.systems.lrea.servables import score_split, servables
+from training.systems.lrea.servables import servables
+from training.tasks.click import CLICK, quality
 
 
 def stages(config: Config) -> tuple[Stage, ...]:
     """One stage, end to end, with the non-negativity loss warmed up."""
 
-    def loss(module: nn.Module, batch: RankingBatch, done: float) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(module: nn.Module, batch: ClickBatch, done: float) -> tuple[Tensor, dict[str, Tensor]]:
         return lrea_loss(module, batch, non_negativity_weight(config, done))
 
-    return (one_stage(config, loss),)
+    return (replace(CLICK.stage(config), loss=loss),)
 
 
 class Diagnosis(nn.Module):
@@ -37,7 +39,7 @@ class Diagnosis(nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(self, batch: RankingBatch) -> Tensor:
+    def forward(self, batch: ClickBatch) -> Tensor:
         prediction = self.model.predict(batch)
         linear = self.model.predict(batch, linear=True)
         masked = prediction.scores * prediction.mask[:, None, :]
@@ -45,7 +47,7 @@ class Diagnosis(nn.Module):
         return torch.stack([prediction.logits, linear.logits, negative, whole], dim=1)
 
 
-def evaluate(model: LREA, predict: Predict, split: RankingSplit) -> dict[str, float]:
+def evaluate(model: LREA, predict: Predict, split: ClickSplit) -> dict[str, float]:
     """Quality of the training form and of the served form, and the share of negative attention mass."""
     trained, served, negative, whole = predict(Diagnosis(model), split).T
     served_quality = {f"served_{name}": value for name, value in quality(split, served).items()}
@@ -58,13 +60,15 @@ SYSTEM = System(
     paper="https://arxiv.org/abs/2503.02542",
     provenance="states: low rank, non-negativity loss, absorption; reconstructed: ReLU, the chain; "
     "our design: bias, scale-free loss, segments, adaptive slots, sizes",
+    task=CLICK,
     config=Config,
-    dataset="ml-100k",
     baseline="din",
+    controls=("mean_pooling", "recency_pooling"),
+    quick={"rank": 4, "max_length": 12},
     build=LREA,
-    prepare=LREA.prepare,
+    reads=frozenset({HISTORY}),
     stages=stages,
     evaluate=evaluate,
-    servables=servables,
-    score_split=score_split,
+    columns=(Column(title="served AUC", metric="served_auc"),),
+    served=servables,
 )

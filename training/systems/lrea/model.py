@@ -10,8 +10,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from training.data.ranking import RankingBatch, RankingData
-from training.layers.ranker import RankerConfig, Tables, Tower
+from training.data.click import ClickBatch
+from training.layers.ranker import HistoryModel, RankerConfig, Tower
 from training.schema import Schema
 from training.systems.lrea import attention
 
@@ -25,9 +25,10 @@ class Config(RankerConfig):
     rank: int = 16
     """Rows to which a history is compressed."""
     compression: Literal["static", "adaptive"] = "static"
-    """`static`: W_dn and W_up by position; `adaptive`: softmax slots from the content (our design)."""
+    """Form of compression: `static`, W_dn and W_up by position; `adaptive`, softmax slots from the content (our
+    design)."""
     layout: Literal["factored", "absorbed"] = "factored"
-    """What is prestored for a user: Kc and Vc, or their product M with W_Q."""
+    """Tensors prestored for a user: Kc and Vc, or their product M with W_Q."""
     non_negativity: float = 0.3
     """Weight of the non-negativity loss."""
     warm_up: float = 0.1
@@ -48,13 +49,13 @@ class Prediction(NamedTuple):
     mask: Float[Tensor, "B L"]
 
 
-class LREA(nn.Module):
-    """Low-rank attention over the whole history in front of the shared final network."""
+class LREA(HistoryModel):
+    """Low-rank attention over the whole history in front of the shared final network. What is served, and so `forward`,
+    leaves the ReLU out: only without it can attention be absorbed."""
 
     def __init__(self, config: Config, schema: Schema) -> None:
-        super().__init__()
+        super().__init__(config, schema)
         self.config = config
-        self.tables = Tables(schema, config.dim)
         self.query = nn.Linear(config.dim, config.dim, bias=False)
         self.key = nn.Linear(config.dim, config.dim, bias=False)
         self.value = nn.Linear(config.dim, config.dim, bias=False)
@@ -67,9 +68,6 @@ class LREA(nn.Module):
             self.to_slots = nn.Linear(config.dim, config.rank)
             self.from_slots = nn.Linear(config.dim, config.rank)
 
-    def prepare(self, data: RankingData) -> None:
-        self.tables.prepare(data)
-
     def matrices(
         self, history: Float[Tensor, "B L D"], mask: Float[Tensor, "B L"]
     ) -> tuple[Float[Tensor, "*B R L"], Float[Tensor, "*B L R"]]:
@@ -80,7 +78,7 @@ class LREA(nn.Module):
         logits = self.to_slots(history) + (mask[:, :, None] - 1) * 1e9
         return torch.softmax(logits, dim=1).transpose(1, 2), self.from_slots(history)
 
-    def predict(self, batch: RankingBatch, *, linear: bool = False) -> Prediction:
+    def predict(self, batch: ClickBatch, *, linear: bool = False) -> Prediction:
         """The training form; `linear` leaves the ReLU of eq. (4) out, which is what absorption serves.
 
         S~ is a product with R in the middle, so eqs. (2) to (4) are computed from its factors: O(L R), not O(L R D).
@@ -97,8 +95,8 @@ class LREA(nn.Module):
         interest = attention.factored_sum(weights, value, up, embedded.mask)
         return Prediction(self.tower(interest, embedded.target, embedded.profile), scores, embedded.mask)
 
-    def forward(self, batch: RankingBatch) -> Prediction:
-        return self.predict(batch)
+    def forward(self, batch: ClickBatch) -> Float[Tensor, " B"]:
+        return self.predict(batch, linear=True).logits
 
     def absorb(
         self, history: Float[Tensor, "B L D"], mask: Float[Tensor, "B L"], count: Int[Tensor, " B"]
@@ -116,9 +114,10 @@ class LREA(nn.Module):
         )
 
 
-def lrea_loss(module: nn.Module, batch: RankingBatch, weight: float) -> tuple[Tensor, dict[str, Tensor]]:
+def lrea_loss(module: nn.Module, batch: ClickBatch, weight: float) -> tuple[Tensor, dict[str, Tensor]]:
     """Binary cross-entropy + `weight` * negative share of the attention's mass."""
-    prediction: Prediction = module(batch)
+    assert isinstance(module, LREA)
+    prediction = module.predict(batch)
     entropy = nn.functional.binary_cross_entropy_with_logits(prediction.logits, batch.label)
     share = attention.negative_share(prediction.scores, prediction.mask)
     scale = (prediction.scores.abs() * prediction.mask[:, None, :]).sum() / prediction.mask.sum().clamp(min=1)

@@ -1,42 +1,32 @@
-"""What LREA serves: names, shapes, bounds, seeded requests and the trusted answers to them.
+"""What LREA serves: the user's side once per change of the history, the candidates' side per request.
 
-    lrea_user_encoder   history, user fields -> state (Kc, Vc or M; ub; profile; stamp)
-    user_state          user id -> state, prestored
-    lrea_scorer         state, packed candidates -> scores (click probabilities)
-    lrea_ranker         user id, candidates -> scores: user_state, then lrea_scorer
+    lrea_encoder   history, profile -> the user's state
+    lrea_state     user id -> state, from the store, or from the encoder on a miss
+    lrea_scorer    state, candidates -> scores (click probabilities)
+    lrea           user id, candidates -> scores: state, then scorer
 
-Legend: B requests, C candidates packed over them.
+Legend: B requests, C candidates packed over them, L longest history, H heads, R rank, D width.
 """
 
 import copy
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from training.data.ranking import USER_FIELDS, RankingData, RankingSplit
-from training.layers.requests import CANDIDATES, OFFSETS, SCORES, UNKNOWN_USERS, USER_ID
-from training.servable import (
-    EnsembleServable,
-    EnsembleStep,
-    Packed,
-    Servable,
-    Signature,
-    TensorSpec,
-    UserStateServable,
-)
-from training.system import Infer
-from training.systems.lrea import attention
+from training.data.click import ClickData
+from training.layers.click_release import plain_release, reference_of
+from training.layers.click_release import requests as click_requests
+from training.layers.requests import CANDIDATES, MAX_CANDIDATES, OFFSETS, SCORES, USER_ID, asked
+from training.servable import EnsembleServable, EnsembleStep, Packed, Servable, Signature, TensorSpec
+from training.steps.rows import Rows
+from training.steps.user_state import STAMP, user_state
 from training.systems.lrea.model import LREA, Config
 from training.systems.lrea.served import SCORERS, UserEncoder, stamp_of
 
-ENCODER_BATCH = 64
-CALLERS = 8
-"""Threads that score a split: the server answers requests together that come at the same time."""
-EDGE_LENGTHS = (0, 1, 2)
-EDGE_COUNTS = (500, 1, 2, 7, 64, 63, 65, 100)
+EDGE_LENGTHS = (0, 1, 7, 64)
 
 
 def state_specs(config: Config) -> tuple[TensorSpec, ...]:
@@ -49,248 +39,123 @@ def state_specs(config: Config) -> tuple[TensorSpec, ...]:
     return (
         *(absorbed if config.layout == "absorbed" else factored),
         TensorSpec(name="bias", dtype="float32", shape=(config.dim,)),
-        TensorSpec(name="profile", dtype="float32", shape=(config.hidden[0],)),
-        TensorSpec(name="stamp", dtype="int64", shape=(1,)),
+        TensorSpec(name="profile_share", dtype="float32", shape=(config.hidden[0],)),
+        STAMP,
     )
 
 
-def history_specs(config: Config) -> tuple[TensorSpec, ...]:
-    """A user's history as the data set stores it, most recent event first."""
+def history_specs(config: Config, profile: int) -> tuple[TensorSpec, ...]:
+    """A user's history, most recent event first, and `profile` fields, where there are any."""
     length = config.max_length
+    fields = (TensorSpec(name="profile", dtype="int64", shape=(profile,), minimum=0),)
     return (
         TensorSpec(name="history_items", dtype="int64", shape=(length,), minimum=0),
-        TensorSpec(name="history_ratings", dtype="int64", shape=(length,), minimum=0),
+        TensorSpec(name="history_values", dtype="int64", shape=(length,), minimum=0),
         TensorSpec(name="history_length", dtype="int64", shape=(1,), minimum=0, maximum=length),
-        TensorSpec(name="user_fields", dtype="int64", shape=(len(USER_FIELDS),), minimum=0),
+        *(fields if profile else ()),
     )
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Answers:
-    """The eager answers of a trained model, in fp32 as served and in fp64 as trained."""
+    """The eager answers of a trained model in one dtype."""
 
-    def __init__(self, model: LREA, histories: dict[str, np.ndarray], *, dtype: torch.dtype, stamp: int) -> None:
-        self.model = copy.deepcopy(model).to(dtype).eval()
-        self.stamp = stamp
-        self.histories = {name: torch.from_numpy(rows) for name, rows in histories.items()}
-        self.encoder = UserEncoder(self.model, stamp).eval()
-        self.scorer = SCORERS[model.config.layout](self.model, stamp).eval()
+    encoder: UserEncoder
+    scorer: torch.nn.Module
+    histories: Rows
 
-    def history(self, user_id: Tensor) -> Packed:
-        """Encoder inputs of users [B, 1]; those of a user who is not known are zeros, the empty history."""
-        user, known = user_id[:, 0], self.histories["user_ids"]
-        rows = torch.searchsorted(known, user).clamp(max=len(known) - 1)
-        is_known = known[rows] == user
-        inputs = (self.histories[spec.name][rows] for spec in history_specs(self.model.config))
-        return tuple(torch.where(is_known[:, None], values, 0) for values in inputs)
+    @classmethod
+    def of(cls, model: LREA, histories: Rows, dtype: torch.dtype, stamp: int) -> "Answers":
+        own = copy.deepcopy(model).to(dtype).eval()
+        scorer = SCORERS[model.config.layout](own, stamp).eval()
+        return cls(encoder=UserEncoder(own, stamp).eval(), scorer=scorer, histories=histories)
 
     @torch.no_grad()
     def encode(self, *history: Tensor) -> Packed:
         return self.encoder(*history)
 
     @torch.no_grad()
-    def score(self, candidates: Tensor, ends: Tensor, *state: Tensor) -> Packed:
-        dtype = self.model.bias.dtype
-        return self.scorer(candidates, ends, *(part.to(dtype) if part.is_floating_point() else part for part in state))
+    def score(self, *tensors: Tensor) -> Packed:
+        return self.scorer(*tensors)
 
     def state(self, user_id: Tensor, candidates: Tensor, ends: Tensor) -> Packed:
-        return self.encode(*self.history(user_id))
+        return self.encode(*self.histories.of(user_id))
 
     def rank(self, user_id: Tensor, candidates: Tensor, ends: Tensor) -> Packed:
-        return self.score(candidates, ends, *self.encode(*self.history(user_id)))
-
-    @torch.no_grad()
-    def encode_unabsorbed(self, *history: Tensor) -> Packed:
-        """The state out of the decompressed history S~, never through G (eqs. 1, 2, then the sums of eq. 4)."""
-        items, ratings, length, fields = history
-        model, config = self.model, self.model.config
-        events, mask = self.encoder.history(items, ratings, length[:, 0])
-        down, up = model.matrices(events, mask)
-        compressed = attention.compress(down, mask[:, :, None] * events)
-        restored = attention.decompress(up, compressed, mask)
-        keys = attention.split_heads(model.key(compressed), config.heads)
-        divisor = length.to(events.dtype).clamp(min=1)
-        value = model.value(restored)
-        masked_up = mask[:, :, None] * up
-        values = attention.split_heads(masked_up.transpose(1, 2) @ value, config.heads)
-        values = values / (divisor * keys.shape[-1] ** 0.5)[:, :, None, None]
-        bias = (value.sum(dim=1).unflatten(-1, (config.heads, -1)) * model.bias[:, None]).flatten(1) / divisor
-        profile = model.tower.of_profile(model.tables.profile(fields))
-        stamp = torch.full((len(items), 1), self.stamp)
-        if config.layout == "absorbed":
-            return (
-                attention.absorb_fully(attention.Absorbed(keys, values, bias), model.query.weight.T),
-                bias,
-                profile,
-                stamp,
-            )
-        return keys, values, bias, profile, stamp
-
-    @torch.no_grad()
-    def score_one_by_one(self, candidates: Tensor, ends: Tensor, *state: Tensor) -> Packed:
-        """Each request by itself, from the trained module's own layers: no packing, no folded table."""
-        model = self.model
-        scores = []
-        for row, ids in enumerate(torch.tensor_split(candidates, ends[:-1].long())):
-            one = tuple(part[row : row + 1].to(model.bias.dtype) for part in state[:-1])
-            *user, bias, profile = one
-            target = model.tables.items()[torch.where(ids < model.tables.num_items, ids, 0)]
-            if model.config.layout == "absorbed":
-                interest = target @ user[0][0] + bias
-            else:
-                queries = attention.split_heads(model.query(target)[None], model.config.heads)
-                interest = attention.attend(queries, attention.Absorbed(user[0], user[1], bias))[0]
-            first = model.tower.of_target(target) + profile
-            scores.append(torch.sigmoid(model.tower.finish(interest, target, first)))
-        return (torch.cat(scores),)
-
-    @torch.no_grad()
-    def rank_unabsorbed(self, user_id: Tensor, candidates: Tensor, ends: Tensor) -> Packed:
-        """Eqs. (1) to (4) to the letter and without the ReLU: one decompressed history per candidate."""
-        model, heads = self.model, self.model.config.heads
-        counts = torch.diff(ends.long(), prepend=torch.zeros(1, dtype=torch.int64))
-        items, ratings, length, fields = (part.repeat_interleave(counts, dim=0) for part in self.history(user_id))
-        events, mask = self.encoder.history(items, ratings, length[:, 0])
-        down, up = model.matrices(events, mask)
-        restored = attention.decompress(up, attention.compress(down, mask[:, :, None] * events), mask)
-        target = model.tables.items()[torch.where(candidates < model.tables.num_items, candidates, 0)]
-        scores = attention.attention_scores(
-            attention.split_heads(model.query(target)[:, None], heads),
-            attention.split_heads(model.key(restored), heads),
-            model.bias,
-        )
-        interest = attention.weighted_sum(scores, attention.split_heads(model.value(restored), heads), mask)[:, 0]
-        return (torch.sigmoid(model.tower(interest, target, model.tables.profile(fields))),)
+        return self.score(candidates, ends, *self.state(user_id, candidates, ends))
 
 
-@dataclass(frozen=True, kw_only=True)
-class Requests:
-    """Seeded requests out of real histories; the first ones are the edge cases."""
-
-    histories: dict[str, np.ndarray]
-    num_items: int
-
-    def users(self, batch_size: int, seed: int) -> Tensor:
-        """int64 [B, 1]: the user with the longest history, the one with the shortest, any; the last are unknown."""
-        by_length = np.argsort(self.histories["history_length"][:, 0], kind="stable")
-        chosen = np.random.default_rng(seed).choice(by_length, size=batch_size)
-        edges = by_length[[-1, 0]][:batch_size]
-        chosen[: len(edges)] = edges
-        users, unknown = self.histories["user_ids"][chosen], UNKNOWN_USERS[: batch_size // 4]
-        users[batch_size - len(unknown) :] = unknown
-        return torch.from_numpy(users[:, None])
-
-    def candidates(self, batch_size: int, seed: int, *, empty: bool) -> tuple[Tensor, Tensor]:
-        """Packed ids int64 [C] and their ends int32 [B]; one id of the first request is unknown."""
-        random = np.random.default_rng(seed)
-        counts = random.integers(1, 200, size=batch_size)
-        edges = (EDGE_COUNTS[0], 0, *EDGE_COUNTS[1:]) if empty else EDGE_COUNTS
-        counts[: len(edges)] = edges[:batch_size]
-        ids = random.integers(1, self.num_items, size=int(counts.sum()))
-        ids[0] = 2**40
-        return torch.from_numpy(ids), torch.from_numpy(np.cumsum(counts).astype(np.int32))
-
-    def encode(self, batch_size: int, seed: int) -> Packed:
-        """Histories: the longest, then cut to each edge length with what was beyond left in place."""
-        users = np.searchsorted(self.histories["user_ids"], self.users(batch_size, seed)[:, 0].numpy())
-        rows = np.minimum(users, len(self.histories["user_ids"]) - 1)
-        names = ("history_items", "history_ratings", "history_length", "user_fields")
-        items, ratings, length, fields = (torch.from_numpy(self.histories[name][rows]) for name in names)
-        edges = torch.tensor(EDGE_LENGTHS)[: max(batch_size - 1, 0), None]
-        length[1 : 1 + len(edges)] = torch.minimum(length[1 : 1 + len(edges)], edges)
-        return items, ratings, length, fields
-
-    def rank(self, batch_size: int, seed: int) -> Packed:
-        """User ids, candidates and their ends."""
-        return self.users(batch_size, seed), *self.candidates(batch_size, seed, empty=False)
-
-
-def servables(model: LREA, config: Config, data: RankingData) -> tuple[Signature, ...]:
-    """The four models of a release, in the order in which they must appear."""
-    stamp = stamp_of(model)
-    histories = data.histories()
-    served = Answers(model, histories, dtype=torch.float32, stamp=stamp)
-    trained = Answers(model, histories, dtype=torch.float64, stamp=stamp)
-    requests = Requests(histories=histories, num_items=model.tables.num_items)
+def servables(name: str, model: LREA, config: Config, data: ClickData) -> tuple[Signature, ...]:
+    """The four models of a release; the plain ones where a request carries fields of its own, or where a profile is
+    more than ids, which a prestored state does not know."""
+    layout = data.profile.layout
+    if data.context or layout.dense or layout.sets:
+        return plain_release(name, model, data)
+    stamp, histories = stamp_of(model), histories_of(data)
+    specs = history_specs(config, len(layout.fields))
+    rows = Rows(histories["user_ids"], {spec.name: histories[spec.name] for spec in specs})
+    served, exact = (Answers.of(model, rows, dtype, stamp) for dtype in (torch.float32, torch.float64))
+    requests, wanted = click_requests(data, MAX_CANDIDATES), asked(data.interactions)
     encoder = Servable(
-        name="lrea_user_encoder",
-        inputs=history_specs(config),
+        name=f"{name}_encoder",
+        inputs=specs,
         outputs=state_specs(config),
-        example=requests.encode,
+        example=Histories(rows=rows, requests=requests),
         eager=served.encode,
-        eager64=trained.encode,
-        reference=trained.encode_unabsorbed,
         module=served.encoder,
     )
     scorer = Servable(
-        name="lrea_scorer",
-        inputs=(CANDIDATES, OFFSETS, *state_specs(config)),
+        name=f"{name}_scorer",
+        inputs=(wanted.candidates, OFFSETS, *state_specs(config)),
         outputs=(SCORES,),
-        example=lambda batch_size, seed: (
-            *requests.candidates(batch_size, seed, empty=True),
-            *served.state(requests.users(batch_size, seed), *requests.candidates(batch_size, seed, empty=True)),
-        ),
+        example=lambda size, seed: (*requests(size, seed)[1:], *served.state(*requests(size, seed))),
         eager=served.score,
-        eager64=trained.score,
-        reference=trained.score_one_by_one,
         module=served.scorer,
     )
-    rank_inputs = (USER_ID, CANDIDATES, OFFSETS)
-    user_state = UserStateServable(
-        name="user_state",
-        inputs=rank_inputs,
-        outputs=encoder.outputs,
-        example=requests.rank,
-        eager=served.state,
-        encoder=encoder,
-        stamp=stamp,
-        histories=histories,
-    )
+    # The step reads states for somebody who is to be ranked; without candidates it refuses before it does.
+    some = (wanted.user_id, replace(wanted.candidates, min_elements=1), wanted.offsets)
+    ranked = click_requests(data, MAX_CANDIDATES, least=1)
+    state = user_state(f"{name}_state", encoder=encoder, histories=histories, inputs=some, example=ranked)
     ranker = EnsembleServable(
-        name="lrea_ranker",
-        inputs=rank_inputs,
+        name=name,
+        inputs=some,
         outputs=(SCORES,),
-        example=requests.rank,
+        example=ranked,
         eager=served.rank,
-        eager64=trained.rank,
-        reference=trained.rank_unabsorbed,
-        steps=steps(encoder),
+        eager64=exact.rank,
+        reference=reference_of(model, data),
+        steps=_steps(encoder, state, scorer),
     )
-    return encoder, scorer, user_state, ranker
+    return encoder, scorer, state, ranker
 
 
-def score_split(infer: Infer, split: RankingSplit, config: Config) -> np.ndarray:
-    """Served scores float32 [len(split)] in sample order: one request per user and moment, each with its own past."""
-    _, first, moment = np.unique(
-        np.stack([split.user, split.timestamp]), axis=1, return_index=True, return_inverse=True
-    )
-    rows_of = np.split(np.argsort(moment, kind="stable"), np.cumsum(np.bincount(moment))[:-1])
-    scores = np.zeros(len(split), np.float32)
-
-    def score(start: int) -> None:
-        batch = split.batch(first[start : start + ENCODER_BATCH])
-        spare = config.max_length - batch.history_items.shape[1]
-        history = {
-            "history_items": np.pad(batch.history_items.numpy(), ((0, 0), (0, spare))),
-            "history_ratings": np.pad(batch.history_ratings.numpy(), ((0, 0), (0, spare))),
-            "history_length": batch.history_length.numpy()[:, None],
-            "user_fields": batch.user_fields.numpy(),
-        }
-        states = infer("lrea_user_encoder", history)
-        for number, rows in enumerate(rows_of[start : start + ENCODER_BATCH]):
-            state = {name: values[number : number + 1] for name, values in states.items()}
-            candidates = split.batch(rows).item.numpy()[None]
-            scores[rows] = infer("lrea_scorer", {"candidates": candidates, **state})["scores"][0]
-
-    with ThreadPoolExecutor(CALLERS) as callers:
-        list(callers.map(score, range(0, len(first), ENCODER_BATCH)))
-    return scores
+def histories_of(data: ClickData) -> dict[str, np.ndarray]:
+    """`user_ids` and what the encoder asks of all known users. The unknown user has zeros, the empty history."""
+    arrays = {**data.histories(), "profile": data.profile.users.ids}
+    known = {key: array[1:] for key, array in arrays.items() if array.shape[1]}
+    return {"user_ids": np.arange(1, len(data.interactions.users)), **known}
 
 
-def steps(encoder: Servable) -> tuple[EnsembleStep, ...]:
-    """user_state, then lrea_scorer on its outputs."""
-    state = {spec.name: spec.name for spec in encoder.outputs}
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Histories:
+    """Seeded requests to the encoder: the longest history, then cut to each edge length with what was beyond left in
+    place, then users as they come."""
+
+    rows: Rows
+    requests: Callable[[int, int], Packed]
+
+    def __call__(self, batch_size: int, seed: int) -> Packed:
+        items, values, length, *profile = self.rows.of(self.requests(batch_size, seed)[0])
+        edges = torch.tensor(EDGE_LENGTHS)[: max(batch_size - 1, 0), None]
+        length[1 : 1 + len(edges)] = torch.minimum(length[1 : 1 + len(edges)], edges)
+        return items, values, length, *profile
+
+
+def _steps(encoder: Signature, state: Signature, scorer: Signature) -> tuple[EnsembleStep, ...]:
+    """The state, then the scorer on it."""
+    found = {spec.name: spec.name for spec in encoder.outputs}
     candidates = {CANDIDATES.name: CANDIDATES.name}
     return (
-        EnsembleStep(model="user_state", inputs={USER_ID.name: USER_ID.name, **candidates}, outputs=state),
-        EnsembleStep(model="lrea_scorer", inputs={**candidates, **state}, outputs={SCORES.name: SCORES.name}),
+        EnsembleStep(model=state.name, inputs={USER_ID.name: USER_ID.name, **candidates}, outputs=found),
+        EnsembleStep(model=scorer.name, inputs={**candidates, **found}, outputs={SCORES.name: SCORES.name}),
     )

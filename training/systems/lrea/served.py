@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from kernels.low_rank_attention import absorbed_attention, low_rank_attention
 from training.layers import ragged
+from training.layers.columns import Features
 from training.layers.items import known
 from training.servable import Packed
 from training.systems.lrea import attention
@@ -43,32 +44,35 @@ class UserEncoder(nn.Module):
         self.register_buffer("stamp", torch.tensor(stamp))
 
     def history(
-        self, items: Int[Tensor, "B L"], ratings: Int[Tensor, "B L"], length: Int[Tensor, " B"]
+        self, items: Int[Tensor, "B L"], values: Int[Tensor, "B L"], length: Int[Tensor, " B"]
     ) -> tuple[Float[Tensor, "B L D"], Float[Tensor, "B L"]]:
-        """Behaviour vectors (unknown items and ratings take the out-of-vocabulary row) and the prefix mask."""
+        """Behaviour vectors (unknown items and values take the out-of-vocabulary row) and the prefix mask."""
         tables = self.model.tables
-        rows = tables.behaviours.index(items, ratings, tables.num_items)
+        rows = tables.behaviours.index(items, values, tables.num_items)
         events = nn.functional.embedding(rows, self.behaviours)
         return events, attention.prefix_mask(length, items.shape[1]).to(events.dtype)
 
     def forward(
         self,
         history_items: Int[Tensor, "B L"],
-        history_ratings: Int[Tensor, "B L"],
+        history_values: Int[Tensor, "B L"],
         history_length: Int[Tensor, "B 1"],
-        user_fields: Int[Tensor, "B F"],
+        *profile: Int[Tensor, "B P"],
     ) -> Packed:
+        """`profile`: one tensor, or none where the data set has no fields for it."""
         length = history_length[:, 0]
-        events, mask = self.history(history_items, history_ratings, length)
+        events, mask = self.history(history_items, history_values, length)
         state = self.model.absorb(events, mask, length)
         # A length that cannot be is answered with NaN, never with a plausible score.
         possible = (length >= 0) & (length <= history_items.shape[1])
         bias = torch.where(possible[:, None], state.bias, torch.nan)
-        profile = self.model.tower.of_profile(self.model.tables.profile(user_fields))
+        ids = profile[0] if profile else history_items[:, :0]
+        nothing = events[:, 0, :0]
+        share = self.model.tower.of_profile(self.model.tables.profile(Features(ids, nothing, history_items[:, :0])))
         stamp = self.stamp.expand(history_items.shape[0], 1)
         if self.model.config.layout == "absorbed":
-            return attention.absorb_fully(state, self.model.query.weight.T), bias, profile, stamp
-        return state.keys, state.values, bias, profile, stamp
+            return attention.absorb_fully(state, self.model.query.weight.T), bias, share, stamp
+        return state.keys, state.values, bias, share, stamp
 
 
 class Scorer(nn.Module):
@@ -104,7 +108,7 @@ class Scorer(nn.Module):
         candidates: Int[Tensor, " C"],
         ends: Int[Tensor, " B"],
         state: tuple[Tensor, ...],
-        profile: Float[Tensor, "B K"],
+        profile_share: Float[Tensor, "B K"],
         stamp: Int[Tensor, "B 1"],
     ) -> Packed:
         """Click probabilities [C]; NaN, never a plausible score, for a negative id and a state of another model."""
@@ -113,7 +117,7 @@ class Scorer(nn.Module):
         request = ragged.requests(ends, ids.shape[0])
         target, query, first = nn.functional.embedding(known(ids, self.num_items), self.table).split(self.widths, dim=1)
         interest = self.interest(target, query, ends, state)
-        logits = self.tower.finish(interest, target, first + profile.index_select(0, request))
+        logits = self.tower.finish(interest, target, first + profile_share.index_select(0, request))
         valid = (ids >= 0) & (stamp == self.stamp)[:, 0].index_select(0, request)
         return (torch.where(valid, torch.sigmoid(logits), torch.nan)[:-1],)
 
@@ -138,10 +142,10 @@ class FactoredScorer(Scorer):
         keys: Float[Tensor, "B H R E"],
         values: Float[Tensor, "B H R V"],
         bias: Float[Tensor, "B HV"],
-        profile: Float[Tensor, "B K"],
+        profile_share: Float[Tensor, "B K"],
         stamp: Int[Tensor, "B 1"],
     ) -> Packed:
-        return self.score(candidates, candidate_offsets, (keys, values, bias), profile, stamp)
+        return self.score(candidates, candidate_offsets, (keys, values, bias), profile_share, stamp)
 
 
 class AbsorbedScorer(Scorer):
@@ -163,10 +167,10 @@ class AbsorbedScorer(Scorer):
         candidate_offsets: Int[Tensor, " B"],
         product: Float[Tensor, "B D HV"],
         bias: Float[Tensor, "B HV"],
-        profile: Float[Tensor, "B K"],
+        profile_share: Float[Tensor, "B K"],
         stamp: Int[Tensor, "B 1"],
     ) -> Packed:
-        return self.score(candidates, candidate_offsets, (product, bias), profile, stamp)
+        return self.score(candidates, candidate_offsets, (product, bias), profile_share, stamp)
 
 
 SCORERS: dict[str, type[Scorer]] = {"factored": FactoredScorer, "absorbed": AbsorbedScorer}

@@ -12,48 +12,59 @@ Differs from the paper: unknown where it could not be read. A draw is weighted b
 anchors, not with all fields drawn before.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import fields, replace
 
 from torch import Tensor, nn
 
 from kernels.path_sampling.hph import Frequencies
-from training.baselines import autoint, deepfm
-from training.layers.fields import FieldModel
+from training.data.click import FEATURES, ClickBatch, feature_layout
+from training.layers.fields import FieldConfig, FieldModel
 from training.schema import Schema
-from training.system import ParameterGroup, Stage, System
-from training.systems import dea
-from training.systems.matt.bases.autoint import AbsorbedAutoInt
-from training.systems.matt.bases.dea import AbsorbedDEA
-from training.systems.matt.bases.deepfm import AbsorbedDeepFM
+from training.system import Column, ParameterGroup, Stage, System
 from training.systems.matt.evaluation import evaluate
 from training.systems.matt.model import Matt, MattConfig
 from training.systems.matt.servables import servables
-from training.systems.matt.served import Absorbed
+from training.tasks.click import CLICK
 
-__all__ = ["AUTOINT", "DEA", "DEEPFM", "AutoIntConfig", "DEAConfig", "DeepFMConfig", "Matt"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class DeepFMConfig(MattConfig):
-    """DeepFM's, and the paths."""
+__all__ = ["SYSTEM", "Matt", "MattConfig"]
 
 
-@dataclass(frozen=True, kw_only=True)
-class AutoIntConfig(MattConfig, autoint.Config):
-    """AutoInt's, and the paths."""
+def base_of(config: MattConfig) -> System:
+    """The system whose model is asked along the paths. Raises ValueError for one that is not over fields."""
+    # The registry imports this file.
+    from training.registry import system
+
+    base = system(config.base)
+    if not issubclass(base.config, FieldConfig) or issubclass(base.config, MattConfig):
+        raise ValueError(
+            f"base is {config.base}, which is no model over fields; choose fm, deepfm, autoint, mlp or dea"
+        )
+    return base
 
 
-@dataclass(frozen=True, kw_only=True)
-class DEAConfig(MattConfig, dea.Config):
-    """DEA's, and the paths."""
+def base_config(config: MattConfig) -> object:
+    """The base's configuration: what all models over fields share from here, the rest its defaults."""
+    shared = {field.name: getattr(config, field.name) for field in fields(FieldConfig)}
+    return base_of(config).config(**shared)
+
+
+def build(config: MattConfig, schema: Schema) -> Matt:
+    """The base first, so that its initial weights are those that it has alone."""
+    inner = base_of(config).build(base_config(config), schema)
+    assert isinstance(inner, FieldModel)
+    return Matt(inner, Frequencies(len(feature_layout(schema).fields)), config)
+
+
+def stages(config: MattConfig) -> Sequence[Stage]:
+    """The base's."""
+    return tuple(on_base(stage) for stage in base_of(config).stages_of(base_config(config)))
 
 
 def on_base(stage: Stage) -> Stage:
     """A stage of the base model inside MATT: the same steps, and the same weights at its end."""
 
-    def loss(module: nn.Module, batch: Any, done: float) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(module: nn.Module, batch: ClickBatch, done: float) -> tuple[Tensor, dict[str, Tensor]]:
         return stage.loss(_base(module), batch, done)
 
     def inside(group: ParameterGroup) -> ParameterGroup:
@@ -68,41 +79,25 @@ def on_base(stage: Stage) -> Stage:
     )
 
 
-def around(base: System, config: type, absorb: Callable[[Any], Absorbed]) -> System:
-    """The system `matt_<base>`: the base trained as alone, with the counts of its training log beside it."""
-    name = f"matt_{base.name}"
-
-    def build(chosen: Any, schema: Schema) -> Matt:
-        # The base first, so that its initial weights are those that it has alone.
-        inner = base.build(chosen, schema)
-        assert isinstance(inner, FieldModel)
-        return Matt(inner, Frequencies(len(schema.fields)), chosen)
-
-    def stages(chosen: Any) -> Sequence[Stage]:
-        return tuple(on_base(stage) for stage in base.stages(chosen))
-
-    return System(
-        name=name,
-        title=f"MATT-CTR around {base.title}",
-        paper="https://arxiv.org/abs/2510.08932",
-        provenance="states: hashed frequencies, paths drawn by confidence, aggregation, no training; our design: "
-        "bounds, anchors, mean vectors, shares, trigger, absorption over paths",
-        config=config,
-        dataset=base.dataset,
-        baseline=base.name,
-        build=build,
-        prepare=Matt.prepare,
-        stages=stages,
-        evaluate=evaluate,
-        servables=lambda matt, chosen, data: servables(name, matt, absorb, data),
-    )
-
-
 def _base(module: nn.Module) -> FieldModel:
     assert isinstance(module, Matt)
     return module.base
 
 
-DEEPFM = around(deepfm.SYSTEM, DeepFMConfig, AbsorbedDeepFM)
-AUTOINT = around(autoint.SYSTEM, AutoIntConfig, AbsorbedAutoInt)
-DEA = around(dea.SYSTEM, DEAConfig, AbsorbedDEA)
+SYSTEM = System(
+    name="matt",
+    title="MATT-CTR: test-time paths around a base model",
+    paper="https://arxiv.org/abs/2510.08932",
+    provenance="states: hashed frequencies, paths drawn by confidence, aggregation, no training; our design: "
+    "bounds, anchors, mean vectors, shares, trigger, absorption over paths",
+    task=CLICK,
+    config=MattConfig,
+    baseline=lambda config: config.base,
+    build=build,
+    reads=frozenset({FEATURES}),
+    stages=stages,
+    evaluate=evaluate,
+    columns=(Column(title="AUC over its base", metric="gain"),),
+    served=servables,
+    variant=lambda config: config.base,
+)

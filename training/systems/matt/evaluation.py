@@ -12,10 +12,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from kernels.path_sampling import instance_keys
-from training.data.fields import FieldBatch, FieldSplit
-from training.layers.ranker import quality
+from training.data.click import ClickBatch, ClickSplit
+from training.layers.columns import Features
 from training.metrics import auc, log_loss
 from training.systems.matt.model import Matt
+from training.tasks.click import quality
 
 CORRUPTED_FIELDS = (1, 2, 3)
 SEED = 0
@@ -38,27 +39,28 @@ class Answers(nn.Module):
         super().__init__()
         self.matt = matt
 
-    def forward(self, batch: FieldBatch) -> Float[Tensor, "B 3"]:
+    def forward(self, batch: ClickBatch) -> Float[Tensor, "B 3"]:
         items = batch.ids[:, self.matt.anchors[1]]
-        answer = self.matt.predict(batch.ids, instance_keys(batch.user, items))
+        answer = self.matt.predict(Features(batch.ids, batch.dense, batch.sets), instance_keys(batch.user, items))
         odds = torch.logit(answer.probability.double()).to(answer.logit.dtype)
         return torch.stack([answer.logit, odds, answer.spread], dim=1)
 
 
-class Part:
-    """Some of a split's samples, with ids of their own. Implements `training.system.Split`."""
+class Damaged:
+    """A split's samples with other ids. Implements `training.system.Split`."""
 
-    def __init__(self, split: FieldSplit, ids: np.ndarray) -> None:
-        self.user, self.label, self.ids = split.user, split.label, ids
+    def __init__(self, split: ClickSplit, ids: np.ndarray) -> None:
+        """`ids` int64 [len, F]."""
+        self._split, self._ids = split, ids
 
     def __len__(self) -> int:
-        return len(self.user)
+        return len(self._split)
 
     def cost(self) -> np.ndarray:
-        return np.ones(len(self), np.int64)
+        return self._split.cost()
 
-    def batch(self, rows: np.ndarray) -> FieldBatch:
-        return FieldBatch(*map(torch.from_numpy, (self.user[rows], self.ids[rows], self.label[rows])))
+    def batch(self, rows: np.ndarray) -> ClickBatch:
+        return self._split.batch(rows)._replace(ids=torch.from_numpy(self._ids[rows]))
 
 
 def corrupt(ids: np.ndarray, cardinalities: tuple[int, ...], anchors: tuple[int, ...], fields: int) -> np.ndarray:
@@ -80,28 +82,29 @@ def corrupt(ids: np.ndarray, cardinalities: tuple[int, ...], anchors: tuple[int,
 def rare(matt: Matt, ids: np.ndarray) -> np.ndarray:
     """bool [N]: which samples are of rare combinations; training counts alone decide."""
     crossing = np.zeros((matt.num_fields, matt.num_fields), bool)
-    crossing[: matt.base.num_user_fields, matt.base.num_user_fields :] = True
+    crossing[: matt.base.num_request_fields, matt.base.num_request_fields :] = True
     crossing[matt.anchors] = False
     frequencies = matt.frequencies
     parts = np.array_split(ids, max(1, len(ids) // CHUNK))
     return np.concatenate([np.median(frequencies.lower(p).pairs[:, crossing], axis=1) <= RARE_COUNT for p in parts])
 
 
-def evaluate(matt: Matt, predict: Predict, split: FieldSplit) -> dict[str, float]:
+def evaluate(matt: Matt, predict: Predict, split: ClickSplit) -> dict[str, float]:
     """Quality of MATT and of its base (`base_`): on all rows, on rows of rare combinations, on the others, and with
     corrupted fields. `gain` is MATT's AUC less the base's, `spread` the mean spread over all rows.
     """
     answers = predict(Answers(matt), split)
     base, combined, spread = answers.T
     measured = quality(split, combined) | {f"base_{name}": value for name, value in quality(split, base).items()}
-    is_rare = rare(matt, split.ids)
+    all_ids = split.features(np.arange(len(split))).ids
+    is_rare = rare(matt, all_ids)
     measured |= {"gain": measured["auc"] - measured["base_auc"], "spread": float(spread.mean())}
     measured |= {"rare_share": float(is_rare.mean())}
     measured |= against_base("rare_", split.label[is_rare], answers[is_rare])
     measured |= against_base("head_", split.label[~is_rare], answers[~is_rare])
     for fields in CORRUPTED_FIELDS:
-        ids = corrupt(split.ids, matt.base.embedding.sizes, matt.anchors, fields)
-        measured |= against_base(f"corrupt{fields}_", split.label, predict(Answers(matt), Part(split, ids)))
+        ids = corrupt(all_ids, matt.base.embedding.sizes, matt.anchors, fields)
+        measured |= against_base(f"corrupt{fields}_", split.label, predict(Answers(matt), Damaged(split, ids)))
     return measured
 
 

@@ -6,37 +6,45 @@ Legend: B batch, F fields, P sampled paths, Q = P + 1 with the full path in fron
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
 from kernels.path_sampling import Aggregation, Paths, Plan, anchor_mask, draw, unpack
 from kernels.path_sampling.hph import Frequencies, weights
-from training.data.fields import FieldBatch, FieldData
+from training.data.click import ClickBatch, ClickData
+from training.layers.columns import Features
 from training.layers.fields import FieldConfig, FieldModel
 
 
 @dataclass(frozen=True, kw_only=True)
 class MattConfig(FieldConfig):
-    """How paths are drawn and aggregated; all values are our design. Mixed into the configuration of each base."""
+    """How paths are drawn and aggregated; all values are our design. What else a base can choose has its default."""
 
+    base: str = "deepfm"
+    """System over fields whose model is asked along the paths; its settings are those here."""
     paths: int = 8
     """P: sampled paths beside the full one."""
     kept: float = 0.7
     """Share of the fields beside the anchors that a path keeps, rounded."""
     temperature: float = 0.1
-    """Of the softmax over the paths' mean confidences."""
+    """Temperature of the softmax over the paths' mean confidences."""
     trigger: Literal["always", "uncertain"] = "always"
-    """`uncertain`: only the full path counts where the fields are frequent or the logit is decided."""
+    """Requests that sample paths; `uncertain`: only the full path counts where the fields are frequent or the logit is
+    decided."""
     frequent: float = 0.5
     """Mean confidence from which fields are frequent."""
     decided: float = 2.0
-    """|logit| from which the base model has decided."""
+    """Size of the logit from which the base model has decided."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.paths < 1 or not 0 < self.kept <= 1:
             raise ValueError(f"paths must be at least 1 and kept in (0, 1], found {self.paths} and {self.kept}")
+
+
+_CHUNK = 1 << 18
 
 
 class Prediction(NamedTuple):
@@ -63,17 +71,19 @@ class Matt(nn.Module):
         self.config = config
         self.options = frequencies.options
         self.num_fields = len(base.embedding.sizes)
-        self.anchors = (0, base.num_user_fields)
+        self.anchors = (0, base.num_request_fields)
         """user_id and item_id, in every path."""
         self.names = tuple(frequencies.arrays())
         for name, array in frequencies.arrays().items():
             self.register_buffer(f"frequencies_{name}", torch.from_numpy(array))
 
-    def prepare(self, data: FieldData) -> None:
+    def prepare(self, data: ClickData) -> None:
         """Prepares the base model, and counts the training part."""
         self.base.prepare(data)
         frequencies = Frequencies(self.num_fields, self.options)
-        frequencies.add(data.train.ids)
+        for start in range(0, len(data.train), _CHUNK):
+            rows = np.arange(start, min(start + _CHUNK, len(data.train)))
+            frequencies.add(data.train.features(rows).ids)
         for name, array in frequencies.arrays().items():
             self.get_buffer(f"frequencies_{name}").copy_(torch.from_numpy(array))
 
@@ -99,7 +109,7 @@ class Matt(nn.Module):
         frequent = self.config.frequent if self.config.trigger == "uncertain" else None
         return Aggregation(temperature=self.config.temperature, frequent=frequent)
 
-    def forward(self, batch: FieldBatch) -> Float[Tensor, " B"]:
+    def forward(self, batch: ClickBatch) -> Float[Tensor, " B"]:
         """The base model's logits: what is trained."""
         return self.base(batch)
 
@@ -108,17 +118,17 @@ class Matt(nn.Module):
         of_fields = torch.from_numpy(weights(self.frequencies, ids.cpu().numpy(), self.anchors)).to(ids.device)
         return draw(of_fields, keys, self.plan, self.aggregation)
 
-    def predict(self, ids: Int64[Tensor, "B F"], keys: Int64[Tensor, " B"]) -> Prediction:
+    def predict(self, x: Features, keys: Int64[Tensor, " B"]) -> Prediction:
         """The answer over all paths of the instances with these keys."""
-        paths = self.draw(ids, keys)
-        logits = self.path_logits(ids, paths.masks)
+        paths = self.draw(x.ids, keys)
+        logits = self.path_logits(x, paths.masks)
         probability, spread = aggregate(logits, paths.shares, self.decided)
         return Prediction(probability, spread, logits[:, 0])
 
-    def path_logits(self, ids: Int64[Tensor, "B F"], masks: Int64[Tensor, "B P"]) -> Float[Tensor, "B Q"]:
+    def path_logits(self, x: Features, masks: Int64[Tensor, "B P"]) -> Float[Tensor, "B Q"]:
         """The base model's logits of the full path and of each sampled one; the full one bit by bit the base's own."""
         keep = kept_fields(masks, self.num_fields)
-        return torch.stack([self.base.logits(ids, one) for one in keep.unbind(1)], dim=1)
+        return torch.stack([self.base.logits(x, one) for one in keep.unbind(1)], dim=1)
 
     @property
     def decided(self) -> float | None:

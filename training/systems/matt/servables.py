@@ -1,8 +1,8 @@
 """What MATT serves around a base model.
 
-    matt_<base>_sampler   user id, candidates, request key -> the paths of each candidate and their shares
-    matt_<base>_scorer    user id, candidates, paths -> scores (click probabilities), spreads, each path's score
-    matt_<base>           user id, candidates, request key -> scores and spreads: the sampler, then the scorer
+    matt_sampler   user id, candidates, request key -> the paths of each candidate and their shares
+    matt_scorer    user id, candidates, paths -> scores (click probabilities), spreads, each path's score
+    matt           user id, candidates, request key -> scores and spreads: the sampler, then the scorer
 
 Legend: B requests, C candidates packed over them, P sampled paths, Q = P + 1 with the full path in front.
 """
@@ -11,19 +11,29 @@ import copy
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from kernels.path_sampling import instance_keys
 from kernels.path_sampling.sampler import Sampler, Tables
-from training.data.fields import FieldData
+from training.baselines.autoint import AutoInt
+from training.baselines.deepfm import DeepFM
+from training.data.click import ClickData, now
 from training.layers import ragged
+from training.layers.click_release import requests as click_requests
+from training.layers.columns import Features
 from training.layers.fields import FieldModel
-from training.layers.path_sampler import REQUEST_KEY, path_sampler, request_keys
-from training.layers.requests import CANDIDATES, OFFSETS, SCORES, USER_ID, IdTables, Requests, fields_of
+from training.layers.id_tables import IdTables
+from training.layers.requests import CANDIDATES, MAX_CANDIDATES, SCORES, USER_ID, asked
 from training.servable import EnsembleServable, EnsembleStep, Packed, Servable, Signature, TensorSpec
-from training.systems.matt.model import Matt, aggregate
-from training.systems.matt.served import Absorbed, Scorer
+from training.steps.path_sampler import REQUEST_KEY, path_sampler, request_keys
+from training.systems.dea.model import DEA
+from training.systems.matt.bases.autoint import AbsorbedAutoInt
+from training.systems.matt.bases.dea import AbsorbedDEA
+from training.systems.matt.bases.deepfm import AbsorbedDeepFM
+from training.systems.matt.model import Matt, MattConfig, aggregate
+from training.systems.matt.served import Absorbed, PlainPaths, Scorer
 
 MAX_BATCH_SIZE = 16
 """Requests of a run: each candidate is scored over all paths at once."""
@@ -34,8 +44,18 @@ WEIGHT_OFFSETS = TensorSpec(name="weight_offsets", dtype="int32", shape=(), of="
 SPREAD = TensorSpec(name="spread", dtype="float32", shape=("candidates",), ragged=True, of="candidates")
 PATH_SCORES = TensorSpec(name="path_scores", dtype="float32", shape=("weights",), ragged=True, of="weights")
 
-Absorb = Callable[[FieldModel], Absorbed]
-"""A base model -> its form over paths."""
+ABSORBED: dict[type[FieldModel], Callable[..., Absorbed]] = {
+    AutoInt: AbsorbedAutoInt,
+    DEA: AbsorbedDEA,
+    DeepFM: AbsorbedDeepFM,
+}
+"""Bases whose form over paths is faster than one forward for each path."""
+
+
+def absorbed(base: FieldModel, data: ClickData) -> Absorbed:
+    """A base model over paths."""
+    fast = ABSORBED.get(type(base))
+    return fast(base) if fast and base.embedding.is_of_ids else PlainPaths(base, data)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -44,25 +64,28 @@ class Answers:
 
     matt: Matt
     scorer: Scorer
-    data: FieldData
+    data: ClickData
 
     @classmethod
-    def of(cls, matt: Matt, absorb: Absorb, data: FieldData, dtype: torch.dtype) -> "Answers":
+    def of(cls, matt: Matt, data: ClickData, dtype: torch.dtype) -> "Answers":
         own = copy.deepcopy(matt).to(dtype).eval()
-        scorer = Scorer(absorb(own.base), IdTables(data, own.base.embedding), own)
+        scorer = Scorer(absorbed(own.base, data).to(dtype), IdTables(data, own.base.embedding), own)
         return cls(matt=own, scorer=scorer.eval(), data=data)
 
-    def fields(self, user_id: Tensor, candidates: Tensor, ends: Tensor) -> Tensor:
-        """int64 [C, F]: the raw fields of each packed candidate."""
+    def fields(self, user_id: Tensor, candidates: Tensor, ends: Tensor) -> Features:
+        """The fields of each packed candidate, as the view has them now."""
         parts = zip(user_id[:, 0].tolist(), torch.tensor_split(candidates, ends[:-1].long()), strict=True)
-        return torch.cat([fields_of(self.data, user, items) for user, items in parts])
+        batches = [now(self.data, user, items.numpy()) for user, items in parts]
+        dtype = next(self.matt.parameters()).dtype
+        ids, dense, sets = (torch.cat([getattr(one, name) for one in batches]) for name in ("ids", "dense", "sets"))
+        return Features(ids, dense.to(dtype), sets)
 
     @torch.no_grad()
     def sample(self, user_id: Tensor, candidates: Tensor, ends: Tensor, request_key: Tensor) -> Packed:
         """Masks [C * P] and shares [C * Q]."""
         requests = request_key[:, 0].index_select(0, ragged.requests(ends, candidates.shape[0]))
         fields = self.fields(user_id, candidates, ends)
-        paths = self.matt.draw(fields, instance_keys(requests, candidates))
+        paths = self.matt.draw(fields.ids, instance_keys(requests, candidates))
         return paths.masks.flatten(), paths.shares.flatten()
 
     @torch.no_grad()
@@ -110,19 +133,31 @@ def steps(name: str) -> tuple[EnsembleStep, ...]:
     )
 
 
-def servables(name: str, matt: Matt, absorb: Absorb, data: FieldData) -> tuple[Signature, ...]:
-    """The three models of a release of `name`."""
-    served, trained = (Answers.of(matt, absorb, data, dtype) for dtype in (torch.float32, torch.float64))
-    requests = Requests(user_ids=data.user_ids, num_items=len(data.item_rows) - 1)
-    tables = Tables(user_ids=data.user_ids, user_rows=data.user_rows, item_rows=data.item_rows, new_user=data.new_user)
-    sampler = path_sampler(f"{name}_sampler", Sampler(matt.frequencies, tables, matt.plan, matt.aggregation), requests)
+def servables(name: str, matt: Matt, config: MattConfig, data: ClickData) -> tuple[Signature, ...]:
+    """The three models of a release. Raises ValueError where a request would have to carry fields of the event."""
+    if data.context:
+        names = [field.name for field in data.context]
+        raise ValueError(
+            f"{data.schema.dataset}: events have the fields {names}, which the sampler of paths does not take"
+        )
+    served, trained = (Answers.of(matt, data, dtype) for dtype in (torch.float32, torch.float64))
+    requests, users, wanted = click_requests(data, MAX_CANDIDATES), data.features.users.ids, asked(data.interactions)
+    tables = Tables(
+        user_ids=np.arange(1, len(users)),
+        user_rows=users[1:],
+        item_rows=data.features.items.ids,
+        new_user=users[0],
+    )
+    sampler = path_sampler(
+        f"{name}_sampler", Sampler(matt.frequencies, tables, matt.plan, matt.aggregation), requests, wanted
+    )
 
     def example(batch_size: int, seed: int) -> Packed:
         return *requests(batch_size, seed), request_keys(batch_size, seed)
 
     scorer = Servable(
         name=f"{name}_scorer",
-        inputs=(USER_ID, CANDIDATES, OFFSETS, MASKS, MASK_OFFSETS, WEIGHTS, WEIGHT_OFFSETS),
+        inputs=(*wanted, MASKS, MASK_OFFSETS, WEIGHTS, WEIGHT_OFFSETS),
         outputs=(SCORES, SPREAD, PATH_SCORES),
         example=lambda batch_size, seed: served.with_paths(*example(batch_size, seed)),
         eager=served.score,
@@ -133,7 +168,7 @@ def servables(name: str, matt: Matt, absorb: Absorb, data: FieldData) -> tuple[S
     )
     ensemble = EnsembleServable(
         name=name,
-        inputs=(USER_ID, CANDIDATES, OFFSETS, REQUEST_KEY),
+        inputs=(*wanted, REQUEST_KEY),
         outputs=(SCORES, SPREAD),
         example=example,
         eager=served.rank,

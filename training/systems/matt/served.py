@@ -6,18 +6,37 @@ vector and its mean. So the layer is applied once per field, and each path sums 
 Legend: B requests, C candidates packed over them, F = Fu + Fi fields, P sampled paths, Q = P + 1, R embedding rows.
 """
 
+from typing import NamedTuple
+
 import torch
 from jaxtyping import Bool, Float, Int, Int64, Shaped
 from torch import Tensor, nn
 
+from training.data.click import ClickData
 from training.layers import ragged
-from training.layers.requests import IdTables
+from training.layers.columns import Features
+from training.layers.fields import FieldModel
+from training.layers.id_tables import IdTables
+from training.layers.items import known
 from training.servable import Packed
 from training.systems.matt.model import Matt, aggregate, kept_fields
 
 
+class Asked(NamedTuple):
+    """What a batch of requests asks about."""
+
+    users: Int64[Tensor, "B Fu"]
+    """Known ids of the request's fields."""
+    items: Int64[Tensor, "C Fi"]
+    request: Int64[Tensor, " C"]
+    """Whose candidate each one is."""
+    user_rows: Int64[Tensor, " B"]
+    """Dense ids, 0 for the unknown."""
+    item_rows: Int64[Tensor, " C"]
+
+
 class Absorbed(nn.Module):
-    """A base model over paths. Each base brings its own."""
+    """A base model over paths, with its first layer absorbed. Bases for which it pays bring their own."""
 
     offsets: Int64[Tensor, " F"]
     """Row 0 of each field in the embedding."""
@@ -26,29 +45,44 @@ class Absorbed(nn.Module):
         super().__init__()
         self.register_buffer("offsets", offsets)
 
-    def of_fields(
-        self,
-        table: Float[Tensor, "R W"],
-        users: Int64[Tensor, "B Fu"],
-        items: Int64[Tensor, "C Fi"],
-        request: Int64[Tensor, " C"],
-    ) -> Float[Tensor, "C F W"]:
+    def of_fields(self, table: Float[Tensor, "R W"], asked: Asked) -> Float[Tensor, "C F W"]:
         """The rows of each candidate's fields; those of a user are read once per request."""
-        num_users = users.shape[1]
-        of_users = nn.functional.embedding(users + self.offsets[:num_users], table)
-        of_items = nn.functional.embedding(items + self.offsets[num_users:], table)
-        return torch.cat([of_users.index_select(0, request), of_items], dim=1)
+        num_users = asked.users.shape[1]
+        of_users = nn.functional.embedding(asked.users + self.offsets[:num_users], table)
+        of_items = nn.functional.embedding(asked.items + self.offsets[num_users:], table)
+        return torch.cat([of_users.index_select(0, asked.request), of_items], dim=1)
 
-    def logits(
-        self,
-        users: Int64[Tensor, "B Fu"],
-        items: Int64[Tensor, "C Fi"],
-        request: Int64[Tensor, " C"],
-        keep: Float[Tensor, "C Q F"],
-    ) -> Float[Tensor, "C Q"]:
-        """Logits of every path: `users` and `items` are ids, `request` says whose candidate each one is, `keep` is 1
-        where a path keeps the field, else 0."""
+    def logits(self, asked: Asked, keep: Float[Tensor, "C Q F"]) -> Float[Tensor, "C Q"]:
+        """Logits of every path; `keep` is 1 where a path keeps the field, else 0."""
         raise NotImplementedError
+
+
+class PlainPaths(Absorbed):
+    """Any base model over paths: one forward for each."""
+
+    def __init__(self, base: FieldModel, data: ClickData) -> None:
+        super().__init__(base.embedding.offsets)
+        self.base = base
+        for side, table in (("user", data.features.users), ("item", data.features.items)):
+            self.register_buffer(f"{side}_dense", torch.from_numpy(table.dense))
+            self.register_buffer(f"{side}_sets", torch.from_numpy(table.sets))
+
+    def logits(self, asked: Asked, keep: Float[Tensor, "C Q F"]) -> Float[Tensor, "C Q"]:
+        of_user = asked.user_rows.index_select(0, asked.request)
+        dense, sets = (
+            torch.cat(
+                [
+                    self.get_buffer(f"user_{kind}").index_select(0, of_user),
+                    self.get_buffer(f"item_{kind}").index_select(0, asked.item_rows),
+                ],
+                dim=1,
+            )
+            for kind in ("dense", "sets")
+        )
+        x = Features(torch.cat([asked.users.index_select(0, asked.request), asked.items], dim=1), dense, sets)
+        count = keep.shape[1]
+        repeated = Features(*(part[:, None].expand(-1, count, -1).flatten(0, 1) for part in x))
+        return self.base.logits(repeated, keep.flatten(0, 1) > 0).unflatten(0, (-1, count))
 
 
 class Scorer(nn.Module):
@@ -80,8 +114,9 @@ class Scorer(nn.Module):
         of_paths, fits_masks = per_candidate(masks, (candidate_offsets, mask_offsets), request, self.paths)
         shares, fits_weights = per_candidate(weights, (candidate_offsets, weight_offsets), request, self.paths + 1)
         users, items = self.ids(user_id[:, 0], candidates)
+        rows = known(user_id[:, 0], self.ids.users.shape[0]), known(candidates, self.ids.items.shape[0])
         keep = kept_fields(of_paths, self.num_fields).to(weights.dtype)
-        logits = self.absorbed.logits(users, items, request, keep)
+        logits = self.absorbed.logits(Asked(users, items, request, *rows), keep)
         probability, spread = aggregate(logits, shares, self.decided)
         fits = (fits_masks & fits_weights).index_select(0, request) & (candidates >= 0)
         answers = torch.cat([probability[:, None], spread[:, None], torch.sigmoid(logits)], dim=1)

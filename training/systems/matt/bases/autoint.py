@@ -6,12 +6,12 @@ times paths.
 """
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from training.baselines.autoint import AutoInt, InteractingLayer
 from training.systems.matt.bases.attention import attend_paths, both, stabilised
-from training.systems.matt.served import Absorbed
+from training.systems.matt.served import Absorbed, Asked
 
 
 class LaterLayer(nn.Module):
@@ -59,14 +59,8 @@ class AbsorbedAutoInt(Absorbed):
             self.register_buffer("table", torch.cat([one(base.embedding.rows.weight) for one in maps], dim=1))
             self.register_buffer("means", torch.cat([one(base.embedding.means()) for one in maps], dim=1))
 
-    def logits(
-        self,
-        users: Int64[Tensor, "B Fu"],
-        items: Int64[Tensor, "C Fi"],
-        request: Int64[Tensor, " C"],
-        keep: Float[Tensor, "C Q F"],
-    ) -> Float[Tensor, "C Q"]:
-        own = self.of_fields(self.table, users, items, request)  # (C, F, 4D)
+    def logits(self, asked: Asked, keep: Float[Tensor, "C Q F"]) -> Float[Tensor, "C Q"]:
+        own = self.of_fields(self.table, asked)  # (C, F, 4D)
         tokens = torch.cat([own, self.means.expand(own.shape)], dim=1)  # (C, S, 4D)
         query, key, value, _ = tokens.unflatten(2, (4, self.heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
         attended = attend_paths(stabilised(query @ key.transpose(2, 3)), value, keep)

@@ -15,7 +15,7 @@ from kernels.combo_id_attention.reference import attend, fuse, gate, scaled_dot,
 from kernels.combo_id_attention.reference import keep as share_kept
 from training.systems.dea.model import DEA, Layer
 from training.systems.matt.bases.attention import attend_paths, both, stabilised
-from training.systems.matt.served import Absorbed
+from training.systems.matt.served import Absorbed, Asked
 
 PairRows = tuple[Int64[Tensor, "C N"], Int64[Tensor, "C N"]]
 """Row of each pair in each codebook."""
@@ -123,15 +123,9 @@ class AbsorbedDEA(Absorbed):
         self.first = FirstLayer(base, first)
         self.later = nn.ModuleList(LaterLayer(base, one) for one in later)
 
-    def logits(
-        self,
-        users: Int64[Tensor, "B Fu"],
-        items: Int64[Tensor, "C Fi"],
-        request: Int64[Tensor, " C"],
-        keep: Float[Tensor, "C Q F"],
-    ) -> Float[Tensor, "C Q"]:
-        ids = torch.cat([users.index_select(0, request), items], dim=1)
-        vectors, tokens, shares = self.of_fields(self.table, users, items, request).split(self.widths, dim=2)
+    def logits(self, asked: Asked, keep: Float[Tensor, "C Q F"]) -> Float[Tensor, "C Q"]:
+        ids = torch.cat([asked.users.index_select(0, asked.request), asked.items], dim=1)
+        vectors, tokens, shares = self.of_fields(self.table, asked).split(self.widths, dim=2)
         mean_vectors, mean_tokens, mean_shares = self.means.split(self.widths, dim=1)
         rows = self.memory.rows(ids)
         tokens = torch.cat([tokens, mean_tokens.expand(tokens.shape)], dim=1)

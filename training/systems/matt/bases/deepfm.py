@@ -4,11 +4,11 @@ Legend: B requests, C candidates, F = Fu + Fi fields, Q paths, R embedding rows,
 """
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float
 from torch import Tensor
 
 from training.baselines.deepfm import DeepFM
-from training.systems.matt.served import Absorbed
+from training.systems.matt.served import Absorbed, Asked
 
 
 class AbsorbedDeepFM(Absorbed):
@@ -40,14 +40,8 @@ class AbsorbedDeepFM(Absorbed):
         self.register_buffer("differences", torch.cat(tables))
         self.register_buffer("means", torch.cat(means).sum(0))
 
-    def logits(
-        self,
-        users: Int64[Tensor, "B Fu"],
-        items: Int64[Tensor, "C Fi"],
-        request: Int64[Tensor, " C"],
-        keep: Float[Tensor, "C Q F"],
-    ) -> Float[Tensor, "C Q"]:
-        fields = self.of_fields(self.differences, users, items, request)  # (C, F, KD2)
+    def logits(self, asked: Asked, keep: Float[Tensor, "C Q F"]) -> Float[Tensor, "C Q"]:
+        fields = self.of_fields(self.differences, asked)  # (C, F, KD2)
         first, total, squares, linear = (keep @ fields + self.means).split(self.widths, dim=2)
         pairs = 0.5 * (total.square().sum(2) - squares[:, :, 0])
         return self.network.finish(first + self.network.first.bias) + pairs + linear[:, :, 0] + self.bias

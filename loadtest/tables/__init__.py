@@ -1,0 +1,1 @@
+"""Time and memory of reading a large folder of own tables."""

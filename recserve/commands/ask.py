@@ -1,0 +1,170 @@
+"""`recserve ask`: one question to a served model, whichever system and data set it is of; the server says which."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from tritonclient.grpc.model_config_pb2 import DataType  # pyright: ignore[reportAttributeAccessIssue]
+
+from recserve.commands.command import Command, show, table
+from recserve.options import Positional
+from recserve.served import Served, data_of, find
+from serving.client import Client
+from training.asking import Question, Shown, Tensors, fields_of
+from training.interactions import Interactions
+from training.registry import system
+from training.system import System
+
+_MOST = 20_000
+_TITLE = 40
+"""Characters of a cell, so that a table fits into 80 columns."""
+_NUMBERS = {"TYPE_INT32": np.int32, "TYPE_INT64": np.int64, "TYPE_FP32": np.float32, "TYPE_BOOL": np.bool_}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ask(Command):
+    """Ask a served model: what a user may want of the candidates, or next, and why."""
+
+    model: Positional[str | None] = None
+    """Name of the served model; the only one by default."""
+    user: str | None = None
+    """User id, as the data set has it; one who is unknown has an empty history."""
+    history: tuple[str, ...] = ()
+    """Item ids, oldest first, in place of a user's."""
+    candidates: tuple[str, ...] = ()
+    """Item ids to rank; all that are new to the user by default."""
+    set: tuple[str, ...] = ()
+    """Further inputs of the model, NAME=VALUE each; 0 or empty by default."""
+    top: int = 10
+    """Rows to print."""
+    explain: bool = False
+    """Reasons below the answer: the fields of user and items, and what the system itself knows."""
+    dataset: str | None = None
+    """Data set that the model must be of, else it is refused; by default any."""
+    url: str = "127.0.0.1:8001"
+    """Address of the server's gRPC port."""
+    deadline_s: float = 5.0
+    """Seconds that the server has to answer."""
+
+    def __post_init__(self) -> None:
+        if self.top < 1:
+            raise ValueError(f"--top is {self.top}; it must be at least 1")
+        if self.user is not None and self.history:
+            raise ValueError("--user and --history are both given; choose one")
+        if bad := [one for one in self.set if "=" not in one]:
+            raise ValueError(f"--set {bad[0]} is no NAME=VALUE")
+
+    def run(self) -> int:
+        with Client(self.url, deadline_s=self.deadline_s) as client:
+            served = find(client, self.model)
+            interactions = data_of(served, self.dataset)
+            chosen = _system_of(served)
+            question = self._question(interactions, served)
+            request = self._request(chosen, interactions, question, served)
+            answer = client.infer(served.model, request)
+            shown = chosen.task.shown(interactions, question, request, answer)
+            tables = [shown._replace(rows=shown.rows[: self.top])]
+            if self.explain:
+                tables += self._reasons(chosen, interactions, request, answer, tables[0], client, served)
+        for one in tables:
+            self._show(one)
+        self.emit(
+            {
+                "model": served.model,
+                **served.identity._asdict(),
+                "answers": [
+                    {
+                        "title": one.title,
+                        "lines": list(one.lines),
+                        "rows": [dict(zip(one.columns, row, strict=True)) for row in one.rows],
+                    }
+                    for one in tables
+                ],
+            }
+        )
+        return 0
+
+    def _question(self, interactions: Interactions, served: Served) -> Question:
+        return Question(
+            None if self.user is None else interactions.named("user", self.user),
+            tuple(interactions.named("item", item) for item in self.history),
+            tuple(interactions.named("item", item) for item in self.candidates),
+            served.most("candidates", _MOST),
+        )
+
+    def _request(self, chosen: System, interactions: Interactions, question: Question, served: Served) -> Tensors:
+        """The task's request, and the model's further inputs. Raises ValueError naming an input that it does not have."""
+        request = chosen.task.request(interactions, question)
+        said = dict(one.split("=", 1) for one in self.set)
+        further = {tensor.name: tensor for tensor in served.config.input if tensor.name not in request}
+        if unknown := sorted({*said} - {*further}):
+            raise ValueError(f"--set {unknown[0]}: model '{served.model}' has {', '.join(further) or 'nothing'} to set")
+        for name, tensor in further.items():
+            kind = _NUMBERS.get(DataType.Name(tensor.data_type))  # pyright: ignore[reportAttributeAccessIssue]
+            shape = [1, *(size if size > 0 else 1 for size in tensor.dims)]
+            request[name] = _filled(name, said.get(name), kind, shape)
+        return {name: array for name, array in request.items() if name in served.inputs}
+
+    def _reasons(  # noqa: PLR0913 - what an explanation is made of
+        self,
+        chosen: System,
+        interactions: Interactions,
+        request: Tensors,
+        answer: Tensors,
+        shown: Shown,
+        client: Client,
+        served: Served,
+    ) -> list[Shown]:
+        if chosen.explained:
+            return chosen.explained(client.infer, served.model, interactions, request, answer)
+        return [_fields(interactions, self.user, shown)]
+
+    def _show(self, one: Shown) -> None:
+        for line in one.lines:
+            self.console.print(f"\n{line}", highlight=False, markup=False)
+        show(self.console, table(one.title, one.columns, [[_short(cell) for cell in row] for row in one.rows]))
+
+
+def _system_of(served: Served) -> System:
+    name = served.identity.system
+    if name is None:
+        raise ValueError(f"the served model '{served.model}' is of no system here: ask it with your own client")
+    return system(name)
+
+
+def _fields(interactions: Interactions, user: str | None, shown: Shown) -> Shown:
+    """The fields of user and items, of which the answer is a function."""
+    place = shown.columns.index("item")
+    rows: list[list[object]] = [
+        [row[0], fields_of(interactions, "item", _dense(interactions, row[place]))] for row in shown.rows
+    ]
+    who = (
+        ""
+        if user is None
+        else fields_of(interactions, "user", interactions.dense("user", interactions.named("user", user)))
+    )
+    return Shown((f"user: {who}",) if who else (), "what the model knows of the items", ("", "fields"), rows)
+
+
+def _dense(interactions: Interactions, item: object) -> int:
+    return interactions.dense("item", interactions.named("item", str(item)))
+
+
+def _filled(name: str, said: str | None, kind: type | None, shape: list[int]) -> np.ndarray:
+    """An input whose elements are all the value that was said, or nothing."""
+    if kind is None:
+        return np.full(shape, said or "", dtype=object)
+    try:
+        return np.full(shape, kind(0 if said is None else float(said) if kind is np.float32 else int(said)))
+    except ValueError:
+        raise ValueError(f"--set {name}={said}: it must be a {kind.__name__}") from None
+
+
+def _type_name(tensor: object) -> str:
+    from tritonclient.grpc.model_config_pb2 import DataType  # pyright: ignore[reportAttributeAccessIssue]
+
+    return DataType.Name(tensor.data_type)
+
+
+def _short(cell: object) -> object:
+    text = str(cell)
+    return f"{text[: _TITLE - 1]}…" if isinstance(cell, str) and len(text) > _TITLE else cell

@@ -1,0 +1,1 @@
+"""`recserve data`: the built-in data sets, and a team's own tables."""

@@ -1,0 +1,39 @@
+"""`recserve data add`."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.markup import escape
+
+from recserve.commands.command import Command
+from recserve.commands.data.findings import as_json, show_findings
+from recserve.options import Positional
+from training.data.fetch import ORIGINS
+from training.data.folder import folder
+from training.data.folder.build import inspect
+from training.data.folder.registry import register
+from training.datasets import DATASETS
+from training.interactions import silent
+
+
+@dataclass(frozen=True, kw_only=True)
+class Add(Command):
+    """Check a folder of own tables and add it as a data set under the name that its schema.toml has."""
+
+    folder: Positional[Path]
+    """Folder with schema.toml and the tables; it stays where it is."""
+
+    def run(self) -> int:
+        name = folder(self.folder).name
+        if name in DATASETS or name in ORIGINS:
+            raise ValueError(f"'{name}' is a built-in data set; choose another name in {self.folder / 'schema.toml'}")
+        found = inspect(self.folder, None, silent)
+        show_findings(self.console, found)
+        self.emit(as_json(found))
+        if found.problems.errors:
+            self.console.print(f"[red]{escape(name)} was not added[/]", highlight=False)
+            return 1
+        register(name, self.folder)
+        line = f"[bold]{escape(name)}[/] is added; commands take --dataset {escape(name)}"
+        self.console.print(line, highlight=False)
+        return 0

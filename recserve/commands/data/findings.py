@@ -1,0 +1,60 @@
+"""What a folder of own tables is good for, for people and for programs: problems, warnings, tasks."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+
+from training.data.folder.build import Inspected
+from training.data.folder.needs import Missing, missing
+from training.data.folder.problems import Problem
+
+_SHOWN = 30
+"""Problems of a folder that are printed; --json has all."""
+
+
+def show_findings(console: Console, found: Inspected) -> None:
+    """Errors, warnings, and for each task whether it can use the set."""
+    _lines(console, "[red]error:[/]", found.problems.errors)
+    _lines(console, "[yellow]warning:[/]", found.problems.warnings)
+    if any(problem.row for problem in found.problems.found):
+        console.print("Rows count from 1, the header of a CSV file aside.")
+    if found.interactions is None:
+        return
+    data = found.interactions
+    size = f"{len(data.events):,} events, {len(data.users) - 1:,} users, {len(data.items) - 1:,} items"
+    console.print(f"[bold]{data.name}[/]: {size}, no errors", highlight=False)
+    for task, lacks in missing(data).items():
+        state = "can use it" if not lacks else f"lacks {_needs(lacks)}"
+        console.print(f"{task:12} {escape(state)}", highlight=False, soft_wrap=True)
+
+
+def as_json(found: Inspected) -> dict[str, Any]:
+    """The same as JSON values."""
+    data = found.interactions
+    return {
+        "name": data.name if data else None,
+        "errors": [_fields(problem) for problem in found.problems.errors],
+        "warnings": [_fields(problem) for problem in found.problems.warnings],
+        "tasks": None if data is None else _tasks(missing(data)),
+    }
+
+
+def _lines(console: Console, mark: str, problems: Sequence[Problem]) -> None:
+    for problem in problems[:_SHOWN]:
+        console.print(f"{mark} {escape(str(problem))}", highlight=False, soft_wrap=True)
+    if len(problems) > _SHOWN:
+        console.print(f"{mark} and {len(problems) - _SHOWN} more", highlight=False)
+
+
+def _needs(lacks: Sequence[Missing]) -> str:
+    return "; ".join(f"{one.what}: add {one.remedy}" for one in lacks)
+
+
+def _fields(problem: Problem) -> dict[str, Any]:
+    return {"line": str(problem), **problem._asdict()}
+
+
+def _tasks(lacks: Mapping[str, Sequence[Missing]]) -> dict[str, Any]:
+    return {task: {"can_use": not all_, "lacks": [one.what for one in all_]} for task, all_ in lacks.items()}

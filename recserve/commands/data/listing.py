@@ -1,0 +1,34 @@
+"""`recserve data list`."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from recserve.commands.command import Command, show, table
+from training.data.fetch import ORIGINS, default_cache
+from training.data.folder.registry import registered
+
+
+@dataclass(frozen=True, kw_only=True)
+class List(Command):
+    """List the data sets, built-in and own, and whether they are there."""
+
+    cache: Path | None = None
+    """Folder of the built-in data sets; $RECSERVE_CACHE/data or ~/.cache/recserve/data by default."""
+
+    def run(self) -> int:
+        root = self.cache or default_cache()
+        entries = [
+            {"name": name, "own": False, "what": one.what, "folder": root / name} for name, one in ORIGINS.items()
+        ]
+        entries += [
+            {"name": name, "own": True, "what": "own tables", "folder": path} for name, path in registered().items()
+        ]
+        listed = [{**entry, "there": entry["folder"].is_dir()} for entry in entries]
+        rows = [[one["name"], one["what"], one["folder"] if one["there"] else _absence(one)] for one in listed]
+        show(self.console, table("data sets", ["name", "what", "folder"], rows))
+        self.emit(listed)
+        return 0
+
+
+def _absence(entry: dict[str, object]) -> str:
+    return f"{entry['folder']} is gone" if entry["own"] else "not fetched"

@@ -1,0 +1,195 @@
+"""What a user's state is made of: the history, the encoder that reads it, and how its answer is checked.
+
+Axes: U users with a stored history, k users of one call of the encoder.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple, Self
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+
+from serving.state.record import Key, digest_of
+from serving.state.states import Lookup
+
+State = dict[str, np.ndarray]
+"""The encoder's outputs for one user, without the batch axis."""
+
+Encode = Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]]
+"""Inputs [k, ...] by name -> outputs [k, ...] by name; raises EncoderError."""
+
+STATE_FILE = "state.json"
+STAMP = "stamp"
+_REMEMBERED = 1 << 20
+"""Users whose key and digest a process remembers, at some 300 bytes each."""
+
+
+class EncoderError(RuntimeError):
+    """The encoder did not answer, or its answer is not a state of this model version."""
+
+    def __init__(self, reason: str, *, is_busy: bool = False) -> None:
+        super().__init__(reason)
+        self.is_busy = is_busy
+        """The encoder has no room or is not loaded: the same request may succeed later."""
+
+
+class OutputSpec(NamedTuple):
+    """An output of the encoder; the shape leaves the batch axis out."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StateSpec:
+    """The content of `state.json`."""
+
+    encoder: str
+    """Name of the model that computes a state."""
+    stamp: int
+    """What the encoder's output `stamp` must be: it names the weights."""
+    inputs: tuple[str, ...]
+    outputs: tuple[OutputSpec, ...]
+    encoder_max_batch_size: int = 64
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Reads `state.json`. Raises ValueError naming the file and what is wrong with it."""
+        try:
+            fields = json.loads(path.read_text())
+            outputs = tuple(OutputSpec(o["name"], o["dtype"], tuple(o["shape"])) for o in fields["outputs"])
+            return cls(**{**fields, "inputs": tuple(fields["inputs"]), "outputs": outputs})
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ValueError(f"{path} does not describe a user state ({error!r}): export the model again") from error
+
+    def __post_init__(self) -> None:
+        if STAMP not in (output.name for output in self.outputs):
+            raise ValueError(f"outputs has no '{STAMP}': without it a state of other weights cannot be told")
+        if self.encoder_max_batch_size < 1:
+            raise ValueError(f"encoder_max_batch_size is {self.encoder_max_batch_size}, must be at least 1")
+
+
+class Histories:
+    """The stored history of each user, read from the file row by row."""
+
+    def __init__(self, path: Path, inputs: Sequence[str]) -> None:
+        """Opens `histories.safetensors`; only the user ids are held in memory.
+
+        Raises:
+            ValueError: the file is damaged, lacks an input, or its rows do not belong to sorted user ids.
+        """
+        try:
+            file = safe_open(path, framework="numpy")
+            self.user_ids: np.ndarray = file.get_tensor("user_ids")  # int64 [U]
+            self._arrays = {name: file.get_slice(name) for name in inputs}
+        except (OSError, SafetensorError) as error:
+            raise ValueError(f"{path} holds no histories ({error}): export the model again") from error
+        if (self.user_ids[1:] <= self.user_ids[:-1]).any():
+            raise ValueError(f"{path}: user_ids are not in strictly ascending order")
+        for name, array in self._arrays.items():
+            if array.get_shape()[0] != len(self.user_ids):
+                raise ValueError(f"{path}: {name} has {array.get_shape()[0]} rows for {len(self.user_ids)} users")
+
+    def of(self, user: int) -> dict[str, np.ndarray] | None:
+        """The encoder's inputs of one user, [1, ...] each; None for a user without a history."""
+        row = int(np.searchsorted(self.user_ids, user))
+        if row == len(self.user_ids) or self.user_ids[row] != user:
+            return None
+        return {name: array[row : row + 1] for name, array in self._arrays.items()}
+
+    @property
+    def empty(self) -> dict[str, np.ndarray]:
+        """The encoder's inputs of a user without a history, [1, ...] each: zeros, so a length of 0 and unknown ids."""
+        none = {name: array[:0] for name, array in self._arrays.items()}
+        return {name: np.zeros((1, *rows.shape[1:]), rows.dtype) for name, rows in none.items()}
+
+
+class Question(NamedTuple):
+    """A user whose state is wanted: what to ask the store, and what to ask the encoder if that does not help."""
+
+    lookup: Lookup
+    histories: Histories
+
+    @property
+    def inputs(self) -> dict[str, np.ndarray]:
+        """What the encoder reads, [1, ...] each; from the file, as a hit in the store does not need it."""
+        found = self.histories.of(self.lookup.key.user)
+        assert found is not None
+        return found
+
+
+class StateSource:
+    """One version of a `user_state` model: its description and its histories."""
+
+    def __init__(self, folder: Path, model: str, version: int) -> None:
+        """Reads `state.json` and `histories.safetensors` of a version folder. Raises ValueError."""
+        self.spec = StateSpec.read(folder / STATE_FILE)
+        self.histories = Histories(folder / "histories.safetensors", self.spec.inputs)
+        self.model = model
+        self.version = version
+        self._lookups: dict[int, Lookup] = {}
+
+    def find(self, user: int) -> Question | None:
+        """None for a user without a history, about whom nothing is remembered: anybody can invent ids."""
+        lookup = self._lookups.get(user) or self._lookup(user)
+        if lookup is None:
+            return None
+        if len(self._lookups) >= _REMEMBERED:
+            self._lookups.clear()
+        self._lookups[user] = lookup
+        return Question(lookup, self.histories)
+
+    def question(self, user: int) -> Question:
+        """Raises ValueError for a user without a history."""
+        found = self.find(user)
+        if found is None:
+            raise ValueError(
+                f"user_id {user}: no history is stored for this user, who is scored with the empty one and gets no "
+                f"state; {self.model} version {self.version} has {len(self.histories.user_ids)} users"
+            )
+        return found
+
+    def _lookup(self, user: int) -> Lookup | None:
+        """Reads the whole history for its digest: too long for every request, and a version's histories stay."""
+        inputs = self.histories.of(user)
+        if inputs is None:
+            return None
+        return Lookup(Key(self.model, self.version, user), self.spec.stamp, digest_of(inputs))
+
+    def compute_empty(self, encode: Encode) -> State:
+        """The state of every user without a history. Raises EncoderError as `compute`."""
+        outputs = encode(self.histories.empty)
+        self._refuse_unfit(outputs, 1)
+        return {o.name: outputs[o.name][0] for o in self.spec.outputs}
+
+    def compute(self, questions: Sequence[Question], encode: Encode) -> list[State]:
+        """States in the order of `questions` (k of them, at most `encoder_max_batch_size`), by one call.
+
+        Raises:
+            EncoderError: no answer, or one that is not k states of this version.
+        """
+        inputs = {name: np.concatenate([q.inputs[name] for q in questions]) for name in self.spec.inputs}
+        outputs = encode(inputs)
+        self._refuse_unfit(outputs, len(questions))
+        return [{o.name: outputs[o.name][k] for o in self.spec.outputs} for k in range(len(questions))]
+
+    def _refuse_unfit(self, outputs: Mapping[str, np.ndarray], num_users: int) -> None:
+        for name, dtype, shape in self.spec.outputs:
+            array = outputs.get(name)
+            if array is None:
+                raise EncoderError(f"{self.spec.encoder} answered without '{name}': export the models again, together")
+            if array.dtype != dtype or array.shape != (num_users, *shape):
+                raise EncoderError(
+                    f"{self.spec.encoder} answered {name} as {array.dtype} {list(array.shape)}, not as {dtype} "
+                    f"{[num_users, *shape]}: export the models again, together"
+                )
+        other = outputs[STAMP][outputs[STAMP] != self.spec.stamp]
+        if other.size:
+            raise EncoderError(
+                f"{self.spec.encoder} has stamp {other[0]}, {self.model} version {self.version} needs "
+                f"{self.spec.stamp}: the weights of another version answer; publish the models together"
+            )

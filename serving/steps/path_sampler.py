@@ -1,0 +1,45 @@
+"""The step `path_sampler` of a MATT ensemble: user, candidates and request key -> the candidates' paths.
+
+The counts are mapped from the version folder, so that all instances on a machine share them. The same request key
+gives the same paths, alone, in any batch and after a restart.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from kernels.path_sampling.sampler import Sampler
+from serving.steps.checked import CheckedModel
+from serving.steps.step import Refusal, Tensors
+
+INPUTS = ("user_id", "candidates", "request_key")
+
+
+class SamplerStep:
+    """The paths of dynamic batches of requests, from the files of one version folder."""
+
+    def __init__(self, folder: Path) -> None:
+        """Raises ValueError for a damaged folder."""
+        self._model = CheckedModel(folder)
+        self._sampler = Sampler.load(folder)
+
+    def answer(self, requests: Sequence[Tensors]) -> list[Tensors | Refusal]:
+        """`masks` int64 [1, P n] and `weights` float32 [1, (P + 1) n] of each request of n candidates, in order; a
+        request that is wrong is refused alone."""
+        return self._model.answer(requests, self._paths)
+
+    def _paths(self, requests: Sequence[Tensors]) -> list[Tensors]:
+        users, candidates, keys = (
+            np.concatenate([request[name].reshape(-1) for request in requests]) for name in INPUTS
+        )
+        counts = np.array([request["candidates"].size for request in requests])
+        found = self._sampler.sample(users, candidates, counts, keys)
+        borders = np.cumsum(counts)[:-1]
+        return [
+            {"masks": masks.reshape(1, -1), "weights": weights.reshape(1, -1)}
+            for masks, weights in zip(*(np.split(array, borders) for array in found), strict=True)
+        ]
+
+    def close(self) -> None:
+        """Nothing is held: the counts are mapped from files."""

@@ -1,0 +1,92 @@
+"""The step `user_rows`: user id -> the rows of that user in a file, those of the unknown user for one who has none.
+
+The file is mapped, so that all instances on a machine share it, however many users it has. Only the rows that are
+asked for are copied.
+
+Axes: U users who have rows, B rows of a request.
+"""
+
+import json
+import mmap
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from serving.steps.checked import CheckedModel
+from serving.steps.step import Refusal, Tensors
+
+ROWS_FILE = "rows.safetensors"
+UNKNOWN = "unknown."
+"""What the names of the unknown user's rows begin with."""
+KEYS = "keys"
+"""The array of the file that holds the user ids, int64 [U] ascending."""
+USER_ID = "user_id"
+
+_DTYPES = {"BOOL": np.bool_, "I32": np.int32, "I64": np.int64, "F16": np.float16, "F32": np.float32}
+
+
+class RowsStep:
+    """The rows of dynamic batches of users, from the file of one version folder."""
+
+    def __init__(self, folder: Path) -> None:
+        """Raises ValueError for a damaged file, or one that is not of the model's configuration."""
+        self._model = CheckedModel(folder)
+        path = folder / ROWS_FILE
+        arrays = mapped(path)
+        names = [output.name for output in self._model.spec.outputs]
+        if missing := sorted({KEYS, *names} - set(arrays)):
+            raise ValueError(f"{path} has no {missing}: export the model again")
+        self._keys = arrays[KEYS]
+        self._arrays = {name: arrays[name] for name in names}
+        self._unknown = {name: arrays.get(f"{UNKNOWN}{name}", np.zeros((), arrays[name].dtype)) for name in names}
+        if not len(self._keys) or (self._keys[1:] <= self._keys[:-1]).any():
+            raise ValueError(f"{path}: {KEYS} are not user ids in strictly ascending order: export the model again")
+        for output in self._model.spec.outputs:
+            array = self._arrays[output.name]
+            if len(array) != len(self._keys) or array.dtype != output.dtype:
+                found = f"{array.dtype} with {len(array)} rows"
+                raise ValueError(f"{path}: {output.name} is {found}, not {output.dtype} with {len(self._keys)}")
+
+    def answer(self, requests: Sequence[Tensors]) -> list[Tensors | Refusal]:
+        """Each named array [B, ...] of each request's `user_id` [B, 1], in order; a request that is wrong is refused
+        alone."""
+        return self._model.answer(requests, self._rows)
+
+    def close(self) -> None:
+        """Nothing is held: the rows are mapped from the file."""
+
+    def _rows(self, requests: Sequence[Tensors]) -> list[Tensors]:
+        users = np.concatenate([request[USER_ID].reshape(-1) for request in requests])
+        rows = np.minimum(np.searchsorted(self._keys, users), len(self._keys) - 1)
+        is_unknown = self._keys[rows] != users
+        borders = np.cumsum([request[USER_ID].size for request in requests])[:-1]
+        found: list[Tensors] = [{} for _ in requests]
+        for name, array in self._arrays.items():
+            values = array[rows]
+            values[is_unknown] = self._unknown[name]
+            for one, part in zip(found, np.split(values, borders), strict=True):
+                one[name] = part
+        return found
+
+
+def mapped(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of a safetensors file, read where they lie in it. Raises ValueError for a damaged file."""
+    try:
+        with path.open("rb") as file:
+            memory = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        start = 8 + int.from_bytes(memory[:8], "little")
+        header = json.loads(memory[8:start])
+        header.pop("__metadata__", None)
+        return {name: _array(memory, start, entry) for name, entry in header.items()}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} holds no rows ({error}): export the model again") from error
+
+
+def _array(memory: mmap.mmap, start: int, entry: dict) -> np.ndarray:
+    shape = entry["shape"]
+    dtype = np.dtype(_DTYPES[entry["dtype"]])
+    first, end = entry["data_offsets"]
+    if end - first != dtype.itemsize * int(np.prod(shape)):
+        raise ValueError(f"{end - first} bytes are not {dtype} {shape}")
+    return np.frombuffer(memory, dtype, int(np.prod(shape)), start + first).reshape(shape)

@@ -1,0 +1,200 @@
+"""The step `user_state`: user id -> the user's state, from the store, or else from the encoder."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple, Self
+
+import numpy as np
+
+from serving.configs import read_config
+from serving.ids import PARAMETER, IdMaps
+from serving.state.source import Encode, EncoderError, Question, State, StateSource
+from serving.state.states import Entry, States
+from serving.steps.step import Host, NotAnsweredError, Refusal, Tensors
+
+NO_HISTORY = "no_history"
+READ_OUTCOMES = ("hit", "miss", "stale", "corrupt", "store_error", NO_HISTORY)
+WRITE_OUTCOMES = ("written", "failed", "no_store")
+_ANY_INT64 = (-(2**63), 2**63 - 1)
+_COUNTED = (
+    ("recserve_user_state_reads_total", "Reads of the user-state store", READ_OUTCOMES),
+    ("recserve_user_state_writes_total", "Writes of user states", WRITE_OUTCOMES),
+)
+
+
+class Request(NamedTuple):
+    """What one client asks."""
+
+    user_id: np.ndarray
+    """int64 [1, 1]"""
+    candidates: np.ndarray
+    """int64 [1, n]"""
+
+
+class Bounds(NamedTuple):
+    """What a request's candidates and user must keep to; None for no limit."""
+
+    minimum: int = 0
+    maximum: int | None = None
+    max_elements: int | None = None
+    users: tuple[int, int] = _ANY_INT64
+    """The smallest and the largest user id."""
+
+    @classmethod
+    def of(cls, parameters: Mapping[str, str]) -> Self:
+        """From the parameters of `config.pbtxt`."""
+        maximum, max_elements = parameters.get("maximum.candidates"), parameters.get("max_elements.candidates")
+        return cls(
+            int(parameters.get("minimum.candidates", "0")),
+            None if maximum is None else int(maximum),
+            None if max_elements is None else int(max_elements),
+            (
+                int(parameters.get("minimum.user_id", _ANY_INT64[0])),
+                int(parameters.get("maximum.user_id", _ANY_INT64[1])),
+            ),
+        )
+
+    def user_of(self, request: Request) -> int:
+        """The user who asks. Raises ValueError naming the field and the value that is wrong."""
+        if request.user_id.shape != (1, 1):
+            raise ValueError(f"user_id has shape {list(request.user_id.shape)}: send one user per request, [1, 1]")
+        candidates = request.candidates.reshape(-1)
+        if candidates.size == 0:
+            raise ValueError("candidates is empty: send at least one item id")
+        if self.max_elements is not None and candidates.size > self.max_elements:
+            raise ValueError(
+                f"candidates has {candidates.size} elements, at most {self.max_elements} are allowed: split the request"
+            )
+        is_wrong = candidates < self.minimum
+        if self.maximum is not None:
+            is_wrong |= candidates > self.maximum
+        if is_wrong.any():
+            position = int(is_wrong.argmax())
+            legal = f"at least {self.minimum}" + ("" if self.maximum is None else f" and at most {self.maximum}")
+            raise ValueError(f"candidates[{position}] is {candidates[position]}: an item id must be {legal}")
+        user = int(request.user_id[0, 0])
+        if not self.users[0] <= user <= self.users[1]:
+            raise ValueError(f"user_id is {user}: it must be {self.users[0]} to {self.users[1]}")
+        return user
+
+
+class Counters(NamedTuple):
+    """Where reads and writes are counted: (outcome, how many)."""
+
+    read: Callable[[str, int], None]
+    written: Callable[[str, int], None]
+
+
+class UserState:
+    """Answers dynamic batches of requests: one read transaction, then at most one call of the encoder per
+    `encoder_max_batch_size` users that the store could not answer for, then one write transaction."""
+
+    def __init__(self, source: StateSource, store: States, bounds: Bounds, encode: Encode, counters: Counters) -> None:
+        self._source = source
+        self._store = store
+        self._bounds = bounds
+        self._encode = encode
+        self._counters = counters
+        self._empty: State | None = None
+
+    def resolve(self, requests: Sequence[Request]) -> list[State | Refusal]:
+        """One answer per request, in order; a request that is wrong is refused alone."""
+        asked = [self._user_of(request) for request in requests]
+        users = dict.fromkeys(user for user in asked if isinstance(user, int))
+        found = {user: self._source.find(user) for user in users}
+        questions = {user: question for user, question in found.items() if question is not None}
+        states = self._states(questions) if questions else {}
+        if unknown := [user for user in users if user not in questions]:
+            self._counters.read(NO_HISTORY, len(unknown))
+            states |= dict.fromkeys(unknown, self._of_nobody())
+        return [one if isinstance(one, Refusal) else states[one] for one in asked]
+
+    def _user_of(self, request: Request) -> int | Refusal:
+        try:
+            return self._bounds.user_of(request)
+        except ValueError as error:
+            return Refusal(str(error), "INVALID_ARG")
+
+    def _of_nobody(self) -> State | Refusal:
+        """The state of the empty history, which all users without one share; the store would fill with invented ids."""
+        if self._empty is None:
+            try:
+                self._empty = self._source.compute_empty(self._encode)
+            except EncoderError as error:
+                return _refused(error)
+        return self._empty
+
+    def _states(self, questions: dict[int, Question]) -> dict[int, State | Refusal]:
+        states: dict[int, State | Refusal] = {}
+        reads = self._store.get_many([question.lookup for question in questions.values()])
+        if reads is None:
+            self._counters.read("store_error", len(questions))
+        else:
+            for user, read in zip(questions, reads, strict=True):
+                self._counters.read(read.outcome, 1)
+                if read.arrays is not None:
+                    states[user] = read.arrays
+        missing = {user: question for user, question in questions.items() if user not in states}
+        return states | self._computed(missing) if missing else states
+
+    def _computed(self, questions: dict[int, Question]) -> dict[int, State | Refusal]:
+        """Asks the encoder, and writes to the store what it answered."""
+        states: dict[int, State | Refusal] = {}
+        entries = []
+        users, size = list(questions), self._source.spec.encoder_max_batch_size
+        for chunk in (users[start : start + size] for start in range(0, len(users), size)):
+            try:
+                computed = self._source.compute([questions[user] for user in chunk], self._encode)
+            except EncoderError as error:
+                states |= dict.fromkeys(chunk, _refused(error))
+                continue
+            states |= zip(chunk, computed, strict=True)
+            entries += [Entry(questions[user].lookup, state) for user, state in zip(chunk, computed, strict=True)]
+        if entries:
+            self._counters.written(self._store.put_many(entries), len(entries))
+        return states
+
+
+def _refused(error: EncoderError) -> Refusal:
+    return Refusal(str(error), "UNAVAILABLE" if error.is_busy else "INTERNAL")
+
+
+class StateStep:
+    """`UserState` over a version folder: its files, its store, its counters, its encoder."""
+
+    def __init__(self, host: Host, folder: Path) -> None:
+        """Reads the folder. Raises ValueError for a damaged one."""
+        self._host = host
+        self._version = int(folder.name)
+        model = folder.parent.name
+        self._source = StateSource(folder, model, self._version)
+        said = {name: value.string_value for name, value in read_config(folder.parent, "cpu").parameters.items()}
+        self._ids = IdMaps.load(folder, [name for name in said.get(PARAMETER, "").split(",") if name])
+        bounds = Bounds.of(said)
+        self._states = host.states(model)
+        counters = Counters(
+            *(host.counter(name, description, model, outcomes) for name, description, outcomes in _COUNTED)
+        )
+        self._user_state = UserState(self._source, self._states, bounds, self._ask_encoder, counters)
+
+    def answer(self, requests: Sequence[Mapping[str, np.ndarray]]) -> list[State | Refusal]:
+        """The state [1, ...] of each request's user, in order, or why there is none."""
+        dense = map(self._ids.dense, requests)
+        asked = [Request(request["user_id"], request["candidates"]) for request in dense]
+        # Arrays of their own: rows of an encoder's batch share one.
+        return [
+            found if isinstance(found, Refusal) else {name: np.array(row[np.newaxis]) for name, row in found.items()}
+            for found in self._user_state.resolve(asked)
+        ]
+
+    def close(self) -> None:
+        """Closes the store."""
+        self._states.close()
+
+    def _ask_encoder(self, inputs: Tensors) -> Tensors:
+        """At the version of this model: the two are published together."""
+        spec = self._source.spec
+        try:
+            return self._host.ask(spec.encoder, self._version, inputs, [output.name for output in spec.outputs])
+        except NotAnsweredError as error:
+            raise EncoderError(str(error), is_busy=error.is_busy) from error

@@ -1,0 +1,189 @@
+"""`recserve data` over a team's own tables: check, add, describe, template, list, remove."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from recserve.commands.command import Command
+from recserve.commands.data.add import Add
+from recserve.commands.data.check import Check
+from recserve.commands.data.describe import Describe
+from recserve.commands.data.listing import List
+from recserve.commands.data.remove import Remove
+from recserve.commands.data.template import Template
+from tests.training.data.folder.tables import NUM_EVENTS, Shop
+from training import datasets
+from training.data.folder.registry import registered
+
+Captured = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A list of own data sets that is this test's alone."""
+    folder = tmp_path / "cache"
+    monkeypatch.setenv("RECSERVE_CACHE", str(folder))
+    return folder
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Path:
+    return Shop().write(tmp_path / "shop")
+
+
+def run_json(capsys: Captured, command: Command, code: int = 0) -> Any:
+    assert command.run() == code
+    return json.loads(capsys.readouterr().out)
+
+
+def test_a_folder_that_was_added_is_a_data_set_by_its_name(shop: Path, capsys: Captured) -> None:
+    found = run_json(capsys, Add(folder=shop, json=True))
+    assert found["errors"] == found["warnings"] == []
+    lacks = {task: state["lacks"] for task, state in found["tasks"].items()}
+    assert lacks == {
+        "click": [],
+        "next_item": [],
+        "semantic_ids": [],
+        "retrieval": [],
+        "tracing": ["concepts of items"],
+    }
+    assert registered() == {"shop": shop.resolve()}
+    assert len(datasets.read("shop").events) == NUM_EVENTS
+
+
+def test_a_relative_path_is_registered_as_an_absolute_one(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(shop.parent)
+    assert Add(folder=Path("shop")).run() == 0
+    assert registered() == {"shop": shop.resolve()}
+
+
+def test_a_broken_folder_is_not_added_and_leaves_nothing_behind(shop: Path, cache: Path, capsys: Captured) -> None:
+    before = sorted(shop.iterdir())
+    Shop().put("events", "at", 2, None).write(shop)
+    found = run_json(capsys, Add(folder=shop, json=True), code=1)
+    (error,) = found["errors"]
+    assert error["line"].startswith("events.parquet, column 'at', row 2: has no time")
+    assert (error["table"], error["column"], error["row"]) == ("events.parquet", "at", 2)
+    assert found["tasks"] is None
+    assert sorted(shop.iterdir()) == before
+    assert not cache.exists()
+
+
+def test_a_folder_that_breaks_after_it_was_added_stays_added_as_it_was(shop: Path, capsys: Captured) -> None:
+    assert Add(folder=shop).run() == 0
+    Shop().put("events", "at", 2, None).write(shop)
+    assert Add(folder=shop).run() == 1
+    assert "shop was not added" in capsys.readouterr().out
+    assert registered() == {"shop": shop.resolve()}
+    with pytest.raises(ValueError, match=r"^events\.parquet, column 'at', row 2: has no time"):
+        datasets.read("shop")
+
+
+def test_the_name_of_a_built_in_set_is_refused(tmp_path: Path) -> None:
+    folder = Shop().say('name = "shop"', 'name = "ml-100k"').write(tmp_path / "mine")
+    with pytest.raises(ValueError, match=r"^'ml-100k' is a built-in data set; choose another name in .*schema\.toml$"):
+        Add(folder=folder).run()
+    assert registered() == {}
+
+
+def test_adding_again_replaces_and_another_name_is_another_set(shop: Path, tmp_path: Path) -> None:
+    other = Shop().write(tmp_path / "other")
+    assert Add(folder=shop).run() == Add(folder=other).run() == 0
+    assert registered() == {"shop": other.resolve()}
+    assert Add(folder=Shop().say('"shop"', '"second"').write(shop)).run() == 0
+    assert registered() == {"second": shop.resolve(), "shop": other.resolve()}
+
+
+def test_a_folder_that_moved_or_took_another_name_is_told_in_one_line(shop: Path, tmp_path: Path) -> None:
+    assert Add(folder=shop).run() == 0
+    Shop().say('"shop"', '"renamed"').write(shop)
+    with pytest.raises(ValueError, match="was added as 'shop' and now calls itself 'renamed'; add it again"):
+        datasets.dataset("shop")
+    shop.rename(tmp_path / "moved")
+    with pytest.raises(
+        ValueError, match=r"data set 'shop' was in .*, which is gone; add the folder again where it is now"
+    ):
+        datasets.dataset("shop")
+
+
+def test_an_unknown_name_lists_the_names_there_are(shop: Path) -> None:
+    assert Add(folder=shop).run() == 0
+    with pytest.raises(
+        ValueError, match=r"no data set is called 'shopp'; there are: .*shop; `recserve data add FOLDER`"
+    ):
+        datasets.dataset("shopp")
+
+
+def test_a_set_that_was_removed_is_gone_and_its_files_are_not(shop: Path) -> None:
+    assert Add(folder=shop).run() == Remove(name="shop").run() == 0
+    assert registered() == {}
+    assert (shop / "events.parquet").is_file()
+    with pytest.raises(ValueError, match="no own data set is called 'shop'"):
+        Remove(name="shop").run()
+
+
+def test_own_sets_are_listed_with_the_built_in_ones(shop: Path, capsys: Captured) -> None:
+    Add(folder=shop).run()
+    capsys.readouterr()
+    listed = run_json(capsys, List(json=True))
+    assert {"beauty", "ml-100k"} < {one["name"] for one in listed}
+    assert listed[-1] == {
+        "name": "shop",
+        "own": True,
+        "what": "own tables",
+        "folder": str(shop.resolve()),
+        "there": True,
+    }
+
+
+def test_a_list_that_cannot_be_read_says_what_to_do(shop: Path, cache: Path) -> None:
+    Add(folder=shop).run()
+    (cache / "folders.json").write_text("{")
+    with pytest.raises(ValueError, match=r"folders\.json cannot be read .*; remove it and add your folders again"):
+        registered()
+
+
+def test_errors_and_warnings_of_a_check_are_apart(shop: Path, capsys: Captured) -> None:
+    Shop().put("events", "at", 2, None).put("events", "customer_id", 3, "U00001").write(shop)
+    assert Check(folder=shop).run() == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(":")[0] for line in lines] == [
+        "error",
+        "warning",
+        "warning",
+        "Rows count from 1, the header of a CSV file aside.",
+    ]
+
+
+def test_a_check_with_warnings_alone_passes(shop: Path, capsys: Captured) -> None:
+    Shop().put("events", "customer_id", 3, "U00001").write(shop)
+    found = run_json(capsys, Check(folder=shop, json=True))
+    assert len(found["warnings"]) == 2
+    assert found["tasks"]["click"]["can_use"]
+
+
+def test_a_set_is_described_by_name_and_by_folder_within_80_columns(
+    shop: Path, tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Add(folder=shop).run()
+    capsys.readouterr()
+    monkeypatch.setenv("COLUMNS", "80")
+    picture = tmp_path / "shop.png"
+    assert Describe(data="shop", out=picture).run() == 0
+    printed = capsys.readouterr().out
+    assert max(map(len, printed.splitlines())) <= 80
+    assert "12, 12 of them with events" in printed
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert run_json(capsys, Describe(data=str(shop), json=True))["events"] == NUM_EVENTS
+
+
+def test_a_template_is_printed_or_written_and_never_over_another(shop: Path, capsys: Captured) -> None:
+    assert Template().run() == 0
+    assert capsys.readouterr().out.startswith("# What the tables of this folder hold.")
+    with pytest.raises(ValueError, match="is there already; remove it, or mend it by hand"):
+        Template(folder=shop).run()
+    (shop / "schema.toml").unlink()
+    assert Template(folder=shop).run() == 0
+    assert Check(folder=shop).run() == 0

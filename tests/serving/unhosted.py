@@ -1,0 +1,19 @@
+"""What is around a step that asks for nothing."""
+
+from collections.abc import Callable, Sequence
+
+from serving.state.states import States
+from serving.steps.step import Tensors
+
+
+class Unhosted:
+    """Fails where a step asks another model, counts, or keeps a state."""
+
+    def ask(self, model: str, version: int, inputs: Tensors, outputs: Sequence[str]) -> Tensors:
+        raise AssertionError(model)
+
+    def counter(self, name: str, description: str, model: str, outcomes: Sequence[str]) -> Callable[[str, int], None]:
+        raise AssertionError(name)
+
+    def states(self, model: str) -> States:
+        raise AssertionError(model)

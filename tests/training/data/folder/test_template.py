@@ -1,0 +1,72 @@
+"""What `recserve data template` writes is a schema that is read, and a proposal that fits the tables."""
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from tests.training.data.folder.tables import Shop
+from training.data.folder.build import inspect
+from training.data.folder.description import describe
+from training.data.folder.problems import Problems
+from training.data.folder.template import EXAMPLE, propose
+from training.interactions import silent
+
+
+def described(path: Path, schema: str) -> list[str]:
+    (path / "schema.toml").write_text(schema)
+    problems = Problems()
+    describe(path, problems)
+    return [str(one) for one in problems.errors]
+
+
+def test_the_example_is_a_schema(tmp_path: Path) -> None:
+    assert described(tmp_path, EXAMPLE) == []
+
+
+def test_every_line_of_the_example_can_be_put_in_force(tmp_path: Path) -> None:
+    keys = [line.removeprefix("# ") for line in EXAMPLE.split("\n") if line.startswith("# ") and " = " in line]
+    assert len(keys) == 12
+    for key in keys:
+        schema = EXAMPLE.replace(f"# {key}", key)
+        if key.startswith(("value", "positive")):
+            schema = schema.replace("# value", "value").replace("\nlabel", "\n# label")
+        assert described(tmp_path, schema) == [], key
+
+
+@pytest.mark.parametrize("ending", [".parquet", ".csv", ".tsv.gz"])
+def test_a_proposal_for_good_tables_passes_the_check(tmp_path: Path, ending: str) -> None:
+    folder = Shop(ending=ending).write(tmp_path / "Web Shop")
+    (folder / "schema.toml").write_text(propose(folder))
+    found = inspect(folder, None, silent)
+    assert found.problems.errors == []
+    assert found.interactions is not None
+    assert found.interactions.name == "web-shop"
+    columns = {field.name: field.kind for field in found.interactions.schema.fields}
+    assert columns.items() >= {"price": "dense", "brand": "id", "tags": "multi", "age": "id", "country": "id"}.items()
+    assert found.interactions.events.columns == ["user", "item", "time", "label"]
+
+
+def test_a_proposal_knows_separators_names_that_are_no_field_names_and_keys_with_another_name(tmp_path: Path) -> None:
+    shop = Shop(ending=".csv")
+    folder = shop.write(tmp_path / "shop")
+    shop.items.rename({"sku": "product id", "price": "Price (EUR)"}).write_csv(folder / "items.csv", separator=";")
+    proposed = propose(folder)
+    assert 'separator = ";"\nkey = "product id"\n' in proposed
+    assert 'Price_EUR = { kind = "dense", column = "Price (EUR)" }' in proposed
+    (folder / "schema.toml").write_text(proposed)
+    assert inspect(folder, None, silent).problems.errors == []
+
+
+def test_what_cannot_be_guessed_is_asked_for(tmp_path: Path) -> None:
+    pl.DataFrame({"a": [1, 2], "b": [0.5, 1.5]}).write_parquet(tmp_path / "events.parquet")
+    proposed = propose(tmp_path)
+    assert '# user = "..."    # which column says who?' in proposed
+    assert '# item = "..."    # which column says what?' in proposed
+
+
+def test_a_folder_without_events_is_told_what_is_needed(tmp_path: Path) -> None:
+    with pytest.raises(
+        ValueError, match=r"has no events\.parquet or events\.csv; write one row for each event into it"
+    ):
+        propose(tmp_path)

@@ -1,0 +1,95 @@
+"""What a person asks a served model, and the answer as a table: the shapes that tasks fill for `recserve ask`."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from training.interactions import Interactions, RawId
+
+Tensors = dict[str, np.ndarray]
+"""Of one request or answer by name, each [1, ...], as a client sends and gets them."""
+Infer = Callable[[str, Tensors], Tensors]
+"""(model, request) -> answer."""
+
+
+_NAMED = 5
+"""Titles that a line names."""
+
+
+class Question(NamedTuple):
+    """Whom and what is asked about, by raw ids."""
+
+    user: RawId | None
+    """None where nobody is named."""
+    history: tuple[RawId, ...]
+    """Items, oldest first, in place of a user's."""
+    candidates: tuple[RawId, ...]
+    """Items to rank; empty for all that the user has not met."""
+    most: int
+    """Items of one request at most."""
+
+    def dense_user(self, interactions: Interactions) -> int:
+        """0 for nobody, and for a user who is unknown."""
+        return 0 if self.user is None else interactions.dense("user", self.user)
+
+
+class Shown(NamedTuple):
+    """An answer for people, best first."""
+
+    lines: tuple[str, ...]
+    """What is asked about."""
+    title: str
+    columns: tuple[str, ...]
+    rows: list[list[object]]
+
+
+def unseen(interactions: Interactions, question: Question) -> list[RawId]:
+    """The question's candidates, or else one item of each title that its user has not met, at most `most`, the ones
+    that are met most often by anybody."""
+    if question.candidates:
+        return list(question.candidates)
+    titles = np.array(interactions.titles, dtype=object)
+    met = np.zeros(len(titles), bool)
+    met[interactions.items_of(question.dense_user(interactions))] = True
+    _, first = np.unique(titles[1:], return_index=True)
+    known = {*titles[met].tolist()}
+    offered = np.array([item for item in np.sort(first + 1).tolist() if titles[item] not in known], np.int64)
+    if len(offered) > question.most:
+        counts = np.bincount(interactions.events["item"].to_numpy(), minlength=len(titles))
+        offered = np.sort(offered[np.argsort(-counts[offered], kind="stable")[: question.most]])
+    return [interactions.raw("item", item) for item in offered.tolist()]
+
+
+def about(interactions: Interactions, question: Question, newest: Sequence[int], what: str) -> str:
+    """One line: whose history it is, and the newest titles of it, given as dense ids."""
+    named = ", ".join(dict.fromkeys(interactions.titles[item] for item in newest[:_NAMED])) or "nothing yet"
+    if question.history:
+        return f"history of {len(question.history)} items ({interactions.name}), newest first: {named}"
+    known = "" if question.dense_user(interactions) else ", whom it does not know,"
+    return f"user {question.user} ({interactions.name}){known} {what}: {named}"
+
+
+def fields_of(interactions: Interactions, role: str, row: int) -> str:
+    """The fields of a user or an item for people: name=value, named where the schema has names."""
+    frame = interactions.users if role == "user" else interactions.items
+    found = []
+    for field in interactions.schema.fields:
+        if field.role != role or field.name not in frame.columns or field.kind == "text":
+            continue
+        value = frame[field.name][row]
+        several = value.to_list() if field.kind == "multi" else [value]
+        named = [field.values[one] if field.values and field.kind != "dense" else f"{one:g}" for one in several]
+        found.append(f"{field.name}={'|'.join(named) or 'none'}")
+    return ", ".join(found)
+
+
+def as_ids(raw: list[list[RawId]]) -> np.ndarray:
+    """Raw ids [1, n] as a client sends them: int64, or text."""
+    is_text = any(isinstance(one, str) for row in raw for one in row)
+    return np.array(raw, dtype=object) if is_text else np.array(raw, np.int64)
+
+
+def ordered(scores: np.ndarray) -> np.ndarray:
+    """Places of the scores, best first, of equal ones the earlier first."""
+    return np.argsort(-scores, kind="stable")

@@ -1,0 +1,143 @@
+"""A folder of tables and `schema.toml` -> Interactions, with all that is wrong told."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import polars as pl
+
+from serving.ids import IdMap
+from training.data.folder import checks
+from training.data.folder.content import content
+from training.data.folder.description import Description, SidePart, describe
+from training.data.folder.events import Events, events, wanted
+from training.data.folder.files import ENDINGS, Table, find, read
+from training.data.folder.problems import Column, Problems
+from training.data.folder.raw_ids import Mapped, mapped, warn_of_missing
+from training.data.folder.sides import Side, nobody_described, refuse_duplicates, side
+from training.interactions import Content, Interactions, Report
+from training.schema import UNKNOWN, Field, Role, Schema
+
+_SIDES: tuple[tuple[Role, str], ...] = (("user", "users"), ("item", "items"))
+
+
+class Inspected(NamedTuple):
+    """What is in a folder."""
+
+    interactions: Interactions | None
+    """None where there are errors."""
+    problems: Problems
+
+
+class _Tables(NamedTuple):
+    """The tables of a folder, read."""
+
+    description: Description
+    events: Table
+    sides: dict[Role, Table]
+    parts: dict[Role, SidePart]
+
+    def keys(self, role: Role) -> list[Column]:
+        """The columns that hold ids of a role, that of the events first."""
+        events = self.description.events
+        column = events.user if role == "user" else events.item
+        found = [self.events.column(column)]
+        if role in self.sides:
+            found.append(self.sides[role].column(self.parts[role].key or column))
+        return found
+
+
+def inspect(folder: Path, cache: Path | None, report: Report) -> Inspected:
+    """Reads and checks a folder; nothing is written. `cache` and `report` are those of the items' content."""
+    problems = Problems()
+    description = describe(folder, problems)
+    tables = _read(folder, description, problems) if description else None
+    if tables is None:
+        return Inspected(None, problems)
+    ids = {role: mapped(tables.keys(role)) for role, _ in _SIDES}
+    found = events(tables.events, tables.description.events)
+    sides = {role: _side(tables, role, ids[role]) for role, _ in _SIDES}
+    interactions = None
+    if (user := ids["user"]) and (item := ids["item"]):
+        frame = pl.DataFrame({"user": user.columns[0], "item": item.columns[0], **found.columns})
+        checks.check(tables.events, tables.description.events, frame)
+        if not problems.errors and (of_users := sides["user"]) and (of_items := sides["item"]):
+            maps: dict[Role, IdMap] = {"user": user.ids, "item": item.ids}
+            schema = _schema(tables.description, {"user": of_users, "item": of_items}, maps, found)
+            interactions = Interactions(
+                schema=schema,
+                events=frame,
+                users=of_users.frame,
+                items=_titled(of_items, item.ids),
+                licence=tables.description.licence,
+                load_content=_content(of_items, cache, report),
+                ids=maps,
+            )
+    assert interactions or problems.errors
+    return Inspected(interactions, problems)
+
+
+def _read(folder: Path, description: Description, problems: Problems) -> _Tables | None:
+    parts: dict[Role, SidePart] = {
+        role: part
+        for (role, _), part in zip(_SIDES, (description.users, description.items), strict=True)
+        if part is not None
+    }
+    path = find(folder, "events", description.events, problems)
+    table = read(path, description.events, wanted(description.events), problems) if path else None
+    sides: dict[Role, Table] = {}
+    for role, name in _SIDES:
+        if role in parts:
+            columns = [_key(description, role, parts[role]), *(field.column for field in parts[role].fields)]
+            path = find(folder, name, parts[role], problems)
+            if path and (one := read(path, parts[role], columns, problems)):
+                sides[role] = one
+        elif ignored := [one for ending in ENDINGS if (one := f"{name}{ending}") and (folder / one).is_file()]:
+            problems.warn(ignored[0], f"is not read; add [{name}.fields] to schema.toml if it should be")
+    complete = table is not None and len(sides) == len(parts)
+    return _Tables(description, table, sides, parts) if complete and table else None
+
+
+def _key(description: Description, role: Role, part: SidePart) -> str:
+    return part.key or (description.events.user if role == "user" else description.events.item)
+
+
+def _side(tables: _Tables, role: Role, ids: Mapped | None) -> Side | None:
+    """None, with the problems told, where the table or its ids cannot be used."""
+    if ids is None:
+        return None
+    size = len(ids.ids.ids)
+    if role not in tables.sides:
+        return nobody_described(size)
+    table, part = tables.sides[role], tables.parts[role]
+    of_events, key = tables.keys(role)
+    warn_of_missing(of_events, ids.columns[0], key, ids.columns[1], table.problems)
+    repeated = refuse_duplicates(key, table, part.fields)
+    found = side(table, ids.columns[1], size, part.fields, role)
+    return None if repeated else found
+
+
+def _schema(description: Description, sides: Mapping[Role, Side], maps: Mapping[Role, IdMap], found: Events) -> Schema:
+    fields: list[Field] = []
+    for role, one in sides.items():
+        size, known = len(one.frame), maps[role].digest
+        key = Field(name=f"{role}_id", role=role, kind="id", uses=("key",), cardinality=size, ids=known)
+        fields += [key, *one.fields]
+    return Schema(dataset=description.name, fields=(*fields, *found.fields))
+
+
+def _titled(items: Side, ids: IdMap) -> pl.DataFrame:
+    """The frame with a title of each item: the text of that name, or else the first; the raw id where it is empty."""
+    texts = [field.name for field in items.fields if field.kind == "text"]
+    if not texts:
+        return items.frame
+    chosen = pl.col("title" if "title" in texts else texts[0])
+    raw = pl.Series([UNKNOWN, *map(str, ids.ids)])
+    return items.frame.with_columns(title=pl.when(chosen == "").then(raw).otherwise(chosen))
+
+
+def _content(items: Side, cache: Path | None, report: Report) -> Callable[[], Content] | None:
+    """None where items have no text."""
+    if not any(field.kind == "text" for field in items.fields):
+        return None
+    return lambda: content(items.frame, items.fields, cache, report)

@@ -1,0 +1,101 @@
+"""What must hold of a whole table of events: enough of it, no event twice, an order in time, parts that can be used."""
+
+import polars as pl
+
+from training.data.folder.description import EventsPart
+from training.data.folder.files import Table
+from training.data.folder.parts import Borders, borders
+from training.data.folder.problems import shown
+
+LEAST_EVENTS, LEAST_USERS, LEAST_ITEMS = 10, 2, 2
+
+
+def check(table: Table, part: EventsPart, events: pl.DataFrame) -> None:
+    """Tells all that is wrong. `events` has user, item, and where they could be read time, order and label."""
+    if not _enough(table, part, events) or ("time" in events.columns and not _parts(table, part, events)):
+        return
+    _once(table, part, events)
+    if {"time", "order"} <= {*events.columns}:
+        _forwards(table, part, events)
+
+
+def _enough(table: Table, part: EventsPart, events: pl.DataFrame) -> bool:
+    """Whether there is anything that can be looked at further."""
+    few = False
+    for number, least, what, column in (
+        (len(events), LEAST_EVENTS, "events", None),
+        (events["user"].n_unique(), LEAST_USERS, "users", part.user),
+        (events["item"].n_unique(), LEAST_ITEMS, "items", part.item),
+    ):
+        if number < least:
+            few = True
+            table.problems.error(table.file, f"has too few {what} ({number}); at least {least} are needed", column)
+    return not few
+
+
+def _once(table: Table, part: EventsPart, events: pl.DataFrame) -> None:
+    """The same user, item and time (or order). Without either nothing tells a repetition from a mistake."""
+    moment = [name for name in ("time", "order") if name in events.columns]
+    if not moment:
+        return
+    keys = ["user", "item", *moment]
+    sorted_ = events.select(keys).with_row_index("row").sort(keys, maintain_order=True)
+    same = pl.all_horizontal(*(pl.col(name) == pl.col(name).shift() for name in keys))
+    found = sorted_.select(pl.col("row"), first=pl.col("row").shift(), same=same).filter("same")
+    if not len(found):
+        return
+    row, first = found.sort("row").select("row", "first").row(0)
+    user, item = (shown(table.frame[name][row]) for name in (part.user, part.item))
+    others = f" ({len(found)} such rows)" if len(found) > 1 else ""
+    where = getattr(part, moment[0])
+    what = f"is the event of row {first + 1} once more (user {user}, item {item}, same {moment[0]}){others}"
+    table.problems.error(table.file, f"{what}; keep one of them, or write a finer {moment[0]}", where, row + 1)
+
+
+def _forwards(table: Table, part: EventsPart, events: pl.DataFrame) -> None:
+    """Along a user's order, time must not go back."""
+    sorted_ = events.select("user", "order", "time").with_row_index("row").sort("user", "order", "time")
+    back = (pl.col("user") == pl.col("user").shift()) & (pl.col("time") < pl.col("time").shift())
+    found = sorted_.select(pl.col("row"), before=pl.col("row").shift(), back=back).filter("back")
+    if not len(found):
+        return
+    row, before = found.sort("row").select("row", "before").row(0)
+    others = f" ({len(found)} such rows)" if len(found) > 1 else ""
+    user = shown(table.frame[part.user][row])
+    what = f"is earlier than in row {before + 1}, which {part.order} puts before it (user {user}){others}"
+    table.problems.error(table.file, f"{what}; mend {part.order}, or leave it out", part.time, row + 1)
+
+
+def _parts(table: Table, part: EventsPart, events: pl.DataFrame) -> bool:
+    """Whether each part has events; and where there are labels it must have both kinds of them."""
+    times = events["time"]
+    edges = borders(times.to_numpy())
+    parts = _masks(times, edges)
+    if not all(mask.any() for mask in parts.values()):
+        what = (
+            f"has too few distinct times ({times.n_unique()}) to cut the last 10 % off twice, for validation and test"
+        )
+        table.problems.error(table.file, f"{what}; write finer times or more events", part.time)
+        return False
+    if "label" in events.columns:
+        for name, mask in parts.items():
+            _both_kinds(table, part, f"the {name} part by time", events.filter(mask))
+    return True
+
+
+def _both_kinds(table: Table, part: EventsPart, name: str, events: pl.DataFrame) -> None:
+    labels = events["label"]
+    if labels.n_unique() == 1:
+        lacks, since = "negatives" if labels[0] else "positives", events["time"].min()
+        what = (
+            f"{name} ({len(labels)} events from {since} on) has no {lacks}; add later events, or choose another label"
+        )
+        table.problems.error(table.file, what, part.label or part.value)
+
+
+def _masks(times: pl.Series, edges: Borders) -> dict[str, pl.Series]:
+    return {
+        "training": times <= edges.train,
+        "validation": (times > edges.train) & (times <= edges.validation),
+        "test": times > edges.validation,
+    }

@@ -1,0 +1,34 @@
+"""Numbers of users, items and events. They stay as they are: what scales them is fitted on the training part."""
+
+import polars as pl
+
+from training.data.folder.problems import Column
+
+
+def numbers(column: Column, remedy: str) -> pl.Series | None:
+    """float64, null where there is nothing; None, with the problem told, for what is no number."""
+    values = column.values
+    if values.dtype.is_numeric() or values.dtype == pl.Boolean:
+        return values.cast(pl.Float64)
+    if values.dtype != pl.String:
+        column.error(f"holds {values.dtype}; {remedy}", 1)
+        return None
+    found = values.str.strip_chars().cast(pl.Float64, strict=False)
+    return None if column.refuse(found.is_null() & values.is_not_null(), "is {value}, no number", remedy) else found
+
+
+def dense(column: Column) -> pl.Series | None:
+    """float32, NaN where there is nothing; None, with the problem told, where it is not finite."""
+    found = numbers(column, "write numbers with a decimal point, or give the field another kind")
+    if found is None:
+        return None
+    single = found.cast(pl.Float32, strict=False)
+    infinite = single.is_infinite() | (single.is_null() & found.is_not_null())
+    if column.refuse(
+        infinite, "is {value}, beyond a float32", "write a finite number, or nothing where it is not known"
+    ):
+        return None
+    single = single.fill_null(float("nan"))
+    if single.is_nan().all():
+        column.warn("has no number in any row; take the field out")
+    return single

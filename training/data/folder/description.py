@@ -1,0 +1,265 @@
+"""`schema.toml`: which table has what. Everything that is wrong with it is said, with what was probably meant."""
+
+import re
+import tomllib
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, cast, get_args
+
+from training.data.folder.problems import SCHEMA_FILE, Problems, shown
+
+FieldKind = Literal["id", "dense", "multi", "text"]
+FieldUse = Literal["category", "concept"]
+Role = Literal["events", "items", "users"]
+RESERVED = ("user", "item", "time", "order", "label", "value", "user_id", "item_id")
+"""Names of columns that the canonical form has itself."""
+MULTI_SEPARATOR = "|"
+MULTI_WIDTH = 32
+"""Values of one row that a multi-valued field keeps, where the schema says nothing else."""
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+_FIELD_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_RULE = re.compile(r"(>=|<=|==|>|<)\s*(-?\d+(?:\.\d+)?)")
+_TOP = ("name", "licence", "events", "items", "users")
+_TABLE = ("file", "separator", "fields")
+_EVENTS = (*_TABLE, "user", "item", "time", "order", "label", "value", "positive", "scenario", "objectives")
+_SIDE = (*_TABLE, "key")
+_FIELD = ("kind", "use", "column", "separator", "width")
+
+
+class Rule(NamedTuple):
+    """Which values are positive."""
+
+    sign: str
+    bound: float
+
+
+class FieldPart(NamedTuple):
+    """A field of users, items or events."""
+
+    name: str
+    column: str
+    kind: FieldKind
+    use: FieldUse | None = None
+    separator: str = MULTI_SEPARATOR
+    """Between the values of a multi-valued field that is one string."""
+    width: int = MULTI_WIDTH
+
+
+@dataclass(frozen=True, kw_only=True)
+class SidePart:
+    """[items] or [users]."""
+
+    file: str | None
+    separator: str | None
+    key: str | None
+    """Column of the ids; that of the events where nobody says one."""
+    fields: tuple[FieldPart, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EventsPart:
+    """[events]."""
+
+    file: str | None
+    separator: str | None
+    user: str
+    item: str
+    time: str | None
+    order: str | None
+    label: str | None
+    value: str | None
+    positive: Rule | None
+    scenario: str | None
+    objectives: tuple[str, ...]
+    fields: tuple[FieldPart, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Description:
+    """The whole file."""
+
+    name: str
+    licence: str
+    events: EventsPart
+    items: SidePart | None
+    users: SidePart | None
+
+
+def describe(folder: Path, problems: Problems) -> Description | None:
+    """What the folder's `schema.toml` says; None, with the problems told, where it cannot be used."""
+    try:
+        values = tomllib.loads((folder / SCHEMA_FILE).read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        lacks = f"{folder} has none; `recserve data template {folder}` proposes one"
+        problems.error(SCHEMA_FILE, lacks if folder.is_dir() else f"{folder} is no folder; name one that holds tables")
+        return None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        problems.error(SCHEMA_FILE, f"cannot be read as TOML: {error}; mend that place")
+        return None
+    top = _Section("", values, problems)
+    top.known(_TOP)
+    name, licence = top.text("name", required=True), top.text("licence", required=True)
+    if name and not _NAME.fullmatch(name):
+        problems.error(SCHEMA_FILE, f"name is {shown(name)}; use up to 64 of a-z, 0-9, '.', '_' and '-'")
+    events = _events(top.section("events"))
+    items, users = (_side(top.section(side), side) if side in values else None for side in ("items", "users"))
+    if events and not problems.errors:
+        _tell_collisions(events, items, users, problems)
+    if problems.errors or events is None:
+        return None
+    return Description(name=name or "", licence=licence or "", events=events, items=items, users=users)
+
+
+def near(name: str, known: tuple[str, ...] | list[str]) -> str:
+    """What was probably meant, or else all that is known."""
+    if found := get_close_matches(name, known, n=1):
+        return f"did you mean '{found[0]}'?"
+    return f"there are: {', '.join(known)}"
+
+
+class _Section:
+    """A table of the TOML file, read key by key."""
+
+    def __init__(self, place: str, values: Any, problems: Problems) -> None:
+        self.place, self.problems = place, problems
+        self.values: dict[str, Any] = values if isinstance(values, dict) else {}
+        if not isinstance(values, dict):
+            problems.error(SCHEMA_FILE, f"'{place}' is {shown(values)}; make it a section [{place}]")
+
+    def refuse(self, key: str, what: str) -> None:
+        where = f"[{self.place}] " if self.place else ""
+        self.problems.error(SCHEMA_FILE, f"{where}{key} {what}")
+
+    def known(self, keys: tuple[str, ...]) -> None:
+        for key in self.values:
+            if key not in keys:
+                self.refuse(key, f"is not known; {near(key, keys)}")
+
+    def text(self, key: str, required: bool = False) -> str | None:
+        value = self.values.get(key)
+        if value is None:
+            if required:
+                self.refuse(key, "is missing; add it")
+        elif not isinstance(value, str) or not value:
+            self.refuse(key, f"is {shown(value)}; give it a text in quotes")
+        else:
+            return value
+        return None
+
+    def texts(self, key: str) -> tuple[str, ...]:
+        values = self.values.get(key, [])
+        if isinstance(values, list) and all(isinstance(one, str) for one in values) and len(set(values)) == len(values):
+            return tuple(values)
+        self.refuse(key, f"is {shown(values)}; give it a list of texts, each once")
+        return ()
+
+    def separator(self) -> str | None:
+        value = self.text("separator")
+        if value and len(value.encode()) > 1:
+            self.refuse("separator", f"is {shown(value)}; give it one ASCII character")
+            return None
+        return value
+
+    def section(self, key: str) -> "_Section":
+        if key not in self.values:
+            self.refuse(key, f"is missing; add a section [{key}]")
+        return _Section(f"{self.place}.{key}" if self.place else key, self.values.get(key, {}), self.problems)
+
+
+def _events(section: _Section) -> EventsPart | None:
+    section.known(_EVENTS)
+    user, item = section.text("user", required="user" not in section.values), section.text("item", required=True)
+    label, value, positive = (section.text(key) for key in ("label", "value", "positive"))
+    rule = _RULE.fullmatch(positive.strip()) if positive else None
+    if positive and not rule:
+        section.refuse("positive", f"is {shown(positive)}; write a comparison with a number, such as '>= 4'")
+    if positive and not value:
+        section.refuse("positive", 'needs a value to compare; name its column: value = "..."')
+    if positive and label:
+        section.refuse("positive", "says what label says; keep one of them")
+    if user is None or item is None:
+        return None
+    return EventsPart(
+        file=section.text("file"),
+        separator=section.separator(),
+        user=user,
+        item=item,
+        time=section.text("time"),
+        order=section.text("order"),
+        label=label,
+        value=value,
+        positive=Rule(rule[1], float(rule[2])) if rule else None,
+        scenario=section.text("scenario"),
+        objectives=section.texts("objectives"),
+        fields=_fields(section, "events"),
+    )
+
+
+def _side(section: _Section, role: Role) -> SidePart:
+    section.known(_SIDE)
+    return SidePart(
+        file=section.text("file"),
+        separator=section.separator(),
+        key=section.text("key"),
+        fields=_fields(section, role),
+    )
+
+
+def _fields(section: _Section, role: Role) -> tuple[FieldPart, ...]:
+    if "fields" not in section.values:
+        return ()
+    inner = section.section("fields")
+    return tuple(part for name in inner.values if (part := _field(inner, name, role)))
+
+
+def _field(section: _Section, name: str, role: Role) -> FieldPart | None:
+    value = section.values[name]
+    one = _Section(f"{section.place}.{name}", {"kind": value} if isinstance(value, str) else value, section.problems)
+    one.known(_FIELD)
+    kind, use, width = one.text("kind", required=True), one.text("use"), one.values.get("width", MULTI_WIDTH)
+    before = len(section.problems.errors)
+    if not _FIELD_NAME.fullmatch(name):
+        renamed = re.sub(r"\W+", "_", name).strip("_") or "field"
+        section.refuse(shown(name), f'cannot name a field; write {renamed} = {{ kind = "...", column = "{name}" }}')
+    if name in RESERVED:
+        section.refuse(name, f'is a reserved name; write my_{name} = {{ kind = "...", column = "{name}" }}')
+    if kind and kind not in get_args(FieldKind):
+        section.refuse(name, f"is of kind {shown(kind)}; {near(kind, get_args(FieldKind))}")
+    if kind == "text" and role == "events":
+        section.refuse(name, "is a text of events; only items and users have texts")
+    if name == "title" and kind != "text":
+        section.refuse(name, "is shown to people; make it a text, or give the field another name")
+    if use and (use not in get_args(FieldUse) or role != "items"):
+        section.refuse(name, f"has use {shown(use)}; fields of items may be 'category' or 'concept'")
+    if use == "category" and kind != "id":
+        section.refuse(name, "is a category; make it of kind id")
+    if not isinstance(width, int) or not 1 <= width <= 1024:
+        section.refuse(name, f"has width {shown(width)}; give it 1 to 1024")
+    column, separator = one.text("column") or name, one.text("separator") or MULTI_SEPARATOR
+    if kind is None or len(section.problems.errors) > before:
+        return None
+    return FieldPart(name, column, cast(FieldKind, kind), cast(FieldUse | None, use), separator, width)
+
+
+def _tell_collisions(events: EventsPart, items: SidePart | None, users: SidePart | None, problems: Problems) -> None:
+    """Tasks ask for a field by its name, whosever it is."""
+    columns = (events.scenario, *events.objectives, None if events.value == "value" else events.value)
+    owner = dict.fromkeys([name for name in columns if name], "events")
+    for name in owner:
+        if name in RESERVED:
+            remedy = "rename that column in the table"
+            problems.error(SCHEMA_FILE, f"[events] '{name}' is the name of a canonical column; {remedy}")
+    for role, fields in (
+        ("events", events.fields),
+        ("items", items and items.fields),
+        ("users", users and users.fields),
+    ):
+        for field in fields or ():
+            if field.name in owner:
+                other = f'{role}_{field.name} = {{ kind = "{field.kind}", column = "{field.column}" }}'
+                problems.error(
+                    SCHEMA_FILE, f"[{role}.fields] {field.name} is a field of {owner[field.name]} too; write {other}"
+                )
+            owner[field.name] = role

@@ -1,0 +1,88 @@
+"""Times and orders of events as int64.
+
+Whole numbers stay as they are: seconds, milliseconds, microseconds or nanoseconds since 1970 in UTC, which their size
+tells. Dates, datetimes and ISO texts become seconds, or milliseconds or microseconds where some are no whole seconds;
+those without a time zone are UTC.
+"""
+
+import time
+
+import polars as pl
+
+from training.data.folder.problems import Column
+
+_DAY = 86_400
+_LARGEST = ((100_000_000_000, 1), (100_000_000_000_000, 1_000), (100_000_000_000_000_000, 1_000_000))
+"""Times up to here, in ticks of so many a second: seconds up to the year 5138, milliseconds from 1973 on."""
+_EXACT = 2**53
+_FORMATS = ("%Y-%m-%d %H:%M:%S%.f%#z", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M%#z", "%Y-%m-%d %H:%M", "%Y-%m-%d")
+_REMEDY = "write whole seconds or milliseconds since 1970, or 2024-05-17T08:30:00Z"
+
+
+def ticks(times: pl.Series) -> int:
+    """Ticks a second of int64 times, by the size of the one in the middle."""
+    middle = abs(times.median() or 0)  # pyright: ignore[reportArgumentType]
+    return next((rate for largest, rate in _LARGEST if middle < largest), 1_000_000_000)
+
+
+def times(column: Column) -> pl.Series | None:
+    """int64 times; None, with the problem told, where a row has none or the times lie in the future."""
+    if column.refuse(column.values.is_null(), "has no time", "give each event one, or leave the row out"):
+        return None
+    found = _parsed(column)
+    if found is None:
+        return None
+    rate = ticks(found)
+    later = found > (int(time.time()) + _DAY) * rate
+    unit = {1: "seconds", 1_000: "milliseconds", 1_000_000: "microseconds"}.get(rate, "nanoseconds")
+    if column.refuse(later, "is {value}, in the future", f"times were read as {unit} since 1970; mend it"):
+        return None
+    return found
+
+
+def orders(column: Column) -> pl.Series | None:
+    """int64 positions; None, with the problem told, where they are none."""
+    if column.refuse(column.values.is_null(), "has no order", "give each event one, or leave the row out"):
+        return None
+    return _whole(column, "give each event a whole number")
+
+
+def _parsed(column: Column) -> pl.Series | None:
+    values = column.values
+    if values.dtype == pl.Date:
+        return _coarsest(values.cast(pl.Datetime("us")))
+    if isinstance(values.dtype, pl.Datetime):
+        return _coarsest(values.dt.cast_time_unit("us"))
+    if values.dtype == pl.String and not values.str.contains(r"^-?[0-9]+(\.0*)?$").all():
+        plain = values.str.replace("T", " ").str.replace("[zZ]$", "+00:00")
+        read = [plain.str.to_datetime(form, strict=False, time_unit="us") for form in _FORMATS]
+        utc = [one.dt.replace_time_zone(None) if one.dtype == pl.Datetime("us", "UTC") else one for one in read]
+        found = pl.select(pl.coalesce(utc)).to_series()
+        return None if column.refuse(found.is_null(), "is {value}, no time", _REMEDY) else _coarsest(found)
+    return _whole(column, _REMEDY)
+
+
+def _coarsest(values: pl.Series) -> pl.Series:
+    """Seconds, milliseconds or microseconds: the first that loses nothing."""
+    micros = values.dt.epoch("us")
+    for divisor in (1_000_000, 1_000):
+        if (micros % divisor == 0).all():
+            return micros // divisor
+    return micros
+
+
+def _whole(column: Column, remedy: str) -> pl.Series | None:
+    """int64 of whole numbers, also of floats that are some, as tables have them where values were missing once."""
+    values = column.values
+    if values.dtype.is_integer():
+        found = values.cast(pl.Int64, strict=False)
+    elif values.dtype.is_float():
+        found = values.cast(pl.Int64, strict=False)
+        exact = (found.cast(pl.Float64) == values.cast(pl.Float64)) & (found.abs() < _EXACT)
+        found = found.set(~exact.fill_null(False), None)
+    elif values.dtype == pl.String:
+        found = values.str.replace(r"\.0*$", "").cast(pl.Int64, strict=False)
+    else:
+        column.error(f"holds {values.dtype}; {remedy}", 1)
+        return None
+    return None if column.refuse(found.is_null(), "is {value}, no whole number", remedy) else found

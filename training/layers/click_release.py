@@ -1,0 +1,301 @@
+"""The plain served form of any module that speaks click prediction: user id and candidates -> click probabilities.
+
+The module answers batches of samples; here a request becomes such samples inside the graph: each candidate with its
+user's row. Where the module reads no history, all is one graph `S` with the rows of users and items in it. Where it
+does, `S` is an ensemble of `S_history`, which looks the user's row up, and `S_scorer`, the graph. A faster form may
+serve in its place, and is held to this one.
+
+Legend: B requests, C candidates packed over them, U users, I items; widths as in `training.data.columns`.
+"""
+
+import copy
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Int
+from torch import Tensor, nn
+
+from training.data.click import HISTORY, ClickBatch, ClickData, now
+from training.data.columns import Columns, Layout, columns
+from training.layers import ragged
+from training.layers.items import known
+from training.layers.requests import CANDIDATES, MAX_CANDIDATES, OFFSETS, SCORES, USER_ID, Requests, asked
+from training.schema import Field
+from training.servable import EnsembleServable, EnsembleStep, Packed, Signature, TensorSpec, servable
+from training.steps.user_rows import user_rows
+
+HISTORY_BATCH = 4
+"""Requests of a run where each candidate carries its user's whole history."""
+_HISTORY_ELEMENTS = 1 << 19
+"""Candidates times events of a history in one request at most, so that a run stays within a gigabyte."""
+
+
+class Row(NamedTuple):
+    """What is known of users, or of the moment of a request: one row each."""
+
+    features: Columns
+    profile: Columns
+    history: tuple[np.ndarray, ...] = ()
+    """Items, values, length."""
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """By name of the graph's input; those of width 0 are left out."""
+        names = [f"{part}{kind}" for part in ("user", "profile") for kind in ("", "_dense", "_sets")]
+        named = dict(zip(names, (*self.features, *self.profile), strict=True))
+        named |= dict(zip(("history_items", "history_values", "history_length"), self.history, strict=False))
+        return {name: array for name, array in named.items() if array.shape[1]}
+
+
+def user_row(data: ClickData) -> Row:
+    """Of all users after all events, by dense id, that of the unknown first."""
+    if HISTORY not in data.reads:
+        return Row(data.features.users, data.profile.users)
+    histories = data.histories()
+    return Row(data.features.users, data.profile.users, tuple(histories.values()))
+
+
+class Context(NamedTuple):
+    """The event's fields that a request carries, as parts of a batch's features or profile."""
+
+    ids: list[Tensor]
+    dense: list[Tensor]
+    sets: list[Tensor]
+
+
+def context_of(layout: Layout, named: dict[str, Tensor]) -> Context:
+    """Of packed candidates: each field's id or whether it is there [C, 1], its number [C, 1], its set [C, w]."""
+    context = Context([], [], [])
+    for field in layout.of("event").fields:
+        value = named[field.name]
+        if field.kind == "id":
+            context.ids.append(value)
+        elif field.kind == "dense":
+            context.ids.append((~torch.isnan(value)).long())
+            context.dense.append(value)
+        else:
+            context.ids.append((value > 0).any(1, keepdim=True).long())
+            context.sets.append(value)
+    return context
+
+
+def context_specs(data: ClickData) -> tuple[TensorSpec, ...]:
+    """Inputs of a request for the event's fields that features or profile hold."""
+    return tuple(
+        TensorSpec(
+            name=field.name,
+            dtype="float32" if field.kind == "dense" else "int64",
+            shape=(field.width if field.kind == "multi" and field.width else 1,),
+        )
+        for field in data.context
+    )
+
+
+class Scorer(nn.Module):
+    """Packed candidates and their users' rows -> click probabilities."""
+
+    def __init__(self, module: nn.Module, data: ClickData) -> None:
+        super().__init__()
+        self.module = module
+        self.names = (*user_row(data).arrays(), *(spec.name for spec in context_specs(data)))
+        self.features, self.profile = data.features.layout, data.profile.layout
+        self.num_items = len(data.interactions.items)
+        for name, array in zip(("item", "item_dense", "item_sets"), data.features.items, strict=True):
+            self.register_buffer(name, torch.from_numpy(array))
+
+    def forward(self, candidates: Int[Tensor, " C"], candidate_offsets: Int[Tensor, " B"], *rows: Tensor) -> Packed:
+        """Probabilities [C]; NaN, never a plausible score, for a negative candidate and a length that cannot be."""
+        # One candidate more, dropped at the end: ORT divides by zero where a batch has none at all.
+        ids = torch.cat([candidates, candidates.new_zeros(1)])
+        request = ragged.requests(candidate_offsets, ids.shape[0])
+        named = {name: row.index_select(0, request) for name, row in zip(self.names, rows, strict=True)}
+        batch = self.batch(known(ids, self.num_items), named)
+        length = batch.history_length
+        valid = (ids >= 0) & (length >= 0) & (length <= batch.history_items.shape[1])
+        return (torch.where(valid, torch.sigmoid(self.module(batch)), torch.nan)[:-1],)
+
+    def batch(self, item: Int[Tensor, " C"], named: dict[str, Tensor]) -> ClickBatch:
+        """The samples as the module was trained on them; user and label, which it must not read, are zeros."""
+        items = [self.get_buffer(name).index_select(0, item) for name in ("item", "item_dense", "item_sets")]
+        none, no_number = items[0][:, :0], items[1][:, :0]
+        features, profile = (context_of(layout, named) for layout in (self.features, self.profile))
+        zeros = torch.zeros_like(item)
+
+        def joined(name: str, context: list[Tensor], last: Tensor) -> Tensor:
+            """Side by side; parts without columns are left out, as the exporter cannot tell their rows."""
+            parts = [part for part in (named.get(name, none), *context, last) if part.shape[1]]
+            return torch.cat(parts, dim=1) if parts else last
+
+        return ClickBatch(
+            user=zeros,
+            item=item,
+            ids=joined("user", features.ids, items[0]),
+            dense=joined("user_dense", features.dense, items[1]),
+            sets=joined("user_sets", features.sets, items[2]),
+            profile=joined("profile", profile.ids, none),
+            profile_dense=joined("profile_dense", profile.dense, no_number),
+            profile_sets=joined("profile_sets", profile.sets, none),
+            history_items=named.get("history_items", zeros[:, None]),
+            history_values=named.get("history_values", zeros[:, None]),
+            history_length=named["history_length"][:, 0] if "history_length" in named else zeros,
+            label=zeros.to(items[1].dtype),
+        )
+
+
+class Ranker(nn.Module):
+    """User ids and packed candidates -> click probabilities, with the users' rows in the graph."""
+
+    def __init__(self, scorer: Scorer, rows: dict[str, np.ndarray]) -> None:
+        super().__init__()
+        self.scorer, self.names = scorer, tuple(rows)
+        self.num_users = len(next(iter(rows.values())))
+        for name, array in rows.items():
+            self.register_buffer(f"rows_{name}", torch.from_numpy(array))
+
+    def forward(
+        self,
+        user_id: Int[Tensor, "B 1"],
+        candidates: Int[Tensor, " C"],
+        candidate_offsets: Int[Tensor, " B"],
+        *context: Tensor,
+    ) -> Packed:
+        """Probabilities [C]; an id that no user has is the unknown user's."""
+        user = known(user_id[:, 0], self.num_users)
+        rows = [self.get_buffer(f"rows_{name}").index_select(0, user) for name in self.names]
+        return self.scorer(candidates, candidate_offsets, *rows, *context)
+
+
+def reference_of(module: nn.Module, data: ClickData) -> Callable[..., Packed]:
+    """user_id, candidates, offsets, context -> probabilities: what a served request means, from the view's own batches
+    of what is known now; no packing, no graph. In fp64."""
+    exact = copy.deepcopy(module).double().eval()
+
+    @torch.no_grad()
+    def reference(user_id: Tensor, candidates: Tensor, ends: Tensor, *context: Tensor) -> Packed:
+        scores = []
+        for number, items in enumerate(torch.tensor_split(candidates, ends[:-1].long())):
+            moment = tuple(values[number].numpy() for values in context)
+            batch = now(data, int(user_id[number, 0]), items.numpy(), moment)
+            doubled = (part.double() if part.is_floating_point() else part for part in batch)
+            scores.append(torch.sigmoid(exact(ClickBatch(*doubled))))
+        return (torch.cat(scores),)
+
+    return reference
+
+
+def plain_release(name: str, module: nn.Module, data: ClickData) -> tuple[Signature, ...]:
+    """The models of a release, that which clients ask for last and called `name`."""
+    reads_history = HISTORY in data.reads
+    return (_ensemble if reads_history else _one_graph)(name, module.eval(), data)
+
+
+def _one_graph(name: str, module: nn.Module, data: ClickData) -> tuple[Signature, ...]:
+    rows = user_row(data).arrays()
+    served, exact = (Ranker(Scorer(one, data), rows).eval() for one in (module, copy.deepcopy(module).double()))
+    plain = servable(
+        name=name,
+        module=served,
+        inputs=(*asked(data.interactions), *context_specs(data)),
+        outputs=(SCORES,),
+        example=requests(data, MAX_CANDIDATES),
+    )
+    return (replace(plain, reference=reference_of(module, data), eager64=torch.no_grad()(exact.double().forward)),)
+
+
+def _ensemble(name: str, module: nn.Module, data: ClickData) -> tuple[Signature, ...]:
+    row = user_row(data)
+    most = max(1, min(MAX_CANDIDATES, _HISTORY_ELEMENTS // data.max_length))
+    example, wanted, context = requests(data, most), asked(data.interactions, most), context_specs(data)
+    history = user_rows(
+        f"{name}_history",
+        user_ids=np.arange(len(data.interactions.users)),
+        rows=row.arrays(),
+        unknown={key: array[0] for key, array in row.arrays().items()},
+        inputs=tuple(wanted),
+        example=lambda size, seed: example(size, seed)[:3],
+    )
+    served, exact = (Scorer(one, data).eval() for one in (module, copy.deepcopy(module).double()))
+
+    def rows_and_context(scorer: nn.Module) -> Callable[..., Packed]:
+        @torch.no_grad()
+        def ask(user_id: Tensor, ids: Tensor, ends: Tensor, *moment: Tensor) -> Packed:
+            found = history.eager(user_id, ids, ends)
+            dtype = next(scorer.parameters()).dtype
+            return scorer(
+                ids, ends, *(part.to(dtype) if part.is_floating_point() else part for part in (*found, *moment))
+            )
+
+        return ask
+
+    def scorer_example(size: int, seed: int) -> Packed:
+        user_id, ids, ends, *moment = example(size, seed)
+        return ids, ends, *history.eager(user_id, ids, ends), *moment
+
+    scorer = servable(
+        name=f"{name}_scorer",
+        module=served,
+        inputs=(wanted.candidates, OFFSETS, *map(_bounded, history.outputs), *context),
+        outputs=(SCORES,),
+        example=scorer_example,
+        max_batch_size=HISTORY_BATCH,
+    )
+    ensemble = EnsembleServable(
+        name=name,
+        inputs=(*wanted, *context),
+        outputs=(SCORES,),
+        example=example,
+        eager=rows_and_context(served),
+        eager64=rows_and_context(exact.double()),
+        reference=reference_of(module, data),
+        max_batch_size=HISTORY_BATCH,
+        steps=_steps(history, scorer, context),
+    )
+    return history, scorer, ensemble
+
+
+def _steps(history: Signature, scorer: Signature, context: tuple[TensorSpec, ...]) -> tuple[EnsembleStep, ...]:
+    rows, asked = _same(history.outputs), _same((CANDIDATES,))
+    return (
+        EnsembleStep(model=history.name, inputs=_same((USER_ID, CANDIDATES)), outputs=rows),
+        EnsembleStep(model=scorer.name, inputs={**asked, **rows, **_same(context)}, outputs=_same((SCORES,))),
+    )
+
+
+def _same(specs: Iterable[TensorSpec]) -> dict[str, str]:
+    return {spec.name: spec.name for spec in specs}
+
+
+def _bounded(spec: TensorSpec) -> TensorSpec:
+    """What a history can hold; fields take any id."""
+    return replace(spec, minimum=0) if spec.name.startswith("history") else spec
+
+
+def requests(data: ClickData, most: int, *, least: int = 0) -> Callable[[int, int], Packed]:
+    """(B, seed) -> requests of users by the length of their history, with what the events' fields may be."""
+    lengths = np.diff(np.stack(data.log.all_of(np.arange(1, len(data.interactions.users)))), axis=0)[0]
+    by_length = 1 + np.argsort(lengths, kind="stable")
+    drawn = Requests(
+        user_ids=by_length,
+        num_items=len(data.interactions.items) - 1,
+        first=(int(by_length[-1]), int(by_length[0])),
+        least=least,
+        most=min(500, most),
+    )
+
+    def example(batch_size: int, seed: int) -> Packed:
+        random = np.random.default_rng([seed, 1])
+        return *drawn(batch_size, seed), *(_drawn(data, field, batch_size, random) for field in data.context)
+
+    return example
+
+
+def _drawn(data: ClickData, field: Field, batch_size: int, random: np.random.Generator) -> Tensor:
+    """Values of an event's field out of the log; the first request's is missing."""
+    places = random.integers(0, len(data.log), batch_size)
+    layout = Layout((field,))
+    taken = columns(data.interactions.events[places.tolist()], layout)
+    values = {"id": taken.ids, "dense": taken.dense, "multi": taken.sets}[field.kind]
+    values[0] = np.nan if field.kind == "dense" else 0
+    return torch.from_numpy(values)

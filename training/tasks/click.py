@@ -1,0 +1,108 @@
+"""Click prediction: logits of candidates from the user's fields, the items' fields, the history, the scenario.
+
+Protocol of a module: `prepare(data: ClickData)` fills its buffers; `forward(batch: ClickBatch) -> logits [B]` is what
+is trained, measured and served. The data protocol stands in `training.data.click`.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+from torch import Tensor, nn
+
+from training.asking import Question, Shown, Tensors, about, as_ids, ordered, unseen
+from training.data.click import FEATURES, ClickBatch, ClickData, ClickSplit, click_data
+from training.data.planted_clicks import planted_clicks
+from training.interactions import Interactions
+from training.layers.click_release import plain_release
+from training.metrics import auc, gauc, log_loss
+from training.servable import Signature
+from training.system import Column, Predict, Stage, Task, Wanted
+
+_FEWEST = 10
+"""Samples of each class that a scenario needs for columns of its own."""
+
+
+def click_loss(module: nn.Module, batch: ClickBatch, done: float) -> tuple[Tensor, dict[str, Tensor]]:
+    """Binary cross-entropy of the logits against the labels."""
+    loss = nn.functional.binary_cross_entropy_with_logits(module(batch), batch.label)
+    return loss, {"loss": loss.detach()}
+
+
+def quality(split: ClickSplit, logits: np.ndarray) -> dict[str, float]:
+    """AUC, GAUC (by user) and log loss of logits [len(split)] in sample order."""
+    return {
+        "auc": auc(split.label, logits),
+        "gauc": gauc(split.user, split.label, logits),
+        "log_loss": log_loss(split.label, logits),
+    }
+
+
+class Click(Task[ClickData, ClickSplit]):
+    """The task's object."""
+
+    name = "click"
+    title = "click prediction"
+    default = "ml-100k"
+    columns = (
+        Column(title="AUC", metric="auc", judges=True),
+        Column(title="GAUC", metric="gauc", judges=True),
+        Column(title="log loss", metric="log_loss", direction="min"),
+    )
+
+    def view(self, interactions: Interactions, wanted: Wanted) -> ClickData:
+        return click_data(interactions, wanted._replace(reads=wanted.reads or frozenset({FEATURES})))
+
+    def planted(self, seed: int = 0) -> Interactions:
+        return planted_clicks(seed=seed)
+
+    def stage(self, config: object) -> Stage:
+        """Training end to end; `config` has epochs, batch_size, learning_rate and weight_decay."""
+        names = ("epochs", "batch_size", "learning_rate", "weight_decay")
+        return Stage(name="train", loss=click_loss, monitor="auc", **{name: getattr(config, name) for name in names})
+
+    def evaluate(self, module: nn.Module, predict: Predict, split: ClickSplit) -> dict[str, float]:
+        """AUC, GAUC and log loss, and AUC and GAUC of each scenario where events have one."""
+        logits = predict(module, split)
+        return quality(split, logits) | dict(_by_scenario(split, logits))
+
+    def request(self, interactions: Interactions, question: Question) -> Tensors:
+        if question.user is None:
+            raise ValueError("say for whom: --user ID")
+        return {"user_id": as_ids([[question.user]]), "candidates": as_ids([unseen(interactions, question)])}
+
+    def shown(self, interactions: Interactions, question: Question, request: Tensors, answer: Tensors) -> Shown:
+        items, scores = request["candidates"][0].tolist(), answer["scores"][0]
+        spread = {"spread": answer["spread"][0]} if "spread" in answer else {}
+        rows: list[list[object]] = []
+        for place, number in enumerate(ordered(scores).tolist(), 1):
+            title = interactions.titles[interactions.dense("item", items[number])]
+            rows.append([place, title, items[number], *(float(one[number]) for one in (scores, *spread.values()))])
+        liked = interactions.items_of(question.dense_user(interactions), positive=True).tolist()
+        return Shown(
+            (about(interactions, question, liked, "lately liked"),),
+            f"best of {len(items)} {'candidates' if question.candidates else 'items that are new to the user'}",
+            ("", "title", "item", "score", *spread),
+            rows,
+        )
+
+    def release(self, name: str, module: nn.Module, data: ClickData) -> tuple[Signature, ...]:
+        return plain_release(name, module, data)
+
+
+def _by_scenario(split: ClickSplit, logits: np.ndarray) -> Iterator[tuple[str, float]]:
+    """Columns of the scenarios in which each class is seen often enough and some user has both."""
+    for field in split.source.interactions.schema.of("scenario", "event"):
+        events = split.source.interactions.events[field.name].to_numpy()
+        scenario = events[split.source.log.row[split.places]]
+        for number in np.unique(scenario).tolist():
+            inside = scenario == number
+            label, user, score = split.label[inside], split.user[inside], logits[inside]
+            if min((label > 0).sum(), (label <= 0).sum()) < _FEWEST:
+                continue
+            named = field.values[number] if field.values else str(number)
+            yield f"auc {field.name}={named}", auc(label, score)
+            if any(len(set(label[user == one].tolist())) > 1 for one in np.unique(user)):
+                yield f"gauc {field.name}={named}", gauc(user, label, score)
+
+
+CLICK = Click()
