@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from loadtest import RESULTS
 from loadtest.cores import Pinning, split, started_on
 from loadtest.driver import Load, drive
 from loadtest.latency import times_of
@@ -26,7 +27,6 @@ from serving.errors import ServerFailure
 from serving.readiness import latest_version
 from serving.server import ServerOptions, TritonServer
 
-RESULTS = Path(__file__).with_name("results")
 FLOOR_REQUESTS = 256
 FLOOR_ROUNDS = 4
 _SWEEP_STEPS = 5
@@ -118,11 +118,11 @@ def warm(client: Client, pool: Pool) -> None:
 
 
 def measure_floor(scenario: Scenario, repository: Path, pool: Pool) -> dict[str, Any]:
-    """Milliseconds of ONNX Runtime alone in this process, over the pool's requests one by one."""
+    """Milliseconds of the model alone in this process, over the pool's requests one by one."""
     direct = scenario.direct(repository)
     prepared = [direct.prepare(request.inputs) for request in pool.requests[:FLOOR_REQUESTS]]
     taken = times_of([lambda one=one: direct.run(one) for one in prepared * FLOOR_ROUNDS])
-    what = "the same requests one by one on ONNX Runtime in process, state at hand, one thread"
+    what = "the same requests one by one in process, all steps, states at hand in memory, one thread"
     return {"what": what, **percentiles(taken)}
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from loadtest.bench import RESULTS
+from loadtest import RESULTS
 
 _PERCENTILES = ("p50", "p99")
 

@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 from torch import Tensor, nn
 
 from training import checkpoint, datasets
-from training.interactions import Interactions
 from training.registry import system
 from training.schema import digest
 from training.servable import Origin, Signature
@@ -98,15 +97,10 @@ def load(folder: Path) -> Trained:
     return Trained(folder, plan.system, module.eval(), config, data, run.metrics or {})
 
 
-def interactions_of(trained: Trained) -> Interactions:
-    """The data set of a run."""
-    return datasets.read(trained.dataset)
-
-
 def models(trained: Trained) -> tuple[Signature, ...]:
     """What a run serves."""
     chosen = trained.system
-    origin = Origin(system=chosen.name, task=chosen.task.name, schema=trained.data.schema)
+    origin = Origin(system=chosen.name, task=chosen.task.name, schema=trained.data.interactions.schema)
     signatures = chosen.release(trained.module, trained.config, trained.data)
     return tuple(replace(signature, origin=origin) for signature in signatures)
 

@@ -70,6 +70,33 @@ def about(interactions: Interactions, question: Question, newest: Sequence[int],
     return f"user {question.user} ({interactions.name}){known} {what}: {named}"
 
 
+def history_of(interactions: Interactions, question: Question) -> list[int]:
+    """Dense ids of the history that is asked about, oldest first. Raises ValueError where nobody is named."""
+    if question.history:
+        return [interactions.dense("item", item) for item in question.history]
+    if question.user is None:
+        raise ValueError("say for whom: --user ID, or --history ITEM ... with at least one item")
+    return interactions.items_of(question.dense_user(interactions))[::-1].tolist()
+
+
+def listed(interactions: Interactions, question: Question, answer: Tensors, title: str) -> Shown:
+    """The answer of a model that lists items: `items` and `scores`, fillings left out, best first."""
+    columns = {"score": answer["scores"][0]}
+    columns |= {"before": answer["generator_scores"][0]} if "generator_scores" in answer else {}
+    rows: list[list[object]] = []
+    for place in ordered(columns["score"]).tolist():
+        item = answer["items"][0][place]
+        if number := interactions.dense("item", item if isinstance(item, str) else int(item)):
+            numbers = (float(values[place]) for values in columns.values())
+            rows.append([len(rows) + 1, interactions.titles[number], item, *numbers])
+    history = history_of(interactions, question)
+    unknown = sum(not item for item in history)
+    lines = (about(interactions, question, history[::-1], f"chose {len(history)} items, lately"),)
+    if unknown:
+        lines += (f"{unknown} items of the history are not known to {interactions.name}",)
+    return Shown(lines, title, ("", "title", "item", *columns), rows)
+
+
 def fields_of(interactions: Interactions, role: str, row: int) -> str:
     """The fields of a user or an item for people: name=value, named where the schema has names."""
     frame = interactions.users if role == "user" else interactions.items

@@ -20,18 +20,16 @@ GENERATOR_SCORES = "generator_scores"
 
 
 def generate_then_rank(generator: Signature, ranker: Sequence[Signature]) -> EnsembleServable:
-    """The ensemble; `ranker` is its release, an ensemble `user_id`, `candidates` -> `scores` last.
+    """The ensemble; `ranker` is its release, whose last model answers `user_id`, `candidates` with `scores`.
 
     Outputs: the generator's, its `scores` as `generator_scores`; `scores` are the ranker's, of each item of the list
     (item 0, the filling, is scored as an unknown item). Raises ValueError where the two do not fit together.
     """
     whole = ranker[-1]
-    if not whole.steps or {spec.name for spec in whole.outputs} != {SCORES}:
-        raise ValueError(f"'{whole.name}' does not rank: it must be an ensemble whose output is '{SCORES}'")
     listed = {spec.name: spec for spec in generator.outputs}
     if ITEMS not in listed or listed[ITEMS].dtype != "int64":
         raise ValueError(f"'{generator.name}' generates no int64 '{ITEMS}'; its outputs are {sorted(listed)}")
-    user = next(spec for spec in whole.inputs if spec.name == USER_ID)
+    user = _user_of(whole)
     names = {name: GENERATOR_SCORES if name == SCORES else name for name in listed}
 
     def eager(user_id: Tensor, *request: Tensor) -> Packed:
@@ -55,31 +53,47 @@ def generate_then_rank(generator: Signature, ranker: Sequence[Signature]) -> Ens
         eager=eager,
         origin=generator.origin,
         max_batch_size=min(generator.max_batch_size, *(one.max_batch_size for one in ranker)),
-        steps=(
-            EnsembleStep(
-                model=generator.name,
-                inputs={spec.name: spec.name for spec in generator.inputs if spec.of is None},
-                outputs=names,
-            ),
-            *(_on_items(step) for step in whole.steps),
-        ),
+        steps=(_as_step(generator, names), *(_on_items(step) for step in _steps_of(whole))),
     )
 
 
 def refuse_other_items(generator: Schema, ranker: Schema) -> None:
-    """Raises ValueError unless both data sets number the same items alike: as many, and of the same names.
+    """Raises ValueError unless both data sets number the same items alike: as many, of the same names and raw ids.
 
-    Items without names are told apart by their data set alone.
+    Items without either are told apart by their data set alone.
     """
-    ours, theirs = generator["item_id"], ranker["item_id"]
-    alike = ours.values is not None or generator.dataset == ranker.dataset
-    if alike and (ours.cardinality, ours.values) == (theirs.cardinality, theirs.values):
+    ours, theirs = generator.key("item"), ranker.key("item")
+    told_apart = ours.values is not None or ours.ids is not None or generator.dataset == ranker.dataset
+    if told_apart and (ours.cardinality, ours.values, ours.ids) == (theirs.cardinality, theirs.values, theirs.ids):
         return
     counts = f"{ours.cardinality} ids of {generator.dataset} are not the {theirs.cardinality} of {ranker.dataset}"
     raise ValueError(
-        f"generator and ranker know different items: the {counts}; train both on one catalogue, "
-        "as reg4rec with --config.dataset ml-100k-sequences and lrea"
+        f"generator and ranker know different items: the {counts}; train both on one data set, with --dataset"
     )
+
+
+def _user_of(ranker: Signature) -> TensorSpec:
+    """Its input `user_id`. Raises ValueError for a model that asks for or answers something else."""
+    asked = [spec.name for spec in ranker.inputs if spec.of is None]
+    answered = [spec.name for spec in ranker.outputs]
+    if asked != [USER_ID, CANDIDATES] or answered != [SCORES]:
+        raise ValueError(
+            f"'{ranker.name}' does not rank: it must answer {USER_ID}, {CANDIDATES} with {SCORES}, not "
+            f"{', '.join(asked)} with {', '.join(answered)}"
+        )
+    return ranker.inputs[0]
+
+
+def _steps_of(model: Signature) -> tuple[EnsembleStep, ...]:
+    """An ensemble's own, so that none stands inside another; of any other model itself."""
+    if isinstance(model, EnsembleServable):
+        return model.steps
+    return (_as_step(model, {spec.name: spec.name for spec in model.outputs}),)
+
+
+def _as_step(model: Signature, outputs: dict[str, str]) -> EnsembleStep:
+    inputs = {spec.name: spec.name for spec in model.inputs if spec.of is None}
+    return EnsembleStep(model=model.name, inputs=inputs, outputs=outputs)
 
 
 def _renamed(spec: TensorSpec, name: str) -> TensorSpec:

@@ -1,8 +1,8 @@
 """All systems, by name."""
 
-from training.baselines import autoint, deepfm, din, dkt, fm, mlp, pfa, pooling, two_tower
+from training.baselines import autoint, deepfm, din, dkt, fm, mlp, pfa, pooling, rqvae, sasrec, tiger, two_tower
 from training.system import System
-from training.systems import dea, lrea, matt
+from training.systems import dea, lrea, matt, mmq, mmq2, mpq, reg4rec
 
 SYSTEMS: dict[str, System] = {
     system.name: system
@@ -16,9 +16,16 @@ SYSTEMS: dict[str, System] = {
         lrea.SYSTEM,
         matt.SYSTEM,
         mlp.SYSTEM,
+        mmq.SYSTEM,
+        mmq2.SYSTEM,
+        mpq.SYSTEM,
         pfa.SYSTEM,
         pooling.MEAN,
         pooling.RECENCY,
+        reg4rec.SYSTEM,
+        rqvae.SYSTEM,
+        sasrec.SYSTEM,
+        tiger.SYSTEM,
         two_tower.SYSTEM,
     )
 }

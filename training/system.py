@@ -30,7 +30,14 @@ class Data(Protocol):
     """A task's view of a data set, split without leakage."""
 
     @property
-    def schema(self) -> Schema: ...
+    def interactions(self) -> Interactions:
+        """The data set."""
+        ...
+
+    @property
+    def schema(self) -> Schema:
+        """Its fields, and those that the view adds."""
+        ...
 
     @property
     def train(self) -> Split: ...

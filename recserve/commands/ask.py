@@ -92,14 +92,14 @@ class Ask(Command):
         )
 
     def _request(self, chosen: System, interactions: Interactions, question: Question, served: Served) -> Tensors:
-        """The task's request, and the model's further inputs. Raises ValueError naming an input that it does not have."""
+        """The task's request and further inputs. Raises ValueError naming an input that the model does not have."""
         request = chosen.task.request(interactions, question)
         said = dict(one.split("=", 1) for one in self.set)
         further = {tensor.name: tensor for tensor in served.config.input if tensor.name not in request}
         if unknown := sorted({*said} - {*further}):
             raise ValueError(f"--set {unknown[0]}: model '{served.model}' has {', '.join(further) or 'nothing'} to set")
         for name, tensor in further.items():
-            kind = _NUMBERS.get(DataType.Name(tensor.data_type))
+            kind = _NUMBERS.get(DataType.Name(tensor.data_type))  # pyright: ignore[reportAttributeAccessIssue]
             shape = [1, *(size if size > 0 else 1 for size in tensor.dims)]
             request[name] = _filled(name, said.get(name), kind, shape)
         return {name: array for name, array in request.items() if name in served.inputs}

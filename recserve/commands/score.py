@@ -30,7 +30,7 @@ class Score(Command):
 
     def run(self) -> int:
         trained = runs.load(self.folder)
-        interactions = runs.interactions_of(trained)
+        interactions = trained.data.interactions
         asked = scoring.ranker(runs.models(trained))
         frame = self._read()
         user, item = (_dense(interactions, frame, role, self.table) for role in ("user", "item"))

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from loadtest.bench import RESULTS
+from loadtest import RESULTS
 from loadtest.published import table
 from recserve.studies.lrea_length.plot import LABELS
 

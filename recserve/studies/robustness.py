@@ -3,7 +3,7 @@
 import math
 
 from recserve import results
-from training.registry import SYSTEMS
+from training.systems.matt import SYSTEM
 
 _SLICES = {
     "": "all rows",
@@ -19,15 +19,13 @@ _T_95 = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}
 
 def markdown() -> str:
     """A GitHub table: gain of AUC with its interval of 95 % over the seeds, and the mean gain of GAUC."""
-    found = [(name, dataset) for name in SYSTEMS if name.startswith("matt_") for dataset in results.datasets(name)]
     header = ["AUC over its base", "data", *_SLICES.values(), "GAUC, all rows"]
-    rows = [[name, dataset, *_gains(name, dataset)] for name, dataset in found]
+    found = sorted(results.of_system(SYSTEM), key=lambda result: (result.name, result.dataset))
+    rows = [[result.name, result.dataset, *_gains(result)] for result in found]
     return "\n".join("| " + " | ".join(cells) + " |" for cells in [header, ["---"] * len(header), *rows])
 
 
-def _gains(name: str, dataset: str) -> list[str]:
-    result = results.read(name, dataset)
-    assert result is not None
+def _gains(result: results.Result) -> list[str]:
     within_users = result.test["gauc"]["mean"] - result.test["base_gauc"]["mean"]
     return [*(_gain(result, f"{prefix}gain") for prefix in _SLICES), f"{within_users:+.4f}"]
 

@@ -21,21 +21,13 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from training.data.catalogue import CatalogueData, ItemBatch, catalogue_data
+from training.data.catalogue import CatalogueData, ItemBatch
 from training.layers.experts import squared_error
 from training.layers.quantiser import COMMITMENT, Codebooks, Quantised, value_straight_through
-from training.layers.tokenizer import (
-    Tokenizer,
-    TokenizerConfig,
-    Tokens,
-    catalogue_tokens,
-    content_stage,
-    evaluate,
-    everything,
-    width_of,
-)
-from training.schema import Schema
+from training.layers.tokenizer import Tokenizer, Tokens, catalogue_tokens, everything
+from training.schema import Schema, width_of
 from training.system import System
+from training.tasks.semantic_ids import SEMANTIC_IDS, TokenizerConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +51,7 @@ class RQVAE(Tokenizer):
         super().__init__()
         self.config = config
         self.num_words, self.num_positions = config.words, config.levels
-        width = width_of(schema, "text") + width_of(schema, "graph")
+        width = width_of(schema["text"]) + width_of(schema["graph"])
         widths = [width, config.hidden, config.hidden // 2, config.hidden // 4, config.latent]
         self.encoder, self.decoder = layers(widths), layers(widths[::-1])
         self.levels = nn.ModuleList(Codebooks(1, config.words, config.latent, "l2") for _ in range(config.levels))
@@ -90,6 +82,31 @@ class RQVAE(Tokenizer):
         decoded = self.decoder(sum_of_words(found))
         return Tokens(codes, torch.ones_like(codes, dtype=target.dtype), target, decoded)
 
+    def loss(self, batch: ItemBatch, share_done: float) -> tuple[Tensor, dict[str, Tensor]]:
+        """Reconstruction, and for each level codebook and commitment terms."""
+        target = content(batch)
+        latent = self.encoder(target)
+        self._reseed(latent)
+        found = self.quantise(latent)
+        for level, (_, chosen) in zip(self.levels, found, strict=True):
+            assert isinstance(level, Codebooks)
+            level.count(chosen.codes)
+        quantised = value_straight_through(latent, sum_of_words([chosen for _, chosen in found]))
+        recon = squared_error(target, self.decoder(quantised))
+        gaps = [level_loss(residual[:, 0], chosen.words[:, 0]) for residual, chosen in found]
+        vq = torch.stack(gaps).sum()
+        return recon + vq, {"recon": recon.detach(), "vq": vq.detach()}
+
+    @torch.no_grad()
+    def _reseed(self, latent: Float[Tensor, "B d"]) -> None:
+        """Where it is time, level after level, each on the residuals of this batch."""
+        residual = latent[:, None]
+        for level in self.levels:
+            assert isinstance(level, Codebooks)
+            if level.is_due(self.config.reseed_every):
+                level.reseed(residual)
+            residual = residual - level(residual).words
+
 
 def layers(widths: list[int]) -> nn.Sequential:
     """Linear layers with ReLU between them."""
@@ -107,37 +124,9 @@ def sum_of_words(found: list[Quantised]) -> Float[Tensor, "B d"]:
     return torch.cat([chosen.words for chosen in found], dim=1).sum(1)
 
 
-def loss(module: nn.Module, batch: ItemBatch, done: float) -> tuple[Tensor, dict[str, Tensor]]:
-    """Reconstruction, and for each level codebook and commitment terms."""
-    assert isinstance(module, RQVAE)
-    target = content(batch)
-    latent = module.encoder(target)
-    reseed(module, latent)
-    found = module.quantise(latent)
-    for level, (_, chosen) in zip(module.levels, found, strict=True):
-        assert isinstance(level, Codebooks)
-        level.count(chosen.codes)
-    quantised = value_straight_through(latent, sum_of_words([chosen for _, chosen in found]))
-    recon = squared_error(target, module.decoder(quantised))
-    gaps = [level_loss(residual[:, 0], chosen.words[:, 0]) for residual, chosen in found]
-    vq = torch.stack(gaps).sum()
-    return recon + vq, {"recon": recon.detach(), "vq": vq.detach()}
-
-
 def level_loss(residual: Float[Tensor, "B d"], words: Float[Tensor, "B d"]) -> Float[Tensor, ""]:
     """||sg(r) - e||^2 + 0.25 ||r - sg(e)||^2."""
     return squared_error(residual.detach(), words) + COMMITMENT * squared_error(residual, words.detach())
-
-
-@torch.no_grad()
-def reseed(module: RQVAE, latent: Float[Tensor, "B d"]) -> None:
-    """Where it is time, level after level, each on the residuals of this batch."""
-    residual = latent[:, None]
-    for level in module.levels:
-        assert isinstance(level, Codebooks)
-        if level.is_due(module.config.reseed_every):
-            level.reseed(residual)
-        residual = residual - level(residual).words
 
 
 def tell_apart(codes: Int64[Tensor, "N L"], limit: int) -> Int64[Tensor, " N"]:
@@ -172,14 +161,9 @@ SYSTEM = System(
     paper="https://arxiv.org/abs/2305.05065",
     provenance="states: levels, sizes, losses, k-means start, id against collisions; our design: re-seeding, AdamW; "
     "second modality is attributes or a graph",
+    task=SEMANTIC_IDS,
     config=Config,
-    dataset="beauty",
     baseline=None,
-    task="semantic ids",
-    view=catalogue_data,
     build=RQVAE,
-    prepare=RQVAE.prepare,
-    stages=lambda config: (content_stage(config, loss),),
-    evaluate=evaluate,
     products=products,
 )

@@ -14,7 +14,6 @@ grows with how often it was chosen; systems that build on the vectors need that.
 Legend: B users, L history, N items, M places with a target, d width.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,25 +21,22 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from training.data.sequences import Dataset, SequenceBatch, SequenceData
+from training.data.sequences import SequenceBatch, SequenceData
+from training.layers.generator import newest_state
 from training.layers.items import known
+from training.layers.listing import Best, best_of_all
 from training.layers.transformer import EncoderBlock, causal_bias
-from training.ranking_metrics import ranking_quality
-from training.schema import Schema
-from training.system import Stage, System
+from training.schema import Schema, size_of
+from training.system import System
+from training.tasks.next_item import NEXT_ITEM, NextItemConfig
 
 _LOSS_BLOCK = 64
-_RANK_BLOCK = 256
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config:
+class Config(NextItemConfig):
     """Sizes and training."""
 
-    dataset: Dataset = "beauty"
-    """Data set of the sequences."""
-    max_length: int = 50
-    """Newest items of a history that count."""
     dim: int = 64
     """Width of item vectors and states."""
     layers: int = 2
@@ -51,14 +47,10 @@ class Config:
     """Share of elements dropped after the embedding, attention and feed-forward."""
     item_penalty: float = 3e-5
     """Weight of half of the sum of squares of all item vectors in the loss."""
-    epochs: int = 20
-    """Epochs at most."""
-    batch_size: int = 128
-    """Users per step."""
     learning_rate: float = 2e-3
     """Rate of AdamW."""
-    patience: int = 3
-    """Epochs without a better ndcg10 on validation before training stops."""
+    patience: int | None = 3
+    """Epochs without a better NDCG@10 on the validation part before training stops."""
 
 
 GPU = Config(dim=256, heads=4, layers=4, dropout=0.5, epochs=200, batch_size=512, learning_rate=1e-3, patience=10)
@@ -100,28 +92,13 @@ def catalogue_cross_entropy(
     return _CatalogueCrossEntropy.apply(states, items, targets)  # pyright: ignore[reportReturnType]
 
 
-def rank_of_targets(
-    scores: Float[Tensor, "B N+1"], history: Int64[Tensor, "B L"], targets: Int64[Tensor, " B"]
-) -> Float[Tensor, " B"]:
-    """Place of each target, 1 = first, among the items outside the history; of equal scores the lower id comes first.
-
-    Column 0 of `scores` is no item. A target inside the history, or with a score of NaN, ranks nowhere: inf.
-    """
-    listed = scores.scatter(1, history, -torch.inf)
-    listed[:, 0] = -torch.inf
-    own = listed.gather(1, targets[:, None])
-    ids = torch.arange(scores.shape[1], device=scores.device)
-    ahead = (listed > own) | ((listed == own) & (ids < targets[:, None]))
-    return torch.where(own[:, 0] > -torch.inf, 1.0 + ahead.sum(dim=1), torch.inf)
-
-
 class SASRec(nn.Module):
     """Item vectors, positions and causal blocks."""
 
     def __init__(self, config: Config, schema: Schema) -> None:
         super().__init__()
-        num_rows = schema["item_id"].cardinality
-        assert num_rows is not None
+        num_rows = size_of(schema.key("item"))
+        self.max_length = config.max_length
         self.items, self.positions = nn.Embedding(num_rows, config.dim), nn.Embedding(config.max_length, config.dim)
         nn.init.normal_(self.items.weight, std=0.1)
         nn.init.normal_(self.positions.weight, std=0.1)
@@ -130,6 +107,9 @@ class SASRec(nn.Module):
         )
         self.norm, self.dropout = nn.LayerNorm(config.dim), nn.Dropout(config.dropout)
         self.item_penalty = config.item_penalty
+
+    def prepare(self, data: SequenceData) -> None:
+        """Nothing comes from the data but what is learnt."""
 
     def states(self, items: Int64[Tensor, "B L"]) -> Float[Tensor, "B L d"]:
         """What is known after each place; ids that are no item count as unknown."""
@@ -140,22 +120,17 @@ class SASRec(nn.Module):
             x = block(x, bias)
         return self.norm(x)
 
-    def loss(self, batch: SequenceBatch) -> Float[Tensor, ""]:
+    def loss(self, batch: SequenceBatch, share_done: float) -> tuple[Tensor, dict[str, Tensor]]:
         """Cross-entropy of every place's next item, plus the penalty."""
         places = batch.targets > 0
         vectors = self.items.weight
         chosen = catalogue_cross_entropy(self.states(batch.items)[places], vectors[1:], batch.targets[places] - 1)
-        return chosen + 0.5 * self.item_penalty * vectors.square().sum()
+        return chosen + 0.5 * self.item_penalty * vectors.square().sum(), {}
 
-    def forward(self, batch: SequenceBatch) -> Float[Tensor, " B"]:
-        """Rank of each held-out item in the whole catalogue; of the training part, of the newest place's target."""
-        rows, newest = torch.arange(len(batch.length)), batch.length - 1
-        states, targets = self.states(batch.items)[rows, newest], batch.targets[rows, newest]
-        parts = [
-            rank_of_targets(states[part] @ self.items.weight.T, batch.items[part], targets[part])
-            for part in rows.split(_RANK_BLOCK)
-        ]
-        return torch.cat(parts)
+    def best(self, items: Int64[Tensor, "B L"], length: Int64[Tensor, " B"], top: int) -> Best:
+        """Of the whole catalogue, by the newest state."""
+        newest = newest_state(self.states(items), length)[:, 0]
+        return best_of_all(newest @ self.items.weight.T, items, top)
 
 
 def item_vectors(module: SASRec, _data: SequenceData) -> dict[str, Tensor]:
@@ -167,39 +142,14 @@ def item_vectors(module: SASRec, _data: SequenceData) -> dict[str, Tensor]:
     return {"item_vectors": torch.cat((torch.zeros_like(vectors[:1]), vectors - vectors.mean(dim=0)))}
 
 
-def next_item_loss(module: nn.Module, batch: SequenceBatch, _done: float) -> tuple[Tensor, dict[str, Tensor]]:
-    """As a stage calls it."""
-    assert isinstance(module, SASRec)
-    return module.loss(batch), {}
-
-
-def stages(config: Config) -> Sequence[Stage]:
-    """One: next items."""
-    return (
-        Stage(
-            name="next item",
-            loss=next_item_loss,
-            epochs=config.epochs,
-            batch_size=config.batch_size,
-            learning_rate=config.learning_rate,
-            patience=config.patience,
-            monitor="ndcg10",
-        ),
-    )
-
-
 SYSTEM = System(
     name="sasrec",
     title="Self-attentive sequential recommendation",
     paper="https://arxiv.org/abs/1808.09781",
     provenance="the paper's model; cross-entropy over the catalogue, pre-norm blocks and sizes are our design",
+    task=NEXT_ITEM,
     config=Config,
-    dataset="beauty",
-    task="next item",
     baseline=None,
     build=SASRec,
-    prepare=lambda module, data: None,
-    stages=stages,
-    evaluate=lambda module, predict, split: ranking_quality(predict(module, split)),
     products=item_vectors,
 )

@@ -14,16 +14,15 @@ other tokenizers' ids, or LETTER's published ones, can take the place of the RQ-
 Legend: B users, L history, N items, P levels, D words of a level, K beams, C most items that share an id, d width.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.nn import functional
 
-from training.data.sequences import Dataset, SequenceBatch, SequenceData
+from training.data.sequences import SequenceBatch, SequenceData
 from training.layers.generator import (
     GeneratorSizes,
     SequenceEncoder,
@@ -31,24 +30,31 @@ from training.layers.generator import (
     newest_state,
     reordered,
 )
-from training.layers.semantic_ids import CODEBOOKS, Ids, check_ids, semantic_ids
-from training.ranking_metrics import ranking_quality
-from training.schema import Schema
-from training.system import Stage, System, Upstream
+from training.layers.listing import Best, best_of_found
+from training.layers.rows import rows
+from training.layers.semantic_ids import Codebooks, semantic_ids
+from training.schema import Schema, size_of
+from training.system import System, Upstream
+from training.tasks.next_item import NEXT_ITEM, NextItemConfig
 
-_SEARCH_BLOCK = 128
+Ids = Literal["rqvae", "mpq", "mmq", "mmq2", "letter"]
+CODEBOOKS: dict[Ids, Codebooks] = {
+    "rqvae": Codebooks(4, 256),
+    "mpq": Codebooks(4, 512),
+    "mmq": Codebooks(6, 100),
+    "mmq2": Codebooks(6, 100),
+    "letter": Codebooks(4, 256),
+}
+"""Shape of the ids of each tokenizer with its defaults, and of LETTER's."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config:
+class Config(NextItemConfig):
     """Sizes and training."""
 
-    dataset: Dataset = "beauty"
-    """Data set of the sequences."""
     ids: Ids = "rqvae"
-    """Source of the semantic ids: a tokenizer's run, of its default sizes, or LETTER's published ones (Beauty only)."""
-    max_length: int = 50
-    """Newest items of a history that count."""
+    """Source of the semantic ids: a tokenizer's run, of its default sizes, or LETTER's, which are published with
+    Beauty."""
     dim: int = 96
     """Width of tokens and states."""
     heads: int = 4
@@ -64,14 +70,13 @@ class Config:
     epochs: int = 8
     """Epochs at most; the weights with the best NDCG@10 on the validation part are kept."""
     batch_size: int = 32
-    """Users per step."""
+    """Users of a step."""
     learning_rate: float = 2e-3
-    """Rate of AdamW at its highest: it rises over the first 2 % of the steps, then falls to zero."""
+    """Rate of AdamW at its highest."""
+    schedule: Literal["constant", "linear"] = "linear"
+    """Course of the rate; linear: it rises over the first 2 % of the steps, then falls to zero."""
     weight_decay: float = 0.01
     """Decay of AdamW, decoupled."""
-
-    def __post_init__(self) -> None:
-        check_ids(self.ids, self.dataset)
 
 
 GPU = Config(
@@ -99,6 +104,15 @@ class Trie(NamedTuple):
     """Items of each whole id, ascending, filled up with 0."""
 
 
+class Found(NamedTuple):
+    """What a search finds; M = K * C."""
+
+    items: Int64[Tensor, "B M"]
+    """0 where there is none."""
+    scores: Float[Tensor, "B M"]
+    """-inf where no id is."""
+
+
 def build_trie(codes: Int64[Tensor, "N P"], words: int) -> Trie:
     """The trie of the items 1..N with these codes, each in 0..words-1."""
     children, nodes, parent, num_nodes = [], [], codes.new_zeros(len(codes)), 1
@@ -124,26 +138,14 @@ def shares(
     return (outputs @ words.T).where(after >= 0, -torch.inf).log_softmax(dim=-1)
 
 
-def rank_in_list(
-    listed: Int64[Tensor, "B M"], history: Int64[Tensor, "B L"], targets: Int64[Tensor, " B"]
-) -> Float[Tensor, " B"]:
-    """Place of each target, 1 = first, in its list without 0 and the history's items; inf where it is not there."""
-    kept = (listed > 0) & ~(listed[:, :, None] == history[:, None, :]).any(dim=2)
-    found = kept & (listed == targets[:, None])
-    place = (kept.cumsum(dim=1) * found).amax(dim=1).float()
-    return torch.where(found.any(dim=1), place, torch.inf)
-
-
 class TIGER(nn.Module):
     """Encoder of histories and decoder of ids; one table of token embeddings for both and for the output."""
 
     def __init__(self, config: Config, schema: Schema) -> None:
         super().__init__()
-        num_rows = schema["item_id"].cardinality
-        assert num_rows is not None
         shape = CODEBOOKS[config.ids]
         sizes = GeneratorSizes(
-            num_items=num_rows - 1,
+            num_items=size_of(schema.key("item")) - 1,
             codebooks=shape.codebooks,
             words=shape.words,
             max_length=config.max_length,
@@ -155,12 +157,12 @@ class TIGER(nn.Module):
         )
         self.encoder, self.decoder = SequenceEncoder(sizes), TokenDecoder(sizes)
         self.ids: Ids = config.ids
-        self.shape, self.beams = shape, config.beams
+        self.shape, self.beams, self.max_length = shape, config.beams, config.max_length
         self._trie: Trie | None = None
 
     def prepare(self, data: SequenceData) -> None:
         """Takes over the items' ids."""
-        self.encoder.prepare(semantic_ids(self.ids, data.given)["codes"])
+        self.encoder.prepare(semantic_ids(self.ids, data).codes)
 
     def trie(self) -> Trie:
         """Of the ids taken over; built once, as it follows from them."""
@@ -173,7 +175,7 @@ class TIGER(nn.Module):
         """Embeddings of every level's words."""
         return self.encoder.tokens.weight[:-1].unflatten(0, self.shape)
 
-    def loss(self, batch: SequenceBatch) -> Float[Tensor, ""]:
+    def loss(self, batch: SequenceBatch, share_done: float) -> tuple[Tensor, dict[str, Tensor]]:
         """Cross-entropy of every place's next item: the sum over its tokens, each given the true ones before."""
         states = self.encoder(batch.items)
         tokens = self.encoder.tokens_of[batch.targets]  # (B, L, P)
@@ -182,67 +184,38 @@ class TIGER(nn.Module):
         outputs = self.decoder(states, chosen, self.decoder.prefixes(states, self.shape.codebooks))[places]
         tokens, words, trie = tokens[places] % self.shape.words, self.words(), self.trie()
         nodes = trie.nodes[batch.targets[places] - 1]
-        return torch.stack(
-            [
-                functional.nll_loss(
-                    shares(outputs[:, level], words[level], children[nodes[:, level]]), tokens[:, level]
-                )
-                for level, children in enumerate(trie.children)
-            ]
-        ).sum()
+        parts = [
+            functional.nll_loss(shares(outputs[:, level], words[level], children[nodes[:, level]]), tokens[:, level])
+            for level, children in enumerate(trie.children)
+        ]
+        return torch.stack(parts).sum(), {}
 
-    def search(self, items: Int64[Tensor, "B L"], length: Int64[Tensor, " B"]) -> Int64[Tensor, "B M"]:
-        """Items of the `beams` likeliest ids, the likeliest first, those of one id ascending; 0 where there is none."""
+    def search(self, items: Int64[Tensor, "B L"], length: Int64[Tensor, " B"]) -> Found:
+        """Items of the `beams` likeliest ids, the likeliest first, those of one id ascending."""
         states = self.encoder(items)
         memory = self.decoder.histories(states, length)
         x = self.decoder.first(newest_state(states, length))
-        score, node, past = x.new_zeros(len(x), 1), items.new_zeros(len(x), 1), ()
+        score, node, past = x.new_zeros(x.shape[0], 1), items.new_zeros(x.shape[0], 1), ()
         words = self.words()
         for level, children in enumerate(self.trie().children):
             output, past = self.decoder.step(x, level, past, memory)
-            after = children[node]  # (B, K, D)
+            after = rows(children, node)  # (B, K, D)
             candidates = (score[:, :, None] + shares(output, words[level], after)).flatten(1)
             score, best = candidates.topk(min(self.beams, candidates.shape[1]), dim=1)
             node = after.flatten(1).gather(1, best).clamp(min=0)
-            x, past = words[level][best % words.shape[1]], reordered(past, best // words.shape[1])
-        return (self.trie().items[node] * (score > -torch.inf)[:, :, None]).flatten(1)
+            x, past = rows(words[level], best % words.shape[1]), reordered(past, best // words.shape[1])
+        found = rows(self.trie().items, node) * (score > -torch.inf)[:, :, None]  # (B, K, C)
+        return Found(found.flatten(1), score[:, :, None].expand_as(found).flatten(1))
 
-    def forward(self, batch: SequenceBatch) -> Float[Tensor, " B"]:
-        """Rank of each held-out item in its list of found items without the history; inf where it is not found."""
-        parts = torch.arange(len(batch.length), device=batch.items.device).split(_SEARCH_BLOCK)
-        return torch.cat([self._rank(SequenceBatch(*(column[part] for column in batch))) for part in parts])
-
-    def _rank(self, batch: SequenceBatch) -> Float[Tensor, " B"]:
-        targets = batch.targets.gather(1, batch.length[:, None] - 1)[:, 0]
-        return rank_in_list(self.search(batch.items, batch.length), batch.items, targets)
-
-
-def next_id_loss(module: nn.Module, batch: SequenceBatch, _done: float) -> tuple[Tensor, dict[str, Tensor]]:
-    """As a stage calls it."""
-    assert isinstance(module, TIGER)
-    return module.loss(batch), {}
-
-
-def stages(config: Config) -> Sequence[Stage]:
-    """One: the ids of next items."""
-    return (
-        Stage(
-            name="next id",
-            loss=next_id_loss,
-            epochs=config.epochs,
-            batch_size=config.batch_size,
-            learning_rate=config.learning_rate,
-            schedule="linear",
-            weight_decay=config.weight_decay,
-            patience=config.epochs,
-            monitor="ndcg10",
-        ),
-    )
+    def best(self, items: Int64[Tensor, "B L"], length: Int64[Tensor, " B"], top: int) -> Best:
+        """Of what the search finds; a score is the logarithm of the id's probability."""
+        found = self.search(items, length)
+        return best_of_found(found.items, found.scores, items, top)
 
 
 def upstream(config: Config) -> tuple[Upstream, ...]:
     """The tokenizer's run; LETTER's ids need none."""
-    return () if config.ids == "letter" else (Upstream(system=config.ids, config={"dataset": config.dataset}),)
+    return () if config.ids == "letter" else (Upstream(system=config.ids, config={}),)
 
 
 SYSTEM = System(
@@ -251,13 +224,10 @@ SYSTEM = System(
     paper="https://arxiv.org/abs/2305.05065",
     provenance="ids, order of tokens and beam search from the paper; merged items, causal encoder, beams over existing "
     "ids and sizes are our design",
+    task=NEXT_ITEM,
     config=Config,
-    dataset="beauty",
-    task="next item",
     baseline="sasrec",
     build=TIGER,
-    prepare=TIGER.prepare,
-    stages=stages,
-    evaluate=lambda module, predict, split: ranking_quality(predict(module, split)),
     upstream=upstream,
+    variant=lambda config: "" if config.ids == Config().ids else config.ids,
 )

@@ -13,44 +13,53 @@ one: within a day the published order holds.
 - LETTER's semantic ids of the same Beauty, to compare tokenizers with.
 """
 
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import polars as pl
-import torch
 from jaxtyping import Int64
-from torch import Tensor
 
 from training.data.amazon_sequences_files import LETTER_LEVELS
 from training.data.content import Attributes, attribute_vectors, categories
-from training.data.fetch import Report, fetch, silent
+from training.data.fetch import ORIGINS, fetch
 from training.data.sentence_vectors import sentence_vectors
-from training.data.sequences import Content, SequenceData, leave_one_out
+from training.interactions import Content, Dataset, Interactions, Report, silent
+from training.schema import UNKNOWN, Field, Schema
 
 AmazonName = Literal["beauty", "sports"]
 
 
-def load(name: AmazonName, max_length: int = 50, cache: Path | None = None, report: Report = silent) -> SequenceData:
+def read(name: AmazonName, cache: Path | None = None, report: Report = silent) -> Interactions:
     """The set as the module's docstring defines it; fetched first where it is not cached. Raises as `fetch` does."""
     folder = fetch(name, cache, report)
     chosen, items = (pl.read_parquet(folder / f"{table}.parquet") for table in ("sequences", "items"))
-    by_user = chosen.group_by("user", maintain_order=True).agg("item").sort("user")
-    titles = {item: words or asin for item, asin, words in items.select("item", "asin", "keywords").iter_rows()}
+    items = items.sort("item")
+    titles = [words or asin for asin, words in items.select("asin", "keywords").iter_rows()]
     held = _attributes(items)
+    category = categories(held, len(titles))
 
     def content() -> Content:
-        text = sentence_vectors([titles[item] for item in range(1, len(titles) + 1)], cache, report)
-        return Content(text, attribute_vectors(held, len(titles)))
+        return Content(sentence_vectors(titles, cache, report), attribute_vectors(held, len(titles)))
 
-    return leave_one_out(
-        dataset=name,
-        user_ids=by_user["user"].to_numpy(),
-        sequences=[items.to_numpy() for items in by_user["item"]],
-        categories=categories(held, len(titles)),
-        titles=titles,
-        max_length=max_length,
+    named = (UNKNOWN, *titles)
+    return Interactions(
+        schema=Schema(
+            dataset=name,
+            fields=(
+                Field(name="user_id", role="user", kind="id", uses=("key",), cardinality=_largest(chosen["user"]) + 1),
+                Field(name="item_id", role="item", kind="id", uses=("key",), cardinality=len(named), values=named),
+                Field(name="category", role="item", kind="id", uses=("category",), cardinality=int(category.max()) + 1),
+                Field(name="order", role="event", kind="dense", uses=("order",)),
+            ),
+        ),
+        events=chosen.select("user", "item", order=pl.int_range(pl.len()).over("user")),
+        users=pl.DataFrame(),
+        items=pl.DataFrame({"title": named, "category": category}),
+        licence=ORIGINS[name].licence,
         load_content=content,
+        others={"letter": letter_codes(cache, report)} if (folder / "letter.parquet").is_file() else {},
     )
 
 
@@ -62,12 +71,18 @@ def letter_codes(cache: Path | None = None, report: Report = silent) -> Int64[np
     return codes
 
 
-def letter_products(cache: Path | None = None, report: Report = silent) -> dict[str, Tensor]:
-    """`letter_codes` in the form of a tokenizer's products: codes int64 and weights float32 (ones), [N + 1, 4]."""
-    codes = torch.from_numpy(letter_codes(cache, report))
-    return {"codes": codes, "weights": torch.ones(codes.shape)}
-
-
 def _attributes(items: pl.DataFrame) -> Attributes:
     pairs = items.select("item", "attributes").explode("attributes").drop_nulls()
     return Attributes(pairs["item"].to_numpy(), pairs["attributes"].to_numpy())
+
+
+def _largest(ids: pl.Series) -> int:
+    return int(ids.to_numpy().max())
+
+
+def _dataset(name: AmazonName) -> Dataset:
+    origin = ORIGINS[name]
+    return Dataset(name=name, what=origin.what, licence=origin.licence, read=partial(read, name))
+
+
+DATASETS = (_dataset("beauty"), _dataset("sports"))

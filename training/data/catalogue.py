@@ -1,9 +1,11 @@
-"""The items of a data set as samples, for tokenizers: content, and what a sequence model makes of each item.
+"""The view of a data set for semantic ids: its items as samples, with content and what a sequence model makes of each.
 
 Axes: N items, B samples of a batch, G and D widths of the second modality and of the behaviour vectors.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -11,9 +13,12 @@ import torch
 from jaxtyping import Float32, Int64
 from torch import Tensor
 
-from training.data.sequences import SequenceData
+from training.data.sequences import SequenceData, sequences
+from training.interactions import Interactions
 from training.schema import Field, Schema
+from training.system import Wanted
 
+TASK = "semantic_ids"
 VALIDATION_SHARE = 0.05
 
 
@@ -55,51 +60,58 @@ class CatalogueData:
     tokenizer is used on the whole catalogue."""
 
     schema: Schema
+    """Of the data set, and the vectors."""
+    interactions: Interactions
+    wanted: Wanted
     train: ItemSplit
     validation: ItemSplit
     test: ItemSplit
     vectors: ItemBatch
     """Of all N + 1 ids; row 0 is zeros."""
-    sequences: SequenceData
-    """Who chose the items, for stages that learn from behaviour."""
 
     @property
-    def given(self) -> dict[str, Tensor]:
+    def given(self) -> Mapping[str, Tensor]:
         """What other systems' runs gave."""
-        return self.sequences.given
+        return self.wanted.given
 
-    def with_given(self, given: dict[str, Tensor]) -> "CatalogueData":
-        """The same catalogue with other systems' products."""
-        return catalogue_data(self.sequences.with_given(given))
+    @cached_property
+    def sequences(self) -> SequenceData:
+        """Who chose the items, for stages that learn from behaviour. Raises ValueError as `sequences` does."""
+        return sequences(self.interactions, self.wanted)
 
 
-def catalogue_data(sequences: SequenceData) -> CatalogueData:
-    """The catalogue behind the sequences; behaviour vectors are `given["item_vectors"]`, of width 0 where not given.
+def catalogue(interactions: Interactions, wanted: Wanted) -> CatalogueData:
+    """The view; behaviour vectors are `wanted.given["item_vectors"]`, of width 0 where not given.
 
-    Raises ValueError where the given vectors are of another catalogue.
+    Raises ValueError where the items have no content, and where the given vectors are of another catalogue.
     """
-    content = sequences.content
+    interactions.require(TASK, ("key", "item"))
+    content = interactions.content
     num_rows = len(content.text)
-    behaviour = sequences.given.get("item_vectors", torch.zeros(num_rows, 0))
+    behaviour = wanted.given.get("item_vectors", torch.zeros(num_rows, 0))
     if len(behaviour) != num_rows:
         raise ValueError(
-            f"item_vectors has {len(behaviour)} rows, the catalogue {num_rows}; train sasrec on this data set"
+            f"item_vectors has {len(behaviour)} rows, the catalogue {num_rows}; train the sequence model on this data "
+            "set"
         )
     vectors = ItemBatch(
         torch.arange(num_rows), torch.from_numpy(content.text), torch.from_numpy(content.graph), behaviour
     )
     order = 1 + np.random.default_rng(0).permutation(num_rows - 1)
     held_out, rest = np.split(order, [max(1, round(VALIDATION_SHARE * len(order)))])
-    item, history, _category = sequences.schema.fields
-    widths = zip(("text", "graph", "behaviour"), vectors[1:], strict=True)
     return CatalogueData(
-        schema=Schema(
-            dataset=sequences.schema.dataset,
-            fields=(item, history, *(Field(name=name, kind="vector", width=part.shape[1]) for name, part in widths)),
-        ),
+        schema=_with_vectors(interactions.schema, vectors),
+        interactions=interactions,
+        wanted=wanted,
         train=ItemSplit(vectors, np.sort(rest)),
         validation=ItemSplit(vectors, np.sort(held_out)),
         test=ItemSplit(vectors, np.arange(1, num_rows)),
         vectors=vectors,
-        sequences=sequences,
     )
+
+
+def _with_vectors(schema: Schema, vectors: ItemBatch) -> Schema:
+    """The data set's fields, and those that a tokenizer reads."""
+    named = zip(ItemBatch._fields[1:], vectors[1:], strict=True)
+    made = (Field(name=name, role="item", kind="vector", uses=(), width=part.shape[1]) for name, part in named)
+    return Schema(dataset=schema.dataset, fields=(*schema.fields, *made))

@@ -1,29 +1,36 @@
-"""Next-item prediction: each user's items in order of time, the last two held out.
+"""The view of a data set for next items: each user's items in order of time, the last two held out.
 
 Leave one out, as published for S3-Rec's sets: of a user's sequence the last item is the test target, the last but one
 the validation target, the rest trains. A sample of a held-out item has all that came before as history, so that the
-test history ends with the validation target. Item 0 is "unknown" and the filling.
+test history ends with the validation target. Of a user with fewer than 3 events nothing is held out. Item 0 is
+"unknown" and the filling.
 
-Axes: N items, U users, B samples of a batch, L history, G width of the second modality, D behaviour width.
+Every event is a choice, whatever its value. Only where a data set has labels and no values, those labelled 0 are none:
+what was shown and passed over was not chosen.
+
+Axes: N items, U users, B samples of a batch, L history.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import numpy as np
+import polars as pl
 import torch
-from jaxtyping import Float32, Int64
+from jaxtyping import Int64
 from torch import Tensor
 
 from training.data.ids import table_rows
-from training.schema import Field, Schema
+from training.interactions import Content, Interactions
+from training.schema import Schema, size_of
+from training.system import Wanted
 
-Dataset = Literal["beauty", "sports", "ml-100k-sequences", "synthetic-sequences"]
-"""The last one is planted (`training.data.synthetic_sequences`): nothing is downloaded, and training takes seconds."""
+TASK = "next_item"
 MAX_VALIDATION = 3_000
 """Users whose last but one item is measured after each epoch; the same ones in every run."""
+HELD_OUT = 2
+"""Items of each user that train nothing: one to validate, one to test."""
 
 
 class SequenceBatch(NamedTuple):
@@ -37,6 +44,10 @@ class SequenceBatch(NamedTuple):
     targets: Int64[Tensor, "B L"]
     """The item after each place, 0 where none is to be learnt or predicted. In validation and test only the newest
     place has one."""
+
+    def newest_target(self) -> Int64[Tensor, " B"]:
+        """The item after each history's last place."""
+        return self.targets.gather(1, self.length[:, None] - 1)[:, 0]
 
 
 class SequenceSplit:
@@ -75,41 +86,40 @@ class SequenceSplit:
         return SequenceBatch(*map(torch.from_numpy, (self.user[rows], items, lengths, targets)))
 
 
-class Content(NamedTuple):
-    """What is known of the items beside who chose them. Row 0 is zeros."""
-
-    text: Float32[np.ndarray, "N+1 384"]
-    """Sentence vectors of titles or keywords, of norm 1."""
-    graph: Float32[np.ndarray, "N+1 G"]
-    """The second modality: attributes or a knowledge graph, TF-IDF reduced by a truncated SVD, of norm 1; zeros where
-    an item has none."""
-
-
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SequenceData:
     """Users' sequences and the catalogue of items. Implements `training.system.Data`."""
 
-    schema: Schema
+    interactions: Interactions
     train: SequenceSplit
     validation: SequenceSplit
     test: SequenceSplit
     user_ids: np.ndarray
-    """int64 [U], ascending."""
+    """int64 [U], ascending: dense ids of the users who chose anything."""
     sequences: list[np.ndarray]
-    """int64, of each user: everything, oldest first."""
-    categories: np.ndarray
-    """int64 [N + 1], 0 = unknown."""
+    """int64, of each of these users: everything, oldest first."""
     train_item_counts: np.ndarray
     """int64 [N + 1]: how often each item trains, the only statistic of choices that a model may use."""
-    titles: dict[int, str]
-    load_content: Callable[[], Content]
-    given: dict[str, Tensor] = field(default_factory=dict)
+    given: Mapping[str, Tensor]
     """What other systems' runs gave (`System.products`), by name."""
 
-    @cached_property
+    @property
+    def schema(self) -> Schema:
+        """Of the data set."""
+        return self.interactions.schema
+
+    @property
     def content(self) -> Content:
-        """Computed, or read from the cache, when first asked for."""
-        return self.load_content()
+        """What the items are."""
+        return self.interactions.content
+
+    @property
+    def categories(self) -> np.ndarray:
+        """int64 [N + 1], 0 = unknown; zeros where the data set has none."""
+        fields = self.schema.of("category", "item")
+        if not fields:
+            return np.zeros(size_of(self.schema.key("item")), np.int64)
+        return self.interactions.items[fields[0].name].to_numpy(writable=True)
 
     def sequence(self, user: int) -> np.ndarray:
         """int64, oldest first; empty for an unknown user."""
@@ -117,58 +127,58 @@ class SequenceData:
         known = row < len(self.user_ids) and self.user_ids[row] == user
         return self.sequences[row] if known else np.zeros(0, np.int64)
 
-    def seen(self, user: int) -> set[int]:
-        """All items of the user."""
-        return set(self.sequence(user).tolist())
 
-    def liked(self, user: int, n: int) -> list[int]:
-        """The user's newest n items, newest first."""
-        return self.sequence(user)[::-1][:n].tolist()
-
-    def with_given(self, given: dict[str, Tensor]) -> "SequenceData":
-        """The same data with other systems' products."""
-        return replace(self, given=given)
+def num_categories(schema: Schema) -> int:
+    """Categories of items, 0 = unknown among them; 1 where the data set has none."""
+    fields = schema.of("category", "item")
+    return size_of(fields[0]) if fields else 1
 
 
-def leave_one_out(  # noqa: PLR0913 - what a published set consists of
-    *,
-    dataset: str,
-    user_ids: np.ndarray,
-    sequences: Sequence[np.ndarray],
-    categories: np.ndarray,
-    titles: dict[int, str],
-    max_length: int,
-    load_content: Callable[[], Content],
-) -> SequenceData:
-    """Splits sequences as the module's docstring says; longer training sequences become several windows.
+def sequences(interactions: Interactions, wanted: Wanted) -> SequenceData:
+    """The view. Raises ValueError naming what the data set lacks, for a senseless `wanted.max_length`, and where no
+    user has 3 items."""
+    if wanted.max_length < 1:
+        raise ValueError(f"max_length is {wanted.max_length}; it must be at least 1")
+    users, items = _in_order(interactions)
+    user_ids, starts, counts = np.unique(users, return_index=True, return_counts=True)
+    if counts.max(initial=0) <= HELD_OUT:
+        raise ValueError(f"no user of {interactions.name} has {HELD_OUT + 1} items; leave one out needs as many")
+    ends, tested = starts + counts, np.flatnonzero(counts > HELD_OUT)
+    trained = np.where(counts > HELD_OUT, ends - HELD_OUT, ends)
+    rows, borders = _training_windows(starts, trained, wanted.max_length)
+    validated = np.sort(tested[np.random.default_rng(0).permutation(len(tested))[:MAX_VALIDATION]])
 
-    `user_ids` int64 [U] ascending; `categories` int64 [N + 1]. Raises ValueError for `max_length` < 1 and for a user
-    with fewer than 3 items.
-    """
-    if max_length < 1:
-        raise ValueError(f"max_length is {max_length}; it must be at least 1")
-    counts = np.array([len(sequence) for sequence in sequences])
-    if counts.min() < 3:
-        raise ValueError(f"{dataset}: user {user_ids[counts.argmin()]} has {counts.min()} items; 3 are needed")
-    items = table_rows(f"{dataset}: item", np.concatenate(sequences).astype(np.int64), len(categories))
-    ends = np.cumsum(counts)
-    starts = ends - counts
-    rows, borders = _training_windows(starts, ends - 2, max_length)
-    chosen = np.sort(np.random.default_rng(0).permutation(len(user_ids))[:MAX_VALIDATION])
-    held_out = [np.stack([np.maximum(starts, end - max_length - 1), end], axis=1) for end in (ends - 1, ends)]
-    trained = np.concatenate([np.arange(start, end - 2) for start, end in zip(starts, ends, strict=True)])
+    def held_out(chosen: np.ndarray, back: int) -> SequenceSplit:
+        end = ends[chosen] - back
+        first = np.maximum(starts[chosen], end - wanted.max_length - 1)
+        return SequenceSplit(items, user_ids[chosen], np.stack([first, end], axis=1), "last")
+
+    trains = np.arange(len(items)) < np.repeat(trained, counts)
     return SequenceData(
-        schema=_schema(dataset, categories, titles, max_length),
+        interactions=interactions,
         train=SequenceSplit(items, user_ids[rows], borders, "all"),
-        validation=SequenceSplit(items, user_ids[chosen], held_out[0][chosen], "last"),
-        test=SequenceSplit(items, user_ids, held_out[1], "last"),
+        validation=held_out(validated, 1),
+        test=held_out(tested, 0),
         user_ids=user_ids,
-        sequences=list(sequences),
-        categories=categories,
-        train_item_counts=np.bincount(items[trained], minlength=len(categories)),
-        titles=titles,
-        load_content=load_content,
+        sequences=np.split(items, starts[1:]),
+        train_item_counts=np.bincount(items[trains], minlength=size_of(interactions.schema.key("item"))),
+        given=wanted.given,
     )
+
+
+def _in_order(interactions: Interactions) -> tuple[np.ndarray, np.ndarray]:
+    """Users and items int64 [E] of all choices, a user's in the order of (time, order, published row)."""
+    interactions.require(TASK, ("key", "user"), ("key", "item"))
+    schema, events = interactions.schema, interactions.events
+    when = [name for name in ("time", "order") if schema.of(name, "event")]
+    if not when:
+        raise ValueError(f"{schema.dataset} cannot be used for {TASK}: it has no event field for use as time or order")
+    if schema.of("label", "event") and not schema.of("value", "event"):
+        events = events.filter(pl.col("label") > 0)
+    user, item, *moments = (events[name].to_numpy() for name in ("user", "item", *when))
+    # lexsort is stable: what is equal keeps the published order.
+    order = np.lexsort((*moments[::-1], user))
+    return user[order], table_rows(f"{schema.dataset}: item", item[order], size_of(schema.key("item")))
 
 
 def _training_windows(starts: np.ndarray, ends: np.ndarray, max_length: int) -> tuple[np.ndarray, np.ndarray]:
@@ -183,20 +193,3 @@ def _training_windows(starts: np.ndarray, ends: np.ndarray, max_length: int) -> 
     ]
     rows, first, last = np.array(windows, np.int64).reshape(-1, 3).T
     return rows, np.stack([first, last], axis=1)
-
-
-def _schema(dataset: str, categories: np.ndarray, titles: dict[int, str], max_length: int) -> Schema:
-    num_items = len(categories)
-    return Schema(
-        dataset=dataset,
-        fields=(
-            Field(
-                name="item_id",
-                kind="id",
-                cardinality=num_items,
-                values=tuple(titles.get(item, "unknown") for item in range(num_items)),
-            ),
-            Field(name="history", kind="sequence", cardinality=num_items, width=max_length),
-            Field(name="category", kind="id", cardinality=int(categories.max()) + 1),
-        ),
-    )

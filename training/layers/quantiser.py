@@ -1,6 +1,6 @@
 """Vector quantisation: parallel codebooks, straight-through estimators, k-means start, re-seeding of unused words.
 
-Our design where MMQ and MMQ-v2 print no rule that moves the codebooks; the index straight-through is IBQ's (Shi et al.,
+Our design where papers print no rule that moves the codebooks; the index straight-through is IBQ's (Shi et al.,
 2024, https://arxiv.org/abs/2412.02692), the losses are VQ-VAE's (van den Oord et al., 2017) in cosine or L2 form.
 
 Legend: B items, P codebooks, K words of a codebook, d width of latents and words.

@@ -1,15 +1,15 @@
-"""Whose semantic ids a generator writes, and their shape. LETTER's are published with Amazon Beauty; the others come
-from a tokenizer's run."""
+"""Semantic ids of a catalogue that a generator writes: those of a tokenizer's run, or published with the data set.
 
-from collections.abc import Mapping
-from typing import Literal, NamedTuple
+Legend: N items, M tokens of an item.
+"""
 
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, Int64
 from torch import Tensor
 
-from training.data.amazon_sequences import letter_products
-from training.data.sequences import Dataset
-
-Ids = Literal["mpq", "mmq", "mmq2", "rqvae", "letter"]
+from training.data.sequences import SequenceData
 
 
 class Codebooks(NamedTuple):
@@ -21,26 +21,27 @@ class Codebooks(NamedTuple):
     """D, words of each codebook."""
 
 
-CODEBOOKS: dict[Ids, Codebooks] = {
-    "mpq": Codebooks(4, 512),
-    "mmq": Codebooks(6, 100),
-    "mmq2": Codebooks(6, 100),
-    "rqvae": Codebooks(4, 256),
-    "letter": Codebooks(4, 256),
-}
-"""Of each tokenizer with its defaults."""
+class SemanticIds(NamedTuple):
+    """Of each item; row 0 is the unknown one's."""
+
+    codes: Int64[Tensor, "N+1 M"]
+    weights: Float[Tensor, "N+1 M"]
+    """How much each token says; 0 where it does not count."""
 
 
-def check_ids(ids: Ids, dataset: Dataset) -> None:
-    """Raises ValueError for ids that the data set does not have."""
-    if ids == "letter" and dataset != "beauty":
-        raise ValueError(f"ids is letter, which is published for beauty only, not for {dataset}; take another")
+def semantic_ids(name: str, data: SequenceData) -> SemanticIds:
+    """`codes` and `weights` as the run of the tokenizer `name` gave them, or ids of this name of the data set.
 
-
-def semantic_ids(ids: Ids, given: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-    """`codes` and `weights` as a tokenizer's run gave them, or LETTER's. Raises ValueError where neither is there."""
-    if "codes" in given:
-        return given
-    if ids != "letter":
-        raise ValueError(f"no semantic ids are given; train the tokenizer '{ids}' on this data set first")
-    return letter_products()
+    Raises ValueError where there are neither.
+    """
+    if "codes" in data.given:
+        return SemanticIds(data.given["codes"], data.given["weights"])
+    others = data.interactions.others
+    if name not in others:
+        published = f"published with it are {', '.join(others)}" if others else "none are published with it"
+        raise ValueError(
+            f"{data.interactions.name} has no semantic ids '{name}' ({published}); train the tokenizer '{name}' on it "
+            "first, or choose other ids"
+        )
+    codes = torch.from_numpy(others[name])
+    return SemanticIds(codes, torch.ones(codes.shape))

@@ -76,7 +76,7 @@ class Click(Task[ClickData, ClickSplit]):
         rows: list[list[object]] = []
         for place, number in enumerate(ordered(scores).tolist(), 1):
             title = interactions.titles[interactions.dense("item", items[number])]
-            rows.append([place, title, items[number], scores[number], *(value[number] for value in spread.values())])
+            rows.append([place, title, items[number], *(float(one[number]) for one in (scores, *spread.values()))])
         liked = interactions.items_of(question.dense_user(interactions), positive=True).tolist()
         return Shown(
             (about(interactions, question, liked, "lately liked"),),

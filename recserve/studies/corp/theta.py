@@ -7,18 +7,20 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import torch
 
 from export.onnx import export_onnx
 from export.run_alone import open_session
 from export.verify import run_session
 from loadtest.latency import measure
 from training.data.sequences import SequenceData
+from training.layers.served_lists import packed
 from training.loop import predict
 from training.system import Split
 from training.systems.reg4rec import Reg4Rec
 from training.systems.reg4rec.evaluation import Found
 from training.systems.reg4rec.evaluation import measure as decode_all
-from training.systems.reg4rec.servables import packed, servables
+from training.systems.reg4rec.servables import servables
 
 THETAS = (0.0, 0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 1.0)
 
@@ -74,7 +76,7 @@ def _times(model: Reg4Rec, data: SequenceData, thetas: Sequence[float], repetiti
         export_onnx(graph, path)
         session = open_session(path)
         calls = {
-            f"{theta} {number}": partial(run_session, session, graph, packed([history], np.array([theta])))
+            f"{theta} {number}": partial(run_session, session, graph, (*packed([history]), torch.full((1, 1), theta)))
             for theta in thetas
             for number, history in enumerate(histories)
         }

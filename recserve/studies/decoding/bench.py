@@ -6,6 +6,7 @@ all ways must have found the same beams.
 
 import tempfile
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -27,11 +28,12 @@ from serving.environment import UNTRAINED, command, hardware, versions
 from serving.server import ServerOptions, TritonServer
 from training.data.sequences import SequenceData
 from training.data.synthetic_sequences import synthetic_sequences
-from training.registry import system
-from training.systems.reg4rec import Reg4Rec
+from training.layers.served_lists import NO_SCORE
+from training.system import Wanted
+from training.systems.reg4rec import SYSTEM, Config, Reg4Rec
 from training.systems.reg4rec.decode import Decoded
 from training.systems.reg4rec.ranking import ranked
-from training.systems.reg4rec.served import NO_SCORE
+from training.tasks.next_item import NEXT_ITEM
 
 BEAMS = (8, 32, 128)
 THETA = 0.5
@@ -55,7 +57,8 @@ def run(
 
     Raises ValueError where two ways find other beams.
     """
-    data = synthetic_sequences(num_users=500, num_items=num_items, num_clusters=num_items // 12)
+    catalogue = synthetic_sequences(num_users=500, num_items=num_items, num_clusters=num_items // 12)
+    data = NEXT_ITEM.view(catalogue, Wanted(frozenset(), Config().max_length, {}))
     rows = []
     for count in beams:
         with tempfile.TemporaryDirectory(prefix="recserve-decoding-") as folder:
@@ -80,24 +83,19 @@ def run(
 
 def untrained(data: SequenceData, beams: int) -> Reg4Rec:
     """REG4Rec with its defaults, random weights and random semantic ids."""
-    chosen = system("reg4rec")
-    config = chosen.config(beams=beams, preference_epochs=0)
+    config = Config(beams=beams, preference_epochs=0)
     random = torch.Generator().manual_seed(0)
     codes = torch.randint(0, config.shape.words, (len(data.categories), config.shape.codebooks), generator=random)
-    data = data.with_given({"codes": codes, "weights": torch.ones(codes.shape)})
     torch.manual_seed(0)
-    model = chosen.build(config, data.schema)
-    assert isinstance(model, Reg4Rec)
-    chosen.prepare(model, data)
+    model = Reg4Rec(config, data.schema)
+    model.prepare(replace(data, given={"codes": codes, "weights": torch.ones(codes.shape)}))
     return model.eval()
 
 
 def _row(model: Reg4Rec, data: SequenceData, folder: Path, sizes: tuple[int, int], report: Report) -> dict[str, Any]:
-    chosen = system("reg4rec")
-    assert chosen.servables is not None
     publish(
         folder / "repository",
-        chosen.servables(model, model.config, data),
+        SYSTEM.release(model, model.config, data),
         Source(kind="factory", name="recserve.studies.decoding.bench:untrained"),
     )
     history, repetitions = sizes

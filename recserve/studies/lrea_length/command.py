@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from loadtest.bench import RESULTS
+from loadtest import RESULTS
 from recserve.commands.command import Command, show, table
 from recserve.studies.lrea_length.bench import LENGTHS, run
 from recserve.studies.lrea_length.plot import LABELS, draw

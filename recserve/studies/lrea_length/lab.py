@@ -17,6 +17,7 @@ from serving.client import Client
 from serving.direct import DirectModel
 from serving.server import ServerOptions, TritonServer
 from training.servable import Signature
+from training.systems.lrea.servables import histories_of
 
 LONGEST_SERVED_RAW = 2048
 """Raw-history ways are served up to this length: beyond it their own work hides the server, which is what a served
@@ -126,7 +127,7 @@ def opened(lengths: Sequence[int], folder: Path, report: Callable[[str], None]) 
 def _questions(models: Models) -> Questions:
     random = np.random.default_rng(models.length)
     candidates = [random.integers(1, ITEMS + 1, (1, CANDIDATES)) for _ in range(USERS)]
-    stored = models.data.histories()
+    stored = histories_of(models.data)
     histories = [
         {name: rows[user : user + 1] for name, rows in stored.items() if name != "user_ids"} for user in range(USERS)
     ]

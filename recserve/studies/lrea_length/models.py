@@ -14,20 +14,25 @@ import numpy as np
 import polars as pl
 import torch
 from torch import nn
-from training.data.ranking import USER_FIELDS, Catalogue, RankingData, split_by_time
 
 from recserve.studies.lrea_length.raw import Din, RawRanker, Softmax, Unabsorbed, raw_servable
 from training.baselines import din
+from training.data.click import HISTORY, ClickData, click_data
+from training.interactions import Interactions
 from training.layers.items import MIN_TRAIN_COUNT
+from training.schema import Field, Schema
 from training.servable import Servable, Signature
+from training.system import Wanted
 from training.systems.lrea.model import LREA, Config
 from training.systems.lrea.servables import servables
 
 CANDIDATES = 1000
 USERS = 8
 ITEMS = 20_000
-GENRES = 18
+TAGS = 18
+USER_FIELDS = ("field_1", "field_2", "field_3", "field_4")
 FIELD_VALUES = 100
+MAX_VALUE = 5
 ATTENTION_UNITS = 36
 MAX_BATCH_SIZE = 8
 """Of the models here: one caller asks for one user at a time, and batches of more only make publishing slow."""
@@ -42,9 +47,9 @@ class Models(NamedTuple):
     """Everything for one length of history; every user has exactly that many events."""
 
     length: int
-    data: RankingData
+    data: ClickData
     stored: tuple[Signature, ...]
-    """Encoder, scorer, user state and ensemble in the factored layout, then the scorer on M."""
+    """Encoder, scorer, step of states and ensemble in the factored layout, then the scorer on M."""
     raw: tuple[Servable, ...]
     """In the order of `RAW`."""
     full_encoder: Signature
@@ -65,8 +70,8 @@ def sizes() -> dict[str, Any]:
 
 def name_of(way: str, length: int) -> str:
     """The model that answers `way` for histories of this length."""
-    scorers = {"absorbed": "lrea_scorer", "ranker": "lrea_ranker", "fully_absorbed": "lrea_full_scorer"}
-    return f"{scorers.get(way, way)}_{length}"
+    models = {"absorbed": "lrea_scorer", "ranker": "lrea", "fully_absorbed": "lrea_full_scorer"}
+    return f"{models.get(way, way)}_{length}"
 
 
 def build(length: int, seed: int = 0) -> Models:
@@ -76,6 +81,7 @@ def build(length: int, seed: int = 0) -> Models:
         torch.manual_seed(seed)
         model = LREA(config_of(length), data.schema)
         model.prepare(data)
+        _make_popular(model, data, seed)
         _spread(model)
         network = din.DIN(
             din.Config(dim=64, hidden=(200, 80), max_length=length, attention_units=ATTENTION_UNITS), data.schema
@@ -85,47 +91,61 @@ def build(length: int, seed: int = 0) -> Models:
     network.eval()
     full = LREA(replace(model.config, layout="absorbed"), data.schema)
     full.load_state_dict(model.state_dict())
-    encoder, full_scorer, *_ = servables(full.eval(), full.config, data)
-    factored = servables(model, model.config, data)
-    scorer = replace(full_scorer, name="lrea_full_scorer")
+    full_encoder, full_scorer, *_ = servables("lrea_full", full.eval(), full.config, data)
+    stored = (*servables("lrea", model, model.config, data), full_scorer)
     ways: Sequence[RawRanker] = (Din(model, network), Softmax(model), Unabsorbed(model))
-    stored = (*factored, scorer)
     return Models(
         length=length,
         data=data,
         stored=tuple(_named_for(length, signature) for signature in stored),
         raw=tuple(raw_servable(name_of(way, length), module, data) for way, module in zip(RAW, ways, strict=True)),
-        full_encoder=encoder,
+        full_encoder=full_encoder,
     )
 
 
-def histories(length: int, seed: int) -> RankingData:
-    """`USERS` users with `length` ratings each of items drawn uniformly, in the form of `movielens.load`."""
+def histories(length: int, seed: int) -> ClickData:
+    """`USERS` users with `length` events each, with items drawn uniformly."""
     random = np.random.default_rng(seed)
-    genres = np.zeros((ITEMS + 1, GENRES), np.float32)
-    genres[np.arange(1, ITEMS + 1), random.integers(0, GENRES, ITEMS)] = 1.0
-    user_fields = random.integers(1, FIELD_VALUES, (USERS + 1, len(USER_FIELDS)))
-    popularity = random.integers(MIN_TRAIN_COUNT, 1000, ITEMS + 1)
-    values = ("unknown", *(str(value) for value in range(1, FIELD_VALUES)))
-    catalogue = Catalogue(
-        titles={},
-        genres=tuple(str(number) for number in range(GENRES)),
-        item_genres=genres,
-        user_fields=user_fields,
-        field_values=dict.fromkeys(USER_FIELDS, values),
-    )
+    tags = random.integers(1, TAGS + 1, ITEMS).tolist()
+    users = random.integers(1, FIELD_VALUES, (USERS + 1, len(USER_FIELDS)))
     number = USERS * length
-    ratings = pl.DataFrame(
-        {
-            "user": np.repeat(np.arange(1, USERS + 1), length),
-            "item": random.integers(1, ITEMS + 1, number),
-            "rating": random.integers(1, 6, number),
-            "timestamp": np.tile(np.arange(length), USERS),
-        }
+    value = random.integers(1, MAX_VALUE + 1, number)
+    events = {
+        "user": np.repeat(np.arange(1, USERS + 1), length),
+        "item": random.integers(1, ITEMS + 1, number),
+        "value": value,
+        "time": np.tile(np.arange(length), USERS),
+        "label": (value == MAX_VALUE).astype(np.float32),
+    }
+    tag_lists = pl.Series([[], *([tag] for tag in tags)], dtype=pl.List(pl.Int64))
+    interactions = Interactions(
+        schema=_schema(),
+        events=pl.DataFrame(events),
+        users=pl.DataFrame(users, schema=list(USER_FIELDS)),
+        items=pl.DataFrame({"tags": tag_lists}),
+        licence="made up by recserve",
     )
-    data = split_by_time("synthetic", ratings, catalogue, length)
-    # Else the few ratings of short histories would leave every item in the row of the unknown ones.
-    return replace(data, train_item_counts=popularity)
+    return click_data(interactions, Wanted(frozenset({HISTORY}), length, {}))
+
+
+def _schema() -> Schema:
+    profile = (Field(name=name, role="user", kind="id", cardinality=FIELD_VALUES) for name in USER_FIELDS)
+    fields = (
+        Field(name="user_id", role="user", kind="id", uses=("key",), cardinality=USERS + 1),
+        *profile,
+        Field(name="item_id", role="item", kind="id", uses=("key",), cardinality=ITEMS + 1),
+        Field(name="tags", role="item", kind="multi", cardinality=TAGS + 1, width=1),
+        Field(name="time", role="event", kind="dense", uses=("time",)),
+        Field(name="value", role="event", kind="id", uses=("value",), cardinality=MAX_VALUE + 1),
+        Field(name="label", role="event", kind="id", uses=("label",), cardinality=2),
+    )
+    return Schema(dataset="synthetic", fields=fields)
+
+
+def _make_popular(model: LREA, data: ClickData, seed: int) -> None:
+    """Gives every item a row: the few events of short histories would leave each in that of the unknown ones."""
+    counts = np.random.default_rng([seed, 1]).integers(MIN_TRAIN_COUNT, 1000, ITEMS + 1)
+    model.tables.items.prepare(counts, data.item_profile, data.log.item[data.train.places])
 
 
 def _spread(model: LREA) -> None:

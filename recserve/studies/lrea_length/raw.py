@@ -17,14 +17,15 @@ from torch import Tensor, nn
 
 # The exporter knows this operator; PyTorch has no public name for it.
 from torch._higher_order_ops.scan import scan
-from training.data.ranking import RankingData
 
 from training.baselines.din import DIN
+from training.data.click import ClickData
+from training.layers.columns import Features
 from training.layers.items import known
 from training.servable import Axis, Packed, Servable, TensorSpec
 from training.systems.lrea import attention
 from training.systems.lrea.model import LREA
-from training.systems.lrea.servables import history_specs
+from training.systems.lrea.servables import histories_of, history_specs
 from training.systems.lrea.served import FactoredScorer, UserEncoder
 
 CHUNK = 16
@@ -78,25 +79,26 @@ class RawRanker(nn.Module):
         raise NotImplementedError
 
     def rank(self, over: Over, candidates: Int[Tensor, " C"], history: Packed) -> Float[Tensor, " C"]:
-        """Scores for one user; `history` is items [1, L], ratings [1, L], length [1, 1] and user fields [1, F]."""
-        items, ratings, length, fields = history
+        """Scores for one user; `history` is items [1, L], values [1, L], length [1, 1] and the profile [1, P]."""
+        items, values, length, ids = history
         rows = nn.functional.embedding(known(candidates, self.scorer.num_items), self.scorer.table)
         target, query, first = rows.split(self.scorer.widths, dim=1)
-        events, mask = self.encoder.history(items, ratings, length[:, 0])
+        events, mask = self.encoder.history(items, values, length[:, 0])
         interest = over(self.attender(events, mask), target if self.attends_by == "target" else query)
-        profile = self.model.tower.of_profile(self.model.tables.profile(fields))
+        of_ids = self.model.tables.profile(Features(ids, events[:, 0, :0], ids[:, :0]))
+        profile = self.model.tower.of_profile(of_ids)
         return torch.sigmoid(self.model.tower.finish(interest, target, first + profile))
 
     def forward(
         self,
         candidates: Int[Tensor, "B C"],
         history_items: Int[Tensor, "B L"],
-        history_ratings: Int[Tensor, "B L"],
+        history_values: Int[Tensor, "B L"],
         history_length: Int[Tensor, "B 1"],
-        user_fields: Int[Tensor, "B F"],
+        profile: Int[Tensor, "B P"],
     ) -> Float[Tensor, "B C"]:
         """Of the first request: the server sends no more than one (`max_batch_size` 1)."""
-        history = (history_items[:1], history_ratings[:1], history_length[:1], user_fields[:1])
+        history = (history_items[:1], history_values[:1], history_length[:1], profile[:1])
         return self.rank(in_chunks, candidates[0], history).expand(candidates.shape)
 
     @torch.no_grad()
@@ -166,10 +168,10 @@ class Unabsorbed(RawRanker):
         return attend
 
 
-def raw_servable(name: str, module: RawRanker, data: RankingData) -> Servable:
+def raw_servable(name: str, module: RawRanker, data: ClickData) -> Servable:
     """The module as a model whose requests carry the whole history; its examples have few candidates."""
-    stored = data.histories()
-    specs = history_specs(module.model.config)
+    stored = histories_of(data)
+    specs = history_specs(module.model.config, len(data.profile.layout.fields))
     users = len(stored["user_ids"])
 
     def example(batch_size: int, seed: int) -> Packed:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from recserve.studies.lrea_length.lab import Case, Lab, Questions, Tensors
-from recserve.studies.lrea_length.models import USERS, name_of
+from recserve.studies.lrea_length.models import MAX_VALUE, USERS, name_of
 from serving.backends import packing
 from serving.state.source import StateSource
 from serving.state.states import Entry
@@ -38,8 +38,8 @@ def state_bytes(questions: Questions) -> int:
 
 
 def _steps(lab: Lab, questions: Questions, store: StateStore) -> dict[str, Callable[[int], object]]:
-    name = name_of("user_state", questions.length)
-    encoder = lab.direct[name_of("lrea_user_encoder", questions.length)]
+    name = name_of("lrea_state", questions.length)
+    encoder = lab.direct[name_of("lrea_encoder", questions.length)]
     source = StateSource(lab.repository / name / "1", name, 1)
     users = [int(user) for user in source.histories.user_ids]
     histories = [source.question(user).inputs for user in users]
@@ -66,11 +66,11 @@ def _steps(lab: Lab, questions: Questions, store: StateStore) -> dict[str, Calla
 
 
 def with_event(history: Mapping[str, np.ndarray], item: int) -> Tensors:
-    """The history after one more event, rated 5; one of full length loses its oldest."""
-    items, ratings, length = (history[name] for name in ("history_items", "history_ratings", "history_length"))
+    """The history after one more event, of the greatest value; one of full length loses its oldest."""
+    items, values, length = (history[name] for name in ("history_items", "history_values", "history_length"))
     moved = {
         "history_items": np.concatenate([np.full((1, 1), item, items.dtype), items[:, :-1]], axis=1),
-        "history_ratings": np.concatenate([np.full((1, 1), 5, ratings.dtype), ratings[:, :-1]], axis=1),
+        "history_values": np.concatenate([np.full((1, 1), MAX_VALUE, values.dtype), values[:, :-1]], axis=1),
         "history_length": np.minimum(length + 1, items.shape[1]),
     }
     return {**history, **moved}

@@ -7,19 +7,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from training.data.fields import FieldData
 
 from export.artifacts import Source
 from export.repository import publish
 from kernels.path_sampling.sampler import Sampler
 from loadtest.latency import Percentiles, measure
-from recserve.studies.matt_cost.models import base_name, build, matt_name
+from recserve.studies.matt_cost.models import base_name, matt_name, models
 from serving.backends import packing
 from serving.client import Client
 from serving.direct import DirectModel
 from serving.environment import UNTRAINED, command, hardware, versions
 from serving.readiness import latest_version
 from serving.server import ServerOptions, TritonServer
+from training.data.click import ClickData
 
 BASES = ("deepfm", "autoint", "dea")
 PATHS = (4, 8, 16)
@@ -28,7 +28,7 @@ Calls = dict[str, Callable[[], object]]
 
 
 def run(
-    bases: Sequence[str], data: FieldData, sizes: tuple[int, int], report: Report = lambda line: None
+    bases: Sequence[str], data: ClickData, sizes: tuple[int, int], report: Report = lambda line: None
 ) -> dict[str, Any]:
     """Median milliseconds and ratios; `sizes` are candidates of the one request and repetitions.
 
@@ -42,8 +42,8 @@ def run(
             report(f"exporting {base} and MATT at {', '.join(map(str, PATHS))} paths")
             publish(
                 repository,
-                build(base, PATHS, data),
-                Source(kind="factory", name="recserve.studies.matt_cost.models:build"),
+                models(base, PATHS, data),
+                Source(kind="factory", name="recserve.studies.matt_cost.models:models"),
             )
             report(f"timing {base}")
             with TritonServer(repository, ServerOptions(log=Path(folder) / "log")) as server, server.client() as client:
@@ -66,10 +66,9 @@ def run(
     }
 
 
-def _request(data: FieldData, candidates: int) -> dict[str, np.ndarray]:
-    random = np.random.default_rng(0)
-    items = random.integers(1, len(data.item_rows), candidates)
-    return {"user_id": data.user_ids[:1].reshape(1, 1), "candidates": items[None], "request_key": np.array([[1]])}
+def _request(data: ClickData, candidates: int) -> dict[str, np.ndarray]:
+    items = np.random.default_rng(0).integers(1, len(data.interactions.items), (1, candidates))
+    return {"user_id": np.array([[1]]), "candidates": items, "request_key": np.array([[1]])}
 
 
 def _graphs(repository: Path, base: str, request: dict[str, np.ndarray]) -> Calls:

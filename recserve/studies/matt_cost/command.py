@@ -3,11 +3,14 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from loadtest.bench import RESULTS
+from loadtest import RESULTS
 from recserve.commands.command import Command, show, table
 from recserve.studies.matt_cost.bench import BASES, run
+from training import datasets
 from training.checkpoint import write_json
-from training.data import movielens
+from training.data.click import FEATURES
+from training.system import Wanted
+from training.tasks.click import CLICK
 
 _COLUMNS = {
     "base": "base",
@@ -45,7 +48,7 @@ class MattCost(Command):
             raise ValueError("--candidates and --repetitions must be at least 1")
 
     def run(self) -> int:
-        data = movielens.load_fields()
+        data = CLICK.view(datasets.read(CLICK.default), Wanted(frozenset({FEATURES}), 1, {}))
         with self.console.status("study matt-cost") as status:
             result = run(self.bases, data, (self.candidates, self.repetitions), status.update)
         write_json(self.output, result)

@@ -9,14 +9,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
-from training.data.fields import FieldData, FieldSplit
 
 from kernels.combo_id_attention import reference
 from recserve.studies.planted.data import COLLAPSED, ITEM_COLUMN, USER_COLUMN, collapse_data, liked_pairs, pair_data
+from training.data.click import ClickData, ClickSplit
+from training.data.columns import Columns
 from training.fit import FitOptions, fit, predict
+from training.layers.columns import Features
 from training.metrics import auc
 from training.schema import Schema
 from training.system import System
@@ -37,9 +40,9 @@ class Trained(NamedTuple):
     test_auc: float
 
 
-def train(system: System, config: Config, data: FieldData, seed: int) -> Trained:
+def train(system: System, config: Config, data: ClickData, seed: int) -> Trained:
     """One run of all epochs through the project's own loop, in a folder that is thrown away."""
-    patient = replace(system, stages=lambda c: [replace(stage, patience=c.epochs) for stage in system.stages(c)])
+    patient = replace(system, stages=lambda c: [replace(stage, patience=c.epochs) for stage in system.stages_of(c)])
     with tempfile.TemporaryDirectory(prefix="recserve-planted-") as folder:
         result = fit(patient, config, data, FitOptions(run=Path(folder) / "run", seed=seed, quiet=True))
         lines = [json.loads(line) for line in (result.run / "metrics.jsonl").read_text().splitlines()]
@@ -51,10 +54,10 @@ def train(system: System, config: Config, data: FieldData, seed: int) -> Trained
 class MemoryAlone(DEA):
     """Logit = A^c of user_id and item_id in the first head: what the codebooks and the gate hold without the rest."""
 
-    def logits(self, ids: Int64[Tensor, "B F"], keep: Bool[Tensor, "B F"] | None = None) -> Float[Tensor, " B"]:
-        layer, pairs_of = self.layers[0], self.pairs(ids, keep)
+    def logits(self, x: Features, keep: Bool[Tensor, "B F"] | None = None) -> Float[Tensor, " B"]:
+        layer, pairs_of = self.layers[0], self.pairs(x.ids, keep)
         assert isinstance(layer, Layer)
-        heads = reference.split(layer.tokens(self.embedding(ids, keep)), layer.heads)
+        heads = reference.split(layer.tokens(self.embedding(x, keep)), layer.heads)
         share = reference.gate(heads, heads)[:, 0, pairs_of.left, pairs_of.right]
         return layer.pair_scores(share, pairs_of.codes, pairs_of.kept)[:, 0, USER_COLUMN, ITEM_COLUMN]
 
@@ -70,7 +73,7 @@ class OneCodebook(PairMemory):
 def one_codebook(config: Config, schema: Schema) -> MemoryAlone:
     """A memory that is one codebook of `codebook_rows`."""
     model = MemoryAlone(config, schema)
-    model.memory = OneCodebook(len(schema.fields), config)
+    model.memory = OneCodebook(model.num_fields, config)
     return model
 
 
@@ -119,8 +122,9 @@ def pairs(seed: int = 0, *, epochs: int = 8, rows: int = 64) -> PairResult:
     gated = train(GATED_TWO, replace(config, codebook_rows=rows), data, seed)
     single = train(ONE_CODEBOOK, replace(config, codebook_rows=2 * rows - 1), data, seed)
     zero(remembering.model)
+    ids = fields_of(data.test).ids
     return PairResult(
-        best=auc(data.test.label, liked_pairs(seed)[data.test.ids[:, USER_COLUMN], data.test.ids[:, ITEM_COLUMN]]),
+        best=auc(data.test.label, liked_pairs(seed)[ids[:, USER_COLUMN], ids[:, ITEM_COLUMN]]),
         epochs_with=remembering.epochs,
         epochs_without=forgetful.epochs,
         with_codebooks=remembering.test_auc,
@@ -139,7 +143,12 @@ def zero(model: DEA) -> None:
         rows.zero_()
 
 
-def quality(model: DEA, split: FieldSplit) -> float:
+def fields_of(split: ClickSplit) -> Columns:
+    """Of all samples."""
+    return split.features(np.arange(len(split)))
+
+
+def quality(model: DEA, split: ClickSplit) -> float:
     """AUC."""
     return auc(split.label, predict(model, split))
 
@@ -154,11 +163,11 @@ class Attention(NamedTuple):
 
 
 @torch.no_grad()
-def attention(model: DEA, ids: Int64[Tensor, "N F"]) -> Attention:
+def attention(model: DEA, x: Features) -> Attention:
     """Weights of equation (8) of the op, read out."""
-    layer, pairs_of = model.layers[0], model.pairs(ids)
+    layer, pairs_of = model.layers[0], model.pairs(x.ids)
     assert isinstance(layer, Layer)
-    heads = reference.split(layer.tokens(model.embedding(ids)), layer.heads)
+    heads = reference.split(layer.tokens(model.embedding(x)), layer.heads)
     share = reference.gate(heads, heads)[:, 0, pairs_of.left, pairs_of.right]
     fusion = layer.fusion(model.abundance.deficiency)
     dot = reference.scaled_dot(heads.query, heads.key)
@@ -208,7 +217,7 @@ class CollapseResult:
 def collapse(seed: int = 0, *, epochs: int = 4) -> CollapseResult:
     """The planted-collapse experiment."""
     data = collapse_data(seed)
-    names = list(data.field_names)
+    names = [field.name for field in data.features.layout.fields]
     config = replace(_SMALL, epochs=epochs, learning_rate=5e-3)
     model = train(replace(SYSTEM, build=rich_tables), config, data, seed).model
     model.abundance.refresh(model.embedding)
@@ -220,8 +229,8 @@ def collapse(seed: int = 0, *, epochs: int = 4) -> CollapseResult:
     return CollapseResult(fields=names, collapsed=COLLAPSED, states=states)
 
 
-def _state(model: DEA, split: FieldSplit, title: str) -> CollapseState:
-    weight, pruned = attention(model, torch.from_numpy(split.ids))
+def _state(model: DEA, split: ClickSplit, title: str) -> CollapseState:
+    weight, pruned = attention(model, Features(*map(torch.from_numpy, fields_of(split))))
     return CollapseState(
         title=title,
         rho=model.abundance.rho.tolist(),

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from training.data.ranking import RankingBatch
 
 from export.onnx import export_onnx
 from export.run_alone import open_session
@@ -22,7 +21,9 @@ from recserve.studies.lrea_length.models import ITEMS, RAW, Models
 from recserve.studies.lrea_length.plot import draw
 from recserve.studies.lrea_length.raw import CHUNK, Din, Softmax
 from recserve.studies.lrea_length.state import with_event
+from training.data.click import now
 from training.servable import Packed
+from training.systems.lrea.servables import histories_of
 
 LENGTH = 48
 
@@ -33,11 +34,11 @@ def built() -> Models:
 
 
 def history_of(built: Models, user: int, length: int) -> Packed:
-    """Items, ratings, length and fields [1, ...] of one user, cut to `length` events."""
-    stored = built.data.histories()
-    names = ("history_items", "history_ratings", "history_length", "user_fields")
-    items, ratings, _, fields = (torch.from_numpy(stored[name][user : user + 1]) for name in names)
-    return items, ratings, torch.tensor([[length]]), fields
+    """Items, values, length and profile [1, ...] of one user, cut to `length` events."""
+    stored = histories_of(built.data)
+    names = ("history_items", "history_values", "history_length", "profile")
+    items, values, _, profile = (torch.from_numpy(stored[name][user : user + 1]) for name in names)
+    return items, values, torch.tensor([[length]]), profile
 
 
 def candidates_of(count: int) -> torch.Tensor:
@@ -48,19 +49,12 @@ def test_din_scores_like_the_trained_baseline(built: Models) -> None:
     module = built.raw[0].module
     assert isinstance(module, Din)
     ids = candidates_of(CHUNK + 5)[0]
-    items, ratings, length, fields = history_of(built, user=1, length=LENGTH - 9)
-    batch = RankingBatch(
-        user=torch.ones(len(ids), dtype=torch.int64),
-        user_fields=fields.expand(len(ids), -1),
-        item=ids,
-        history_items=items.expand(len(ids), -1),
-        history_ratings=ratings.expand(len(ids), -1),
-        history_length=length[0].expand(len(ids)),
-        label=torch.zeros(len(ids)),
-    )
+    history = history_of(built, user=1, length=LENGTH - 9)
+    # What serving calls row 1 is the user 2.
+    batch = now(built.data, 2, ids.numpy())._replace(history_length=torch.full((len(ids),), LENGTH - 9))
     with torch.no_grad():
         expected = torch.sigmoid(module.network(batch))
-    (scores,) = built.raw[0].eager(ids[None], items, ratings, length, fields)
+    (scores,) = built.raw[0].eager(ids[None], *history)
     torch.testing.assert_close(scores[0], expected, rtol=0, atol=1e-6)
 
 
@@ -109,17 +103,17 @@ def test_weights_are_equal_at_all_lengths_but_for_the_matrices_of_the_length(bui
 def test_one_more_event_comes_first_and_pushes_the_oldest_out() -> None:
     history = {
         "history_items": np.array([[7, 8, 0]]),
-        "history_ratings": np.array([[1, 2, 0]]),
+        "history_values": np.array([[1, 2, 0]]),
         "history_length": np.array([[2]]),
-        "user_fields": np.array([[1, 2, 3, 4]]),
+        "profile": np.array([[1, 2, 3, 4]]),
     }
     once = with_event(history, 9)
     twice = with_event(once, 10)
     assert once["history_items"].tolist() == [[9, 7, 8]]
     assert twice["history_items"].tolist() == [[10, 9, 7]]
-    assert twice["history_ratings"].tolist() == [[5, 5, 1]]
+    assert twice["history_values"].tolist() == [[5, 5, 1]]
     assert twice["history_length"].tolist() == [[3]]
-    assert twice["user_fields"] is history["user_fields"]
+    assert twice["profile"] is history["profile"]
 
 
 def test_cases_are_spread_over_the_run_in_bursts_and_changing_order() -> None:
@@ -182,7 +176,7 @@ def test_the_whole_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: 
     assert timed == {(way, where) for way in ways for where in ("direct", "server")} | {("ranker", "server")}
     assert all(0 < row["p50_ms"] <= row["p95_ms"] <= row["p99_ms"] for row in result["rows"])
     (name,) = result["state_reads"]
-    assert name == f"recserve_user_state_reads_total{{model=user_state_{LENGTH},outcome=hit}}"
+    assert name == f"recserve_user_state_reads_total{{model=lrea_state_{LENGTH},outcome=hit}}"
     assert max(result["gaps"].values()) < checks.TOLERANCE
     (split,) = result["split"]
     parts = ("queue_us", "model_us", "rest_us")

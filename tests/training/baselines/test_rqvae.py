@@ -56,7 +56,7 @@ def test_the_loss_is_reconstruction_and_each_level_s_words_and_commitment() -> N
     data = catalogue(SYSTEM)
     module, batch = prepared(SYSTEM, data), items(data)
     target = torch.cat([batch.text, batch.graph], dim=1)
-    value, parts = SYSTEM.stages(module.config)[0].loss(module, batch, 0.0)
+    value, parts = SYSTEM.stages_of(module.config)[0].loss(module, batch, 0.0)
     found = module.quantise(module.encoder(target))
     gaps = [(residual - chosen.words).square().sum((1, 2)).mean() for residual, chosen in found]
     decoded = module.decoder(torch.stack([chosen.words[:, 0] for _, chosen in found]).sum(0))

@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.training.walks import digest_of, wanted
 from training.data import amazon_sequences, amazon_sequences_files
 from training.data.amazon_sequences import AmazonName
 from training.data.fetch import ORIGINS, default_cache, fetch
-from training.data.sequences import SequenceData
+from training.data.sequences import SequenceData, sequences
 from training.ranking_metrics import ranking_quality
 
 POPREC = {
@@ -21,12 +22,33 @@ POPREC = {
 """HR and NDCG by cutoff, as S3-Rec published them."""
 
 
+DIGESTS = {
+    "beauty": {
+        "train": "61a8427262960c58",
+        "validation": "407788bd4fbfb3ed",
+        "test": "5d880974d4f968b8",
+        "sequences": "0c08e1b3c4db537d",
+        "categories": "442b9289ea54ab8e",
+        "counts": "74ba939844f67803",
+    },
+    "sports": {
+        "train": "4c62fc69b821cf50",
+        "validation": "9c9e25338ff4fc93",
+        "test": "da9f0cf47dc7d2a8",
+        "sequences": "f53bf2d3b1b883ea",
+        "categories": "e33e3ab690cd0eeb",
+        "counts": "c859a9b7b06db84b",
+    },
+}
+"""Of the arrays that recorded results were made of, with histories of 50."""
+
+
 @cache
 def real(name: AmazonName) -> SequenceData:
     """The true set, where it is at hand."""
     if not (default_cache() / name).is_dir() and "RECSERVE_DATA" not in os.environ:
         pytest.skip(f"the Amazon set is not here: recserve data fetch {name}")
-    return amazon_sequences.load(name)
+    return sequences(amazon_sequences.read(name), wanted())
 
 
 @pytest.mark.slow
@@ -42,8 +64,9 @@ def test_the_published_set_has_its_documented_size(
     assert sum(map(len, data.sequences)) == choices
     assert (min(map(len, data.sequences)), data.train_item_counts.sum()) == (5, choices - 2 * users)
     assert data.schema["item_id"].cardinality == items + 1
-    assert sorted(data.titles) == list(range(1, items + 1))
-    assert all(data.titles.values())
+    assert data.schema["user_id"].cardinality == users + 1
+    assert len(data.interactions.titles) == items + 1
+    assert all(data.interactions.titles)
     assert data.categories.max() == num_categories
     assert data.categories[0] == 0
     assert (data.categories[1:] > 0).all()
@@ -81,17 +104,20 @@ def popularity_ranks(data: SequenceData, popularity: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("name", ["beauty", "sports"])
+def test_the_set_is_the_one_that_recorded_results_were_made_of(name: AmazonName) -> None:
+    assert digest_of(real(name)) == DIGESTS[name]
+
+
+@pytest.mark.slow
 def test_letters_ids_are_four_levels_of_256_with_13_collisions() -> None:
-    real("beauty")
-    codes = amazon_sequences.letter_codes()
+    codes = real("beauty").interactions.others["letter"]
     assert codes.shape == (12_102, 4)
     assert not codes[0].any()
     assert (codes.min(), codes.max()) == (0, 255)
     assert len(np.unique(codes[1:], axis=0)) == 12_088
     assert codes[1].tolist() == [183, 70, 232, 6]
-    products = amazon_sequences.letter_products()
-    assert products["weights"].shape == products["codes"].shape
-    assert bool((products["weights"] == 1).all())
+    assert not real("sports").interactions.others
 
 
 def test_files_are_parsed_into_one_form() -> None:

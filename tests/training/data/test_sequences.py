@@ -1,28 +1,20 @@
 """Leave one out: who is held out, what a place's target is, and how long sequences are cut."""
 
 import itertools
-from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
+import polars as pl
 import pytest
 
-from training.data.sequences import MAX_VALIDATION, Content, SequenceData, leave_one_out
+from tests.training.walks import data_of, digest_of, interactions, wanted
+from training.data.sequences import MAX_VALIDATION, num_categories, sequences
 from training.data.synthetic_sequences import synthetic_sequences
+from training.schema import Field, Schema
 
-
-def data_of(sequences: Sequence[Sequence[int]], max_length: int = 50) -> SequenceData:
-    num_items = max(map(max, sequences))
-    return leave_one_out(
-        dataset="hand-made",
-        user_ids=np.arange(10, 10 + len(sequences)),
-        sequences=[np.array(sequence) for sequence in sequences],
-        categories=np.arange(num_items + 1),
-        titles={},
-        max_length=max_length,
-        load_content=lambda: Content(
-            np.zeros((num_items + 1, 384), np.float32), np.zeros((num_items + 1, 2), np.float32)
-        ),
-    )
+TIME = Field(name="time", role="event", kind="dense", uses=("time",))
+LABEL = Field(name="label", role="event", kind="id", uses=("label",), cardinality=2)
+VALUE = Field(name="value", role="event", kind="id", uses=("value",), cardinality=6)
 
 
 def test_the_last_item_is_tested_the_one_before_validated_and_the_rest_trains() -> None:
@@ -35,7 +27,7 @@ def test_the_last_item_is_tested_the_one_before_validated_and_the_rest_trains() 
     assert (validation.items.tolist(), validation.targets.tolist()) == ([[1, 2, 3]], [[0, 0, 4]])
     assert (test.items.tolist(), test.targets.tolist()) == ([[1, 2, 3, 4]], [[0, 0, 0, 5]])
     assert data.test.target.tolist() == [5, 9]
-    assert data.test.user.tolist() == [10, 11]
+    assert data.test.user.tolist() == [1, 2]
 
 
 def test_nothing_that_is_held_out_is_counted_or_trained() -> None:
@@ -45,8 +37,8 @@ def test_nothing_that_is_held_out_is_counted_or_trained() -> None:
 
 def test_a_user_with_three_items_is_tested_but_trains_nothing() -> None:
     data = data_of([[1, 2, 3], [1, 2, 3, 4]])
-    assert data.train.user.tolist() == [11]
-    assert data.test.user.tolist() == [10, 11]
+    assert data.train.user.tolist() == [2]
+    assert data.test.user.tolist() == [1, 2]
 
 
 def test_long_sequences_train_every_target_once_with_at_most_the_longest_history() -> None:
@@ -66,50 +58,72 @@ def test_a_batch_is_in_the_order_of_its_rows_and_as_long_as_its_longest() -> Non
 
 
 def test_validation_measures_the_same_bounded_number_of_users_every_time() -> None:
-    sequences = [[1, 2, 3, 4]] * (MAX_VALIDATION + 50)
-    first, second = data_of(sequences), data_of(sequences)
+    walks = [[1, 2, 3, 4]] * (MAX_VALIDATION + 50)
+    first, second = data_of(walks), data_of(walks)
     assert len(first.validation) == MAX_VALIDATION
     assert np.array_equal(first.validation.user, second.validation.user)
-    assert len(first.test) == len(sequences)
+    assert len(first.test) == len(walks)
 
 
 def test_a_users_sequence_is_found_by_id_and_is_empty_for_a_stranger() -> None:
     data = data_of([[1, 2, 3, 4, 5], [6, 7, 8, 9]])
-    assert data.sequence(11).tolist() == [6, 7, 8, 9]
-    assert data.liked(10, 2) == [5, 4]
-    assert data.seen(9) == data.seen(12) == set()
+    assert data.sequence(2).tolist() == [6, 7, 8, 9]
+    assert data.sequence(0).tolist() == data.sequence(7).tolist() == []
 
 
-def test_a_user_with_too_few_items_and_a_senseless_length_are_refused() -> None:
-    with pytest.raises(ValueError, match="user 11 has 2 items; 3 are needed"):
-        data_of([[1, 2, 3], [4, 5]])
+def test_of_a_user_with_fewer_than_three_items_nothing_is_held_out() -> None:
+    data = data_of([[1, 2, 3, 4], [4, 3], [2]])
+    assert data.train.user.tolist() == [1, 2]
+    assert data.validation.user.tolist() == data.test.user.tolist() == [1]
+    assert data.train.batch(np.array([1])).targets.tolist() == [[3]]
+    assert data.train_item_counts.tolist() == [0, 1, 2, 1, 1]
+
+
+def test_events_are_in_the_order_of_time_and_among_equal_ones_of_the_published_row() -> None:
+    """Times of any int64, and a place within one time where the data set has both."""
+    made = interactions([[1, 2, 3, 4, 5]], TIME)
+    times = pl.Series("time", [7, 2**62, 7, -(2**62), 7])
+    untimed = replace(
+        made, schema=Schema(dataset="x", fields=tuple(f for f in made.schema.fields if f.name != "order"))
+    )
+    by_row = sequences(replace(untimed, events=made.events.with_columns(times)), wanted())
+    assert by_row.sequence(1).tolist() == [4, 1, 3, 5, 2]
+    backwards = made.events.with_columns(times, order=pl.Series([5, 4, 3, 2, 1]))
+    assert sequences(replace(made, events=backwards), wanted()).sequence(1).tolist() == [4, 5, 3, 1, 2]
+
+
+def test_what_was_passed_over_is_no_choice_but_a_low_rating_is_one() -> None:
+    labels = pl.Series("label", [1, 0, 1, 0, 1, 1], dtype=pl.Float32)
+    shown, rated = interactions([[1, 2, 3, 4, 5, 6]], LABEL), interactions([[1, 2, 3, 4, 5, 6]], LABEL, VALUE)
+    chosen = sequences(replace(shown, events=shown.events.with_columns(labels)), wanted())
+    assert chosen.sequence(1).tolist() == [1, 3, 5, 6]
+    events = rated.events.with_columns(labels, value=pl.lit(1))
+    assert sequences(replace(rated, events=events), wanted()).sequence(1).tolist() == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_set_without_categories_has_one_for_all_items() -> None:
+    data = data_of([[1, 2, 3]])
+    assert data.categories.tolist() == [0, 0, 0, 0]
+    assert (num_categories(data.schema), num_categories(synthetic_sequences().schema)) == (1, 7)
+
+
+def test_what_a_set_lacks_is_said_in_one_line() -> None:
+    with pytest.raises(ValueError, match="no user of hand-made has 3 items"):
+        data_of([[1, 2], [4, 5]])
     with pytest.raises(ValueError, match="max_length is 0"):
         data_of([[1, 2, 3]], max_length=0)
-
-
-def test_content_is_loaded_once_and_only_when_asked_for() -> None:
-    asked = []
-
-    def load() -> Content:
-        asked.append(1)
-        return Content(np.zeros((5, 384), np.float32), np.zeros((5, 2), np.float32))
-
-    data = leave_one_out(
-        dataset="lazy",
-        user_ids=np.array([1]),
-        sequences=[np.array([1, 2, 3, 4])],
-        categories=np.zeros(5, np.int64),
-        titles={},
-        max_length=5,
-        load_content=load,
-    )
-    assert not asked
-    assert data.content is data.content
-    assert len(asked) == 1
+    made = interactions([[1, 2, 3]])
+    for lacking, said in (("user_id", "no user field for use as key"), ("order", "no event field for use as time or")):
+        fields = tuple(field for field in made.schema.fields if field.name != lacking)
+        with pytest.raises(ValueError, match=f"shop cannot be used for next_item: it has {said}"):
+            sequences(replace(made, schema=Schema(dataset="shop", fields=fields)), wanted())
+    beyond = made.events.with_columns(item=pl.lit(9))
+    with pytest.raises(ValueError, match=r"hand-made: item ids range over 9 to 9; map them to 1 to 3 first"):
+        sequences(replace(made, events=beyond), wanted())
 
 
 def test_the_synthetic_set_has_the_structure_that_it_plants() -> None:
-    data = synthetic_sequences()
+    data = sequences(synthetic_sequences(), wanted())
     steps = [(a, b) for sequence in data.sequences for a, b in itertools.pairwise(sequence)]
     same = np.mean([data.categories[a] == data.categories[b] for a, b in steps])
     assert 0.8 < same < 1.0
@@ -117,3 +131,15 @@ def test_the_synthetic_set_has_the_structure_that_it_plants() -> None:
     similar = data.content.text[1:] @ data.content.text[1:].T
     together = data.categories[1:, None] == data.categories[None, 1:]
     assert similar[together].mean() > 0.5 > 0.2 > similar[~together].mean()
+
+
+def test_the_synthetic_set_is_the_one_that_recorded_results_were_made_of() -> None:
+    """Digests of the arrays as they were when data sets and views of them were one."""
+    assert digest_of(sequences(synthetic_sequences(), wanted(12))) == {
+        "train": "3840f717bdea994c",
+        "validation": "254c3f246f9749a0",
+        "test": "01ef8c9f59eb9f2c",
+        "sequences": "5e4fe8426606665a",
+        "categories": "970f4310e2f8a490",
+        "counts": "7cb18c0fd8c7544b",
+    }

@@ -8,8 +8,9 @@ import numpy as np
 import torch
 
 from training.data.sequences import SequenceData
-from training.data.synthetic_sequences import synthetic_sequences
-from training.systems.reg4rec import Config, Reg4Rec, build, supervised
+from training.system import Wanted
+from training.systems.reg4rec import Config, Reg4Rec, supervised
+from training.tasks.next_item import NEXT_ITEM
 
 CONFIG = Config(
     max_length=12,
@@ -34,12 +35,12 @@ CONFIG = Config(
 @cache
 def data() -> SequenceData:
     """60 items in 6 clusters of 10, three codes each: the cluster, the place within it, and one of both."""
-    sequences = synthetic_sequences()
     item = torch.arange(61)
     cluster, place = (item - 1) % 6, (item - 1) // 6
     codes = torch.stack((cluster, (place + cluster) % 6, (place // 2 + 2 * cluster) % 6), 1)
     codes[0] = 0
-    return sequences.with_given({"codes": codes, "weights": torch.ones(61, 3)})
+    given = {"codes": codes, "weights": torch.ones(61, 3)}
+    return NEXT_ITEM.view(NEXT_ITEM.planted(), Wanted(frozenset(), CONFIG.max_length, given))
 
 
 def untrained(*, seed: int = 0, given: bool = True, **changes: Any) -> tuple[Reg4Rec, SequenceData]:
@@ -47,7 +48,7 @@ def untrained(*, seed: int = 0, given: bool = True, **changes: Any) -> tuple[Reg
     not fit, all items are the unknown one and only their places differ."""
     torch.manual_seed(seed)
     sequences = data()
-    module = build(replace(CONFIG, **changes), sequences.schema)
+    module = Reg4Rec(replace(CONFIG, **changes), sequences.schema)
     if given:
         module.prepare(sequences)
     else:
@@ -76,6 +77,6 @@ def stepped(module: Reg4Rec, loss: Any, steps: int, learning_rate: float) -> Reg
 def trained(steps: int = 100) -> Reg4Rec:
     """By the supervised stage; shared, so that a test that changes it must copy it."""
     torch.manual_seed(0)
-    module = build(CONFIG, data().schema)
+    module = Reg4Rec(CONFIG, data().schema)
     module.prepare(data())
     return stepped(module, supervised.loss, steps, 1e-2)

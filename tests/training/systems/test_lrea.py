@@ -2,19 +2,19 @@
 
 import math
 from dataclasses import replace
-from functools import cache
 
 import numpy as np
 import pytest
 import torch
-from training.data.ranking import RankingData
-from training.data.synthetic import planted
 
+from tests.training.click_views import histories
+from training.data.click import ClickData
 from training.layers import ragged
 from training.servable import Signature
+from training.steps.rows import Rows
 from training.systems.lrea import LREA, Config, attention, lrea_loss, non_negativity_weight, servables
-from training.systems.lrea.servables import Answers
-from training.systems.lrea.served import Scorer, UserEncoder, stamp_of
+from training.systems.lrea.servables import Answers, histories_of
+from training.systems.lrea.served import SCORERS, UserEncoder, stamp_of
 
 LENGTH = 16
 SMALL = Config(dim=8, heads=2, rank=4, max_length=LENGTH, hidden=(8, 4), dropout=0.0)
@@ -25,9 +25,8 @@ VARIANTS = [
 ]
 
 
-@cache
-def data() -> RankingData:
-    return planted(max_length=LENGTH)
+def data() -> ClickData:
+    return histories(LENGTH)
 
 
 def model(config: Config = SMALL, seed: int = 0) -> LREA:
@@ -40,10 +39,7 @@ def model(config: Config = SMALL, seed: int = 0) -> LREA:
 
 
 def released(config: Config) -> dict[str, Signature]:
-    return {
-        signature.name: signature
-        for signature in servables(model(config), config, planted(max_length=config.max_length))
-    }
+    return {signature.name: signature for signature in servables("lrea", model(config), config, data())}
 
 
 def train(config: Config, *, hinge: bool = False, steps: int = 150) -> LREA:
@@ -57,7 +53,7 @@ def train(config: Config, *, hinge: bool = False, steps: int = 150) -> LREA:
         batch = data().train.batch(random.integers(0, len(data().train), 128))
         loss, _ = lrea_loss(built, batch, 0.0 if hinge else config.non_negativity)
         if hinge:
-            prediction = built(batch)
+            prediction = built.predict(batch)
             loss = loss + 50 * (torch.relu(-prediction.scores) * prediction.mask[:, None]).mean()
         optimiser.zero_grad()
         loss.backward()
@@ -68,22 +64,43 @@ def train(config: Config, *, hinge: bool = False, steps: int = 150) -> LREA:
 def attention_of(built: LREA) -> tuple[float, float]:
     """Share of negative mass and mean |A| over the validation part."""
     with torch.no_grad():
-        prediction = built(data().validation.batch(np.arange(len(data().validation))))
+        prediction = built.predict(data().validation.batch(np.arange(len(data().validation))))
     mean = (prediction.scores.abs() * prediction.mask[:, None]).sum() / prediction.mask.sum()
     return float(attention.negative_share(prediction.scores, prediction.mask)), float(mean)
 
 
 @pytest.mark.parametrize("config", VARIANTS)
-@pytest.mark.parametrize("name", ["lrea_user_encoder", "lrea_scorer", "lrea_ranker"])
-def test_the_absorbed_form_equals_the_unabsorbed_one_without_activation(config: Config, name: str) -> None:
-    signature = released(config)[name]
-    assert signature.reference is not None
-    assert signature.eager64 is not None
-    inputs = signature.example(12, 3)
-    exact = signature.reference(*inputs)
-    for expected, in64, in32 in zip(exact, signature.eager64(*inputs), signature.eager(*inputs), strict=True):
-        torch.testing.assert_close(in64, expected, rtol=1e-10, atol=1e-10, check_dtype=False)
-        torch.testing.assert_close(in32, expected.to(in32.dtype), rtol=1e-5, atol=1e-5)
+def test_what_is_served_equals_the_plain_form_without_activation(config: Config) -> None:
+    ranker = released(config)["lrea"]
+    assert ranker.reference is not None
+    assert ranker.eager64 is not None
+    inputs = ranker.example(12, 3)
+    (expected,), (in64,), (in32,) = ranker.reference(*inputs), ranker.eager64(*inputs), ranker.eager(*inputs)
+    assert float(expected.std()) > 0.01
+    torch.testing.assert_close(in64, expected, rtol=1e-10, atol=1e-10)
+    torch.testing.assert_close(in32, expected.float(), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("config", VARIANTS)
+def test_histories_cut_to_any_length_give_the_state_of_the_unabsorbed_form(config: Config) -> None:
+    built = model(config)
+    encoder, scorer = (released(config)[name] for name in ("lrea_encoder", "lrea_scorer"))
+    items, values, length, profile = encoder.example(8, 3)
+    assert length[:, 0].tolist()[:5] == [LENGTH, 0, 1, 7, LENGTH], "the edge cases"
+    candidates = torch.arange(1, 9)
+    (found,) = scorer.eager(candidates, torch.arange(1, 9).int(), *encoder.eager(items, values, length, profile))
+    batch = (
+        data()
+        .test.batch(np.arange(8))
+        ._replace(
+            item=candidates, profile=profile, history_items=items, history_values=values, history_length=length[:, 0]
+        )
+    )
+    with torch.no_grad():
+        torch.testing.assert_close(found, torch.sigmoid(built(batch)), rtol=1e-5, atol=1e-5)
+    with torch.no_grad():
+        assert torch.equal(built(batch), built.predict(batch, linear=True).logits), "forward is what is served"
+        assert not torch.allclose(built(batch), built.predict(batch).logits, atol=1e-7)
 
 
 @pytest.mark.parametrize("length", [0, 1, 3, 4, LENGTH])
@@ -166,7 +183,7 @@ def test_a_plain_hinge_without_bias_would_shrink_the_attention() -> None:
 
 
 def test_rows_beyond_the_length_do_not_count() -> None:
-    encoder = released(SMALL)["lrea_user_encoder"]
+    encoder = released(SMALL)["lrea_encoder"]
     items, ratings, length, fields = encoder.example(6, 1)
     beyond = torch.arange(LENGTH) >= length
     garbage = torch.where(beyond, 7, items), torch.where(beyond, 5, ratings)
@@ -183,7 +200,7 @@ def test_the_target_changes_which_events_count() -> None:
     batch = data().validation.batch(np.arange(40))
     other = batch._replace(item=batch.item.roll(1))
     with torch.no_grad():
-        here, there = built(batch), built(other)
+        here, there = built.predict(batch), built.predict(other)
     assert (here.scores - there.scores).abs().mean() > 0.1 * here.scores.abs().mean()
 
 
@@ -263,7 +280,7 @@ def test_a_state_of_another_model_gives_no_score() -> None:
 
 
 def test_an_impossible_length_gives_no_score() -> None:
-    encoder, scorer = (released(SMALL)[name] for name in ("lrea_user_encoder", "lrea_scorer"))
+    encoder, scorer = (released(SMALL)[name] for name in ("lrea_encoder", "lrea_scorer"))
     candidates, ends, *_ = scorer.example(4, 0)
     items, ratings, length, fields = encoder.example(4, 0)
     length = length.clone()
@@ -301,7 +318,10 @@ def test_the_loss_waits_then_grows_linearly() -> None:
 
 
 def test_served_modules_hold_no_randomness_in_evaluation() -> None:
-    answers = Answers(model(), data().histories(), dtype=torch.float32, stamp=1)
-    assert isinstance(answers.encoder, UserEncoder)
-    assert isinstance(answers.scorer, Scorer)
-    assert not any(module.training for module in (*answers.encoder.modules(), *answers.scorer.modules()))
+    histories = histories_of(data())
+    users = histories.pop("user_ids")
+    for config in (SMALL, replace(SMALL, layout="absorbed")):
+        answers = Answers.of(model(config).train(), Rows(users, histories), dtype=torch.float32, stamp=1)
+        assert isinstance(answers.encoder, UserEncoder)
+        assert isinstance(answers.scorer, SCORERS[config.layout])
+        assert not any(module.training for module in (*answers.encoder.modules(), *answers.scorer.modules()))

@@ -90,7 +90,7 @@ def test_what_is_decoded_and_judged_is_the_gated_sum_of_the_words(data: Catalogu
     decoded, target = module.decoder(gated(module, batch)), torch.cat([batch.text, batch.graph], dim=1)
     torch.testing.assert_close(module.tokens(batch).decoded, decoded)
     error = (target - decoded).square().sum(1).mean().item()
-    assert SYSTEM.evaluate(module, predict, data.test)["recon_loss"] == pytest.approx(error, rel=1e-4)
+    assert SYSTEM.measure(module, predict, data.test)["recon_loss"] == pytest.approx(error, rel=1e-4)
     assert content_loss(module, batch, 0.0)[1]["recon"].item() == pytest.approx(error, rel=1e-4)
 
 

@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch.nn import functional
 
-from tests.training.systems.tokenizer_models import catalogue, items, prepared, sequences, train
-from training.data.catalogue import CatalogueData, catalogue_data
+from tests.training.systems.tokenizer_models import catalogue, items, prepared, train
+from training.data.catalogue import CatalogueData
 from training.systems.mmq2 import SYSTEM, Config, align_to_behaviour, loss, wanted
 from training.systems.mmq2.alignment import alignment_loss, info_nce
 from training.systems.mmq2.model import Projected
@@ -225,7 +225,7 @@ def test_an_item_outside_the_catalogue_s_norms_is_taken_as_its_poorest_or_riches
     ],
 )
 def test_behaviour_vectors_without_norms_of_their_own_are_refused(vectors: torch.Tensor, reason: str) -> None:
-    data = catalogue_data(sequences().with_given({"item_vectors": vectors}))
+    data = catalogue(SYSTEM, vectors=vectors)
     with pytest.raises(ValueError, match=reason):
         prepared(SYSTEM, data)
 

@@ -5,11 +5,12 @@ import torch
 
 from tests.training.systems.tokenizer_models import catalogue, items, prepared
 from training.data.catalogue import CatalogueData
-from training.layers.tokenizer import catalogue_tokens, products
+from training.layers.tokenizer import catalogue_tokens
 from training.loop import predict
 from training.servable import Servable
-from training.systems.mmq2 import SYSTEM, servables, wanted
+from training.systems.mmq2 import SYSTEM, wanted
 from training.systems.mmq2.richness import Sparsity
+from training.tasks.semantic_ids import products
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +29,7 @@ def test_exported_weights_are_ones_for_content_and_the_router_s_over_its_mean_fo
     torch.testing.assert_close(module.tokens(items(data)).weights, expected)
     torch.testing.assert_close(catalogue_tokens(module, data.vectors)[1][1:], expected)
     torch.testing.assert_close(products(module, data)["weights"][1:], expected)
-    (served,) = servables(module, module.config, data)
+    (served,) = SYSTEM.release(module, module.config, data)
     assert SYSTEM.products is products
     assert isinstance(served, Servable)
     inputs = tuple(getattr(data.vectors, spec.name)[1:] for spec in served.inputs)
@@ -57,7 +58,7 @@ def test_what_is_decoded_and_judged_is_the_weighted_sum_of_the_words(data: Catal
     torch.testing.assert_close(module.tokens(batch).decoded, decoded)
     torch.testing.assert_close(module.decode(encoded), decoded, rtol=1e-4, atol=1e-5)
     error = (torch.cat([x.text, x.graph, x.behaviour], dim=1) - decoded).square().sum(1).mean().item()
-    assert SYSTEM.evaluate(module, predict, data.test)["recon_loss"] == pytest.approx(error, rel=1e-4)
+    assert SYSTEM.measure(module, predict, data.test)["recon_loss"] == pytest.approx(error, rel=1e-4)
 
 
 def test_the_temperature_is_that_of_the_straight_through_s_gradient(data: CatalogueData) -> None:
@@ -77,13 +78,13 @@ def test_what_chooses_the_weights_is_reconstruction_and_ten_times_a_share_too_fa
     if bias is not None:
         with torch.no_grad():
             module.gates[2][2].bias.fill_(bias)
-    found = SYSTEM.evaluate(module, predict, data.test)
+    found = SYSTEM.measure(module, predict, data.test)
     routed = module.tokens(items(data)).weights[:, 3:]
     assert found["active_share"] == pytest.approx((routed > 0).float().mean().item())
     assert active is None or found["active_share"] == active
     too_far = max(0.0, abs(found["active_share"] - wanted(module, data.test)) - 0.04)
     assert found["kept_loss"] == pytest.approx(found["recon_loss"] + 10 * too_far)
-    assert SYSTEM.stages(module.config)[0].monitor == "kept_loss"
+    assert SYSTEM.stages_of(module.config)[0].monitor == "kept_loss"
 
 
 def test_networks_read_behaviour_with_elements_of_size_one_and_reconstruct_its_share_of_the_mean_norm(

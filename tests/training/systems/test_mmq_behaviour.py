@@ -8,13 +8,15 @@ import pytest
 import torch
 
 from tests.training.systems.tokenizer_models import catalogue, prepared, train
+from tests.training.walks import interactions, wanted
 from training.data.catalogue import CatalogueData
-from training.data.sequences import Content, leave_one_out
+from training.interactions import Content
 from training.layers.quantiser import weigh
 from training.layers.tokenizer import catalogue_tokens
 from training.loop import predict
 from training.systems.mmq import MMQ, SYSTEM, Config, behaviour, stages
 from training.systems.mmq.behaviour import SessionSplit, Task, behaviour_loss, evaluate, packed_order, view
+from training.tasks.semantic_ids import SEMANTIC_IDS
 
 SHARED, TEXT, GRAPH = slice(0, 2), slice(2, 4), slice(4, 6)
 
@@ -144,24 +146,16 @@ def catalogue_of_groups() -> CatalogueData:
         made /= np.linalg.norm(made, axis=1, keepdims=True)
         return np.concatenate([np.zeros((1, width)), made]).astype(np.float32)
 
-    def sequence() -> np.ndarray:
+    def walk() -> list[int]:
         items = [random.integers(60)]
         while len(items) < 6:
             of_next_kind = np.flatnonzero(kind == group[items[-1]])
             items.append(random.choice(np.setdiff1d(of_next_kind, items)))
-        return 1 + np.array(items)
+        return [int(item) + 1 for item in items]
 
     content = Content(vectors(384), vectors(16))
-    sequences = leave_one_out(
-        dataset="groups",
-        user_ids=np.arange(1, 1501),
-        sequences=[sequence() for _ in range(1500)],
-        categories=np.append(0, 1 + kind),
-        titles={},
-        max_length=6,
-        load_content=lambda: content,
-    )
-    return view(sequences)
+    walks = [walk() for _ in range(1500)]
+    return view(SEMANTIC_IDS.view(interactions(walks, content=content), wanted(max_length=6)))
 
 
 def fine_tuned(pretrained: MMQ, data: CatalogueData, frozen_share: float) -> dict[str, float]:

@@ -5,7 +5,7 @@ import torch
 
 from tests.training.systems.tokenizer_models import catalogue, items, prepared, train
 from training.loop import predict
-from training.systems.mpq import SYSTEM, loss, vector
+from training.systems.mpq import SYSTEM, vector
 
 
 def test_each_encoder_takes_the_nearest_word_of_its_own_codebook() -> None:
@@ -40,15 +40,15 @@ def test_gates_are_each_item_s_own_also_in_the_loss() -> None:
     words = torch.stack([module.codebooks.words[r][tokens.codes[:, r]] for r in range(4)], dim=1)
     decoded = module.decoder((gates[:, :, None] * words).sum(1))
     error = (v - decoded).square().sum(1).mean().item()
-    assert loss(module, batch, 0.0)[1]["recon"].item() == pytest.approx(error, rel=1e-4)
-    assert SYSTEM.evaluate(module, predict, data.test)["recon_loss"] == pytest.approx(error, rel=1e-4)
+    assert module.loss(batch, 0.0)[1]["recon"].item() == pytest.approx(error, rel=1e-4)
+    assert SYSTEM.measure(module, predict, data.test)["recon_loss"] == pytest.approx(error, rel=1e-4)
 
 
 def test_the_temperature_is_that_of_the_straight_through_s_gradient() -> None:
     data, found = catalogue(SYSTEM), {}
     for temperature in (0.1, 1.0):
         module = prepared(SYSTEM, data, temperature=temperature, vq_weight=0.0)
-        loss(module, items(data), 0.0)[0].backward()
+        module.loss(items(data), 0.0)[0].backward()
         found[temperature] = module.codebooks.words.grad
     assert not torch.allclose(found[0.1], found[1.0], rtol=0.1)
 
@@ -56,7 +56,7 @@ def test_the_temperature_is_that_of_the_straight_through_s_gradient() -> None:
 def test_the_loss_is_reconstruction_words_and_orthogonality() -> None:
     data = catalogue(SYSTEM)
     module = prepared(SYSTEM, data, orthogonality=0.5, vq_weight=0.25)
-    value, parts = loss(module, items(data), 0.0)
+    value, parts = module.loss(items(data), 0.0)
     expected = parts["recon"] + 0.25 * parts["vq"] + 0.5 * parts["ortho"]
     assert value.item() == pytest.approx(float(expected), rel=1e-6)
 

@@ -1,6 +1,7 @@
 import itertools
 import math
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ from training.systems.reg4rec.decode import (
     decode,
     step_log_probs,
 )
-from training.systems.reg4rec.model import Encoded
+from training.systems.reg4rec.generator import Encoded
 from training.systems.reg4rec.ranking import ranked
 
 FREE = Search(6)
@@ -139,7 +140,7 @@ def test_labels_of_codebooks_do_not_matter() -> None:
     state["encoder.merge.0.weight"] = state["encoder.merge.0.weight"][:, columns]
     other.generator.load_state_dict(state)
     codes = sequences.given["codes"][:, order]
-    other.prepare(sequences.with_given({**sequences.given, "codes": codes}))
+    other.prepare(replace(sequences, given={**sequences.given, "codes": codes}))
     answers = []
     for each in (module, other):
         batch, encoded = _batch(each)

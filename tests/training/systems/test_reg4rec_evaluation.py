@@ -96,3 +96,17 @@ def test_evaluation_says_what_pruning_changes_and_what_it_leaves() -> None:
     assert (found["pruned_share"], found["consistency"]) == (pruned.pruned_share, pruned.consistency)
     assert found["step_hit"] == pruned.step_hit
     assert plain.pruned_share == 0 < pruned.pruned_share
+
+
+def test_the_plain_list_is_that_of_the_search_without_pruning() -> None:
+    module = trained()
+    batch = data().test.batch(np.arange(5))
+    found = module.best(batch.items, batch.length, 10)
+    with torch.no_grad():
+        for row in range(5):
+            items = batch.items[row : row + 1, : batch.length[row]]
+            decoded = module.decode(items, batch.length[row : row + 1], torch.zeros(1))
+            expected = ranked(decoded, module.catalogue(), items, 10, module.config.merge)
+            assert found.items[row].tolist() == expected.items[0].tolist()
+            torch.testing.assert_close(found.scores[row], expected.scores[0])
+    assert module.max_length == module.config.max_length

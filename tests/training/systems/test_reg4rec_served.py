@@ -8,11 +8,12 @@ import torch
 from torch import Tensor
 
 from tests.training.systems.reg4rec_models import data, trained
+from training.layers.served_lists import NO_SCORE, packed
 from training.servable import Packed, Servable
 from training.systems.reg4rec.decode import Search, decode
 from training.systems.reg4rec.ranking import ranked
-from training.systems.reg4rec.servables import packed, servables
-from training.systems.reg4rec.served import NO_SCORE, newest
+from training.systems.reg4rec.servables import servables
+from training.tasks.next_item import NEXT_ITEM
 
 
 @cache
@@ -24,14 +25,8 @@ def served() -> Servable:
 
 
 def ask(histories: list[list[int]], thetas: list[float]) -> dict[str, Tensor]:
-    answer = served().eager(*packed([np.array(history) for history in histories], np.array(thetas)))
+    answer = served().eager(*packed([np.array(history) for history in histories]), torch.tensor(thetas)[:, None])
     return dict(zip([spec.name for spec in served().outputs], answer, strict=True))
-
-
-def test_packed_histories_are_cut_to_their_newest_items() -> None:
-    items, length = newest(torch.tensor([1, 2, 3, 4, 5, 6]), torch.tensor([1, 1, 6], dtype=torch.int32), 3)
-    assert items.tolist() == [[1, 0, 0], [0, 0, 0], [4, 5, 6]]
-    assert length.tolist() == [1, 0, 3]
 
 
 def test_a_list_is_that_of_the_search_over_the_users_history() -> None:
@@ -114,3 +109,15 @@ def test_examples_begin_with_the_edge_cases_and_none_is_decided_by_rounding() ->
 
 def answer_of(*tensors: Tensor) -> Packed:
     return served().eager(*tensors)
+
+
+def test_without_pruning_it_lists_what_the_task_s_plain_form_lists() -> None:
+    (plain,) = NEXT_ITEM.release("plain", trained(), data())
+    history, ends, _ = served().example(8, 1)
+    ours = served().eager(history, ends, torch.zeros(8, 1))
+    items, scores = plain.eager(history, ends)
+    shared = min(items.shape[1], ours[0].shape[1])
+    assert torch.equal(ours[0][:, :shared], items[:, :shared])
+    torch.testing.assert_close(ours[1][:, :shared], scores[:, :shared])
+    # Who has seen all items of a cluster is listed none.
+    assert (items[:, :shared] > 0).any(1).sum() > 4

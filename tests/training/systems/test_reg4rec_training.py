@@ -11,11 +11,10 @@ import torch
 from tests.training.systems.reg4rec_models import CONFIG, data, stepped, trained, untrained
 from training.data.sequences import SequenceBatch
 from training.fit import FitOptions, fit
-from training.layers.semantic_ids import CODEBOOKS, Ids
 from training.loop import predict
-from training.registry import system
 from training.systems import reg4rec
 from training.systems.reg4rec import GPU, Config, Reg4Rec, preference, supervised
+from training.systems.reg4rec.config import CODEBOOKS
 from training.systems.reg4rec.decode import Search, decode
 from training.systems.reg4rec.evaluation import evaluate
 from training.systems.reg4rec.supervised import confident_order, random_order, targets_of, token_log_probs
@@ -88,7 +87,7 @@ def test_a_token_without_weight_is_no_target(weight: float) -> None:
     for word in (0, 1):
         given = {name: value.clone() for name, value in sequences.given.items()}
         given["codes"][9, 2], given["weights"][9, 2] = word, weight
-        module.prepare(sequences.with_given(given))
+        module.prepare(replace(sequences, given=given))
         losses.append(supervised.loss(module, batch, 0.9)[0].item())
     assert (losses[0] == losses[1]) == (weight == 0)
 
@@ -190,15 +189,15 @@ def test_a_run_with_both_stages_is_restored_with_its_metrics(tmp_path: Path) -> 
 
 
 def test_without_preference_epochs_there_is_no_second_stage() -> None:
-    assert [stage.name for stage in reg4rec.SYSTEM.stages(Config())] == ["supervised", "preference"]
+    assert [stage.name for stage in reg4rec.SYSTEM.stages_of(Config())] == ["supervised", "preference"]
     alone = Config(preference_epochs=0)
-    assert [stage.name for stage in reg4rec.SYSTEM.stages(alone)] == ["supervised"]
-    assert reg4rec.build(alone, data().schema).reference is None
+    assert [stage.name for stage in reg4rec.SYSTEM.stages_of(alone)] == ["supervised"]
+    assert Reg4Rec(alone, data().schema).reference is None
 
 
 def test_both_stages_have_the_configuration_s_rates_and_are_judged_by_ndcg10() -> None:
     config = Config(learning_rate=0.3, preference_rate=0.2, epochs=7, preference_epochs=2, weight_decay=0.1)
-    first, second = reg4rec.SYSTEM.stages(config)
+    first, second = reg4rec.SYSTEM.stages_of(config)
     assert (first.learning_rate, first.epochs, first.batch_size) == (0.3, 7, 32)
     assert (second.learning_rate, second.epochs, second.batch_size) == (0.2, 2, 128)
     for stage in (first, second):
@@ -209,7 +208,7 @@ def test_both_stages_have_the_configuration_s_rates_and_are_judged_by_ndcg10() -
 def test_a_model_takes_weights_categories_and_popularity_from_its_data() -> None:
     module, sequences = untrained()
     given = {**sequences.given, "weights": torch.rand(61, 3)}
-    module.prepare(sequences.with_given(given))
+    module.prepare(replace(sequences, given=given))
     assert torch.equal(module.codes, given["codes"])
     assert torch.equal(module.weights, given["weights"])
     assert module.categories.tolist() == sequences.categories.tolist()
@@ -219,26 +218,25 @@ def test_a_model_takes_weights_categories_and_popularity_from_its_data() -> None
 
 def test_missing_semantic_ids_name_the_tokenizer() -> None:
     module, sequences = untrained()
-    with pytest.raises(ValueError, match="train the tokenizer 'mpq' on this data set first"):
-        module.prepare(sequences.with_given({}))
+    with pytest.raises(ValueError, match="train the tokenizer 'mpq' on it first"):
+        module.prepare(replace(sequences, given={}))
 
 
-def test_each_system_takes_the_ids_of_its_tokenizer() -> None:
-    names: dict[str, Ids] = {"reg4rec": "mpq", "reg4rec_mmq": "mmq", "reg4rec_mmq2": "mmq2", "reg4rec_rqvae": "rqvae"}
-    for name, ids in names.items():
-        config = system(name).config()
-        assert config.shape == CODEBOOKS[ids]
-        assert [each.system for each in system(name).upstream(config)] == [ids]
-    assert reg4rec.SYSTEM.upstream(GPU)[0].config == {"dataset": "beauty", "codebooks": 8, "words": 300}
-    assert system("reg4rec_letter").upstream(system("reg4rec_letter").config()) == ()
+def test_each_variant_takes_the_ids_of_its_tokenizer() -> None:
+    for ids, shape in CODEBOOKS.items():
+        config = Config(ids=ids)
+        assert config.shape == shape
+        assert reg4rec.SYSTEM.variant(config) == ("" if ids == "mpq" else ids)
+        assert [each.system for each in reg4rec.SYSTEM.upstream(config)] == ([] if ids == "letter" else [ids])
+    assert reg4rec.SYSTEM.upstream(GPU)[0].config == {"codebooks": 8, "words": 300}
 
 
 def test_the_configuration_for_a_gpu_starts() -> None:
     torch.manual_seed(0)
     sequences = data()
-    module = reg4rec.build(GPU, sequences.schema)
+    module = Reg4Rec(GPU, sequences.schema)
     codes = torch.randint(300, (61, 8))
-    module.prepare(sequences.with_given({"codes": codes, "weights": torch.ones(61, 8)}))
+    module.prepare(replace(sequences, given={"codes": codes, "weights": torch.ones(61, 8)}))
     stepped(module, supervised.loss, 1, 1e-3)
     batch = _train_batch(2)
     value, _ = preference.loss(module, batch, 0.0)

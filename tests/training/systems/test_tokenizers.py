@@ -80,7 +80,10 @@ def test_an_item_has_the_same_ids_alone_in_a_batch_and_in_the_catalogue(system: 
 def test_training_counts_words_and_puts_unused_ones_where_items_are(system: System) -> None:
     data = catalogue(system)
     module, batch = prepared(system, data, reseed_every=2), items(data)
-    loss, books = system.stages(module.config)[0].loss, module.levels if system.name == "rqvae" else [module.codebooks]
+    loss, books = (
+        system.stages_of(module.config)[0].loss,
+        module.levels if system.name == "rqvae" else [module.codebooks],
+    )
     with torch.no_grad():
         for one in books:
             one.words[:, -1] = 1e3 * torch.randn_like(one.words[:, -1])
@@ -102,7 +105,7 @@ def test_words_start_by_k_means_over_what_the_catalogue_gives(system: System) ->
     module: Any = system.build(system.config(**settings(system)), data.schema)
     books = list(module.levels) if system.name == "rqvae" else [module.codebooks]
     at_first = [one.words.clone() for one in books]
-    system.prepare(module, data)
+    module.prepare(data)
     assert not any(torch.equal(one.words, before) for one, before in zip(books, at_first, strict=True))
     codes, _ = catalogue_tokens(module.eval(), data.vectors)
     used = [len(column.unique()) for column in codes[1:].T]
@@ -123,7 +126,7 @@ def test_a_word_lent_to_two_places_is_named_by_the_lower(system: System) -> None
 def test_evaluation_counts_what_the_tokens_say(system: System) -> None:
     data = catalogue(system)
     module = prepared(system, data).eval()
-    measured = system.evaluate(module, predict, data.test)
+    measured = system.measure(module, predict, data.test)
     codes, _ = catalogue_tokens(module, data.vectors)
     distinct = len({tuple(row) for row in codes[1:].tolist()})
     assert measured["collision_rate"] == pytest.approx(1 - distinct / 60)
@@ -135,9 +138,9 @@ def test_evaluation_counts_what_the_tokens_say(system: System) -> None:
 def test_the_configuration_for_a_gpu_starts(name: str) -> None:
     """One step at the widths of the configuration, on a batch as small as the catalogue."""
     system, data = SYSTEMS[name], catalogue(SYSTEMS[name])
-    module = system.build(GPUS[name], data.schema)
-    system.prepare(module, data)
-    loss, _ = system.stages(GPUS[name])[0].loss(module, items(data), 0.0)
+    module: Any = system.build(GPUS[name], data.schema)
+    module.prepare(data)
+    loss, _ = system.stages_of(GPUS[name])[0].loss(module, items(data), 0.0)
     loss.backward()
     assert torch.isfinite(loss)
     assert any(parameter.grad is not None for parameter in module.parameters())
@@ -152,5 +155,12 @@ def test_a_size_that_cannot_be_is_refused_by_name(system: System, field: str, va
 def test_evaluation_leaves_the_tokenizer_in_its_own_precision(system: System) -> None:
     data = catalogue(system)
     module: nn.Module = prepared(system, data)
-    system.evaluate(module, predict, data.test)
+    system.measure(module, predict, data.test)
     assert all(parameter.dtype == torch.float32 for parameter in module.parameters())
+
+
+def test_the_better_tokenizer_is_the_one_with_the_smaller_loss(system: System) -> None:
+    for stage in system.stages_of(system.config(patience=7)):
+        assert stage.monitor.endswith("_loss")
+        assert stage.direction == "min"
+    assert system.stages_of(system.config(patience=7))[0].patience == 7

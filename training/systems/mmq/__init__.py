@@ -20,12 +20,12 @@ from dataclasses import replace
 
 from torch import nn
 
-from training.layers.tokenizer import content_stage, products
 from training.system import ParameterGroup, Stage, System
 from training.systems.mmq.behaviour import behaviour_loss, evaluate, view
 from training.systems.mmq.content import content_loss
 from training.systems.mmq.model import MMQ, Config
 from training.systems.mmq.servables import servables
+from training.tasks.semantic_ids import SEMANTIC_IDS, products
 
 __all__ = ["GPU", "MMQ", "SYSTEM", "Config", "servables", "stages"]
 
@@ -58,9 +58,11 @@ def stages(config: Config) -> tuple[Stage, ...]:
         weight_decay=config.weight_decay,
         patience=config.behaviour_epochs,
         monitor="task_loss",
+        direction="min",
         samples=lambda data: data.sequences.train,
     )
-    return replace(content_stage(config, content_loss), parameters=tokenizer_parameters), behaviour
+    content = replace(SEMANTIC_IDS.stage(config), loss=content_loss, parameters=tokenizer_parameters)
+    return content, behaviour
 
 
 SYSTEM = System(
@@ -70,15 +72,13 @@ SYSTEM = System(
     provenance="states: experts, gates, cosine codebooks, losses and weights, behaviour-aware stage; reconstructed: "
     "auxiliary decoders' input; our design: what moves the words, recommender, sizes; second modality is attributes or "
     "a graph",
+    task=SEMANTIC_IDS,
     config=Config,
-    dataset="beauty",
     baseline="rqvae",
-    task="semantic ids",
-    view=view,
     build=MMQ,
-    prepare=MMQ.prepare,
+    view=view,
     stages=stages,
     evaluate=evaluate,
     products=products,
-    servables=servables,
+    served=servables,
 )

@@ -13,11 +13,12 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from training.data.catalogue import CatalogueData, ItemBatch, ItemSplit, catalogue_data
-from training.data.sequences import SequenceBatch, SequenceData, SequenceSplit
+from training.data.catalogue import CatalogueData, ItemBatch, ItemSplit
+from training.data.sequences import SequenceBatch, SequenceSplit
 from training.layers.quantiser import weigh
-from training.layers.tokenizer import Predict, content_width, judge, metrics
+from training.system import Predict
 from training.systems.mmq.model import MMQ
+from training.tasks.semantic_ids import judge, metrics, width_read
 
 
 class SessionSplit(ItemSplit):
@@ -29,9 +30,9 @@ class SessionSplit(ItemSplit):
         self.catalogue = ItemSplit(vectors, np.arange(len(vectors.item)))
 
 
-def view(sequences: SequenceData) -> CatalogueData:
+def view(data: CatalogueData) -> CatalogueData:
     """The catalogue; its validation and test parts know their users."""
-    data = catalogue_data(sequences)
+    sequences = data.sequences
     return replace(
         data,
         validation=SessionSplit(data.vectors, data.validation.item, sequences.validation),
@@ -100,7 +101,7 @@ class Task(nn.Module):
 def evaluate(module: MMQ, predict: Predict, split: SessionSplit) -> dict[str, float]:
     """Of the items; once behaviour counts also the task's loss and `churn`, the share of items with any changed id."""
     judged = judge(module, predict, split)
-    measured = metrics(module, judged, content_width(split))
+    measured = metrics(module, judged, width_read(module, split))
     before = module.content_codes.cpu().numpy()
     if (before < 0).any():
         return measured

@@ -22,9 +22,9 @@ from training.layers.quantiser import (
     value_straight_through,
     weigh,
 )
-from training.layers.ranker import cardinality
-from training.layers.tokenizer import Tokenizer, TokenizerConfig, Tokens, catalogue_tokens, everything, width_of
-from training.schema import Schema
+from training.layers.tokenizer import Tokenizer, Tokens, catalogue_tokens, everything
+from training.schema import Schema, size_of, width_of
+from training.tasks.semantic_ids import TokenizerConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,7 +135,7 @@ class MMQ(Tokenizer):
     def __init__(self, config: Config, schema: Schema) -> None:
         super().__init__()
         self.config = config
-        text, graph = width_of(schema, "text"), width_of(schema, "graph")
+        text, graph = width_of(schema["text"]), width_of(schema["graph"])
         hidden, d = config.hidden, config.latent
         self.groups = [config.shared, config.text, config.graph]
         self.num_words, self.num_positions = config.words, sum(self.groups)
@@ -147,7 +147,7 @@ class MMQ(Tokenizer):
         self.decoder = two_layers(d, hidden, text + graph)
         self.text_decoder, self.graph_decoder = two_layers(d, hidden, text), two_layers(d, hidden, graph)
         self.recommender = Recommender(self.num_positions, config.words, config.recommender)
-        self.register_buffer("content_codes", torch.full((cardinality(schema, "item_id"), self.num_positions), -1))
+        self.register_buffer("content_codes", torch.full((size_of(schema.key("item")), self.num_positions), -1))
         self.register_buffer("text", torch.zeros(0, text), persistent=False)
         self.register_buffer("graph", torch.zeros(0, graph), persistent=False)
 

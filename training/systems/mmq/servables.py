@@ -1,4 +1,4 @@
-"""What MMQ serves: `mmq_tokenizer`, content -> ids, the cosine of each chosen word, and the gates.
+"""What MMQ serves beyond the plain form: content -> ids, the cosine of each chosen word, and the gates.
 
 Legend: B items, P positions, G width of the second modality.
 """
@@ -13,6 +13,7 @@ from training.layers.served_tokenizer import checked, content_requests, ids_or_n
 from training.layers.tokenizer import exact
 from training.servable import Packed, Servable, Signature, TensorSpec
 from training.systems.mmq.model import MMQ, Config, Encoded
+from training.tasks.semantic_ids import vector_inputs
 
 
 class TokenizerGraph(nn.Module):
@@ -37,7 +38,7 @@ class TokenizerGraph(nn.Module):
         return sids, best.float(), gates.float()
 
 
-def servables(module: MMQ, config: Config, data: CatalogueData) -> tuple[Signature, ...]:
+def servables(name: str, module: MMQ, config: Config, data: CatalogueData) -> tuple[Signature, ...]:
     """One model."""
     graph, positions = TokenizerGraph(module).eval(), (module.num_positions,)
 
@@ -51,18 +52,15 @@ def servables(module: MMQ, config: Config, data: CatalogueData) -> tuple[Signatu
 
     return (
         Servable(
-            name="mmq_tokenizer",
+            name=name,
             module=graph,
-            inputs=(
-                TensorSpec(name="text", dtype="float32", shape=(data.vectors.text.shape[1],)),
-                TensorSpec(name="graph", dtype="float32", shape=(data.vectors.graph.shape[1],)),
-            ),
+            inputs=vector_inputs(module, data),
             outputs=(
                 TensorSpec(name="sids", dtype="int64", shape=positions),
                 TensorSpec(name="best", dtype="float32", shape=positions),
                 TensorSpec(name="gates", dtype="float32", shape=positions),
             ),
-            example=content_requests(data.vectors, ("text", "graph")),
+            example=content_requests(data.vectors, module.reads),
             eager=torch.no_grad()(graph.forward),
             eager64=torch.no_grad()(graph.answers),
             reference=in_training_form,

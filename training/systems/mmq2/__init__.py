@@ -22,17 +22,16 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from training.data.catalogue import ItemBatch, ItemSplit, catalogue_data
+from training.data.catalogue import ItemBatch, ItemSplit
 from training.layers.experts import squared_error
 from training.layers.quantiser import vq_loss
-from training.layers.tokenizer import Predict, content_stage, content_width, judge, metrics, products
-from training.system import System, Upstream
+from training.system import Predict, System, Upstream
 from training.systems.mmq2.alignment import alignment_loss
 from training.systems.mmq2.model import MMQ2, Config, Encoded, Vectors
 from training.systems.mmq2.richness import alignment_strength
-from training.systems.mmq2.servables import servables
+from training.tasks.semantic_ids import SEMANTIC_IDS, judge, metrics, products, width_read
 
-__all__ = ["GPU", "MMQ2", "SYSTEM", "Config", "loss", "servables"]
+__all__ = ["GPU", "MMQ2", "SYSTEM", "Config", "loss"]
 
 GPU = Config(
     words=300, shared=2, text=2, graph=2, behaviour=4, hidden=1024, common=512, gate_hidden=256, batch_size=16384
@@ -78,7 +77,7 @@ def evaluate(module: MMQ2, predict: Predict, split: ItemSplit) -> dict[str, floa
     judged = judge(module, predict, split)
     routed = judged.weights[:, -module.config.behaviour :]
     active = float((routed > 0).mean())
-    measured = metrics(module, judged, content_width(split) + module.behaviour.shape[1])
+    measured = metrics(module, judged, width_read(module, split))
     too_far = max(0.0, abs(active - wanted(module, split)) - TOLERANCE)
     return {**measured, "active_share": active, "kept_loss": measured["recon_loss"] + 10 * too_far}
 
@@ -95,16 +94,12 @@ SYSTEM = System(
     paper="https://arxiv.org/abs/2510.25622",
     provenance="states: norms, strength of alignment, contrastive losses, router, sparsity, weights; our design: "
     "theta, lambda's constants, what moves the words, sizes; second modality is attributes or a graph",
+    task=SEMANTIC_IDS,
     config=Config,
-    dataset="beauty",
     baseline="mmq",
-    task="semantic ids",
-    view=catalogue_data,
-    upstream=lambda config: (Upstream(system="sasrec", config={"dataset": config.dataset}),),
     build=MMQ2,
-    prepare=MMQ2.prepare,
-    stages=lambda config: (replace(content_stage(config, loss), monitor="kept_loss"),),
+    upstream=lambda config: (Upstream(system="sasrec", config={}),),
+    stages=lambda config: (replace(SEMANTIC_IDS.stage(config), loss=loss, monitor="kept_loss"),),
     evaluate=evaluate,
     products=products,
-    servables=servables,
 )

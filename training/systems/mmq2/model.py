@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from training.data.catalogue import CatalogueData, ItemBatch
 from training.layers.experts import Experts, two_layers, weighted_sum
 from training.layers.quantiser import Codebooks, Quantised, index_straight_through, value_straight_through, weigh
-from training.layers.ranker import cardinality
-from training.layers.tokenizer import Tokenizer, TokenizerConfig, Tokens, everything, width_of
-from training.schema import Schema
+from training.layers.tokenizer import Tokenizer, Tokens, everything
+from training.schema import Schema, size_of, width_of
 from training.systems.mmq2.richness import Richness, Sparsity
+from training.tasks.semantic_ids import TokenizerConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,13 +113,14 @@ class Encoded(NamedTuple):
 class MMQ2(Tokenizer):
     """Content and behaviour experts with private cosine codebooks."""
 
+    reads = ("text", "graph", "behaviour")
     behaviour: Float[Tensor, "N D"]
     """The sequence model's vectors, as they came."""
 
     def __init__(self, config: Config, schema: Schema) -> None:
         super().__init__()
         self.config = config
-        widths = [width_of(schema, name) for name in ("text", "graph", "behaviour")]
+        widths = [width_of(schema[name]) for name in self.reads]
         if not widths[2]:
             raise ValueError(
                 "item_vectors are missing; mmq2 needs the behaviour vectors of a sasrec run: train it first"
@@ -139,7 +140,7 @@ class MMQ2(Tokenizer):
         self.decoder = two_layers(d, hidden, sum(widths))
         self.richness = Richness()
         self.sparsity = Sparsity(config.behaviour, config.sparsity_start, config.sparsity_step)
-        self.register_buffer("behaviour", torch.zeros(cardinality(schema, "item_id"), widths[2]))
+        self.register_buffer("behaviour", torch.zeros(size_of(schema.key("item")), widths[2]))
 
     @torch.no_grad()
     def prepare(self, data: CatalogueData) -> None:
@@ -153,8 +154,10 @@ class MMQ2(Tokenizer):
         self.codebooks.start(self.encode(self.vectors(everything(data.train))).latents)
 
     def vectors(self, batch: ItemBatch) -> Vectors:
-        """Of items of the catalogue; their behaviour vectors are those that the module was prepared with."""
-        return self.vectors_of(batch.text, batch.graph, self.behaviour[batch.item])
+        """Of a batch; items of the catalogue may come without the behaviour vectors that the module was prepared
+        with."""
+        behaviour = batch.behaviour if batch.behaviour.shape[1] else self.behaviour[batch.item]
+        return self.vectors_of(batch.text, batch.graph, behaviour)
 
     def vectors_of(self, text: Tensor, graph: Tensor, behaviour: Tensor) -> Vectors:
         """Of any items, whose behaviour vectors are of the same sequence model, not normalised."""

@@ -20,23 +20,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from training.data.catalogue import CatalogueData, ItemBatch, catalogue_data
+from training.data.catalogue import CatalogueData, ItemBatch
 from training.layers.experts import Experts, squared_error, two_layers, weighted_sum
 from training.layers.quantiser import Codebooks, index_straight_through, vq_loss, weigh
-from training.layers.tokenizer import (
-    Tokenizer,
-    TokenizerConfig,
-    Tokens,
-    content_stage,
-    evaluate,
-    everything,
-    products,
-    width_of,
-)
-from training.schema import Schema
+from training.layers.tokenizer import Tokenizer, Tokens, everything
+from training.schema import Schema, width_of
 from training.system import System
+from training.tasks.semantic_ids import SEMANTIC_IDS, TokenizerConfig, products
 
-__all__ = ["GPU", "MPQ", "SYSTEM", "Config", "loss"]
+__all__ = ["GPU", "MPQ", "SYSTEM", "Config"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +60,7 @@ class MPQ(Tokenizer):
         super().__init__()
         self.config = config
         self.num_words, self.num_positions = config.words, config.codebooks
-        width = width_of(schema, "text") + width_of(schema, "graph")
+        width = width_of(schema["text"]) + width_of(schema["graph"])
         self.encoders = Experts(config.codebooks, width, config.hidden, config.latent)
         self.gate = nn.Linear(width, config.codebooks)
         self.codebooks = Codebooks(config.codebooks, config.words, config.latent, "l2")
@@ -85,28 +77,26 @@ class MPQ(Tokenizer):
         gates = torch.softmax(self.gate(v), dim=1)
         return Tokens(chosen.codes, torch.ones_like(gates), v, self.decoder(weighted_sum(gates, chosen.words)))
 
+    def loss(self, batch: ItemBatch, share_done: float) -> tuple[Tensor, dict[str, Tensor]]:
+        """L = L_recon + lambda L_orth, and the terms that move the words."""
+        v = vector(batch)
+        latents = self.encoders(v)
+        if self.codebooks.is_due(self.config.reseed_every):
+            self.codebooks.reseed(latents)
+        chosen = self.codebooks(latents)
+        self.codebooks.count(chosen.codes)
+        gates = torch.softmax(self.gate(v), dim=1)
+        index = index_straight_through(chosen.scores, chosen.codes, self.config.temperature)
+        quantised = weigh(index, self.codebooks.words)
+        recon = squared_error(v, self.decoder(weighted_sum(gates, quantised)))
+        vq, orthogonality = vq_loss(latents, chosen.words, self.codebooks.metric), self.encoders.orthogonality()
+        logged = {"recon": recon.detach(), "vq": vq.detach(), "ortho": orthogonality.detach()}
+        return recon + self.config.vq_weight * vq + self.config.orthogonality * orthogonality, logged
+
 
 def vector(batch: ItemBatch) -> Tensor:
     """v = [text, graph], float [B, W]."""
     return torch.cat([batch.text, batch.graph], dim=1)
-
-
-def loss(module: nn.Module, batch: ItemBatch, done: float) -> tuple[Tensor, dict[str, Tensor]]:
-    """L = L_recon + lambda L_orth, and the terms that move the words."""
-    assert isinstance(module, MPQ)
-    v = vector(batch)
-    latents = module.encoders(v)
-    if module.codebooks.is_due(module.config.reseed_every):
-        module.codebooks.reseed(latents)
-    chosen = module.codebooks(latents)
-    module.codebooks.count(chosen.codes)
-    gates = torch.softmax(module.gate(v), dim=1)
-    index = index_straight_through(chosen.scores, chosen.codes, module.config.temperature)
-    quantised = weigh(index, module.codebooks.words)
-    recon = squared_error(v, module.decoder(weighted_sum(gates, quantised)))
-    vq, orthogonality = vq_loss(latents, chosen.words, module.codebooks.metric), module.encoders.orthogonality()
-    logged = {"recon": recon.detach(), "vq": vq.detach(), "ortho": orthogonality.detach()}
-    return recon + module.config.vq_weight * vq + module.config.orthogonality * orthogonality, logged
 
 
 SYSTEM = System(
@@ -115,14 +105,9 @@ SYSTEM = System(
     paper="https://arxiv.org/abs/2508.15308",
     provenance="states: parallel encoders and codebooks, L2, gate, orthogonality; our design: softmax gate, codebook "
     "and commitment terms, k-means start, re-seeding, sizes; second modality is attributes or a graph",
+    task=SEMANTIC_IDS,
     config=Config,
-    dataset="beauty",
     baseline="rqvae",
-    task="semantic ids",
-    view=catalogue_data,
     build=MPQ,
-    prepare=MPQ.prepare,
-    stages=lambda config: (content_stage(config, loss),),
-    evaluate=evaluate,
     products=products,
 )

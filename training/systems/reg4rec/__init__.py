@@ -19,41 +19,20 @@ set of tokens leads to an item.
 
 from dataclasses import replace
 
-from training.schema import Schema
-from training.system import Stage, System, Upstream
+from training.system import Column, Stage, System, Upstream
 from training.systems.reg4rec import preference, supervised
-from training.systems.reg4rec.config import (
-    GPU,
-    Config,
-    LetterConfig,
-    MMQ2Config,
-    MMQConfig,
-    RQVAEConfig,
-)
+from training.systems.reg4rec.config import GPU, Config
 from training.systems.reg4rec.evaluation import evaluate
 from training.systems.reg4rec.model import Reg4Rec
-from training.systems.reg4rec.servables import servables
+from training.systems.reg4rec.servables import explained, servables
+from training.tasks.next_item import NEXT_ITEM
 
-__all__ = ["GPU", "LETTER", "MMQ", "MMQ2", "RQVAE", "SYSTEM", "Config", "Reg4Rec"]
-
-
-def build(config: Config, schema: Schema) -> Reg4Rec:
-    return Reg4Rec(config, schema)
+__all__ = ["GPU", "SYSTEM", "Config", "Reg4Rec"]
 
 
 def stages(config: Config) -> tuple[Stage, ...]:
     """Supervised, then preference."""
-    first = Stage(
-        name="supervised",
-        loss=supervised.loss,
-        epochs=config.epochs,
-        batch_size=config.batch_size,
-        learning_rate=config.learning_rate,
-        schedule="linear",
-        weight_decay=config.weight_decay,
-        patience=config.epochs,
-        monitor="ndcg10",
-    )
+    first = replace(NEXT_ITEM.stage(config), name="supervised", loss=supervised.loss)
     second = replace(
         first,
         name="preference",
@@ -70,33 +49,28 @@ def upstream(config: Config) -> tuple[Upstream, ...]:
     if config.ids == "letter":
         return ()
     sizes = {"codebooks": config.codebooks, "words": config.words}
-    differing = {name: size for name, size in sizes.items() if size is not None}
-    return (Upstream(system=config.ids, config={"dataset": config.dataset, **differing}),)
+    return (Upstream(system=config.ids, config={name: size for name, size in sizes.items() if size is not None}),)
 
 
-def _on(ids: str, name: str, config: type) -> System:
-    """REG4Rec on a tokenizer's ids."""
-    return System(
-        name=name,
-        title=f"REG4Rec on {ids}'s ids",
-        paper="https://arxiv.org/abs/2508.15308",
-        provenance="states: parallel codebooks, order by confidence, four rewards, GRPO over future items, pruning by "
-        "category; reconstructed: category head, rewards; our design: everything with a number",
-        config=config,
-        dataset="beauty",
-        task="next item",
-        baseline="tiger",
-        build=build,
-        prepare=Reg4Rec.prepare,
-        stages=stages,
-        evaluate=evaluate,
-        upstream=upstream,
-        servables=lambda model, chosen, data: servables(name, model, chosen, data),
-    )
-
-
-SYSTEM = _on("MPQ", "reg4rec", Config)
-MMQ = _on("MMQ", "reg4rec_mmq", MMQConfig)
-MMQ2 = _on("MMQ-v2", "reg4rec_mmq2", MMQ2Config)
-RQVAE = _on("RQ-VAE", "reg4rec_rqvae", RQVAEConfig)
-LETTER = _on("LETTER", "reg4rec_letter", LetterConfig)
+SYSTEM = System(
+    name="reg4rec",
+    title="REG4Rec: reasoning-enhanced generation of semantic ids",
+    paper="https://arxiv.org/abs/2508.15308",
+    provenance="states: parallel codebooks, order by confidence, four rewards, GRPO over future items, pruning by "
+    "category; reconstructed: category head, rewards; our design: everything with a number",
+    task=NEXT_ITEM,
+    config=Config,
+    baseline="tiger",
+    build=Reg4Rec,
+    stages=stages,
+    evaluate=evaluate,
+    columns=(
+        Column(title="NDCG@10 before stage 2", metric="ndcg10 after supervised"),
+        Column(title="NDCG@10 with CORP", metric="corp_ndcg10"),
+        Column(title="pruned share", metric="pruned_share", direction=None),
+    ),
+    upstream=upstream,
+    served=servables,
+    explained=explained,
+    variant=lambda config: "" if config.ids == Config().ids else config.ids,
+)

@@ -3,20 +3,26 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from training.data.sequences import Dataset
-from training.layers.semantic_ids import CODEBOOKS, Codebooks, Ids, check_ids
+from training.layers.semantic_ids import Codebooks
+from training.tasks.next_item import NextItemConfig
+
+Ids = Literal["mpq", "mmq", "mmq2", "rqvae", "letter"]
+CODEBOOKS: dict[Ids, Codebooks] = {
+    "mpq": Codebooks(4, 512),
+    "mmq": Codebooks(6, 100),
+    "mmq2": Codebooks(6, 100),
+    "rqvae": Codebooks(4, 256),
+    "letter": Codebooks(4, 256),
+}
+"""Shape of the ids of each tokenizer with its defaults, and of LETTER's."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config:
-    """REG4Rec on the tokens of its own tokenizer."""
+class Config(NextItemConfig):
+    """Sizes and training."""
 
-    dataset: Dataset = "beauty"
-    """Data set that it is trained on."""
-    max_length: int = 50
-    """Newest items of a history that are read."""
     ids: Ids = "mpq"
-    """Source of the semantic ids: a tokenizer's run, or LETTER's published ones."""
+    """Source of the semantic ids: a tokenizer's run, or LETTER's, which are published with Beauty."""
     codebooks: int | None = None
     """Tokens of an item (M), where the tokenizer's run differs from its defaults."""
     words: int | None = None
@@ -38,8 +44,9 @@ class Config:
     batch_size: int = 32
     """Users of a supervised step; each of their places is a target."""
     learning_rate: float = 2e-3
-    """Rate of AdamW in the supervised stage at its highest: it rises over the first 2 % of the steps, then falls to
-    zero."""
+    """Rate of AdamW in the supervised stage at its highest."""
+    schedule: Literal["constant", "linear"] = "linear"
+    """Course of the rate; linear: it rises over the first 2 % of a stage's steps, then falls to zero."""
     weight_decay: float = 0.01
     """Decay of AdamW in both stages."""
     category_weight: float = 0.5
@@ -77,11 +84,11 @@ class Config:
     """Score of a set that several orders reached."""
 
     def __post_init__(self) -> None:
-        check_ids(self.ids, self.dataset)
+        super().__post_init__()
         for name in ("dropout", "ordered_share", "theta"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be in 0..1")
-        for name in ("beams", "over", "rollouts", "window", "max_length"):
+        for name in ("beams", "over", "rollouts", "window"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
 
@@ -90,34 +97,6 @@ class Config:
         """M and D."""
         default = CODEBOOKS[self.ids]
         return Codebooks(self.codebooks or default.codebooks, self.words or default.words)
-
-
-@dataclass(frozen=True, kw_only=True)
-class MMQConfig(Config):
-    """REG4Rec on MMQ's tokens."""
-
-    ids: Ids = "mmq"
-
-
-@dataclass(frozen=True, kw_only=True)
-class MMQ2Config(Config):
-    """REG4Rec on MMQ-v2's tokens and weights."""
-
-    ids: Ids = "mmq2"
-
-
-@dataclass(frozen=True, kw_only=True)
-class RQVAEConfig(Config):
-    """REG4Rec on the tokens of an RQ-VAE."""
-
-    ids: Ids = "rqvae"
-
-
-@dataclass(frozen=True, kw_only=True)
-class LetterConfig(Config):
-    """REG4Rec on LETTER's published tokens."""
-
-    ids: Ids = "letter"
 
 
 GPU = Config(

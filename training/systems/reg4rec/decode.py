@@ -23,7 +23,7 @@ from kernels.consistency_pruning import (
 from training.layers.generator import reordered
 from training.layers.rows import rows, rows_of_each
 from training.systems.reg4rec.catalogue import Catalogue, possible_tokens
-from training.systems.reg4rec.model import Encoded, Generator
+from training.systems.reg4rec.generator import Encoded, Generator
 
 _SLACK = 1e-6
 """Of one agreement, as in kernels/consistency_pruning."""

@@ -1,87 +1,22 @@
-"""REG4Rec's network: history -> memory; path -> confidence of every token, and the category it expects.
+"""REG4Rec as it is trained: the network, the catalogue's semantic ids, and the search for the best items.
 
-Legend: B requests, L places, A paths, T steps, M codebooks, D words, C categories, N items, d width.
+Legend: B requests, L places, M codebooks, N items.
 """
-
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Float32, Int64
 from torch import Tensor, nn
-from torch.nn import functional
 
-from training.data.sequences import SequenceData
-from training.layers.generator import GeneratorSizes, Memory, SequenceEncoder, TokenDecoder, newest_state
+from training.data.sequences import SequenceData, num_categories
+from training.layers.generator import GeneratorSizes
+from training.layers.listing import Best
 from training.layers.semantic_ids import semantic_ids
-from training.schema import Schema
+from training.schema import Schema, size_of
 from training.systems.reg4rec.catalogue import Catalogue
 from training.systems.reg4rec.config import Config
-
-
-class Encoded(NamedTuple):
-    """What is computed once per request and shared by its paths."""
-
-    memory: Memory
-    newest: Float[Tensor, "B 1 d"]
-    """State at the newest item, from which every path starts."""
-
-
-class Generator(nn.Module):
-    """Encoder, decoder and the two heads (section "Generator" of the paper's figure; sizes and details: our design)."""
-
-    def __init__(self, sizes: GeneratorSizes, num_categories: int, temperature: float) -> None:
-        super().__init__()
-        self.sizes, self.temperature = sizes, temperature
-        self.encoder, self.decoder = SequenceEncoder(sizes), TokenDecoder(sizes)
-        self.to_token = nn.Linear(sizes.dim, sizes.dim, bias=False)
-        self.category_of_state = nn.Linear(sizes.dim, num_categories)
-        self.category_of_token = nn.Linear(sizes.dim, num_categories, bias=False)
-
-    def encode(self, items: Int64[Tensor, "B L"], length: Int64[Tensor, " B"]) -> Encoded:
-        """The memory of each history."""
-        states = self.encoder(items)
-        return Encoded(self.decoder.histories(states, length), newest_state(states, length))
-
-    def directions(self) -> Float[Tensor, "MD d"]:
-        """What a state is compared with: the embedding of each token, in the order codebook * D + word."""
-        return self.direction(self.encoder.tokens.weight[:-1])
-
-    def direction(self, embeddings: Float[Tensor, "*n d"]) -> Float[Tensor, "*n d"]:
-        """Embeddings of norm 1."""
-        return functional.normalize(embeddings, dim=-1)
-
-    def wish(self, outputs: Float[Tensor, "*n d"]) -> Float[Tensor, "*n d"]:
-        """The direction of the token that a state asks for, of length 1 / temperature."""
-        return functional.normalize(self.to_token(outputs), dim=-1) / self.temperature
-
-    def confidence(self, outputs: Float[Tensor, "*n d"], directions: Float[Tensor, "MD d"]) -> Float[Tensor, "*n M D"]:
-        """Logits of all tokens: cosine over temperature."""
-        return (self.wish(outputs) @ directions.T).unflatten(-1, (self.sizes.codebooks, self.sizes.words))
-
-    def category_table(self) -> Float[Tensor, "MD C"]:
-        """The token's part of the category logits."""
-        return self.category_of_token(self.encoder.tokens.weight[:-1])
-
-    def category_logits(self, outputs: Float[Tensor, "*n d"], chosen: Float[Tensor, "*n d"]) -> Float[Tensor, "*n C"]:
-        """a_t = W_c [h_t ; emb(chosen token)]."""
-        return self.category_of_state(outputs) + self.category_of_token(chosen)
-
-    def embedded(self, tokens: Int64[Tensor, "*n"]) -> Float[Tensor, "*n d"]:
-        """Embeddings of tokens codebook * D + word."""
-        return self.encoder.tokens(tokens)
-
-
-@contextmanager
-def without_dropout(generator: Generator) -> Iterator[None]:
-    """Meanwhile the generator is in evaluation mode."""
-    training = generator.training
-    generator.eval()
-    try:
-        yield
-    finally:
-        generator.train(training)
+from training.systems.reg4rec.decode import Decoded, Search, decode
+from training.systems.reg4rec.generator import Generator
+from training.systems.reg4rec.ranking import ranked
 
 
 class Reg4Rec(nn.Module):
@@ -98,8 +33,8 @@ class Reg4Rec(nn.Module):
     def __init__(self, config: Config, schema: Schema) -> None:
         super().__init__()
         self.config = config
-        num_items = (schema["item_id"].cardinality or 1) - 1
-        num_categories = schema["category"].cardinality or 1
+        self.max_length = config.max_length
+        num_items = size_of(schema.key("item")) - 1
         sizes = GeneratorSizes(
             num_items=num_items,
             codebooks=config.shape.codebooks,
@@ -111,8 +46,9 @@ class Reg4Rec(nn.Module):
             decoder_layers=config.decoder_layers,
             dropout=config.dropout,
         )
-        self.generator = Generator(sizes, num_categories, config.temperature)
-        self.reference = Generator(sizes, num_categories, config.temperature) if config.preference_epochs else None
+        categories = num_categories(schema)
+        self.generator = Generator(sizes, categories, config.temperature)
+        self.reference = Generator(sizes, categories, config.temperature) if config.preference_epochs else None
         if self.reference is not None:
             self.reference.requires_grad_(False)
         shape = (num_items + 1, config.shape.codebooks)
@@ -124,10 +60,10 @@ class Reg4Rec(nn.Module):
 
     def prepare(self, data: SequenceData) -> None:
         """Takes the semantic ids from the tokenizer's run. Raises ValueError where they are missing or do not fit."""
-        given = semantic_ids(self.config.ids, data.given)
-        self.generator.encoder.prepare(given["codes"])
-        self.codes.copy_(given["codes"])
-        self.weights.copy_(given["weights"])
+        given = semantic_ids(self.config.ids, data)
+        self.generator.encoder.prepare(given.codes)
+        self.codes.copy_(given.codes)
+        self.weights.copy_(given.weights)
         self.categories.copy_(torch.from_numpy(data.categories))
         self.popularity.copy_(torch.from_numpy(data.train_item_counts))
         self._catalogue = ()
@@ -141,3 +77,14 @@ class Reg4Rec(nn.Module):
             # In a tuple, so that it is no part of the module: it follows from the codes.
             self._catalogue = (made.to(self.codes.device),)
         return self._catalogue[0]
+
+    def decode(self, items: Int64[Tensor, "B L"], length: Int64[Tensor, " B"], theta: Float[Tensor, " B"]) -> Decoded:
+        """The best sets of tokens after each history; theta 0 prunes nothing."""
+        search = Search(self.config.beams, self.config.over, self.catalogue())
+        return decode(self.generator, self.generator.encode(items, length), theta, search)
+
+    def best(self, items: Int64[Tensor, "B L"], length: Int64[Tensor, " B"], top: int) -> Best:
+        """Items of the best sets without pruning; of one set the more popular first."""
+        decoded = self.decode(items, length, torch.zeros(items.shape[0], device=items.device))
+        found = ranked(decoded, self.catalogue(), items, top, self.config.merge)
+        return Best(found.items, found.scores)

@@ -17,7 +17,8 @@ from training.data.sequences import SequenceBatch
 from training.layers.generator import reordered
 from training.systems.reg4rec.catalogue import Catalogue, possible_tokens
 from training.systems.reg4rec.decode import step_log_probs
-from training.systems.reg4rec.model import Encoded, Generator, Reg4Rec, without_dropout
+from training.systems.reg4rec.generator import Encoded, Generator, without_dropout
+from training.systems.reg4rec.model import Reg4Rec
 from training.systems.reg4rec.rewards import Window, windowed
 from training.systems.reg4rec.supervised import codes_of, token_log_probs
 

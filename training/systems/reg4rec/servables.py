@@ -6,41 +6,30 @@ Legend: B requests, H history items packed over them, K beams, M codebooks, D wo
 """
 
 import copy
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import torch
 
+from training.asking import Infer, Shown, Tensors
 from training.data.sequences import SequenceData
+from training.interactions import Interactions
+from training.layers.served_lists import MAX_BATCH_SIZE, OFFSETS, Requests, history_spec, items_spec
 from training.servable import Packed, Servable, TensorSpec, servable
 from training.systems.reg4rec.config import Config
 from training.systems.reg4rec.model import Reg4Rec
 from training.systems.reg4rec.served import Recommender
 
-MAX_HISTORY = 1_000
-"""Items of one request; the model reads the newest `max_length` of them."""
-MAX_BATCH_SIZE = 16
-"""Requests of a run: each has K paths."""
-HISTORY = TensorSpec(
-    name="history", dtype="int64", shape=("history",), ragged=True, minimum=0, max_elements=MAX_HISTORY
-)
-OFFSETS = TensorSpec(name="history_offsets", dtype="int32", shape=(), of="history")
 THETA = TensorSpec(name="theta", dtype="float32", shape=(1,), minimum=0, maximum=1)
 _THETAS = (0.0, 0.5, 1.0, 0.25)
-_UNKNOWN_ITEM = 2**40
-_CLEAR = 1e-5
-"""Two listed scores that differ by less are a toss-up between one library's sums and another's."""
-_SPARE = 4
-"""Users drawn for each one needed."""
 
 
-def outputs(config: Config) -> tuple[TensorSpec, ...]:
+def outputs(config: Config, data: SequenceData) -> tuple[TensorSpec, ...]:
     """Lists are as long as there are beams; item 0 (score -1e9, path -1) fills what a request has fewer of. A step of a
     path is codebook and word."""
     steps = (config.beams, config.shape.codebooks)
     return (
-        TensorSpec(name="items", dtype="int64", shape=(config.beams,)),
+        items_spec(data, config.beams),
         TensorSpec(name="scores", dtype="float32", shape=(config.beams,)),
         TensorSpec(name="paths", dtype="int32", shape=(*steps, 2)),
         TensorSpec(name="categories", dtype="int32", shape=steps),
@@ -48,56 +37,9 @@ def outputs(config: Config) -> tuple[TensorSpec, ...]:
     )
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Requests:
-    """Seeded requests of real histories that a rounding error does not decide; the first ones are the edge cases.
-
-    Beam search compares sums of logarithms. Where two of them are nearer than fp32 can tell, libraries differ in the
-    order, and each is right; such requests prove nothing, so none is drawn.
-    """
-
-    data: SequenceData
-    answer: Callable[..., Packed]
-    max_length: int
-
-    def __call__(self, batch_size: int, seed: int) -> Packed:
-        """Histories int64 [H], their ends int32 [B], theta float32 [B, 1].
-
-        One item alone, an empty history, an unknown item, a history longer than what is read, then users as they come.
-        """
-        random = np.random.default_rng(seed)
-        users = random.choice(len(self.data.sequences), 3 + _SPARE * batch_size)
-        histories = [self.data.sequences[user] for user in users]
-        known = histories[2]
-        edges = [
-            histories[0][:1],
-            histories[0][:0],
-            np.append(histories[1], _UNKNOWN_ITEM),
-            np.resize(known, self.max_length + len(known)),
-        ]
-        pool = [*edges, *histories[3:]]
-        thetas = np.resize(_THETAS, len(pool))
-        clear = self._clear(pool, thetas)[:batch_size]
-        if len(clear) < batch_size:
-            raise ValueError(
-                f"only {len(clear)} of {len(pool)} requests have scores that differ by {_CLEAR} or more; train the "
-                "model before it is exported"
-            )
-        return packed([pool[n] for n in clear], thetas[clear])
-
-    def _clear(self, histories: list[np.ndarray], thetas: np.ndarray) -> list[int]:
-        """Requests whose scores stand apart in the list."""
-        _, scores, *_ = self.answer(*packed(histories, thetas))
-        gaps = scores[:, :-1] - scores[:, 1:]
-        toss_up = (gaps > 0) & (gaps < _CLEAR)
-        return [int(n) for n in torch.nonzero(~toss_up.any(1))[:, 0]]
-
-
-def packed(histories: list[np.ndarray], thetas: np.ndarray) -> Packed:
-    """Requests as the graph takes them."""
-    ends = np.cumsum([len(history) for history in histories]).astype(np.int32)
-    flat = np.concatenate(histories).astype(np.int64)
-    return torch.from_numpy(flat), torch.from_numpy(ends), torch.from_numpy(thetas.astype(np.float32)[:, None])
+def thetas(count: int) -> Packed:
+    """float32 [count, 1]"""
+    return (torch.from_numpy(np.resize(_THETAS, count).astype(np.float32)[:, None]),)
 
 
 def servables(name: str, model: Reg4Rec, config: Config, data: SequenceData) -> tuple[Servable]:
@@ -106,10 +48,22 @@ def servables(name: str, model: Reg4Rec, config: Config, data: SequenceData) -> 
     plain = servable(
         name=name,
         module=module,
-        inputs=(HISTORY, OFFSETS, THETA),
-        outputs=outputs(config),
+        inputs=(history_spec(data), OFFSETS, THETA),
+        outputs=outputs(config, data),
         example=lambda batch_size, seed: (),
         max_batch_size=MAX_BATCH_SIZE,
     )
-    requests = Requests(data=data, answer=plain.eager, max_length=config.max_length)
+    requests = Requests(data=data, answer=plain.eager, max_length=config.max_length, beside=thetas)
     return (replace(plain, example=requests),)
+
+
+def explained(infer: Infer, model: str, interactions: Interactions, request: Tensors, answer: Tensors) -> list[Shown]:
+    """The path of tokens that led to each item, and the category that was expected after each of them."""
+    rows: list[list[object]] = []
+    for place, item in enumerate(answer["items"][0].tolist()):
+        if interactions.dense("item", item):
+            path = " ".join(f"{codebook}:{word}" for codebook, word in answer["paths"][0, place].tolist())
+            rows.append([item, path, " ".join(map(str, answer["categories"][0, place].tolist()))])
+    pruned = float(answer["pruned"][0, 0])
+    title = f"how they were reached; {pruned:.0%} of the checked paths were pruned"
+    return [Shown((), title, ("item", "path (codebook:word)", "categories"), rows)]

@@ -9,14 +9,12 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from training.layers.rows import rows
+from training.layers.histories import newest
+from training.layers.served_lists import NO_SCORE
 from training.servable import Packed
 from training.systems.reg4rec.decode import Decoded, Search, decode
 from training.systems.reg4rec.model import Reg4Rec
 from training.systems.reg4rec.ranking import Ranked, ranked
-
-NO_SCORE = -1e9
-"""Of a place in the list that holds no item."""
 
 
 class Recommender(nn.Module):
@@ -63,18 +61,3 @@ def explained(decoded: Decoded, found: Ranked, words: int) -> tuple[Int[Tensor, 
     tokens, categories = (part.gather(1, beam.clamp(min=0)) for part in (decoded.tokens, decoded.categories))
     paths = torch.stack((tokens // words, tokens % words), 3)
     return torch.where(there.unsqueeze(3), paths, -1), torch.where(there, categories, -1)
-
-
-def newest(
-    history: Int[Tensor, " H"], ends: Int[Tensor, " B"], width: int
-) -> tuple[Int[Tensor, "B L"], Int[Tensor, " B"]]:
-    """The newest `width` items of each packed history, oldest first, 0 beyond its length; and that length."""
-    ends = ends.long()
-    # Not ends[:-1], of which torch.export would want at least two rows.
-    starts = torch.cat((ends.new_zeros(1), ends)).index_select(0, torch.arange(ends.shape[0], device=ends.device))
-    length = (ends - starts).clamp(max=width)
-    steps = torch.arange(width, device=ends.device)
-    # One item more, which nobody reads: a batch may have none at all.
-    padded = torch.cat((history, history.new_zeros(1)))
-    places = ((ends - length)[:, None] + steps).clamp(max=history.shape[0])
-    return torch.where(steps < length[:, None], rows(padded, places), 0), length

@@ -19,7 +19,8 @@ from torch.nn import functional
 from training.data.sequences import SequenceBatch
 from training.systems.reg4rec.catalogue import Catalogue, possible_tokens
 from training.systems.reg4rec.decode import step_log_probs
-from training.systems.reg4rec.model import Generator, Reg4Rec, without_dropout
+from training.systems.reg4rec.generator import Generator, without_dropout
+from training.systems.reg4rec.model import Reg4Rec
 
 _INACTIVE_RANK = 1e3
 _USED_RANK = 1e6
