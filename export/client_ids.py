@@ -4,7 +4,7 @@ Everything in this process is dense; what a graph, a golden or a server takes an
 are the same on both sides. Arrays may be those of a request or of a batch.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,7 @@ import torch
 
 from serving.ids import PARAMETER
 from serving.texts import LONGEST_BYTES
-from training.servable import Packed, Signature, TensorSpec
+from training.servable import EnsembleStep, Packed, Signature, TensorSpec
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -41,6 +41,25 @@ def save_maps(signature: Signature, folder: Path) -> None:
     for spec in mapped_beside(signature):
         if spec.mapped is not None:
             spec.mapped.save(folder, spec.name)
+
+
+def ensemble_faults(ensemble: Signature, models: Mapping[str, Signature]) -> Iterator[str]:
+    """Tensors that two sides of an ensemble would map differently; of the steps that are in `models`."""
+    maps = {spec.name: spec.mapped for spec in ensemble.inputs}
+    for step in ensemble.steps:
+        specs = models[step.model].inputs if step.model in models else ()
+        for spec in specs:
+            tensor = step.inputs.get(spec.name)
+            if tensor in maps and maps[tensor] != spec.mapped:
+                yield f"'{tensor}' and input '{spec.name}' of '{step.model}' have different maps of ids; give them one"
+        maps |= {step.outputs[spec.name]: spec.mapped for spec in _outputs(step, models)}
+    for spec in ensemble.outputs:
+        if spec.name in maps and maps[spec.name] != spec.mapped:
+            yield f"output '{spec.name}' and the step that gives it have different maps of ids; give them one"
+
+
+def _outputs(step: EnsembleStep, models: Mapping[str, Signature]) -> list[TensorSpec]:
+    return [spec for spec in models[step.model].outputs if spec.name in step.outputs] if step.model in models else []
 
 
 def known(specs: Sequence[TensorSpec], tensors: Packed) -> Packed:

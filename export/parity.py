@@ -1,9 +1,10 @@
 """The parity ladder: is what the server answers what was trained?
 
     model       training form against served form, both in fp64, and the served fp32 against the training form
-    export      the eager answers against ONNX Runtime in this process, in batches of 1, 2, 7 and the largest
-    served      ONNX Runtime in this process against the running server, one request at a time: not a bit may differ;
-                models that are more than one graph are compared with the eager answers
+    export      the eager answers against the model in this process (ONNX Runtime, and the steps of an ensemble one
+                after the other), in batches of 1, 2, 7 and the largest
+    served      the model in this process against the running server, one request at a time: not a bit may differ
+                where it is one graph
     kernel      in place of `served` for the kernel form of a model: the running server against the ONNX form's
                 graph in this process
     concurrent  each request alone against the same request among many clients, really batched by the server
@@ -24,12 +25,13 @@ import numpy as np
 from export.kinds import KERNEL_BACKEND
 from serving import golden, manifest
 from serving.client import Client
-from serving.configs import read_config
-from serving.direct import DirectModel
+from serving.configs import FUSED, is_ensemble, read_config
 from serving.errors import ServingError
 from serving.golden import Gap, Golden
+from serving.in_process import InProcessModel
 from serving.readiness import latest_version, models
 from serving.server import ServerOptions, TritonServer
+from serving.steps import kind_of
 
 FP64_TOLERANCE = 1e-10
 FP32_TOLERANCE = 1e-5
@@ -86,12 +88,14 @@ class Ladder(NamedTuple):
 
 @dataclass(frozen=True)
 class Model:
-    """A model of the repository with its goldens; `direct` where it, or the model that it is a form of, is one graph
-    of ONNX."""
+    """A model of the repository with its goldens; `direct` is the model in this process, of a kernel form the model
+    that it is a form of, and None for a Python model of somebody's own."""
 
     name: str
     goldens: list[Golden]
-    direct: DirectModel | None
+    direct: InProcessModel | None
+    is_graph: bool
+    """Of ONNX."""
     is_kernel_form: bool
     batched: str
     """The model whose statistics show the batching: itself, or an ensemble's last step."""
@@ -105,7 +109,9 @@ def walk(repository: Path, options: ParityOptions, report: Callable[[Row], None]
     """
     rows: list[Row] = []
     total = Concurrency(0, 0)
-    opened = [_open(path, options.target) for path in models(repository, options.target)]
+    # What a part does is told of the part, before the ensemble that runs it.
+    paths = sorted(models(repository, options.target), key=is_ensemble)
+    opened = [_open(path, options.target) for path in paths]
 
     def passed(row: Row) -> bool:
         rows.append(row)
@@ -143,16 +149,18 @@ def _open(path: Path, target: str) -> Model:
         name=path.name,
         goldens=golden.read(goldens),
         direct=_direct(path, config.backend, target),
+        is_graph=config.backend == "onnxruntime",
         is_kernel_form=config.backend == KERNEL_BACKEND,
         batched=steps[-1].model_name if steps else path.name,
         max_batch_size=config.max_batch_size,
     )
 
 
-def _direct(path: Path, backend: str, target: str) -> DirectModel | None:
-    if backend == "onnxruntime":
-        return DirectModel.open(path, target)
-    return DirectModel.open(path.parent / _form_of(path), target) if backend == KERNEL_BACKEND else None
+def _direct(path: Path, backend: str, target: str) -> InProcessModel | None:
+    if backend == KERNEL_BACKEND:
+        return InProcessModel.open(path.parent / _form_of(path), target)
+    is_own = backend in ("onnxruntime", FUSED, "") or kind_of(path) is not None
+    return InProcessModel.open(path, target) if is_own else None
 
 
 def _form_of(path: Path) -> str:
@@ -194,7 +202,7 @@ def _trained(model: Model) -> Row:
     return _worst(model, "model", gaps)
 
 
-def _exported(model: Model, direct: DirectModel) -> Row:
+def _exported(model: Model, direct: InProcessModel) -> Row:
     gaps = []
     for size in (*BATCH_SIZES, model.max_batch_size):
         repeated = [number % len(model.goldens) for number in range(max(size, len(model.goldens)))]
@@ -209,7 +217,7 @@ def _exported(model: Model, direct: DirectModel) -> Row:
 
 def _served(model: Model, client: Client) -> tuple[Row, list[Answer]]:
     rung = "kernel" if model.is_kernel_form else "served"
-    tolerance = FP32_TOLERANCE if model.direct is None or model.is_kernel_form else EXACT
+    tolerance = EXACT if model.is_graph else FP32_TOLERANCE
     gaps, alone = [], []
     for number, one in enumerate(model.goldens):
         expected = one.outputs if model.direct is None else model.direct.run([one.inputs])[0]

@@ -16,11 +16,10 @@ def renamed(signatures: Sequence[Signature], names: Mapping[str, str]) -> tuple[
 def under_name(signatures: Sequence[Signature], name: str) -> tuple[Signature, ...]:
     """The release as `name`, its last model, which is the one that a client asks for; the others as `name`_<part>.
 
-    A part is called as it was, without the system's name in front.
+    S and S_<part> become NAME and NAME_<part>; a part that is not called after S keeps its name behind the new one.
     """
     *parts, whole = signatures
-    prefix = f"{whole.origin.system}_" if whole.origin.system else ""
-    names = {part.name: f"{name}_{part.name.removeprefix(prefix)}" for part in parts}
+    names = {part.name: f"{name}_{part.name.removeprefix(f'{whole.name}_')}" for part in parts}
     return renamed(signatures, names | {whole.name: name})
 
 

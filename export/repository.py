@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from export.artifacts import Source, write_version
+from export.client_ids import ensemble_faults
 from export.kinds import kind_of
 from export.model_config import ensemble_problems, model_config, read_config, render
 from export.published import CONFIG_FILES, refuse_another
@@ -107,6 +108,8 @@ def check_release(repository: Path, signatures: Sequence[Signature], source: Sou
         problems = ensemble_problems(configs[signature.name], configs) if signature.steps else ()
         for problem in problems:
             raise ValueError(f"ensemble '{signature.name}', {problem.field}: {problem.reason}; {problem.remedy}")
+        for fault in ensemble_faults(signature, {one.name: one for one in signatures}):
+            raise ValueError(f"ensemble '{signature.name}': {fault}")
 
 
 def _of_schema(signature: Signature, schema: Schema | None) -> Signature:

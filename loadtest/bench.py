@@ -118,11 +118,11 @@ def warm(client: Client, pool: Pool) -> None:
 
 
 def measure_floor(scenario: Scenario, repository: Path, pool: Pool) -> dict[str, Any]:
-    """Milliseconds of ONNX Runtime alone in this process, over the pool's requests one by one."""
+    """Milliseconds of the model alone in this process, over the pool's requests one by one."""
     direct = scenario.direct(repository)
     prepared = [direct.prepare(request.inputs) for request in pool.requests[:FLOOR_REQUESTS]]
     taken = times_of([lambda one=one: direct.run(one) for one in prepared * FLOOR_ROUNDS])
-    what = "the same requests one by one on ONNX Runtime in process, state at hand, one thread"
+    what = "the same requests one by one in process, all steps, states at hand in memory, one thread"
     return {"what": what, **percentiles(taken)}
 
 

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, Self
 import grpc
 import numpy as np
 from google.protobuf import json_format
+from numpy.typing import ArrayLike
 from tritonclient.grpc.model_config_pb2 import ModelConfig  # pyright: ignore[reportAttributeAccessIssue]
 
 from serving import tensors
@@ -93,16 +94,16 @@ class Client:
     def infer(
         self,
         model: str,
-        inputs: Mapping[str, np.ndarray],
+        inputs: Mapping[str, ArrayLike],
         *,
         version: str = "",
         deadline_s: float | None = None,
     ) -> dict[str, np.ndarray]:
-        """Sends one request and returns all outputs by name; arrays are read-only.
+        """Sends one request and returns all outputs by name; arrays are read-only, those of text hold `str`.
 
         Args:
             model: name of the model.
-            inputs: arrays [batch, *shape]; a ragged input is [1, n].
+            inputs: arrays or lists [batch, *shape]; a ragged input is [1, n]. Text is `str`, or `bytes` of UTF-8.
             version: version number; empty for the one that the model's version policy chooses.
             deadline_s: seconds until this call gives up; the client's default where None.
 

@@ -9,6 +9,11 @@ FUSED = "fused"
 """The Python-based backend that runs an ensemble's steps in one process, on the target `cpu`."""
 
 
+def is_ensemble(model: Path) -> bool:
+    """Whether the model in this folder consists of others, whichever backend runs it."""
+    return bool(read_config(model, "gpu").ensemble_scheduling.step)
+
+
 def read_config(model: Path, target: str) -> ModelConfig:
     """The configuration that the target uses: configs/<target>.pbtxt, else config.pbtxt."""
     own = model / "configs" / f"{target}.pbtxt"

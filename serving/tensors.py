@@ -95,7 +95,7 @@ def _refuse_text(where: str, array: np.ndarray) -> None:
             continue
         if "\0" in one:
             # NVIDIA's onnxruntime backend reads it up to there: the id of somebody else.
-            raise InvalidRequest(f"{where}: element {place} holds a NUL character; which no id has; send it without")
+            raise InvalidRequest(f"{where}: element {place} holds a NUL character, which no id has; send it without")
         if any("\ud800" <= character <= "\udfff" for character in one):
             raise InvalidRequest(f"{where}: element {place} holds half a surrogate pair, which is no text; mend it")
 

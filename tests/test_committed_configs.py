@@ -36,16 +36,16 @@ DIGESTS = {
 CATALOGUE = "dafa3a1f0d2c29cd"
 """Of beauty as the tokenizers see it."""
 MODELS = (
-    "dea_ranker",
+    "dea",
     "generate_then_rank",
-    "lrea_ranker",
+    "lrea",
     "lrea_scorer",
-    "lrea_user_encoder",
+    "lrea_encoder",
+    "lrea_state",
     *(f"matt_{base}{step}" for base in ("autoint", "dea", "deepfm") for step in ("", "_sampler", "_scorer")),
-    "mmq2_tokenizer",
-    "mmq_tokenizer",
+    "mmq2",
+    "mmq",
     *(f"reg4rec{ids}" for ids in ("", "_letter", "_mmq", "_mmq2", "_rqvae")),
-    "user_state",
 )
 
 
@@ -63,7 +63,7 @@ def released() -> tuple[Signature, ...]:
         origin = Origin(system=system.name, task=system.task, schema=data.schema)
         signatures += [replace(one, origin=origin) for one in system.servables(model.eval(), config, data)]
     named = {signature.name: signature for signature in signatures}
-    ranker = [named[name] for name in ("lrea_user_encoder", "lrea_scorer", "user_state", "lrea_ranker")]
+    ranker = [named[name] for name in ("lrea_encoder", "lrea_scorer", "lrea_state", "lrea")]
     return *signatures, generate_then_rank(named["reg4rec"], ranker)
 
 

@@ -42,6 +42,14 @@ def log_loss(labels: np.ndarray, logits: np.ndarray) -> float:
     return float(np.mean(np.logaddexp(0.0, wide) - positive * wide))
 
 
+def accuracy(labels: np.ndarray, logits: np.ndarray) -> float:
+    """Share of logits [N] on the side of 0 of their labels; a logit of 0 counts as negative.
+
+    Raises ValueError when a logit is not a number.
+    """
+    return float(np.mean(_positives(labels, logits) == (logits > 0)))
+
+
 def _positives(labels: np.ndarray, scores: np.ndarray) -> np.ndarray:
     if labels.shape != scores.shape or labels.ndim != 1:
         raise ValueError(f"labels {labels.shape} and scores {scores.shape} must be two lists of the same length")

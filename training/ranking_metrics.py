@@ -1,4 +1,6 @@
-"""How high a list ranks the one item that was chosen (leave one out), in fp64."""
+"""How high a list ranks the items that were chosen, in fp64."""
+
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -6,7 +8,7 @@ CUTOFFS = (5, 10)
 
 
 def ranking_quality(ranks: np.ndarray) -> dict[str, float]:
-    """recall@5, recall@10 (the hit rate, as there is one target) and ndcg@5, ndcg@10.
+    """Of one item each (leave one out): recall@5, recall@10 (the hit rate) and ndcg@5, ndcg@10.
 
     `ranks` [len]: place of the target in its list, 1 = first, inf = not in it. Raises ValueError for a rank that is not
     a number or below 1.
@@ -19,3 +21,25 @@ def ranking_quality(ranks: np.ndarray) -> dict[str, float]:
     gains = 1 / np.log2(wide + 1)
     measured = {f"recall{k}": float((wide <= k).mean()) for k in CUTOFFS}
     return measured | {f"ndcg{k}": float(np.where(wide <= k, gains, 0.0).mean()) for k in CUTOFFS}
+
+
+def retrieval_quality(ranks: np.ndarray, cutoffs: Sequence[int]) -> dict[str, float]:
+    """recall@k, the mean over samples of the share of a sample's targets among its first k, and ndcg@k.
+
+    `ranks` [len, T]: places of the targets in one list, 1 = first, inf = not in it, NaN where there is no further
+    target. Samples without targets count for nothing; raises ValueError where there is no other, or a rank is below 1.
+    """
+    wide = np.asarray(ranks, np.float64)
+    there = ~np.isnan(wide)
+    counts = there.sum(axis=1)
+    if not counts.any() or (wide[there] < 1).any():
+        raise ValueError(f"ranks must be 1 or more, of at least one target; found {int(counts.sum())} targets")
+    wide, there, counts = wide[counts > 0], there[counts > 0], counts[counts > 0]
+    gains = np.where(there, 1 / np.log2(np.where(there, wide, 1) + 1), 0.0)
+    measured: dict[str, float] = {}
+    for k in cutoffs:
+        found = there & (wide <= k)
+        ideal = np.cumsum(1 / np.log2(np.arange(2, k + 2)))[np.minimum(counts, k) - 1]
+        measured[f"recall{k}"] = float((found.sum(axis=1) / counts).mean())
+        measured[f"ndcg{k}"] = float((np.where(found, gains, 0.0).sum(axis=1) / ideal).mean())
+    return measured

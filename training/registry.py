@@ -1,6 +1,6 @@
 """All systems, by name."""
 
-from training.baselines import autoint, deepfm, din, fm, mlp, pooling, rqvae, sasrec, tiger
+from training.baselines import autoint, deepfm, din, dkt, fm, mlp, pfa, pooling, rqvae, sasrec, tiger, two_tower
 from training.system import System
 from training.systems import dea, lrea, matt, mmq, mmq2, mpq, reg4rec
 
@@ -11,6 +11,7 @@ SYSTEMS: dict[str, System] = {
         dea.SYSTEM,
         deepfm.SYSTEM,
         din.SYSTEM,
+        dkt.SYSTEM,
         fm.SYSTEM,
         lrea.SYSTEM,
         matt.SYSTEM,
@@ -18,12 +19,14 @@ SYSTEMS: dict[str, System] = {
         mmq.SYSTEM,
         mmq2.SYSTEM,
         mpq.SYSTEM,
+        pfa.SYSTEM,
         pooling.MEAN,
         pooling.RECENCY,
         reg4rec.SYSTEM,
         rqvae.SYSTEM,
         sasrec.SYSTEM,
         tiger.SYSTEM,
+        two_tower.SYSTEM,
     )
 }
 

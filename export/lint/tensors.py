@@ -109,6 +109,7 @@ def _batch_tensors(config: ModelConfig) -> Iterator[Problem]:
                 yield from _count_type(field, tensor)
             else:
                 yield from _targets(field, list(tensor.target_name), outputs)
+                yield from _strings(config, field, list(tensor.target_name))
 
 
 def _sources(field: str, sources: list[str], inputs: set[str]) -> Iterator[Problem]:
@@ -122,6 +123,13 @@ def _count_type(field: str, tensor: Any) -> Iterator[Problem]:
     name = DataType.Name(tensor.data_type)
     if name not in _COUNT_TYPES:
         yield f"{field}.data_type", f"counts cannot be {name}", f"use one of {_COUNT_TYPES}"
+
+
+def _strings(config: ModelConfig, field: str, targets: list[str]) -> Iterator[Problem]:
+    for output in config.output:
+        if output.name in targets and output.data_type == DataType.TYPE_STRING and config.backend == "onnxruntime":
+            reason = f"'{output.name}' is of strings, which NVIDIA's backend does not cut: it hands out other memory"
+            yield f"{field}.target_name", reason, "leave the output out, or give it a fixed length"
 
 
 def _targets(field: str, targets: list[str], outputs: set[str]) -> Iterator[Problem]:

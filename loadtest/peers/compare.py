@@ -269,7 +269,7 @@ def _say(line: str) -> None:
 def main() -> None:
     """Measures, writes the result, prints the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("repository", type=Path, help="model repository that holds lrea_ranker and lrea_scorer")
+    parser.add_argument("repository", type=Path, help="model repository that holds lrea and lrea_scorer")
     parser.add_argument("--servers", nargs="+", default=SERVERS, choices=SERVERS)
     parser.add_argument("--repetitions", type=int, default=Plan.repetitions)
     parser.add_argument("--seconds", type=float, default=Plan.seconds, help="of each run, after its warm-up")

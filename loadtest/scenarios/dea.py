@@ -8,10 +8,9 @@ import numpy as np
 from loadtest.pool import Tensors
 from loadtest.scenarios.requests import SIZES, draw
 from loadtest.scenarios.scenario import Scenario
-from serving.direct import DirectModel
 from serving.readiness import latest_version
 
-MODEL = "dea_ranker"
+MODEL = "dea"
 
 
 def requests(repository: Path, seed: int) -> list[Tensors]:
@@ -24,24 +23,9 @@ def requests(repository: Path, seed: int) -> list[Tensors]:
     return draw((users, np.ones(len(users))), (items, 1 / (1 + order)), seed)
 
 
-class Direct:
-    """The graph in this process."""
-
-    def __init__(self, repository: Path) -> None:
-        self.model = DirectModel.open(repository / MODEL)
-
-    def prepare(self, inputs: Tensors) -> Tensors:
-        return inputs
-
-    def run(self, prepared: Tensors) -> Tensors:
-        """scores [1, n]."""
-        return self.model.run([prepared])[0]
-
-
 RANKER = Scenario(
     name=MODEL,
     model=MODEL,
     distribution=f"users alike, candidates by a Zipf law over a random order of the items, {SIZES}",
     requests=requests,
-    direct=Direct,
 )

@@ -8,10 +8,10 @@ from loadtest.pool import Tensors
 from loadtest.scenarios.scenario import Scenario
 from serving.configs import read_config
 from serving.direct import DirectModel
-from serving.state_builder import latest
-from serving.state_source import StateSource
+from serving.state.builder import latest
+from serving.state.source import StateSource
 
-RANKER_MODEL = "lrea_ranker"
+RANKER_MODEL = "lrea"
 REQUESTS = 512
 MEDIAN, SPREAD, LARGEST = 100, 0.8, 1000
 """Candidates of a request: log-normal."""
@@ -57,35 +57,15 @@ def _history(source: StateSource) -> tuple[np.ndarray, np.ndarray]:
     return items, lengths
 
 
-class DirectRanker:
-    """Encoder and scorer in this process; a state at hand is what a hit in the store gives."""
-
-    def __init__(self, repository: Path) -> None:
-        self.source = source_of(repository)
-        self.encoder = DirectModel.open(repository / self.source.spec.encoder)
-        self.scorer = DirectModel.open(repository / steps_of(repository, RANKER_MODEL)[-1])
-
-    def prepare(self, inputs: Tensors) -> Tensors:
-        """The scorer's inputs."""
-        history = self.source.question(int(inputs["user_id"][0, 0])).inputs
-        return {"candidates": inputs["candidates"], **self.encoder.run([history])[0]}
-
-    def run(self, prepared: Tensors) -> Tensors:
-        """scores [1, n]."""
-        return self.scorer.run([prepared])[0]
-
-
-class DirectScorer(DirectRanker):
-    """The scorer alone: its requests carry the state."""
-
-    def prepare(self, inputs: Tensors) -> Tensors:
-        return inputs
-
-
 def scorer_requests(repository: Path, seed: int) -> list[Tensors]:
     """The ranker's requests with the state instead of the user."""
-    direct = DirectRanker(repository)
-    return [direct.prepare(inputs) for inputs in ranker_requests(repository, seed)]
+    source = source_of(repository)
+    encoder = DirectModel.open(repository / source.spec.encoder)
+    drawn = []
+    for inputs in ranker_requests(repository, seed):
+        history = source.question(int(inputs["user_id"][0, 0])).inputs
+        drawn.append({"candidates": inputs["candidates"], **encoder.run([history])[0]})
+    return drawn
 
 
 RANKER = Scenario(
@@ -93,12 +73,10 @@ RANKER = Scenario(
     model=RANKER_MODEL,
     distribution=DISTRIBUTION,
     requests=ranker_requests,
-    direct=DirectRanker,
 )
 SCORER = Scenario(
     name="lrea_scorer",
     model="lrea_scorer",
     distribution=f"{DISTRIBUTION}; the user's state travels with the request",
     requests=scorer_requests,
-    direct=DirectScorer,
 )

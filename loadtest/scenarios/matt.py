@@ -8,7 +8,6 @@ import numpy as np
 from loadtest.pool import Tensors
 from loadtest.scenarios.requests import SIZES, draw
 from loadtest.scenarios.scenario import Scenario
-from serving.direct import DirectModel
 from serving.readiness import latest_version
 
 # Locust's processes need only the names of the scenarios; torch would take seconds of their run.
@@ -39,32 +38,12 @@ def requests(repository: Path, seed: int, name: str) -> list[Tensors]:
     return [{**one, "request_key": np.array([[number]], np.int64)} for number, one in enumerate(drawn)]
 
 
-class Direct:
-    """Sampler and graph in this process, one after the other: both are computed for every request."""
-
-    def __init__(self, repository: Path, name: str) -> None:
-        self.sampler = sampler_of(repository, name)
-        self.scorer = DirectModel.open(repository / f"{name}_scorer")
-
-    def prepare(self, inputs: Tensors) -> Tensors:
-        return inputs
-
-    def run(self, prepared: Tensors) -> Tensors:
-        """scores and spread [1, n]."""
-        user, items, key = (prepared[one][0] for one in ("user_id", "candidates", "request_key"))
-        masks, weights = self.sampler.sample(user, items, np.array([items.size]), key)
-        paths = {"masks": masks.reshape(1, -1), "weights": weights.reshape(1, -1)}
-        answer = self.scorer.run([{"user_id": prepared["user_id"], "candidates": items[None], **paths}])[0]
-        return {"scores": answer["scores"], "spread": answer["spread"]}
-
-
 def _scenario(name: str) -> Scenario:
     return Scenario(
         name=name,
         model=name,
         distribution=f"users and candidates by how often training saw them, {SIZES}, each with its key",
         requests=lambda repository, seed: requests(repository, seed, name),
-        direct=lambda repository: Direct(repository, name),
     )
 
 

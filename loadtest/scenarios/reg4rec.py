@@ -6,9 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from loadtest.pool import Tensors
-from loadtest.scenarios.lrea import DirectRanker, source_of
+from loadtest.scenarios.lrea import source_of
 from loadtest.scenarios.scenario import Scenario
-from serving.direct import DirectModel
 from serving.readiness import latest_version
 
 MODEL, JOINT = "reg4rec", "generate_then_rank"
@@ -48,47 +47,12 @@ def _request(history: np.ndarray, number: int) -> Tensors:
     return {"history": history.astype(np.int64)[None], "theta": theta}
 
 
-class Direct:
-    """The graph in this process."""
-
-    def __init__(self, repository: Path) -> None:
-        self.model = DirectModel.open(repository / MODEL)
-
-    def prepare(self, inputs: Tensors) -> Tensors:
-        return inputs
-
-    def run(self, prepared: Tensors) -> Tensors:
-        """items and scores [1, K], paths [1, K, M, 2], categories [1, K, M], pruned [1, 1]."""
-        return self.model.run([prepared])[0]
-
-
-class DirectJoint:
-    """Generator and scorer in this process, with the user's state at hand."""
-
-    def __init__(self, repository: Path) -> None:
-        self.generator, self.ranker = DirectModel.open(repository / MODEL), DirectRanker(repository)
-
-    def prepare(self, inputs: Tensors) -> Tensors:
-        state = self.ranker.prepare({"user_id": inputs["user_id"], "candidates": np.zeros((1, 0), np.int64)})
-        return {**inputs, **{name: array for name, array in state.items() if name != "candidates"}}
-
-    def run(self, prepared: Tensors) -> Tensors:
-        """As Direct, the generator's scores as `generator_scores`, and the ranker's."""
-        asked = {name: prepared[name] for name in ("history", "theta")}
-        listed = self.generator.run([asked])[0]
-        state = {name: array for name, array in prepared.items() if name not in (*asked, "user_id")}
-        ranked = self.ranker.run({**state, "candidates": listed["items"]})
-        named = {"generator_scores" if name == "scores" else name: array for name, array in listed.items()}
-        return {**named, **ranked}
-
-
 GENERATOR = Scenario(
     name=MODEL,
     model=MODEL,
     distribution=f"histories of items by a Zipf law over a random order, {LENGTHS}, theta 0 or 0.5 in turn; "
     f"{REQUESTS} distinct requests",
     requests=requests,
-    direct=Direct,
 )
 GENERATE_THEN_RANK = Scenario(
     name=JOINT,
@@ -96,5 +60,4 @@ GENERATE_THEN_RANK = Scenario(
     distribution=f"users alike with the newest {LONGEST} items of their stored history, theta 0 or 0.5 in turn; "
     f"{REQUESTS} distinct requests",
     requests=joint_requests,
-    direct=DirectJoint,
 )

@@ -92,7 +92,7 @@ class Ask(Command):
         )
 
     def _request(self, chosen: System, interactions: Interactions, question: Question, served: Served) -> Tensors:
-        """The task's request, and the model's further inputs. Raises ValueError naming an input that it does not have."""
+        """The task's request and further inputs. Raises ValueError naming an input that the model does not have."""
         request = chosen.task.request(interactions, question)
         said = dict(one.split("=", 1) for one in self.set)
         further = {tensor.name: tensor for tensor in served.config.input if tensor.name not in request}

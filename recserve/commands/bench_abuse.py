@@ -42,7 +42,7 @@ class BenchAbuse(Command):
             minutes=self.minutes, honest=self.honest, rude=self.rude, kill_every_s=self.kill_every_s, seed=self.seed
         )
         with self.console.status("bench abuse") as status:
-            result = run(SCENARIOS["lrea_ranker"], self.repository, plan, status.update)
+            result = run(SCENARIOS["lrea"], self.repository, plan, status.update)
         path = write_result(result, self.output)
         honest = result["honest"]
         rows = [

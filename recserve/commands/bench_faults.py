@@ -51,7 +51,7 @@ class BenchFaults(Command):
             seed=self.seed,
         )
         with self.console.status("bench faults") as status:
-            result = run(SCENARIOS["lrea_ranker"], self.repository, plan, status.update)
+            result = run(SCENARIOS["lrea"], self.repository, plan, status.update)
         path = write_result(result, self.output)
         rows = [_row(one) for one in (*result["experiments"], {"name": "soak", **result["soak"]})]
         show(self.console, table("faults under load", _COLUMNS, rows))

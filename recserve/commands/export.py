@@ -29,8 +29,8 @@ class Export(Command):
     kernel_form: bool = False
     """Kernel form of models with hot ops, published as well."""
     then_rank: Path | None = None
-    """Folder of a finished run of lrea: its models are published as well, and generate_then_rank, which scores what
-    SOURCE generates for a history with lrea_ranker, in one call."""
+    """Folder of a finished run that ranks: its models are published as well, and generate_then_rank, which scores what
+    SOURCE generates for a history with it, in one call."""
     check: Path | None = None
     """Repository to check, and nothing else: dims, batching, threads, queues, versions, goldens, checksums."""
 

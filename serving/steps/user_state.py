@@ -7,7 +7,7 @@ from typing import NamedTuple, Self
 import numpy as np
 
 from serving.configs import read_config
-from serving.ids import PARAMETER, IdMaps
+from serving.ids import IdMaps, mapped_ids
 from serving.state.source import Encode, EncoderError, Question, State, StateSource
 from serving.state.states import Entry, States
 from serving.steps.step import Host, NotAnsweredError, Refusal, Tensors
@@ -168,9 +168,10 @@ class StateStep:
         self._version = int(folder.name)
         model = folder.parent.name
         self._source = StateSource(folder, model, self._version)
-        said = {name: value.string_value for name, value in read_config(folder.parent, "cpu").parameters.items()}
-        self._ids = IdMaps.load(folder, [name for name in said.get(PARAMETER, "").split(",") if name])
-        bounds = Bounds.of(said)
+        read = read_config(folder.parent, "cpu").parameters
+        parameters = {name: value.string_value for name, value in read.items()}
+        bounds = Bounds.of(parameters)
+        self._ids = IdMaps.load(folder, mapped_ids(parameters))
         self._states = host.states(model)
         counters = Counters(
             *(host.counter(name, description, model, outcomes) for name, description, outcomes in _COUNTED)
@@ -179,17 +180,27 @@ class StateStep:
 
     def answer(self, requests: Sequence[Mapping[str, np.ndarray]]) -> list[State | Refusal]:
         """The state [1, ...] of each request's user, in order, or why there is none."""
-        dense = map(self._ids.dense, requests)
-        asked = [Request(request["user_id"], request["candidates"]) for request in dense]
+        asked = [self._asked(request) for request in requests]
+        states = iter(self._user_state.resolve([one for one in asked if isinstance(one, Request)]))
+        found = [one if isinstance(one, Refusal) else next(states) for one in asked]
         # Arrays of their own: rows of an encoder's batch share one.
         return [
-            found if isinstance(found, Refusal) else {name: np.array(row[np.newaxis]) for name, row in found.items()}
-            for found in self._user_state.resolve(asked)
+            one if isinstance(one, Refusal) else {name: np.array(row[np.newaxis]) for name, row in one.items()}
+            for one in found
         ]
 
     def close(self) -> None:
         """Closes the store."""
         self._states.close()
+
+    def _asked(self, tensors: Mapping[str, np.ndarray]) -> Request | Refusal:
+        """With dense ids."""
+        try:
+            self._ids.check(tensors)
+        except ValueError as error:
+            return Refusal(str(error), "INVALID_ARG")
+        dense = self._ids.dense(tensors)
+        return Request(dense["user_id"], dense["candidates"])
 
     def _ask_encoder(self, inputs: Tensors) -> Tensors:
         """At the version of this model: the two are published together."""

@@ -1,21 +1,27 @@
 """Models whose clients send ids of their own: strings, whole numbers of 62 bits, negative ones."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from export.kernel_form import kernel_forms
 from serving.ids import IdMap
-from tests.export.brought import ENDS, Brought, ids
-from training.servable import Packed, Servable, TensorSpec, servable
+from tests.export.brought import ENDS, USER, Brought, ids
+from tests.export.hot_models import hot_model
+from tests.export.models import release
+from training.servable import KernelServable, Packed, Servable, Signature, TensorSpec, servable
 
 NAMES = IdMap(
     ids=np.array(sorted(["1", "01", " 1", "1 ", "anna", "\u00e9ve", "e\u0301ve", "\u7121\u540d", "A" * 1024]), object)
 )
 """Forms that are easily taken for each other."""
 SKUS = IdMap(ids=np.array([-(2**62), -7, -1, 0, 3, 2**31, 2**53, 2**53 + 1, 2**62 - 1]))
-DENSE_USER = TensorSpec(name="user", dtype="int64", shape=(), ids=NAMES)
+NAMED = IdMap(ids=np.array(sorted(f"user-{number}" for number in range(20)), object))
+WHOLE = IdMap(ids=np.array(sorted((2**62 - 1 - 7919 * number) * (-1) ** number for number in range(9))))
+ASKER = TensorSpec(name="user", dtype="int64", shape=(), ids=NAMES)
 ITEMS = TensorSpec(name="candidates", dtype="int64", shape=("candidates",), ragged=True, ids=SKUS)
 SCORES = TensorSpec(name="scores", dtype="float32", shape=("candidates",), ragged=True, of="candidates")
 COPY = TensorSpec(name="asked", dtype="int64", shape=("candidates",), ragged=True, of="candidates", ids=SKUS)
@@ -47,9 +53,59 @@ def ranker(name: str = "mapped") -> Servable:
     torch.manual_seed(3)
     return servable(
         name=name,
-        module=Brought(forward, users=torch.nn.Embedding(10, 4), items=torch.nn.Embedding(10, 4)),
-        inputs=[DENSE_USER, ITEMS, ENDS],
+        module=Brought(forward, users=nn.Embedding(10, 4), items=nn.Embedding(10, 4)),
+        inputs=[ASKER, ITEMS, ENDS],
         outputs=[SCORES, COPY, BEST, WHO],
         example=example,
         max_batch_size=32,
     )
+
+
+def reader(name: str = "reader") -> Servable:
+    """Ragged candidates and a history of strings, a user of 62 bits; scores, and the best three items by name."""
+
+    def forward(self: Any, user: Tensor, history: Tensor, candidates: Tensor, ends: Tensor) -> tuple[Tensor, ...]:
+        counts = torch.diff(ends, prepend=ends.new_zeros(1)).long()
+        states = self.users(user) + self.items(history).sum(1)
+        rows = states.repeat_interleave(counts, dim=-2, output_size=candidates.shape[0])
+        return (rows * self.items(candidates)).sum(-1), torch.topk(states @ self.items.weight.T, 3)[1]
+
+    def read(batch_size: int, seed: int) -> Packed:
+        users, candidates, ends = example(batch_size, seed)
+        return users, ids(batch_size, seed, 7 + (seed + batch_size) % 4, high=10), candidates, ends
+
+    torch.manual_seed(4)
+    return servable(
+        name=name,
+        module=Brought(forward, users=nn.Embedding(10, 4), items=nn.Embedding(10, 4)),
+        inputs=[
+            replace(USER, ids=WHOLE),
+            TensorSpec(name="history", dtype="int64", shape=("length",), ids=NAMES),
+            replace(ITEMS, ids=NAMES),
+            ENDS,
+        ],
+        outputs=[SCORES, TensorSpec(name="best", dtype="int64", shape=(3,), ids=NAMES)],
+        example=read,
+    )
+
+
+def hot() -> tuple[Servable, KernelServable]:
+    """A scorer with a hot op in both forms, whose candidates are strings."""
+    plain = hot_model("mapped_hot")
+    inputs = tuple(_mapped(spec, candidates=NAMES) for spec in plain.inputs)
+    model = replace(plain, inputs=inputs)
+    return model, *kernel_forms((model,))  # pyright: ignore[reportReturnType]
+
+
+def with_states(users: IdMap = NAMED) -> tuple[Signature, ...]:
+    """encoder, scorer, user_state and ranker: users are strings, items whole numbers."""
+    encoder, *others = release()
+    mapped = [
+        replace(one, inputs=tuple(_mapped(spec, user_id=users, candidates=SKUS) for spec in one.inputs))
+        for one in others
+    ]
+    return encoder, *mapped
+
+
+def _mapped(spec: TensorSpec, **maps: IdMap) -> TensorSpec:
+    return replace(spec, ids=maps[spec.name], minimum=None) if spec.name in maps else spec

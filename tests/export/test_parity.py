@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,15 +20,17 @@ from tests.sealing import reseal
 
 OPTIONS = ParityOptions(requests=200, clients=16)
 OFFLINE = [
-    ("lrea_ranker", "model"),
+    ("lrea_encoder", "model"),
+    ("lrea_encoder", "export"),
     ("lrea_scorer", "model"),
     ("lrea_scorer", "export"),
-    ("lrea_user_encoder", "model"),
-    ("lrea_user_encoder", "export"),
+    ("lrea_state", "export"),
+    ("lrea", "model"),
+    ("lrea", "export"),
 ]
 ONLINE = [
     (model, rung)
-    for model in ("lrea_ranker", "lrea_scorer", "lrea_user_encoder", "user_state")
+    for model in ("lrea_encoder", "lrea_scorer", "lrea_state", "lrea")
     for rung in ("served", "concurrent")
 ]
 
@@ -79,7 +80,7 @@ def test_a_good_release_passes_every_rung_and_was_really_batched(repository: Pat
     assert rungs(ladder.rows) == OFFLINE + ONLINE
     assert reported == ladder.rows
     served = {row.model: row.worst for row in ladder.rows if row.rung == "served"}
-    assert served["lrea_scorer"] == served["lrea_user_encoder"] == 0.0
+    assert served["lrea_scorer"] == served["lrea_encoder"] == 0.0
     assert ladder.concurrent.requests >= 4 * 200
     assert ladder.concurrent.executions < ladder.concurrent.requests
 
@@ -124,58 +125,59 @@ def test_a_backend_that_swaps_two_answers_of_a_batch_breaks_the_concurrent_rung_
     ladder = walk(repository, replace(OPTIONS, backends=backends))
     assert not ladder.ok
     assert [row.rung for row in ladder.rows if not row.ok] == ["concurrent"]
-    assert rungs(ladder.rows)[-2:] == [("lrea_scorer", "served"), ("lrea_scorer", "concurrent")]
-    assert "request: candidates=[" in ladder.rows[-1].where or "expected float32" in ladder.rows[-1].where
+    assert rungs(ladder.rows)[-2:] == [("lrea_encoder", "served"), ("lrea_encoder", "concurrent")]
+    assert "request: history_items=[" in ladder.rows[-1].where
 
 
 def encoder_of_another_version(repository: Path, tmp_path: Path) -> None:
-    """Encoder and user_state of a release with other weights, whole in themselves."""
-    encoder, _, user_state, _ = lrea(seed=1)
-    publish(tmp_path / "other", [encoder, user_state], Source(kind="factory", name="tests.conftest:lrea"))
-    for model in (encoder.name, user_state.name):
+    """Encoder and state of a release with other weights, whole in themselves."""
+    encoder, _, state, _ = lrea(seed=1)
+    publish(tmp_path / "other", [encoder, state], Source(kind="factory", name="tests.conftest:lrea"))
+    for model in (encoder.name, state.name):
         shutil.rmtree(repository / model)
         shutil.move(tmp_path / "other" / model, repository / model)
 
 
-def state_of_another_user(repository: Path, _: Path) -> None:
-    """A user_state that answers one number off, under a stamp that is right."""
-    (repository / "user_state" / "1" / "model.py").write_text(
+def step_that_answers(repository: Path, answer: str) -> None:
+    """Has the server's step `lrea_state` say something else in place of `one`, its right answer."""
+    (repository / "lrea_state" / "1" / "model.py").write_text(
         "from serving.steps.step import Refusal\nfrom serving.steps.model import TritonPythonModel as Right\n"
         "class TritonPythonModel(Right):\n"
         "    def initialize(self, args):\n"
         "        super().initialize(args)\n"
         "        right = self._step.answer\n"
-        "        self._step.answer = lambda requests: [\n"
-        "            one if isinstance(one, Refusal) else {**one, 'bias': one['bias'] + 1} for one in right(requests)\n"
-        "        ]\n"
+        f"        self._step.answer = lambda requests: [{answer} for one in right(requests)]\n"
     )
+
+
+def test_a_state_of_another_version_breaks_the_rung_of_the_export(broken: Path, tmp_path: Path) -> None:
+    encoder_of_another_version(broken, tmp_path)
+    row = broken_rung(broken)
+    assert (row.model, row.rung) == ("lrea", "export")
+    assert "got nan; request: candidates=" in row.where
 
 
 @pytest.mark.triton_server
 @pytest.mark.parametrize(
-    ("damage", "model", "text"),
+    ("answer", "text"),
     [
-        (
-            encoder_of_another_version,
-            "lrea_ranker",
-            "golden 0 was not answered: lrea_ranker: output 'scores' holds NaN: a float input",
-        ),
-        (state_of_another_user, "user_state", ": expected "),
+        ("{**one, 'bias': one['bias'] + 1}", ": expected "),
+        ("Refusal('out of order', 'INTERNAL')", "golden 0 was not answered: "),
     ],
 )
-def test_a_state_of_another_version_breaks_the_rung_of_the_server(
-    broken: Path, tmp_path: Path, damage: Callable[[Path, Path], None], model: str, text: str
+def test_a_step_that_the_server_runs_otherwise_breaks_the_rung_of_the_server(
+    broken: Path, answer: str, text: str
 ) -> None:
-    damage(broken, tmp_path)
+    step_that_answers(broken, answer)
     row = broken_rung(broken)
-    assert (row.model, row.rung) == (model, "served")
+    assert (row.model, row.rung) == ("lrea_state", "served")
     assert text in row.where
 
 
 def test_a_repository_that_cannot_be_walked_is_an_error(broken: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="holds no model"):
         walk(tmp_path / "empty", OPTIONS)
-    (broken / "user_state" / "1" / "golden.safetensors").unlink()
+    (broken / "lrea_state" / "1" / "golden.safetensors").unlink()
     with pytest.raises(ValueError, match=r"golden\.safetensors is missing: nothing to compare with"):
         walk(broken, OPTIONS)
 
@@ -192,7 +194,8 @@ def test_the_command_exits_with_1_and_prints_and_writes_the_worst_element(
     written = json.loads(output.read_text())
     assert not written["ok"]
     assert [(row["model"], row["rung"], row["ok"]) for row in written["rows"]] == [
-        ("lrea_ranker", "model", True),
+        ("lrea_encoder", "model", True),
+        ("lrea_encoder", "export", True),
         ("lrea_scorer", "model", True),
         ("lrea_scorer", "export", False),
     ]

@@ -114,12 +114,12 @@ def test_models_of_ones_own_need_no_data_set(tmp_path: Path) -> None:
 
 
 def test_a_release_under_another_name_refers_to_itself_alone() -> None:
-    names = {name for one in lrea() for name in (one.name, one.name.removeprefix("lrea_"))} - {"ranker"}
+    names = {name for one in lrea() for name in (one.name, one.name.removeprefix("lrea_"))}
     signatures = under_name(lrea(), "shop")
-    assert [one.name for one in signatures] == ["shop_user_encoder", "shop_scorer", "shop_user_state", "shop"]
+    assert [one.name for one in signatures] == ["shop_encoder", "shop_scorer", "shop_state", "shop"]
     _, _, state, whole = signatures
-    assert state.needs == ("shop_user_encoder",)
-    assert [step.model for step in whole.steps] == ["shop_user_state", "shop_scorer"]
+    assert state.needs == ("shop_encoder",)
+    assert [step.model for step in whole.steps] == ["shop_state", "shop_scorer"]
     assert not names & {one.name for one in signatures}
     forms = kernel_forms(under_name(hot_release(), "shop"))
     assert forms
@@ -144,12 +144,12 @@ def test_a_name_that_is_none_is_refused(tmp_path: Path) -> None:
         publish(tmp_path, under_name([model()], "my shop"), RUN)
 
 
-def test_a_name_whose_parts_belong_to_another_release_is_refused(repository: Path) -> None:
-    with pytest.raises(
-        ValueError, match=r"--name lrea: lrea_user_encoder, lrea_scorer of .* belong to another release"
-    ):
-        refuse_taken_parts(repository, under_name(lrea(), "lrea"))
-    refuse_taken_parts(repository, under_name(lrea(), "shop"))
+def test_a_name_whose_parts_belong_to_another_release_is_refused(repository: Path, broken: Path) -> None:
+    shutil.rmtree(broken / "lrea")
+    parts = "lrea_encoder, lrea_scorer, lrea_state"
+    with pytest.raises(ValueError, match=f"--name lrea: {parts} of .* belong to another release"):
+        refuse_taken_parts(broken, under_name(lrea(), "lrea"))
+    refuse_taken_parts(broken, under_name(lrea(), "shop"))
     refuse_taken_parts(repository, lrea())
 
 
@@ -166,17 +166,15 @@ def two(repository: Path, tmp_path: Path) -> Iterator[TritonServer]:
 def test_two_releases_side_by_side_share_neither_states_nor_answers(two: TritonServer) -> None:
     scores = {}
     with two.client() as client:
-        for name in ("lrea_ranker", "shop", "lrea_ranker", "shop"):
+        for name in ("lrea", "shop", "lrea", "shop"):
             for one in golden.read(two.repository / name / "1" / "golden.safetensors"):
                 answer = client.infer(name, one.inputs, deadline_s=30.0)
                 assert golden.compare(one.outputs, answer, 1e-5).ok
             scores[name] = client.infer(name, {"user_id": np.array([[1]]), "candidates": np.array([[1, 2, 3]])})
-    assert np.abs(scores["lrea_ranker"]["scores"] - scores["shop"]["scores"]).max() > 1e-4
+    assert np.abs(scores["lrea"]["scores"] - scores["shop"]["scores"]).max() > 1e-4
     with StateStore(two.state, readonly=True) as store:
-        found = {model: set(store.users(model, 1)) for model in ("user_state", "shop_user_state")}
-    assert found["user_state"] & found["shop_user_state"]
+        found = {model: set(store.users(model, 1)) for model in ("lrea_state", "shop_state")}
+    assert found["lrea_state"] & found["shop_state"]
     assert all(0 < user < 2**40 for users in found.values() for user in users), "no invented user is stored"
-    with pytest.raises(
-        ValueError, match=r"2 models with user states \(shop_user_state, user_state\): name one with --m"
-    ):
+    with pytest.raises(ValueError, match=r"2 models with user states \(lrea_state, shop_state\): name one with --m"):
         latest(two.repository)

@@ -16,8 +16,8 @@ SECONDS = 10
 CLOSED = (1, 8, 32)
 OFFERED = (100.0, 200.0, 300.0, 400.0, 500.0, 600.0, 650.0, 800.0)
 
-_ENSEMBLE = "lrea_ranker"
-_STEPS = {"user_state": 0.1, "lrea_scorer": 0.8, "lrea_user_encoder": 0.02}
+_ENSEMBLE = "lrea"
+_STEPS = {"lrea_state": 0.1, "lrea_scorer": 0.8, "lrea_encoder": 0.02}
 """Share of the ensemble's time."""
 
 
@@ -37,7 +37,7 @@ def synthetic(
         runs[0] |= {"wrong": wrong, "ok": runs[0]["requests"] - wrong}
     kept = [run["offered"] for run in runs if run["offered"] and not run["errors"] and run["p99_ms"] <= BUDGET_MS]
     return {
-        "scenario": "lrea_ranker",
+        "scenario": "lrea",
         "recorded": "2026-11-22T02:50:00Z",
         "kind": "load",
         "versions": {"python": "3.11.2", "tritonserver": "2.51.0", "onnxruntime-gpu": "1.24.1", "numpy": "1.26.4"},
@@ -127,8 +127,8 @@ def _metrics(count: int) -> dict[str, float]:
         "recserve_user_state_reads_total{outcome=hit}": float(count - count // 50),
         "recserve_user_state_reads_total{outcome=miss}": float(count // 50),
         "recserve_user_state_reads_total{outcome=stale}": 0.0,
-        "nv_inference_request_success{model=lrea_ranker,version=1}": float(count),
-        "nv_inference_request_failure{model=lrea_ranker,reason=REJECTED}": 0.0,
+        "nv_inference_request_success{model=lrea,version=1}": float(count),
+        "nv_inference_request_failure{model=lrea,reason=REJECTED}": 0.0,
         "nv_inference_exec_count{model=lrea_scorer,version=1}": float(count // 3),
         "nv_inference_queue_duration_us{model=lrea_scorer,version=1}": 412.5 * count,
     }

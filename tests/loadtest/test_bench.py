@@ -16,7 +16,7 @@ from recserve.cli import main
 from serving.server import TritonServer
 
 pytestmark = pytest.mark.triton_server
-RANKER = SCENARIOS["lrea_ranker"]
+RANKER = SCENARIOS["lrea"]
 
 
 @pytest.fixture(scope="module")
@@ -72,14 +72,14 @@ def test_what_locust_says_is_passed_on_when_nothing_was_sent(load: Load) -> None
 def test_the_command_measures_reports_compares_and_gates(
     repository: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = ["bench", "lrea_ranker", "--repository", str(repository), "--output", str(tmp_path), "--seconds", "1"]
+    words = ["bench", "lrea", "--repository", str(repository), "--output", str(tmp_path), "--seconds", "1"]
     words += ["--users", "1", "4", "--rates", "50", "--json"]
     assert main(words) == 0
     result = json.loads(capsys.readouterr().out)
     assert [(run["mode"], run["users"]) for run in result["runs"]] == [("closed", 1), ("closed", 4), ("open", None)]
     for run in result["runs"]:
         assert run["wrong"] == 0 < run["ok"]
-        assert run["server"].keys() == {"lrea_ranker"}
+        assert run["server"].keys() == {"lrea"}
         assert run["cpu_seconds_per_1000"] > 0
         assert any(name.startswith("recserve_user_state_reads_total") for name in run["metrics"])
     assert result["floor"]["p50_ms"] > 0
@@ -99,9 +99,9 @@ def test_the_command_measures_reports_compares_and_gates(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["lrea_ranker", "--tolerance", "much"], "much"),
-        (["lrea_ranker", "--seconds", "0"], "--seconds and --users must be at least 1"),
-        (["lrea_ranker", "--gate", "nothing.json"], "nothing.json is not a result of recserve bench"),
+        (["lrea", "--tolerance", "much"], "much"),
+        (["lrea", "--seconds", "0"], "--seconds and --users must be at least 1"),
+        (["lrea", "--gate", "nothing.json"], "nothing.json is not a result of recserve bench"),
         (["faults", "--rate", "0"], "--rate must be above 0"),
         (["faults", "--soak-minutes", "0.1"], "two roll-outs at least"),
         (["peers", "--servers", "apache"], "apache"),

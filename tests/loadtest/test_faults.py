@@ -11,7 +11,7 @@ from loadtest.releases import Releases
 from loadtest.scenarios import SCENARIOS
 
 pytestmark = [pytest.mark.triton_server, pytest.mark.slow]
-RANKER = SCENARIOS["lrea_ranker"]
+RANKER = SCENARIOS["lrea"]
 PLAN = Plan(rate=40.0, seconds=7.0, overload_rate=150.0, soak_minutes=0.35, swap_every_s=5.0)
 
 
@@ -23,7 +23,7 @@ def test_a_roll_out_needs_two_releases(repository: Path, tmp_path: Path) -> None
 def test_releases_take_turns(two_releases: Path, tmp_path: Path) -> None:
     releases = Releases(two_releases, tmp_path / "live")
     assert [releases.publish() for _ in range(2)] == [2, 3]
-    stamps = [(tmp_path / "live" / "user_state" / str(n) / "state.json").read_text() for n in (1, 2, 3)]
+    stamps = [(tmp_path / "live" / "lrea_state" / str(n) / "state.json").read_text() for n in (1, 2, 3)]
     assert stamps[0] == stamps[2] != stamps[1]
 
 

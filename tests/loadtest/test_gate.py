@@ -126,7 +126,7 @@ def test_a_failed_request_of_an_overload_does_not_fail() -> None:
 
 
 def test_results_of_different_scenarios_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"'other'.*'lrea_ranker'"):
+    with pytest.raises(ValueError, match=r"'other'.*'lrea'"):
         compare(synthetic(), synthetic() | {"scenario": "other"}, 0.1)
 
 

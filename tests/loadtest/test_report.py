@@ -120,7 +120,7 @@ def hostile() -> Result:
     for run in result["runs"]:
         run["errors"] = {name: 3}
         run["metrics"] = {name.replace(" ", "_"): 1.0}
-        run["server"] = {name: run["server"]["lrea_ranker"], "$a$": run["server"]["user_state"]}
+        run["server"] = {name: run["server"]["lrea"], "$a$": run["server"]["lrea_state"]}
     return result
 
 
@@ -172,7 +172,7 @@ def test_the_table_of_runs_holds_each_run_and_the_floor(tmp_path: Path) -> None:
 
 def test_the_header_names_time_hardware_and_versions(tmp_path: Path) -> None:
     page = report(tmp_path, SMALL)
-    assert page.texts["h1"] == ["Load test: lrea_ranker"]
+    assert page.texts["h1"] == ["Load test: lrea"]
     assert "Recorded 2026-11-22T02:50:00Z" in page.texts["p"]
     said = " ".join(page.texts["dd"])
     assert "Intel(R) Xeon(R)" in said

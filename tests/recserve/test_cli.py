@@ -193,8 +193,8 @@ def test_states_are_built_shown_and_dropped(capsys: Captured, repository: Path, 
     shown = run_json(capsys, "state", "show", "1", *where)
     assert (shown["user"], shown["outcome"]) == (1, "hit")
     assert [name for name, _ in shown["tensors"]] == ["keys", "values", "bias", "profile", "stamp"]
-    assert run_json(capsys, "state", "show", *where)["entries"] == [["user_state", 1, 64]]
-    assert run_json(capsys, "state", "drop", *where, "--model", "user_state", "--version", "2")["dropped"] == 0
+    assert run_json(capsys, "state", "show", *where)["entries"] == [["lrea_state", 1, 64]]
+    assert run_json(capsys, "state", "drop", *where, "--model", "lrea_state", "--version", "2")["dropped"] == 0
     assert run_json(capsys, "state", "drop", *where)["dropped"] == 64
     assert run_json(capsys, "state", "show", "1", *where)["outcome"] == "miss"
     assert main(["state", "show", "999", *map(str, where)]) == 2
@@ -226,9 +226,9 @@ def test_serve_says_when_it_is_ready_and_stops_cleanly(
 ) -> None:
     options = ("--state", tmp_path / "state", "--log", tmp_path / "log", "--drain-s", 0.1)
     with Served(Path(shutil.copytree(repository, tmp_path / "repository")), *options) as serve:
-        one = golden.read(repository / "lrea_ranker" / "1" / "golden.safetensors")[0]
+        one = golden.read(repository / "lrea" / "1" / "golden.safetensors")[0]
         with serve.client() as client:
-            answer = client.infer("lrea_ranker", one.inputs)
+            answer = client.infer("lrea", one.inputs)
         assert golden.compare(one.outputs, answer, 1e-5).ok
         processes = serve.processes
         assert serve.memory
@@ -290,7 +290,7 @@ def test_titles_of_another_data_set_are_never_printed(capsys: Captured, lrea_cli
     assert main(["rank", "--user", "1", "--url", lrea_client.url]) == 2
     printed = capsys.readouterr()
     assert printed.out == ""
-    assert "the served model 'lrea_ranker' is of data set planted, which is none of those here: ml-100k" in printed.err
-    assert main(["rank", "--user", "1", "--url", lrea_client.url, "--system", "dea", "--model", "lrea_ranker"]) == 2
-    said = "--system dea, but the served model 'lrea_ranker' is of system lrea; name another --model"
+    assert "the served model 'lrea' is of data set planted, which is none of those here: ml-100k" in printed.err
+    assert main(["rank", "--user", "1", "--url", lrea_client.url, "--system", "dea", "--model", "lrea"]) == 2
+    said = "--system dea, but the served model 'lrea' is of system lrea; name another --model"
     assert said in capsys.readouterr().err

@@ -57,14 +57,14 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, runs.Trained]
 
 @pytest.fixture(scope="module")
 def repository(trained: dict[str, runs.Trained], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """MovieLens as dea_ranker, Amazon as shop; and copies of dea_ranker as an earlier release wrote it (old), and as
+    """MovieLens as dea, Amazon as shop; and copies of dea as an earlier release wrote it (old), and as
     of another preprocessing (changed)."""
     folder = tmp_path_factory.mktemp("two") / "models"
     where = ["--repository", str(folder)]
     assert main(["export", str(trained["movies"].folder), *where]) == 0
     assert main(["export", str(trained["shop"].folder), *where, "--name", "shop"]) == 0
     for name, parameters in {"old": Identity._fields, "changed": ("schema_digest",)}.items():
-        shutil.copytree(folder / "dea_ranker", folder / name)
+        shutil.copytree(folder / "dea", folder / name)
         for file in CONFIG_FILES:
             config = read_config(folder / name / file)
             config.name = name
@@ -138,7 +138,7 @@ def test_a_user_without_a_history_has_none_yet_and_not_an_unknown_one(trained: d
     [
         (
             ["--dataset", "hin-amazon"],
-            "--dataset hin-amazon, but the served model 'dea_ranker' is of data set ml-100k-f",
+            "--dataset hin-amazon, but the served model 'dea' is of data set ml-100k-f",
         ),
         (["--model", "shop", "--dataset", "ml-100k-fields"], "the served model 'shop' is of data set hin-amazon"),
         (["--model", "old"], "the served model 'old' does not say which data set it is of"),
@@ -158,7 +158,7 @@ def test_what_would_print_the_wrong_titles_is_refused(
 def test_another_data_set_under_a_served_name_is_refused_and_the_advice_works(
     trained: dict[str, runs.Trained], repository: Path, tmp_path: Path, capsys: Captured
 ) -> None:
-    copied = Path(shutil.copytree(repository / "dea_ranker", tmp_path / "models" / "dea_ranker")).parent
+    copied = Path(shutil.copytree(repository / "dea", tmp_path / "models" / "dea")).parent
     movies, shop = trained["movies"].folder, trained["shop"].folder
     said = refused(capsys, "export", shop, "--repository", copied)
     assert (

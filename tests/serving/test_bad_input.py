@@ -43,11 +43,11 @@ def is_right(expected: Golden, answer: Request) -> bool:
 @pytest.fixture
 def still_right(repository: Path, lrea_client: Client) -> Callable[[], None]:
     """Asks good requests of users that no other test asks about wrongly, and checks the scores."""
-    good = goldens(repository, "lrea_ranker")[:3]
+    good = goldens(repository, "lrea")[:3]
 
     def check() -> None:
         for one in good:
-            assert is_right(one, lrea_client.infer("lrea_ranker", one.inputs))
+            assert is_right(one, lrea_client.infer("lrea", one.inputs))
 
     return check
 
@@ -59,22 +59,22 @@ def still_right(repository: Path, lrea_client: Client) -> Callable[[], None]:
         ({"candidates": np.array([[1, 2, -3]])}, "candidates[2] is -3: an item id must be at least 0"),
         ({"candidates": np.ones((1, 20_001), np.int64)}, "candidates has 20001 elements, at most 20000 are allowed"),
         ({"candidates": np.ones((1, 10**6), np.int64)}, "candidates has 1000000 elements, at most 20000 are allowed"),
-        ({"user_id": USER.astype(np.int32)}, "input 'user_id' data-type is 'INT32', but model 'lrea_ranker' expects"),
+        ({"user_id": USER.astype(np.int32)}, "input 'user_id' data-type is 'INT32', but model 'lrea' expects"),
         ({"candidates": CANDIDATES.astype(np.float32)}, "input 'candidates' data-type is 'FP32', but model"),
-        ({"user_id": np.array([[1, 2]])}, "unexpected shape for input 'user_id' for model 'lrea_ranker'"),
-        ({"candidates": CANDIDATES[0]}, "batch size does not match other inputs for 'lrea_ranker'"),
+        ({"user_id": np.array([[1, 2]])}, "unexpected shape for input 'user_id' for model 'lrea'"),
+        ({"candidates": CANDIDATES[0]}, "batch size does not match other inputs for 'lrea'"),
         (
             {"user_id": np.array([[1], [2]]), "candidates": np.array([[1, 2], [3, 4]])},
             "user_id has shape [2, 1]: send one user per request, [1, 1]",
         ),
-        ({"surplus": CANDIDATES}, "expected 2 inputs but got 3 inputs for model 'lrea_ranker'"),
+        ({"surplus": CANDIDATES}, "expected 2 inputs but got 3 inputs for model 'lrea'"),
     ],
 )
 def test_a_wrong_request_to_the_ranker_is_refused_with_its_reason(
     lrea_client: Client, still_right: Callable[[], None], request_: Request, text: str
 ) -> None:
     with pytest.raises(InvalidRequest, match=re.escape(text)):
-        lrea_client.infer("lrea_ranker", {"user_id": USER, "candidates": CANDIDATES, **request_})
+        lrea_client.infer("lrea", {"user_id": USER, "candidates": CANDIDATES, **request_})
     still_right()
 
 
@@ -83,26 +83,26 @@ def test_a_missing_input_is_named(lrea_client: Client, still_right: Callable[[],
     inputs = {"user_id": USER, "candidates": CANDIDATES}
     del inputs[missing]
     with pytest.raises(InvalidRequest, match=re.escape(f"missing required input(s) ['{missing}']")):
-        lrea_client.infer("lrea_ranker", inputs)
+        lrea_client.infer("lrea", inputs)
     still_right()
 
 
 def test_a_user_whom_nobody_knows_is_scored_with_an_empty_history(repository: Path, lrea_client: Client) -> None:
     """By the two graphs, on a history of length 0: the same scores for any such user."""
-    encoder, scorer = (DirectModel.open(repository / name) for name in ("lrea_user_encoder", "lrea_scorer"))
+    encoder, scorer = (DirectModel.open(repository / name) for name in ("lrea_encoder", "lrea_scorer"))
     lengths = {"history_items": 16, "history_ratings": 16, "history_length": 1, "user_fields": 4}
     state = encoder.run([{name: np.zeros((1, length), np.int64) for name, length in lengths.items()}])[0]
     expected = scorer.run([{**state, "candidates": CANDIDATES}])[0]["scores"]
     for user in (999, 0, -1, 2**62, -(2**63), 2**63 - 1):
-        answer = lrea_client.infer("lrea_ranker", {"user_id": np.array([[user]]), "candidates": CANDIDATES})
+        answer = lrea_client.infer("lrea", {"user_id": np.array([[user]]), "candidates": CANDIDATES})
         np.testing.assert_allclose(answer["scores"], expected, rtol=1e-6)
-    known = lrea_client.infer("lrea_ranker", {"user_id": USER, "candidates": CANDIDATES})
+    known = lrea_client.infer("lrea", {"user_id": USER, "candidates": CANDIDATES})
     assert np.abs(known["scores"] - expected).max() > 1e-4
 
 
 def test_an_unknown_item_is_scored_as_the_out_of_vocabulary_one(lrea_client: Client) -> None:
     candidates = np.array([[0, 49, 2**40, 5]])
-    (scores,) = lrea_client.infer("lrea_ranker", {"user_id": USER, "candidates": candidates})["scores"]
+    (scores,) = lrea_client.infer("lrea", {"user_id": USER, "candidates": candidates})["scores"]
     assert scores[0] == scores[1] == scores[2] != scores[3]
 
 
@@ -119,13 +119,13 @@ def test_an_unknown_item_is_scored_as_the_out_of_vocabulary_one(lrea_client: Cli
             "input 'candidates' has batch size 2; this model takes requests of unlike length",
         ),
         (
-            "lrea_user_encoder",
+            "lrea_encoder",
             lambda good: {"history_items": np.ones((1, 17), np.int64)},
-            "unexpected shape for input 'history_items' for model 'lrea_user_encoder'. Expected [-1,16], got [1,17]",
+            "unexpected shape for input 'history_items' for model 'lrea_encoder'. Expected [-1,16], got [1,17]",
         ),
-        ("lrea_user_encoder", lambda good: {"history_length": np.array([[17]])}, "'history_length': id 17 is above 16"),
-        ("lrea_user_encoder", lambda good: {"history_length": np.array([[-1]])}, "'history_length': id -1 is negative"),
-        ("lrea_user_encoder", lambda good: {"history_items": -np.ones((1, 16), np.int64)}, "id -1 is negative"),
+        ("lrea_encoder", lambda good: {"history_length": np.array([[17]])}, "'history_length': id 17 is above 16"),
+        ("lrea_encoder", lambda good: {"history_length": np.array([[-1]])}, "'history_length': id -1 is negative"),
+        ("lrea_encoder", lambda good: {"history_items": -np.ones((1, 16), np.int64)}, "id -1 is negative"),
     ],
 )
 def test_a_wrong_request_to_a_step_is_refused_with_its_reason(
@@ -168,13 +168,13 @@ def test_a_state_that_is_not_fit_gives_no_score_and_its_batch_mates_theirs(
 def test_a_store_that_is_stale_corrupt_or_gone_is_computed_again_and_counted(
     repository: Path, lrea_server: TritonServer, lrea_client: Client
 ) -> None:
-    one = goldens(repository, "lrea_ranker")[0]
+    one = goldens(repository, "lrea")[0]
     user = int(one.inputs["user_id"][0, 0])
 
     def outcomes() -> Counter[str]:
         """What was counted for one request, which was answered right."""
         before = counts(lrea_server)
-        assert is_right(one, lrea_client.infer("lrea_ranker", one.inputs))
+        assert is_right(one, lrea_client.infer("lrea", one.inputs))
         return counts(lrea_server) - before
 
     outcomes()
@@ -197,7 +197,7 @@ def test_a_deadline_that_has_passed_is_an_error_and_the_next_request_is_answered
     lrea_client: Client, still_right: Callable[[], None]
 ) -> None:
     with pytest.raises(DeadlineExceeded, match=r"no answer within 0\.0001 s"):
-        lrea_client.infer("lrea_ranker", {"user_id": USER, "candidates": CANDIDATES}, deadline_s=1e-4)
+        lrea_client.infer("lrea", {"user_id": USER, "candidates": CANDIDATES}, deadline_s=1e-4)
     still_right()
 
 
@@ -206,7 +206,7 @@ def ask_all(client: Client, good: list[Golden], number: int) -> list[ServingErro
 
     def ask(one: Golden) -> ServingError | None:
         try:
-            answer = client.infer("lrea_ranker", one.inputs, deadline_s=PATIENCE_S)
+            answer = client.infer("lrea", one.inputs, deadline_s=PATIENCE_S)
         except ServingError as error:
             return error
         assert is_right(one, answer)
@@ -219,27 +219,27 @@ def ask_all(client: Client, good: list[Golden], number: int) -> list[ServingErro
 def test_two_hundred_clients_at_once_are_answered_right_or_told_that_the_queue_is_full(
     repository: Path, lrea_client: Client, still_right: Callable[[], None]
 ) -> None:
-    good = goldens(repository, "lrea_ranker")
-    before = lrea_client.statistics("lrea_ranker").success
+    good = goldens(repository, "lrea")
+    before = lrea_client.statistics("lrea").success
     outcomes = ask_all(lrea_client, good, 200)
     assert len(outcomes) == 400
     assert {type(outcome) for outcome in outcomes} <= {type(None), QueueFull}, set(map(str, outcomes))
     assert outcomes.count(None) > 0
     # The server counts an ensemble's request a moment after it has answered it.
     deadline = time.monotonic() + PATIENCE_S
-    while lrea_client.statistics("lrea_ranker").success - before != outcomes.count(None):
+    while lrea_client.statistics("lrea").success - before != outcomes.count(None):
         assert time.monotonic() < deadline
     still_right()
 
 
-@pytest.mark.parametrize("model", ["user_state", "lrea_scorer"])
+@pytest.mark.parametrize("model", ["lrea_state", "lrea_scorer"])
 def test_a_queue_that_overflows_in_any_step_rejects_and_recovers(broken: Path, tmp_path: Path, model: str) -> None:
-    for name in (model, "lrea_ranker"):
+    for name in (model, "lrea"):
         path = broken / name / "configs" / "cpu.pbtxt"
         text = path.read_text()
         assert "max_batch_size: 64" in text
         path.write_text(text.replace("max_batch_size: 64", "max_batch_size: 4").replace('"500"', '"1"'))
-    good = goldens(broken, "lrea_ranker")
+    good = goldens(broken, "lrea")
     options = ServerOptions(state=tmp_path / "state", log=tmp_path / "log", check_golden=False)
     with TritonServer(broken, options) as server, server.client() as client:
         outcomes = ask_all(client, good, 200)
@@ -248,4 +248,4 @@ def test_a_queue_that_overflows_in_any_step_rejects_and_recovers(broken: Path, t
         assert {type(error) for error in rejected} == {QueueFull}
         assert "the queue is full: a request would wait for more than 1 ms; retry" in str(rejected[0])
         for one in good:
-            assert is_right(one, client.infer("lrea_ranker", one.inputs, deadline_s=PATIENCE_S))
+            assert is_right(one, client.infer("lrea", one.inputs, deadline_s=PATIENCE_S))

@@ -17,7 +17,7 @@ from serving.server import TritonServer
 from tests.conftest import lrea
 
 SOURCE = Source(kind="factory", name="tests.conftest:lrea")
-MODELS = ("lrea_ranker", "lrea_scorer", "lrea_user_encoder", "user_state")
+MODELS = ("lrea", "lrea_scorer", "lrea_encoder", "lrea_state")
 
 
 class Following:
@@ -56,20 +56,20 @@ def test_what_is_said_is_what_the_server_serves_while_releases_appear_in_between
         with live_server.client() as client:
             assert {name: int(number) for name, number in numbers.items()} == served(client).versions
         assert set(numbers) == set(MODELS)
-        versions.append(numbers["lrea_ranker"])
+        versions.append(numbers["lrea"])
     assert versions == ["2", "3"], "what appears meanwhile is for the next look"
 
 
 @pytest.mark.triton_server
 def test_a_release_of_which_only_a_part_is_there_is_not_served(live: Path, live_server: TritonServer) -> None:
     publish(live, lrea(1), SOURCE)
-    hidden = live / "lrea_ranker" / ".2.hidden"
-    (live / "lrea_ranker" / "2").rename(hidden)
+    hidden = live / "lrea" / ".2.hidden"
+    (live / "lrea" / "2").rename(hidden)
     following = Following(live_server)
     assert following.look() == ""
     with live_server.client() as client:
         assert served(client).versions == dict.fromkeys(MODELS, 1)
-    hidden.rename(live / "lrea_ranker" / "2")
+    hidden.rename(live / "lrea" / "2")
     assert following.look() == f"serving {', '.join(f'{name} 2' for name in MODELS)}"
 
 

@@ -91,19 +91,19 @@ def test_a_graph_refuses_a_wrong_request_alone_and_answers_its_mates_as_alone(re
 
 @pytest.mark.triton_server
 def test_a_served_ensemble_is_one_model_that_batches_and_asks_no_other(repository: Path, lrea_client: Client) -> None:
-    good = golden.read(repository / "lrea_ranker" / "1" / "golden.safetensors")
-    models = ("lrea_ranker", "lrea_scorer")
+    good = golden.read(repository / "lrea" / "1" / "golden.safetensors")
+    models = ("lrea", "lrea_scorer")
     before = {name: lrea_client.statistics(name) for name in models}
 
     def ask(number: int) -> None:
         one = good[number % len(good)]
-        assert golden.compare(one.outputs, lrea_client.infer("lrea_ranker", one.inputs), 1e-5).ok
+        assert golden.compare(one.outputs, lrea_client.infer("lrea", one.inputs), 1e-5).ok
 
     with ThreadPoolExecutor(16) as pool:
         list(pool.map(ask, range(200)))
     after = {name: lrea_client.statistics(name) for name in models}
-    assert after["lrea_ranker"].requests - before["lrea_ranker"].requests == 200
-    assert after["lrea_ranker"].executions - before["lrea_ranker"].executions < 200
+    assert after["lrea"].requests - before["lrea"].requests == 200
+    assert after["lrea"].executions - before["lrea"].executions < 200
     assert after["lrea_scorer"].requests == before["lrea_scorer"].requests
 
 

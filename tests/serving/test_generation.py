@@ -48,7 +48,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
         data().schema,
     )
     for entry in folder.iterdir():
-        own = "config.pbtxt" if entry.name in (JOINT, "lrea_ranker") else "configs/cpu.pbtxt"
+        own = "config.pbtxt" if entry.name in (JOINT, "lrea") else "configs/cpu.pbtxt"
         shutil.copy(entry / own, entry / "configs" / f"{CHAINED}.pbtxt")
     return folder
 
@@ -133,7 +133,7 @@ def test_generate_then_rank_scores_the_generated_items_for_the_user(client: Clie
         joint = client.infer(JOINT, {**asked, "user_id": np.array([[user]])})
         assert np.array_equal(joint["items"], listed["items"])
         assert np.array_equal(joint["generator_scores"], listed["scores"])
-        ranked = client.infer("lrea_ranker", {"user_id": np.array([[user]]), "candidates": listed["items"]})
+        ranked = client.infer("lrea", {"user_id": np.array([[user]]), "candidates": listed["items"]})
         np.testing.assert_allclose(joint["scores"], ranked["scores"], atol=1e-6)
 
 

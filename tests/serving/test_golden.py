@@ -21,6 +21,8 @@ def test_goldens_come_back_as_they_were_written(tmp_path: Path) -> None:
         reference64={"y": np.array([[1.5]])},
         served64={"y": np.array([[1.25]])},
     )
+    names = np.array([["", " a ", "\u7121"]], object)
+    first.inputs["names"], first.outputs["none"] = names, np.zeros((1, 0), object)
     second = golden.Golden(inputs={"x/y": np.ones((1, 2), np.float16).T}, outputs={"y": np.array([[7]], np.int32)})
     golden.write(tmp_path / "g.safetensors", [first, second])
     for written, found in zip([first, second], golden.read(tmp_path / "g.safetensors"), strict=True):
@@ -30,6 +32,30 @@ def test_goldens_come_back_as_they_were_written(tmp_path: Path) -> None:
             for name, array in before.items():
                 assert after[name].dtype == array.dtype
                 np.testing.assert_array_equal(after[name], array)
+
+
+def test_text_is_right_where_it_is_the_same_text() -> None:
+    names = np.array(["a", "\u00e9"], object)
+    assert compare(names, names.copy())[2:] == (0.0, 0.0, True)
+    for other in (["a", "e\u0301"], ["a ", "\u00e9"], ["a", ""]):
+        gap = compare(names, np.array(other, object), tolerance=0.5)
+        assert (gap.ok, gap.absolute) == (False, 1.0)
+    assert not compare(names, np.array(["a", "\u00e9"])).ok
+
+
+@pytest.mark.parametrize(("order", "ok"), [(["b", "a", "c"], True), (["c", "b", "a"], False), (["a", "a", "c"], False)])
+def test_text_beside_tied_scores_may_come_in_another_order(order: list[str], ok: bool) -> None:
+    scores = np.array([[2.0, 2.0, 1.0]], np.float32)
+    expected = {"items": np.array([["a", "b", "c"]], object), "scores": scores}
+    actual = {"items": np.array([order], object), "scores": scores}
+    assert golden.compare(expected, actual, 1e-5).ok == ok
+    assert not golden.compare(expected, actual, 0.0).ok
+
+
+def test_a_file_with_text_that_cannot_be_cut_is_refused(tmp_path: Path) -> None:
+    save_file({"utf8/0000/inputs/x": np.zeros(3, np.uint8)}, tmp_path / "g.safetensors")
+    with pytest.raises(ValueError, match=r"is no file of goldens: .* has no ends beside it; export the model again"):
+        golden.read(tmp_path / "g.safetensors")
 
 
 def test_goldens_keep_their_order(tmp_path: Path) -> None:

@@ -116,7 +116,7 @@ def test_a_missing_input_is_named() -> None:
             "batch_input.kind BATCH_ITEM_SHAPE",
         ),
         ('input { name: "o" data_type: TYPE_FP32 dims: [1] optional: true }', "tensor 'o': optional"),
-        ('input { name: "s" data_type: TYPE_STRING dims: [1] }', "tensor 's' has data_type TYPE_STRING"),
+        ('input { name: "s" data_type: TYPE_BF16 dims: [1] }', "tensor 's' has data_type TYPE_BF16"),
         (
             'parameters { key: "intra_op_thread_count" value { string_value: "two" } }',
             "parameter 'intra_op_thread_count' is 'two'",

@@ -181,3 +181,40 @@ def test_reshapes_of_other_kinds_are_done_for_models_with_and_without_a_batch() 
         (answer,) = packing.answer(spec, [request], compute)
         assert (shapes[0][-2:], answer["y"].shape[-2:]) == ((2, 3), (3, 2))
         np.testing.assert_array_equal(answer["y"].ravel(), request["x"].ravel())
+
+
+def names_spec(**parameters: str) -> ModelSpec:
+    """Ragged names."""
+    return ModelSpec.parse(
+        {
+            "name": "named",
+            "max_batch_size": 8,
+            "input": [{"name": "names", "data_type": "TYPE_STRING", "allow_ragged_batch": True}],
+            "output": [],
+            "parameters": {key: {"string_value": value} for key, value in parameters.items()},
+        }
+    )
+
+
+def test_text_of_bytes_and_of_str_is_packed_as_str() -> None:
+    requests = [{"names": np.array([names], object)} for names in ([b"1 ", "\u7121"], [], [b"\xc3\xa9"])]
+    for request in requests:
+        packing.check(names_spec(), request)
+    assert packing.pack(names_spec(), requests)["names"].tolist() == ["1 ", "\u7121", "\u00e9"]
+    assert packing.pack(names_spec(), requests[1:2])["names"].shape == (0,)
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (np.array([[b"ok", b"abcdef"]], object), "named: input 'names': element 1 has 6 bytes; send 5 or fewer"),
+        (np.array([[b"\xff"]], object), "named: input 'names': element 0 is no UTF-8 text"),
+        (np.array([[b"a\0"]], object), "named: input 'names': element 0 holds a NUL character"),
+        (np.array([[7]], object), "named: input 'names': element 0 is a int; send text"),
+        (np.array([["ok"]]), "named: input 'names' is <U2; send an array of str"),
+    ],
+)
+def test_what_is_no_text_is_refused_by_name(names: np.ndarray, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        packing.check(names_spec(**{"max_bytes.names": "5"}), {"names": names})
+    packing.check(names_spec(), {"names": np.array([["abcdef" * 1000]], object)})

@@ -23,13 +23,13 @@ SOURCE = Source(kind="factory", name="tests.conftest:lrea")
 def chained(live: Path) -> str:
     """A target whose ensemble is tritonserver's own, with a process for each step."""
     for model in live.iterdir():
-        own = "config.pbtxt" if model.name == "lrea_ranker" else "configs/cpu.pbtxt"
+        own = "config.pbtxt" if model.name == "lrea" else "configs/cpu.pbtxt"
         shutil.copy(model / own, model / "configs" / "chained.pbtxt")
     return "chained"
 
 
 def first_scores(repository: Path, version: int) -> golden.Golden:
-    return golden.read(repository / "lrea_ranker" / str(version) / "golden.safetensors")[0]
+    return golden.read(repository / "lrea" / str(version) / "golden.safetensors")[0]
 
 
 def rolls_out_twice(live: Path, live_server: TritonServer) -> list[str]:
@@ -44,7 +44,7 @@ def rolls_out_twice(live: Path, live_server: TritonServer) -> list[str]:
             said.append(reports[-1])
             assert served(client) == Release.newest(live, target)
             new = first_scores(live, version)
-            answer = client.infer("lrea_ranker", new.inputs)
+            answer = client.infer("lrea", new.inputs)
             np.testing.assert_allclose(answer["scores"], new.outputs["scores"], atol=1e-5)
             before = str(version - 1)
             assert set(client.metadata("lrea_scorer").versions) == {before, str(version)}, "not more than two"
@@ -52,23 +52,23 @@ def rolls_out_twice(live: Path, live_server: TritonServer) -> list[str]:
 
 
 def test_the_new_release_answers_and_the_one_before_stays_loaded(live: Path, live_server: TritonServer) -> None:
-    assert rolls_out_twice(live, live_server) == ["loading lrea_ranker version 2", "loading lrea_ranker version 3"]
+    assert rolls_out_twice(live, live_server) == ["loading lrea version 2", "loading lrea version 3"]
 
 
 def test_an_ensemble_of_several_processes_switches_last(live: Path, chained: str, tmp_path: Path) -> None:
     options = ServerOptions(state=tmp_path / "state", model_control="explicit", target=chained)
     with TritonServer(live, options) as server:
         assert rolls_out_twice(live, server) == [
-            "switching lrea_ranker to version 2",
-            "switching lrea_ranker to version 3",
+            "switching lrea to version 2",
+            "switching lrea to version 3",
         ]
 
 
-@pytest.mark.parametrize("model", ["lrea_scorer", "lrea_ranker"])
+@pytest.mark.parametrize("model", ["lrea_scorer", "lrea"])
 def test_a_release_that_answers_wrongly_is_taken_back_and_the_one_before_goes_on(
     live: Path, live_server: TritonServer, model: str
 ) -> None:
-    old = {name: golden.read(live / name / "1" / "golden.safetensors")[0] for name in ("lrea_scorer", "lrea_ranker")}
+    old = {name: golden.read(live / name / "1" / "golden.safetensors")[0] for name in ("lrea_scorer", "lrea")}
     publish(live, lrea(1), SOURCE)
     shutil.copy(live / model / "1" / "golden.safetensors", live / model / "2" / "golden.safetensors")
     reseal(live)
@@ -76,8 +76,8 @@ def test_a_release_that_answers_wrongly_is_taken_back_and_the_one_before_goes_on
         with pytest.raises(StartupError, match=rf"{model} version 2: .*the release before goes on serving"):
             roll_out(client, live)
         assert set(client.metadata(model).versions) == {"1"}
-        answer = client.infer("lrea_ranker", old["lrea_ranker"].inputs)
-        assert golden.compare(old["lrea_ranker"].outputs, answer, 1e-5).ok
+        answer = client.infer("lrea", old["lrea"].inputs)
+        assert golden.compare(old["lrea"].outputs, answer, 1e-5).ok
         answer = client.infer(model, old[model].inputs)
         assert golden.compare(old[model].outputs, answer, 1e-5).ok
 
@@ -85,11 +85,11 @@ def test_a_release_that_answers_wrongly_is_taken_back_and_the_one_before_goes_on
 def test_an_ensemble_that_is_not_pinned_is_named(live: Path, chained: str, tmp_path: Path) -> None:
     with TritonServer(live, ServerOptions(state=tmp_path / "state", target=chained)) as one, one.client() as client:
         publish(live, lrea(1), SOURCE)
-        with pytest.raises(ValueError, match="ensemble 'lrea_ranker' is not pinned"):
+        with pytest.raises(ValueError, match="ensemble 'lrea' is not pinned"):
             roll_out(client, live, chained)
 
 
-@pytest.mark.parametrize("model", ["lrea_scorer", "lrea_ranker", "user_state"])
+@pytest.mark.parametrize("model", ["lrea_scorer", "lrea", "lrea_state"])
 def test_a_release_with_a_flipped_bit_is_refused_by_file_before_anything_is_loaded(
     live: Path, live_server: TritonServer, model: str
 ) -> None:
@@ -100,7 +100,7 @@ def test_a_release_with_a_flipped_bit_is_refused_by_file_before_anything_is_load
         with pytest.raises(ValueError, match=rf"{model}/2/{path.name} is not what was published"):
             roll_out(client, live)
         assert {client.metadata(name).versions for name in client.model_names()} == {("1",)}
-        answer = client.infer("lrea_ranker", first_scores(live, 1).inputs)
+        answer = client.infer("lrea", first_scores(live, 1).inputs)
         assert golden.compare(first_scores(live, 1).outputs, answer, 1e-5).ok
 
 
@@ -122,7 +122,7 @@ def test_a_restart_serves_what_was_served_although_something_newer_is_published(
     live_server.restart()
     with live_server.client() as client:
         assert {client.metadata(name).versions for name in client.model_names()} == {("1",)}
-        answer = client.infer("lrea_ranker", old.inputs)
+        answer = client.infer("lrea", old.inputs)
         assert golden.compare(old.outputs, answer, 1e-5).ok
         shutil.rmtree(live / "lrea_scorer" / "2")
         for model in live.iterdir():

@@ -8,7 +8,7 @@ import torch
 
 from serving.calls import messages
 from serving.client import Client
-from serving.errors import InvalidRequest
+from serving.errors import InvalidRequest, ServerFailure
 from serving.tensors import infer_request, outputs
 
 
@@ -25,6 +25,11 @@ from serving.tensors import infer_request, outputs
         ([True, False], "BOOL", [2]),
         (np.array([1, 2], np.float16), "FP16", [2]),
         ([["a", "bc"]], "BYTES", [1, 2]),
+        ("\u7121\u540d", "BYTES", []),
+        ([["1 ", ""]], "BYTES", [1, 2]),
+        (np.array(["\u00e9", "e\u0301"]), "BYTES", [2]),
+        (np.array([["a", b"b"]], object), "BYTES", [1, 2]),
+        (np.zeros((1, 0), object), "BYTES", [1, 0]),
         (np.array([b"x", b"yz"]), "BYTES", [2]),
         (np.array([], dtype=object), "BYTES", [0]),
     ],
@@ -44,6 +49,13 @@ def test_what_numpy_makes_an_array_of_is_sent(value: Any, datatype: str, shape: 
     np.testing.assert_array_equal(found, expected)
 
 
+def test_bytes_that_are_no_text_are_no_answer() -> None:
+    reply = messages.ModelInferResponse(model_name="any", raw_output_contents=[b"\1\0\0\0\xff"])
+    reply.outputs.add(name="x", datatype="BYTES", shape=[1])
+    with pytest.raises(ServerFailure, match="any: output 'x' is no UTF-8 text"):
+        outputs(reply)
+
+
 class Stubborn:
     def __array__(self, *_: object, **__: object) -> np.ndarray:
         raise RuntimeError("not me")
@@ -55,6 +67,11 @@ class Stubborn:
         ([[1, 2], [3]], "input 'x' is no array"),
         (None, "input 'x' mixes types"),
         ([[1, None]], "input 'x' mixes types"),
+        (["a", 1], "input 'x' mixes types"),
+        ([b"a", 1.5], "input 'x' mixes types"),
+        (["ok", "a\0"], "input 'x': element 1 holds a NUL character, which no id has; send it without"),
+        (np.array(["a\0b"], object), "input 'x': element 0 holds a NUL"),
+        (["\udcff"], "input 'x': element 0 holds half a surrogate pair"),
         ([2**70], "input 'x' mixes types, is ragged, or holds numbers beyond 64 bits"),
         ({"a": 1}, "input 'x' mixes types"),
         ({1, 2}, "input 'x' mixes types"),

@@ -8,15 +8,15 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from training.data.synthetic import planted
 
+from tests.training.click_views import histories
 from tests.training.tiny import SYSTEM, Config, Tiny
 from training import checkpoint
 from training.checkpoint import Progress, Run, TrainingState
 
 
 def finished_run() -> Run:
-    schema = planted().schema
+    schema = histories().schema
     info = checkpoint.start_info(SYSTEM, schema, seed=3, max_epochs=None)
     return Run(
         info=replace(info, status="finished", finished=checkpoint.now()),

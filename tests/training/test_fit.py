@@ -7,17 +7,18 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from training.data.ranking import RankingData
-from training.data.synthetic import planted
 
 from tests.training import tiny
+from tests.training.click_views import histories
 from tests.training.tiny import SYSTEM, Config, Tiny, train
 from training.checkpoint import load_run, snapshot
+from training.data.click import ClickData
 from training.fit import FitOptions, predict
 from training.system import ParameterGroup
 
@@ -34,7 +35,9 @@ def lines(run: Path) -> list[dict]:
 
 
 def start(*arguments: str) -> "subprocess.CompletedProcess[str]":
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"} if "torch.distributed.run" in arguments else None
+    environment = {**os.environ, "PYTHONPATH": str(Path(tiny.__file__).parents[2])}
+    if "torch.distributed.run" in arguments:
+        environment["OMP_NUM_THREADS"] = "1"
     return subprocess.run([sys.executable, *arguments], env=environment, capture_output=True, text=True, timeout=300)
 
 
@@ -97,7 +100,7 @@ def test_two_processes_end_with_one_set_of_weights_and_the_metrics_of_one_proces
 
 
 def test_a_stage_moves_only_its_own_parameters(tmp_path: Path) -> None:
-    data = planted()
+    data = histories()
     first_only = replace(SYSTEM, stages=lambda config: tiny.stages(config)[:1])
     module = train(tmp_path / "run", system=first_only).module
     torch.manual_seed(0)
@@ -108,22 +111,22 @@ def test_a_stage_moves_only_its_own_parameters(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("monitor", "scores", "best", "epochs"),
-    [("auc", [0.5, 0.7, 0.6, 0.65, 0.9], 1, 4), ("log_loss", [0.5, 0.7, 0.4, 0.4, 0.5], 2, 5)],
+    ("direction", "scores", "best", "epochs"),
+    [("max", [0.5, 0.7, 0.6, 0.65, 0.9], 1, 4), ("min", [0.5, 0.7, 0.4, 0.4, 0.5], 2, 5)],
 )
 def test_a_stage_stops_after_its_patience_and_keeps_the_best_weights(
-    tmp_path: Path, monitor: str, scores: list[float], best: int, epochs: int
+    tmp_path: Path, direction: Literal["max", "min"], scores: list[float], best: int, epochs: int
 ) -> None:
     seen: list[torch.Tensor] = []
 
     def evaluate(module: torch.nn.Module, _predict: object, _split: object) -> dict[str, float]:
         seen.append(snapshot(module)["items.weight"])
-        return {monitor: scores[min(len(seen), len(scores)) - 1]}
+        return {"score": scores[min(len(seen), len(scores)) - 1]}
 
     one_stage = replace(
         SYSTEM,
         evaluate=evaluate,
-        stages=lambda config: [replace(tiny.stages(config)[1], epochs=9, monitor=monitor)],
+        stages=lambda config: [replace(tiny.stages(config)[1], epochs=9, monitor="score", direction=direction)],
     )
     result = train(tmp_path / "run", system=one_stage)
     assert sum(line["kind"] == "epoch" for line in lines(result.run)) == epochs
@@ -131,7 +134,7 @@ def test_a_stage_stops_after_its_patience_and_keeps_the_best_weights(
 
 
 def test_predictions_come_in_sample_order_whatever_the_batch_size() -> None:
-    data = planted()
+    data = histories()
     torch.manual_seed(0)
     module = Tiny(Config(), data.schema)
     together = predict(module, data.test, batch_size=7)
@@ -145,10 +148,10 @@ def test_predictions_come_in_sample_order_whatever_the_batch_size() -> None:
 @pytest.mark.parametrize("training", [True, False])
 def test_prediction_leaves_a_module_in_its_mode_also_inside_another(training: bool) -> None:
     torch.manual_seed(0)
-    module = Tiny(Config(), planted().schema).train(training)
+    module = Tiny(Config(), histories().schema).train(training)
     wrapped = torch.nn.Sequential(module)
     wrapped.training = True
-    predict(wrapped, planted().test)
+    predict(wrapped, histories().test)
     assert wrapped.training
     assert module.training == module.dropout.training == training
 
@@ -187,7 +190,7 @@ def test_a_group_of_parameters_moves_at_its_own_rate(tmp_path: Path) -> None:
     )
     module = train(tmp_path / "run", system=system).module
     torch.manual_seed(0)
-    initial = Tiny(Config(), planted().schema)
+    initial = Tiny(Config(), histories().schema)
     assert torch.equal(module.get_parameter("items.weight"), initial.items.weight)
     assert not torch.equal(module.get_parameter("scale.weight"), initial.scale.weight)
 
@@ -218,14 +221,14 @@ def test_each_step_takes_the_learning_rate_times_the_decay_off_every_weight(tmp_
     stage = replace(tiny.stages(Config())[1], loss=flat, epochs=1, learning_rate=0.1, weight_decay=0.5)
     module = train(tmp_path / "run", system=replace(SYSTEM, stages=lambda _config: [stage])).module
     torch.manual_seed(0)
-    initial = Tiny(Config(), planted().schema)
+    initial = Tiny(Config(), histories().schema)
     left = (1 - 0.1 * 0.5) ** STEPS_PER_EPOCH
     torch.testing.assert_close(module.get_parameter("items.weight"), left * initial.items.weight)
 
 
 def test_the_validation_part_chooses_and_each_part_s_figures_are_its_own(tmp_path: Path) -> None:
     one = replace(SYSTEM, stages=lambda config: [replace(tiny.stages(config)[1], epochs=1)])
-    result, data = train(tmp_path / "run", system=one), planted()
+    result, data = train(tmp_path / "run", system=one), histories()
     wanted = {name: tiny.evaluate(result.module, predict, getattr(data, name)) for name in ("validation", "test")}
     for name, values in wanted.items():
         assert result.metrics[name] == pytest.approx(values)
@@ -235,10 +238,12 @@ def test_the_validation_part_chooses_and_each_part_s_figures_are_its_own(tmp_pat
 
 
 def test_divergence_is_an_error_that_says_where(tmp_path: Path) -> None:
+    class Diverging(Tiny):
+        def prepare(self, data: ClickData) -> None:
+            self.items.weight.data.fill_(1e30)
+
     with pytest.raises(ValueError, match="not finite at stage 'items', epoch 0, step 0; lower learning_rate"):
-        train(
-            tmp_path / "run", system=replace(SYSTEM, prepare=lambda module, _data: module.items.weight.data.fill_(1e30))
-        )
+        train(tmp_path / "run", system=replace(SYSTEM, build=Diverging))
 
 
 def test_a_monitor_that_is_not_measured_is_an_error(tmp_path: Path) -> None:
@@ -258,11 +263,11 @@ def test_a_stage_goes_through_its_own_samples(tmp_path: Path) -> None:
     system = replace(
         tiny.counting(seen),
         stages=lambda config: [
-            replace(stage, samples=lambda data: data.test, epochs=1) for stage in tiny.counting(seen).stages(config)
+            replace(stage, samples=lambda data: data.test, epochs=1) for stage in tiny.counting(seen).stages_of(config)
         ],
     )
     train(tmp_path / "run", system=system)
-    assert sum(seen) == 2 * len(planted().test)
+    assert sum(seen) == 2 * len(histories().test)
 
 
 def test_the_test_part_is_measured_after_every_stage(uninterrupted: Path, tmp_path: Path) -> None:
@@ -274,11 +279,11 @@ def test_the_test_part_is_measured_after_every_stage(uninterrupted: Path, tmp_pa
 
 
 def test_a_finished_run_leaves_its_products_for_others(tmp_path: Path) -> None:
-    def products(module: Tiny, data: RankingData) -> dict[str, torch.Tensor]:
+    def products(module: Tiny, data: ClickData) -> dict[str, torch.Tensor]:
         return {"vectors": module.items.weight.detach() + len(data.test)}
 
     result = train(tmp_path / "run", system=replace(SYSTEM, products=products))
     left = load_run(result.run).products
     assert left is not None
-    assert torch.equal(left["vectors"], result.module.get_parameter("items.weight") + len(planted().test))
+    assert torch.equal(left["vectors"], result.module.get_parameter("items.weight") + len(histories().test))
     assert load_run(train(tmp_path / "other").run).products is None

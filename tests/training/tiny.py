@@ -12,13 +12,14 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
-from training.data.ranking import RankingBatch, RankingSplit
-from training.data.synthetic import planted
 
+from tests.training.click_views import histories
+from training.data.click import HISTORY, ClickBatch, ClickData, ClickSplit
 from training.fit import FitOptions, FitResult, fit
 from training.metrics import auc, log_loss
-from training.schema import Schema
+from training.schema import Schema, size_of
 from training.system import Stage, System
+from training.tasks.click import CLICK
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,36 +38,35 @@ class Tiny(nn.Module):
 
     def __init__(self, config: Config, schema: Schema) -> None:
         super().__init__()
-        self.items = nn.Embedding(schema["item_id"].cardinality or 0, config.width)
+        self.items = nn.Embedding(size_of(schema.key("item")), config.width)
         nn.init.normal_(self.items.weight, std=0.3)
         self.scale = nn.Linear(1, 1)
         self.dropout = nn.Dropout(config.dropout)
         self.register_buffer("popularity", torch.zeros(self.items.num_embeddings))
 
-    def forward(self, batch: RankingBatch) -> Tensor:
-        liked = (batch.history_ratings >= 4).float()
+    def prepare(self, data: ClickData) -> None:
+        """Fills the popularity."""
+        self.get_buffer("popularity").copy_(torch.from_numpy(data.train_item_counts / 1000))
+
+    def forward(self, batch: ClickBatch) -> Tensor:
+        liked = (batch.history_values >= 4).float()
         history = torch.einsum("bl,bld->bd", liked, self.items(batch.history_items))
         mean = self.dropout(history / liked.sum(1, keepdim=True).clamp(min=1))
         match = (mean * self.items(batch.item)).sum(1, keepdim=True)
         return self.scale(match).squeeze(1) + self.get_buffer("popularity")[batch.item]
 
 
-def loss(module: nn.Module, batch: RankingBatch, share_done: float) -> tuple[Tensor, dict[str, Tensor]]:
+def loss(module: nn.Module, batch: ClickBatch, share_done: float) -> tuple[Tensor, dict[str, Tensor]]:
     """Binary cross-entropy."""
     logits = module(batch)
     value = functional.binary_cross_entropy_with_logits(logits, batch.label)
     return value, {"share": torch.tensor(share_done), "spread": logits.detach().std()}
 
 
-def prepare(module: nn.Module, data: Any) -> None:
-    """Fills the popularity."""
-    module.get_buffer("popularity").copy_(torch.from_numpy(data.train_item_counts / 1000))
-
-
 def stages(config: Config) -> Sequence[Stage]:
     """Stage one leaves the linear layer alone."""
-    stage = Stage(name="all", loss=loss, epochs=config.epochs[-1], batch_size=100, patience=config.patience)
-    stage = replace(stage, learning_rate=config.learning_rate)
+    stage = Stage(name="all", loss=loss, epochs=config.epochs[-1], batch_size=100, monitor="auc")
+    stage = replace(stage, learning_rate=config.learning_rate, patience=config.patience)
     return [replace(stage, name="items", epochs=config.epochs[0], parameters=item_parameters), stage]
 
 
@@ -74,7 +74,7 @@ def item_parameters(module: nn.Module) -> list[nn.Parameter]:
     return [module.get_parameter("items.weight")]
 
 
-def evaluate(module: nn.Module, predict: Callable[..., Any], split: RankingSplit) -> dict[str, float]:
+def evaluate(module: nn.Module, predict: Callable[..., Any], split: ClickSplit) -> dict[str, float]:
     logits = predict(module, split)
     return {"auc": auc(split.label, logits), "log_loss": log_loss(split.label, logits)}
 
@@ -84,11 +84,11 @@ SYSTEM = System(
     title="A tiny system",
     paper="",
     provenance="",
+    task=CLICK,
     config=Config,
-    dataset="planted",
     baseline=None,
     build=Tiny,
-    prepare=prepare,
+    reads=frozenset({HISTORY}),
     stages=stages,
     evaluate=evaluate,
 )
@@ -96,14 +96,14 @@ SYSTEM = System(
 
 def train(run: Path, config: Config | None = None, system: System = SYSTEM, **options: Any) -> FitResult:
     """Trains on the planted set, in 17 steps per epoch."""
-    return fit(system, config or Config(), planted(), FitOptions(run=run, quiet=True, **options))
+    return fit(system, config or Config(), histories(), FitOptions(run=run, quiet=True, **options))
 
 
 def killing_itself_at(step: int) -> System:
     """The tiny system whose loss sends the process SIGKILL when it is asked for the given step, from 0."""
     asked = 0
 
-    def deadly(module: nn.Module, batch: RankingBatch, share_done: float) -> tuple[Tensor, dict[str, Tensor]]:
+    def deadly(module: nn.Module, batch: ClickBatch, share_done: float) -> tuple[Tensor, dict[str, Tensor]]:
         nonlocal asked
         if asked == step:
             os.kill(os.getpid(), signal.SIGKILL)
@@ -116,7 +116,7 @@ def killing_itself_at(step: int) -> System:
 def counting(rows: list[int]) -> System:
     """The tiny system that notes how many rows each step of this process had."""
 
-    def counted(module: nn.Module, batch: RankingBatch, share_done: float) -> tuple[Tensor, dict[str, Tensor]]:
+    def counted(module: nn.Module, batch: ClickBatch, share_done: float) -> tuple[Tensor, dict[str, Tensor]]:
         rows.append(len(batch.label))
         return loss(module, batch, share_done)
 

@@ -43,6 +43,7 @@ class Log:
         self._before: np.ndarray = np.append(0, np.cumsum(kept))
         values = events["value"].to_numpy().astype(np.int64)[self.row] if has_values else kept.astype(np.int64)
         self._newest_first = self.item[kept][::-1], values[kept][::-1]
+        self._padded, self._padding = self._newest_first, 0
 
     def __len__(self) -> int:
         return len(self.user)
@@ -63,14 +64,16 @@ class Log:
     def windows(self, ends: np.ndarray, lengths: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray]:
         """Items and values int64 [B, width] of the `lengths` newest events before `ends`, newest first, then zeros."""
         beyond = np.arange(width) >= lengths[:, None]
-        items, values = (self._window(kept, ends, width) for kept in self._newest_first)
+        if width > self._padding:
+            # Once for the widest, as a copy for each batch would cost more than the batch.
+            self._padding = width
+            zeros = np.zeros(width, np.int64)
+            self._padded = tuple(np.concatenate((kept, zeros)) for kept in self._newest_first)
+        first = len(self._newest_first[0]) - ends
+        items, values = (sliding_window_view(kept, width)[first] for kept in self._padded)
         items[beyond] = 0
         values[beyond] = 0
         return items, values
-
-    def _window(self, newest_first: np.ndarray, ends: np.ndarray, width: int) -> np.ndarray:
-        padded = np.concatenate((newest_first, np.zeros(width, np.int64)))
-        return sliding_window_view(padded, width)[len(newest_first) - ends]
 
 
 def _changes(values: np.ndarray) -> np.ndarray:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from serving.backends import packing
-from serving.configs import read_config
+from serving.configs import is_ensemble, read_config
 from serving.direct import DirectModel
 from serving.steps import open_step
 from serving.steps.step import Answer, Host, Refusal, Step, Tensors
@@ -105,7 +105,7 @@ def open_model(host: Host, model: Path, version: str, target: str = TARGET) -> S
     """A version of any model: graph, step or ensemble. Raises ValueError where it cannot run in this process."""
     if not (model / version).is_dir():
         raise ValueError(f"{model} has no version {version}: an ensemble's steps are published together with it")
-    if read_config(model, "gpu").ensemble_scheduling.step:
+    if is_ensemble(model):
         return open_chain(host, model, version, target)
     if read_config(model, target).backend == "onnxruntime":
         return OnnxStep(DirectModel.open(model, target, version))

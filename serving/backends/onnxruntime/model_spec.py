@@ -147,7 +147,7 @@ class ModelSpec:
             intra_op_threads=_integer(name, parameters, "intra_op_thread_count") or 1,
             inter_op_threads=_integer(name, parameters, "inter_op_thread_count") or 1,
             parallel=_integer(name, parameters, "execution_mode") == 1,
-            mapped_ids=tuple(filter(None, parameters.get(ids.PARAMETER, "").split(","))),
+            mapped_ids=ids.mapped_ids(parameters),
             graph_level=None if graph is None else int(graph.get("level", 0)) or None,
         )
 

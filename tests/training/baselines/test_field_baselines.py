@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from training.data.fields import FieldData
-from training.data.synthetic import planted_fields
 
+from tests.training.click_views import fields
 from training.baselines import autoint, deepfm, fm, mlp
+from training.data.click import ClickData
 from training.fit import FitOptions, fit
-from training.layers.fields import FieldConfig, FieldModel, FieldNetwork, evaluate
+from training.layers.columns import Features
+from training.layers.fields import FieldConfig, FieldModel, FieldNetwork
 from training.loop import predict
 from training.system import System
 
@@ -20,8 +21,8 @@ SYSTEMS = {system.name: system for system in (autoint.SYSTEM, deepfm.SYSTEM, fm.
 
 
 @pytest.fixture(scope="module")
-def data() -> FieldData:
-    return planted_fields()
+def data() -> ClickData:
+    return fields()
 
 
 @pytest.fixture(params=SYSTEMS.values(), ids=list(SYSTEMS))
@@ -30,7 +31,7 @@ def system(request: pytest.FixtureRequest) -> System:
 
 
 @pytest.fixture
-def model(system: System, data: FieldData) -> FieldModel:
+def model(system: System, data: ClickData) -> FieldModel:
     """With weights far from zero, in evaluation mode."""
     torch.manual_seed(1)
     module = system.build(system.config(dim=8), data.schema)
@@ -41,38 +42,49 @@ def model(system: System, data: FieldData) -> FieldModel:
     return module.eval()
 
 
+def features(data: ClickData, count: int = 50) -> Features:
+    batch = data.test.batch(np.arange(count))
+    return Features(batch.ids, batch.dense, batch.sets)
+
+
+def with_ids(data: ClickData, ids: torch.Tensor) -> Features:
+    return features(data, len(ids))._replace(ids=ids)
+
+
 def test_keeping_every_field_changes_no_bit_and_dropping_one_changes_the_answer(
-    model: FieldModel, data: FieldData
+    model: FieldModel, data: ClickData
 ) -> None:
-    ids = data.test.batch(np.arange(50)).ids
-    keep = torch.ones_like(ids, dtype=torch.bool)
-    assert torch.equal(model.logits(ids), model.logits(ids, keep))
+    x = features(data)
+    keep = torch.ones_like(x.ids, dtype=torch.bool)
+    assert torch.equal(model.logits(x), model.logits(x, keep))
     keep[:, 3] = False
-    dropped = model.logits(ids, keep)
-    assert not torch.equal(dropped, model.logits(ids))
-    other = ids.clone()
+    dropped = model.logits(x, keep)
+    assert not torch.equal(dropped, model.logits(x))
+    other = x.ids.clone()
     other[:, 3] = 1
-    assert torch.equal(model.logits(other, keep), dropped), "the value of a dropped field does not count"
+    assert torch.equal(model.logits(x._replace(ids=other), keep), dropped), (
+        "the value of a dropped field does not count"
+    )
 
 
-def linear_and_pairs(model: FieldModel, ids: torch.Tensor) -> torch.Tensor:
+def linear_and_pairs(model: FieldModel, x: Features) -> torch.Tensor:
     """FM's terms, pair by pair."""
     linear = model.get_submodule("linear")
-    vectors = model.embedding(ids)
+    vectors = model.embedding(x)
     pairs = [(vectors[:, i] * vectors[:, j]).sum(1) for i in range(5) for j in range(i)]
     weights = linear.get_submodule("weights")
-    return linear.get_parameter("bias") + weights(ids).sum((1, 2)) + torch.stack(pairs).sum(0)
+    return linear.get_parameter("bias") + weights(x).sum((1, 2)) + torch.stack(pairs).sum(0)
 
 
-def network(model: FieldModel, ids: torch.Tensor) -> torch.Tensor:
+def network(model: FieldModel, x: Features) -> torch.Tensor:
     """Two layers with ReLU and a last one, over the vectors side by side."""
     first, second, last = (model.get_submodule(f"network.{name}") for name in ("first", "second", "last"))
-    return last(torch.relu(second(torch.relu(first(model.embedding(ids).flatten(1))))))[:, 0]
+    return last(torch.relu(second(torch.relu(first(model.embedding(x).flatten(1))))))[:, 0]
 
 
-def attended(model: FieldModel, ids: torch.Tensor) -> torch.Tensor:
+def attended(model: FieldModel, x: Features) -> torch.Tensor:
     """AutoInt, head by head."""
-    fields = model.embedding(ids)
+    fields = model.embedding(x)
     for number in range(3):
         layer = model.get_submodule(f"layers.{number}")
         query, key, value, residual = (
@@ -86,24 +98,24 @@ def attended(model: FieldModel, ids: torch.Tensor) -> torch.Tensor:
     return model.get_submodule("last")(fields.flatten(1))[:, 0]
 
 
-def test_the_logit_is_that_of_the_paper_s_equations(model: FieldModel, system: System, data: FieldData) -> None:
-    ids = data.test.batch(np.arange(50)).ids
+def test_the_logit_is_that_of_the_paper_s_equations(model: FieldModel, system: System, data: ClickData) -> None:
+    x = features(data)
     parts = {"fm": [linear_and_pairs], "deepfm": [linear_and_pairs, network], "mlp": [network], "autoint": [attended]}
-    expected = torch.stack([part(model, ids) for part in parts[system.name]]).sum(0)
-    torch.testing.assert_close(model.logits(ids), expected, rtol=1e-4, atol=1e-4)
+    expected = torch.stack([part(model, x) for part in parts[system.name]]).sum(0)
+    torch.testing.assert_close(model.logits(x), expected, rtol=1e-4, atol=1e-4)
     assert expected.std() > 0.1
 
 
 @pytest.mark.parametrize("rate", [0.0, 0.5])
 def test_dropout_is_the_configuration_s_in_training_and_off_in_evaluation(
-    system: System, data: FieldData, rate: float
+    system: System, data: ClickData, rate: float
 ) -> None:
     torch.manual_seed(0)
-    module, ids = system.build(system.config(dim=8, dropout=rate), data.schema), data.test.batch(np.arange(50)).ids
+    module, x = system.build(system.config(dim=8, dropout=rate), data.schema), features(data)
     assert isinstance(module, FieldModel)
     module.prepare(data)
-    assert torch.equal(module.train().logits(ids), module.logits(ids)) == (rate == 0 or system.name == "fm")
-    assert torch.equal(module.eval().logits(ids), module.logits(ids))
+    assert torch.equal(module.train().logits(x), module.logits(x)) == (rate == 0 or system.name == "fm")
+    assert torch.equal(module.eval().logits(x), module.logits(x))
 
 
 def _note(seen: list[torch.Tensor], _module: nn.Module, given: tuple[torch.Tensor, ...]) -> None:
@@ -124,47 +136,47 @@ def test_both_hidden_layers_of_the_network_are_dropped_out() -> None:
 
 
 @pytest.mark.parametrize("rate", [0.0, 0.3])
-def test_the_stage_makes_its_share_of_a_batch_s_ids_unknown(system: System, data: FieldData, rate: float) -> None:
+def test_the_stage_makes_its_share_of_a_batch_s_ids_unknown(system: System, data: ClickData, rate: float) -> None:
     seen: list[torch.Tensor] = []
     module = system.build(system.config(unknown_rate=rate), data.schema)
     assert isinstance(module, FieldModel)
     module.prepare(data)
-    module.embedding.register_forward_pre_hook(lambda _module, given: seen.append(given[0]))
+    module.embedding.register_forward_pre_hook(lambda _module, given: seen.append(given[0].ids))
     batch = data.train.batch(np.arange(1000))
     torch.manual_seed(0)
-    (stage,) = system.stages(system.config(unknown_rate=rate))
+    (stage,) = system.stages_of(system.config(unknown_rate=rate))
     stage.loss(module, batch, 0.0)
     changed = seen[0] != batch.ids
     assert not seen[0][changed].any()
     assert changed.float().mean().item() == pytest.approx(rate * (batch.ids > 0).float().mean().item(), abs=0.02)
 
 
-def test_every_int64_is_a_legal_id(model: FieldModel) -> None:
+def test_every_int64_is_a_legal_id(model: FieldModel, data: ClickData) -> None:
     smallest, largest = torch.iinfo(torch.int64).min, torch.iinfo(torch.int64).max
     ids = torch.tensor([[smallest, -1, largest, 10**9, 7], [0, 0, 0, 0, 0]])
-    impossible, unknown = model.logits(ids)
+    impossible, unknown = model.logits(with_ids(data, ids))
     assert bool(impossible.isfinite())
     torch.testing.assert_close(impossible, unknown)
 
 
-def test_the_served_part_of_the_vocabulary_comes_from_training_alone(model: FieldModel, data: FieldData) -> None:
-    counts = np.bincount(data.train.ids[:, 2], minlength=49)
-    known = model.embedding.known(torch.from_numpy(data.item_rows[:, :1]).expand(-1, 5))[:, 2]
+def test_the_served_part_of_the_vocabulary_comes_from_training_alone(model: FieldModel, data: ClickData) -> None:
+    counts = np.bincount(data.log.item[data.train.places], minlength=49)
+    known = model.embedding.known(torch.arange(49)[:, None].expand(-1, 5))[:, 2]
     assert np.array_equal(known.numpy() > 0, (counts >= 2) & (np.arange(49) > 0))
 
 
-def test_every_parameter_learns(model: FieldModel, data: FieldData) -> None:
+def test_every_parameter_learns(model: FieldModel, data: ClickData) -> None:
     batch = data.train.batch(np.arange(400))
     nn.functional.binary_cross_entropy_with_logits(model(batch), batch.label).backward()
     assert [name for name, one in model.named_parameters() if one.grad is None or not one.grad.any()] == []
 
 
-def test_a_planted_pair_of_fields_is_learned(system: System, data: FieldData, tmp_path: Path) -> None:
+def test_a_planted_pair_of_fields_is_learned(system: System, data: ClickData, tmp_path: Path) -> None:
     config = system.config(dim=8, epochs=12, batch_size=64, learning_rate=0.01, weight_decay=0.0, unknown_rate=0.0)
     result = fit(system, config, data, FitOptions(run=tmp_path / "run", quiet=True))
     assert result.metrics["test"]["auc"] > 0.75
     assert set(result.metrics["test"]) == {"auc", "gauc", "log_loss"}
-    assert evaluate(result.module, predict, data.test) == result.metrics["test"]
+    assert system.measure(result.module, predict, data.test) == result.metrics["test"]
 
 
 def test_a_configuration_that_cannot_be_is_refused() -> None:

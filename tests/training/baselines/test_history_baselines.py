@@ -1,42 +1,35 @@
 """DIN and the poolings: which events of a history count, and how much."""
 
-from functools import cache
-
 import numpy as np
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional
-from training.data.ranking import RankingBatch, RankingData
-from training.data.synthetic import planted
 
+from tests.training.click_views import histories as data
 from training.baselines import din, pooling
 from training.baselines.din import DIN
 from training.baselines.pooling import Pooling
+from training.data.click import ClickBatch
 from training.layers.ranker import RankerConfig
-from training.system import System
+from training.system import System, prepare
 
 SYSTEMS = {system.name: system for system in (din.SYSTEM, pooling.MEAN, pooling.RECENCY)}
 SMALL = {"dim": 8, "hidden": (8, 4), "dropout": 0.0}
-
-
-@cache
-def data() -> RankingData:
-    return planted()
 
 
 def built(system: System) -> nn.Module:
     """With weights far from zero, in evaluation mode."""
     torch.manual_seed(1)
     module = system.build(system.config(**SMALL), data().schema)
-    system.prepare(module, data())
+    prepare(module, data())
     for name, parameter in module.named_parameters():
         if name != "log_weight":
             nn.init.normal_(parameter, std=0.5)
     return module.eval()
 
 
-def batch(count: int = 30) -> RankingBatch:
+def batch(count: int = 30) -> ClickBatch:
     """Of histories of many lengths."""
     rows = np.linspace(0, len(data().train) - 1, count).astype(np.int64)
     return data().train.batch(rows)
@@ -94,6 +87,6 @@ def test_what_is_learnt_reaches_every_parameter(system: System) -> None:
 def test_dropout_is_the_configuration_s_in_training_and_off_in_evaluation(system: System) -> None:
     torch.manual_seed(0)
     module = system.build(system.config(**{**SMALL, "dropout": 0.5}), data().schema)
-    system.prepare(module, data())
+    prepare(module, data())
     assert not torch.equal(module.train()(batch()), module(batch()))
     assert torch.equal(module.eval()(batch()), module(batch()))

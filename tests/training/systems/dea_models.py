@@ -2,18 +2,25 @@
 
 from functools import cache
 
+import numpy as np
 import torch
-from training.data.fields import FieldData
 
 from recserve.studies.planted.data import collapse_data
+from training.data.click import ClickData
+from training.layers.columns import Features
 from training.systems.dea import DEA, Config
 
 SMALL = Config(dim=8, hidden=(8, 4), codebook_rows=64, code_dim=4, code_hidden=5, dropout=0.0)
 
 
 @cache
-def data() -> FieldData:
+def data() -> ClickData:
     return collapse_data(num=3000)
+
+
+def features(count: int = 32) -> Features:
+    """Of the first samples of the test part."""
+    return Features(*map(torch.from_numpy, data().test.features(np.arange(count))))
 
 
 def model(config: Config = SMALL, seed: int = 0) -> DEA:

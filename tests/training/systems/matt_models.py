@@ -6,34 +6,42 @@ from typing import Any
 
 import numpy as np
 import torch
-from training.data.fields import FieldData
-from training.data.synthetic import planted_fields
 
-from training.system import System
-from training.systems import matt
-from training.systems.matt import Matt
+from tests.training.click_views import fields as data
+from training.layers.columns import Features
+from training.system import prepare
+from training.systems.dea import DEA
+from training.systems.dea import Config as DEAConfig
+from training.systems.matt import SYSTEM, Matt, MattConfig
 
-SMALL = {"dim": 8, "hidden": (8, 4), "dropout": 0.0, "paths": 4}
-SYSTEMS: dict[str, tuple[System, Any]] = {
-    "deepfm": (matt.DEEPFM, matt.DeepFMConfig(**SMALL)),
-    "autoint": (matt.AUTOINT, matt.AutoIntConfig(**SMALL, layers=2)),
-    "dea": (matt.DEA, matt.DEAConfig(**SMALL, codebook_rows=64)),
-    "deep_dea": (matt.DEA, matt.DEAConfig(**SMALL, codebook_rows=64, layers=2, fusion="mul")),
-}
+__all__ = ["BASES", "SMALL", "config_of", "data", "features", "trained", "untrained"]
+
+SMALL = MattConfig(dim=8, hidden=(8, 4), dropout=0.0, paths=4)
+_COLLIDING = DEAConfig(dim=8, hidden=(8, 4), dropout=0.0, codebook_rows=64)
+_DEAS = {"dea": _COLLIDING, "deep_dea": replace(_COLLIDING, layers=2, fusion="mul")}
+"""With few rows, so that pairs collide; what a configuration of MATT cannot ask for."""
+BASES = ("deepfm", "autoint", *_DEAS)
 
 
-@cache
-def data() -> FieldData:
-    return planted_fields()
+def config_of(name: str, **changes: Any) -> MattConfig:
+    return replace(SMALL, base="dea" if name == "deep_dea" else name, **changes)
+
+
+def features(count: int | None = None) -> Features:
+    """Of the first samples of the test part, or of all."""
+    split = data().test
+    return Features(*map(torch.from_numpy, split.features(np.arange(count or len(split)))))
 
 
 def untrained(name: str, **changes: Any) -> Matt:
     """Matt around a prepared base whose parameters are random and large enough to matter."""
-    system, config = SYSTEMS[name]
+    config = config_of(name, **changes)
     torch.manual_seed(0)
-    module = system.build(replace(config, **changes), data().schema)
-    system.prepare(module, data())
+    module = SYSTEM.build(config, data().schema)
     assert isinstance(module, Matt)
+    if name in _DEAS:
+        module.base = DEA(_DEAS[name], data().schema)
+    prepare(module, data())
     with torch.no_grad():
         for parameter in module.parameters():
             parameter.copy_(0.3 * torch.randn_like(parameter))

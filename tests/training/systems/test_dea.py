@@ -10,12 +10,18 @@ from torch import Tensor
 
 from kernels.combo_id_attention import Fusion, mix, reference
 from recserve.studies.planted.experiments import attention
-from tests.training.systems.dea_models import SMALL, data, model
+from tests.training.systems.dea_models import SMALL, data, features, model
+from training.layers.columns import Features
 from training.systems.dea import DEA, Config, codebooks, stages
 from training.systems.dea.abundance import deficiency, thresholds
 from training.systems.dea.model import Layer
 
-IDS = torch.from_numpy(data().test.ids[:32])
+X = features()
+IDS = X.ids
+
+
+def with_ids(ids: Tensor) -> Features:
+    return Features(ids, X.dense[:1].expand(len(ids), 0), X.sets[:1].expand(len(ids), 0))
 
 
 def first_layer(built: DEA) -> Layer:
@@ -27,7 +33,7 @@ def first_layer(built: DEA) -> Layer:
 def by_hand(built: DEA, ids: Tensor) -> Tensor:
     """The first layer's output for one sample [F, D], pair by pair and head by head."""
     layer, num_fields = first_layer(built), ids.shape[0]
-    vectors = built.embedding(ids[None])[0]
+    vectors = built.embedding(with_ids(ids[None]))[0]
     width = vectors.shape[1] // layer.heads
     query, gate_query, key, gate_key, value = layer.tokens(vectors).split(
         [layer.heads * width, width, layer.heads * width, width, layer.heads * width], dim=1
@@ -62,8 +68,8 @@ def by_hand(built: DEA, ids: Tensor) -> Tensor:
 def test_a_layer_computes_its_equations() -> None:
     built = model().double()
     layer = first_layer(built)
-    assert float(attention(built, IDS).pruned.mean()) > 0.05, "the thresholds should be at work"
-    output = layer(built.embedding(IDS), built.pairs(IDS), built.abundance.deficiency)
+    assert float(attention(built, X).pruned.mean()) > 0.05, "the thresholds should be at work"
+    output = layer(built.embedding(X), built.pairs(IDS), built.abundance.deficiency)
     for number in range(4):
         torch.testing.assert_close(output[number], by_hand(built, IDS[number]), rtol=1e-10, atol=1e-12)
 
@@ -74,7 +80,7 @@ def test_full_weight_and_no_share_of_the_codes_is_plain_multi_head_attention(mon
     layer = first_layer(built)
     plain = Fusion(mix("gate", torch.zeros(SMALL.heads)), torch.full((6, 6), -1.0))
     monkeypatch.setattr(layer, "fusion", lambda _deficiency: plain)
-    vectors = built.embedding(IDS)
+    vectors = built.embedding(X)
     heads = reference.split(layer.tokens(vectors), SMALL.heads)
     expected = torch.nn.functional.scaled_dot_product_attention(heads.query, heads.key, heads.value)
     output = layer(vectors, built.pairs(IDS), built.abundance.deficiency)
@@ -112,8 +118,10 @@ def test_any_int64_finds_a_row(large: int) -> None:
     ids = torch.full_like(IDS, large)
     for rows, table in zip(built.memory.rows(ids), codebooks(built), strict=True):
         assert 0 <= int(rows.min()) <= int(rows.max()) < len(table)
-    assert torch.isfinite(built.logits(ids)).all()
-    assert torch.equal(built.logits(ids), built.logits(torch.zeros_like(ids))), "an unknown id is the unknown"
+    assert torch.isfinite(built.logits(with_ids(ids))).all()
+    assert torch.equal(built.logits(with_ids(ids)), built.logits(with_ids(torch.zeros_like(ids)))), (
+        "an unknown id is the unknown"
+    )
 
 
 def test_pairs_of_large_ids_are_told_apart() -> None:
@@ -131,7 +139,7 @@ def test_thresholds_come_from_abundance_and_equal_abundance_prunes_nothing() -> 
         built.abundance.deficiency.copy_(deficiency(torch.full((6,), rho)))
         tau = first_layer(built).fusion(built.abundance.deficiency).tau
         assert torch.allclose(tau, torch.sigmoid(torch.tensor(-3.0)))
-        assert attention(built, IDS).pruned.max() == 0
+        assert attention(built, X).pruned.max() == 0
     rho = torch.tensor([0.6, 0.6, 0.06, 0.6, 0.6, 0.6])
     tau = thresholds(torch.tensor(0.54), deficiency(rho))
     poor = torch.zeros(6, dtype=torch.bool).index_fill(0, torch.tensor(2), True)
@@ -142,7 +150,7 @@ def test_thresholds_come_from_abundance_and_equal_abundance_prunes_nothing() -> 
 @pytest.mark.parametrize("layers", [1, 2])
 def test_keeping_all_fields_changes_no_bit(layers: int) -> None:
     built = model(replace(SMALL, layers=layers))
-    assert torch.equal(built.logits(IDS, torch.ones_like(IDS, dtype=torch.bool)), built.logits(IDS))
+    assert torch.equal(built.logits(X, torch.ones_like(IDS, dtype=torch.bool)), built.logits(X))
 
 
 def test_a_dropped_field_is_forgotten_and_its_pairs_are_neutral() -> None:
@@ -151,8 +159,8 @@ def test_a_dropped_field_is_forgotten_and_its_pairs_are_neutral() -> None:
     keep[:, 1] = False
     changed = IDS.clone()
     changed[:, 1] = IDS[:, 1] % 40 + 1
-    assert torch.equal(built.logits(IDS, keep), built.logits(changed, keep))
-    assert not torch.equal(built.logits(IDS), built.logits(changed))
+    assert torch.equal(built.logits(X, keep), built.logits(with_ids(changed), keep))
+    assert not torch.equal(built.logits(X), built.logits(with_ids(changed)))
     pairs = built.pairs(IDS, keep)
     scores = first_layer(built).pair_scores(torch.rand(32, 15), pairs.codes, pairs.kept)
     neutral = first_layer(built).neutral()

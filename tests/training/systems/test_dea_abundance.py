@@ -13,8 +13,10 @@ from torch import Tensor
 
 from tests.training.systems import dea_ranks
 from tests.training.systems.dea_models import SMALL, data
+from training.data.columns import Layout
 from training.fit import FitOptions, fit
 from training.layers.fields import FieldEmbedding
+from training.schema import Field
 from training.systems.dea import DEA, SYSTEM, stages
 from training.systems.dea.abundance import (
     SAMPLED_ROWS,
@@ -23,6 +25,12 @@ from training.systems.dea.abundance import (
     information_abundance,
     weighted_rows,
 )
+
+
+def of_sizes(*sizes: int) -> Layout:
+    return Layout(
+        tuple(Field(name=f"field{n}", role="user", kind="id", cardinality=size) for n, size in enumerate(sizes))
+    )
 
 
 def test_information_abundance_counts_directions() -> None:
@@ -34,7 +42,7 @@ def test_information_abundance_counts_directions() -> None:
 
 
 def test_rows_that_were_never_trained_fake_no_abundance() -> None:
-    embedding = FieldEmbedding((1000,), 8)
+    embedding = FieldEmbedding(of_sizes(1000), 8)
     embedding.frequency[:20] = 5
     with torch.no_grad():
         embedding.rows.weight[:20] = torch.outer(torch.randn(20), torch.randn(8))
@@ -61,7 +69,7 @@ def test_a_pair_is_deficient_against_the_median_field() -> None:
 
 
 def test_abundance_is_that_of_the_directions_that_the_rows_in_use_could_have() -> None:
-    embedding = FieldEmbedding((50, 4), 8)
+    embedding = FieldEmbedding(of_sizes(50, 4), 8)
     embedding.frequency.fill_(1)
     with torch.no_grad():
         embedding.rows.weight[:50] = torch.linalg.qr(torch.randn(50, 8)).Q

@@ -5,10 +5,10 @@ import pytest
 import torch
 from torch.nn import functional
 
-from tests.training.systems.test_lrea import SMALL, data, model, train
-from training.layers.ranker import quality
+from tests.training.systems.lrea_models import SMALL, data, model, train
 from training.loop import predict
 from training.systems.lrea import LREA, evaluate, lrea_loss, stages
+from training.tasks.click import quality
 
 
 def signed(built: LREA) -> LREA:
@@ -28,7 +28,7 @@ def logits(built: LREA, *, linear: bool) -> np.ndarray:
 def test_the_published_figures_are_those_of_the_trained_form_and_the_served_ones_those_without_relu() -> None:
     built = signed(train(SMALL, steps=30))
     with torch.no_grad():
-        prediction = built(data().train.batch(np.arange(len(data().train))))
+        prediction = built.predict(data().train.batch(np.arange(len(data().train))))
     found = evaluate(built, predict, data().train)
     trained, served = (quality(data().train, logits(built, linear=linear)) for linear in (False, True))
     assert {name: found[name] for name in trained} == pytest.approx(trained, abs=1e-5)
@@ -46,7 +46,7 @@ def test_the_published_figures_are_those_of_the_trained_form_and_the_served_ones
 def test_training_minimises_entropy_and_the_weighted_negative_share() -> None:
     built, batch = signed(model()), data().train.batch(np.arange(80))
     with torch.no_grad():
-        prediction = built(batch)
+        prediction = built.predict(batch)
     entropy = functional.binary_cross_entropy_with_logits(prediction.logits, batch.label).item()
     masked = prediction.scores * prediction.mask[:, None]
     share = float(-masked.clamp(max=0).sum() / masked.abs().sum())

@@ -9,21 +9,19 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from training.data.fields import FieldBatch
 
-from kernels.path_sampling import Aggregation, instance_keys, pack, path_confidence, shares, unpack
+from kernels.path_sampling import Aggregation, Paths, instance_keys, pack, path_confidence, shares, unpack
 from kernels.path_sampling.hph import weights
-from tests.training.systems.matt_models import SYSTEMS, data, trained, untrained
-from training.baselines import deepfm
+from tests.training.systems.matt_models import BASES, config_of, data, features, trained, untrained
 from training.checkpoint import load_run, restore
 from training.fit import FitOptions, fit, predict
+from training.layers.columns import Features
 from training.metrics import auc
-from training.systems import dea
-from training.systems.matt import DEEPFM, Matt
-from training.systems.matt.evaluation import Answers, Part, corrupt, evaluate, rare
+from training.registry import SYSTEMS
+from training.systems.matt import SYSTEM, Matt, MattConfig
+from training.systems.matt.evaluation import Answers, Damaged, corrupt, evaluate, rare
 from training.systems.matt.model import aggregate
 
-BASES = list(SYSTEMS)
 DROPPABLE = [1, 3, 4]
 """Fields of the planted set beside user_id and item_id."""
 
@@ -34,22 +32,30 @@ def digest(module: torch.nn.Module) -> str:
     return hashlib.sha256(b"".join(value.numpy().tobytes() for _, value in sorted(tensors))).hexdigest()
 
 
-def samples(count: int = 64) -> FieldBatch:
-    return data().test.batch(np.arange(count))
+def keys(x: Features, request: int = 0) -> torch.Tensor:
+    return instance_keys(torch.full_like(x.ids[:, 0], request), x.ids[:, 2])
 
 
-def keys(batch: FieldBatch, request: int = 0) -> torch.Tensor:
-    return instance_keys(torch.full_like(batch.user, request), batch.ids[:, 2])
+def rows(x: Features, numbers: torch.Tensor | slice) -> Features:
+    return Features(*(part[numbers] for part in x))
+
+
+def train_ids() -> np.ndarray:
+    return data().train.features(np.arange(len(data().train))).ids
+
+
+def draw(module: Matt, ids: np.ndarray, numbers: torch.Tensor) -> Paths:
+    return module.draw(torch.from_numpy(ids), numbers)
 
 
 @pytest.mark.parametrize("name", BASES)
 def test_one_path_that_keeps_all_fields_is_the_base_bit_for_bit(name: str) -> None:
-    module, batch = untrained(name, paths=1, kept=1.0), samples()
+    module, x = untrained(name, paths=1, kept=1.0), features(64)
     # Every value was counted often enough to have a weight, so the one path keeps all fields.
-    seen = torch.from_numpy((weights(module.frequencies, batch.ids.numpy(), module.anchors)[:, DROPPABLE] > 0).all(1))
-    batch = FieldBatch(*(part[seen] for part in batch))
+    seen = torch.from_numpy((weights(module.frequencies, x.ids.numpy(), module.anchors)[:, DROPPABLE] > 0).all(1))
+    x = rows(x, seen)
     with torch.no_grad():
-        logits, answer = module.base(batch), module.predict(batch.ids, keys(batch))
+        logits, answer = module.base.logits(x), module.predict(x, keys(x))
     assert len(logits) > 20
     assert torch.equal(answer.logit, logits)
     assert torch.equal(answer.probability, torch.sigmoid(logits))
@@ -64,32 +70,37 @@ def test_inference_leaves_every_weight_of_the_base_as_it_was(name: str) -> None:
     assert digest(module) == before
 
 
-def test_training_with_paths_gives_the_base_the_weights_that_it_gets_alone(tmp_path: Path) -> None:
-    for system, name, config in (
-        (deepfm.SYSTEM, "deepfm", deepfm.SYSTEM.config()),
-        (dea.SYSTEM, "dea", dea.Config(codebook_rows=64, refresh_every=3)),
-    ):
-        small = {"dim": 8, "epochs": 2, "batch_size": 256, "hidden": (8, 4)}
-        around, with_paths = SYSTEMS[name]
-        shared = {field: getattr(config, field) for field in vars(config)} | small
-        options = FitOptions(run=tmp_path / f"{name}-alone", seed=3, quiet=True)
-        alone = fit(system, replace(config, **small), data(), options).module.state_dict()
-        options = replace(options, run=tmp_path / f"{name}-inside")
-        inside = fit(around, replace(with_paths, **shared), data(), options).module
-        assert isinstance(inside, Matt)
-        ours = inside.base.state_dict()
-        assert alone.keys() == ours.keys()
-        assert all(torch.equal(value, ours[key]) for key, value in alone.items())
+@pytest.mark.parametrize("base", ["deepfm", "dea"])
+def test_training_with_paths_gives_the_base_the_weights_that_it_gets_alone(base: str, tmp_path: Path) -> None:
+    """Of DEA also its groups of parameters, its counted steps and its measured tables."""
+    shared = {"dim": 8, "epochs": 1, "batch_size": 16, "hidden": (8, 4), "learning_rate": 0.01}
+    options = FitOptions(run=tmp_path / "alone", seed=3, quiet=True)
+    alone = fit(SYSTEMS[base], SYSTEMS[base].config(**shared), data(), options).module.state_dict()
+    options = replace(options, run=tmp_path / "inside")
+    inside = fit(SYSTEM, MattConfig(base=base, **shared), data(), options).module
+    assert isinstance(inside, Matt)
+    ours = inside.base.state_dict()
+    assert alone.keys() == ours.keys()
+    assert all(torch.equal(value, ours[key]) for key, value in alone.items())
+    assert base != "dea" or float(alone["abundance.rho"].max()) < 1, "nothing was measured"
+
+
+def test_a_base_that_is_no_model_over_fields_is_refused() -> None:
+    for base in ("din", "lrea", "matt"):
+        with pytest.raises(ValueError, match=f"base is {base}, which is no model over fields; choose fm, deepfm"):
+            SYSTEM.build(MattConfig(base=base), data().schema)
+    with pytest.raises(ValueError, match="no system is called 'deep'; there are: "):
+        SYSTEM.build(MattConfig(base="deep"), data().schema)
 
 
 def test_a_restored_run_has_the_counts_and_so_the_paths_of_the_run(tmp_path: Path) -> None:
-    config = replace(SYSTEMS["deepfm"][1], epochs=1, batch_size=512)
-    run = fit(DEEPFM, config, data(), FitOptions(run=tmp_path / "run", quiet=True))
-    again, _ = restore(load_run(tmp_path / "run"), DEEPFM)
+    config = config_of("deepfm", epochs=1, batch_size=512)
+    run = fit(SYSTEM, config, data(), FitOptions(run=tmp_path / "run", quiet=True))
+    again, _ = restore(load_run(tmp_path / "run"), SYSTEM)
     assert isinstance(again, Matt)
     assert isinstance(run.module, Matt)
-    batch = samples()
-    first, second = (one.draw(batch.ids, keys(batch)) for one in (run.module, again))
+    x = features(64)
+    first, second = (one.draw(x.ids, keys(x)) for one in (run.module, again))
     assert torch.equal(first.masks, second.masks)
     assert torch.equal(first.shares, second.shares)
     fresh = untrained("deepfm").frequencies
@@ -97,21 +108,21 @@ def test_a_restored_run_has_the_counts_and_so_the_paths_of_the_run(tmp_path: Pat
 
 
 def test_the_same_request_draws_the_same_paths_and_another_one_others() -> None:
-    module, batch = untrained("deepfm"), samples()
-    whole = module.draw(batch.ids, keys(batch))
-    alone = [module.draw(batch.ids[n : n + 1], keys(batch)[n : n + 1]) for n in range(10)]
+    module, x = untrained("deepfm"), features(64)
+    whole = module.draw(x.ids, keys(x))
+    alone = [module.draw(x.ids[n : n + 1], keys(x)[n : n + 1]) for n in range(10)]
     assert torch.equal(torch.cat([one.masks for one in alone]), whole.masks[:10])
     assert torch.equal(torch.cat([one.shares for one in alone]), whole.shares[:10])
-    other = module.draw(batch.ids, keys(batch, request=1))
+    other = module.draw(x.ids, keys(x, request=1))
     assert (other.masks != whole.masks).any(1).float().mean() > 0.5
 
 
 def test_a_field_with_a_rare_value_is_dropped_while_the_others_are_kept_alike() -> None:
     module = untrained("deepfm", paths=16)
-    ids = data().train.ids[:200].copy()
-    often = unpack(module.draw(torch.from_numpy(ids), torch.arange(200)).masks, 5).float().mean((0, 1))
+    ids = train_ids()[:200]
+    often = unpack(draw(module, ids, torch.arange(200)).masks, 5).float().mean((0, 1))
     ids[:, 3] = 2**40
-    kept = unpack(module.draw(torch.from_numpy(ids), torch.arange(200)).masks, 5).float().mean((0, 1))
+    kept = unpack(draw(module, ids, torch.arange(200)).masks, 5).float().mean((0, 1))
     assert kept[3] == 0
     assert often[3] > 0.4
     assert (kept[[0, 2]] == 1).all()
@@ -120,9 +131,9 @@ def test_a_field_with_a_rare_value_is_dropped_while_the_others_are_kept_alike() 
 
 def test_a_corrupted_rare_value_moves_matt_less_than_its_base() -> None:
     module = trained()
-    ids = data().test.ids.copy()
+    ids = features().ids.numpy()
     ids[:, 3] = 0  # a brand that training never saw
-    before, after = (Part(data().test, each) for each in (data().test.ids, ids))
+    before, after = (Damaged(data().test, each) for each in (features().ids.numpy(), ids))
     base, ours = (
         np.abs(sigmoid(answers(module, after)[:, column]) - sigmoid(answers(module, before)[:, column])).mean()
         for column in (0, 1)
@@ -134,7 +145,7 @@ def test_rare_combinations_gain_and_frequent_ones_stay_within_noise() -> None:
     """Rows in which one field beside the anchors holds a value that training saw too seldom to learn it."""
     module = copy.deepcopy(trained())
     random = np.random.default_rng(0)
-    ids = data().test.ids.copy()
+    ids = features().ids.numpy()
     with torch.no_grad():
         table = module.base.embedding.rows.weight
         # What too few samples leave behind: a vector that says something, but nothing true.
@@ -143,7 +154,7 @@ def test_rare_combinations_gain_and_frequent_ones_stay_within_noise() -> None:
         )
     broken = random.random(len(ids)) < 0.3
     ids[broken, 3] = 0
-    found = answers(module, Part(data().test, ids))
+    found = answers(module, Damaged(data().test, ids))
     labels = data().test.label
     rare_gain, head_gain = (
         auc(labels[rows], found[rows, 1]) - auc(labels[rows], found[rows, 0]) for rows in (broken, ~broken)
@@ -154,13 +165,13 @@ def test_rare_combinations_gain_and_frequent_ones_stay_within_noise() -> None:
 
 
 def test_more_paths_vary_less_from_request_to_request() -> None:
-    module, batch = untrained("deepfm"), samples()
+    module, x = untrained("deepfm"), features(64)
     deviations = []
     for paths in (2, 8, 32):
         wide = untrained("deepfm", paths=paths)
         wide.load_state_dict(module.state_dict())
         with torch.no_grad():
-            found = torch.stack([wide.predict(batch.ids, keys(batch, request)).probability for request in range(16)])
+            found = torch.stack([wide.predict(x, keys(x, request)).probability for request in range(16)])
         deviations.append(float(found.std(0).mean()))
     assert deviations[0] > 1.3 * deviations[1] > 1.3**2 * deviations[2] > 0
 
@@ -188,23 +199,23 @@ def test_aggregation_is_the_weighted_mean_of_the_probabilities_and_their_spread(
 
 
 def test_a_decided_or_frequent_instance_is_not_explored() -> None:
-    batch = samples(200)
+    x = features(200)
     eager = untrained("deepfm", paths=4)
     with torch.no_grad():
-        logits = eager.base(batch)
+        logits = eager.base.logits(x)
     border = float(logits.abs().median())
-    of_fields = weights(eager.frequencies, batch.ids.numpy(), eager.anchors)[:, DROPPABLE].mean(1) / 65535
+    of_fields = weights(eager.frequencies, x.ids.numpy(), eager.anchors)[:, DROPPABLE].mean(1) / 65535
     middle = float(np.median(of_fields))
     uncertain = untrained("deepfm", paths=4, trigger="uncertain", decided=border, frequent=middle)
     with torch.no_grad():
-        answer = uncertain.predict(batch.ids, keys(batch))
+        answer = uncertain.predict(x, keys(x))
     settled = (logits.abs() >= border) | torch.from_numpy(of_fields >= middle)
     assert torch.equal(answer.probability[settled], torch.sigmoid(logits)[settled])
     assert (answer.probability[~settled] != torch.sigmoid(logits)[~settled]).float().mean() > 0.5
 
 
 def test_corruption_changes_so_many_fields_to_known_values_and_never_an_anchor() -> None:
-    ids, sizes = data().test.ids, untrained("deepfm").base.embedding.sizes
+    ids, sizes = features().ids.numpy(), untrained("deepfm").base.embedding.sizes
     fewer = np.zeros(ids.shape, bool)
     for fields in (1, 2, 3):
         changed = corrupt(ids, sizes, (0, 2), fields)
@@ -220,8 +231,8 @@ def test_corruption_changes_so_many_fields_to_known_values_and_never_an_anchor()
 
 def test_the_rare_slice_is_defined_by_training_counts_alone() -> None:
     module = untrained("deepfm")
-    ids = data().test.ids.copy()
-    assert not rare(module, data().train.ids).all()
+    ids = features().ids.numpy()
+    assert not rare(module, train_ids()).all()
     ids[:, 1] = ids[:, 3] = 2**40
     assert rare(module, ids).all()
 

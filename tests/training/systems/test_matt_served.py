@@ -1,25 +1,22 @@
 """MATT's served form: the absorbed first layer says what the base says path by path, and is computed once."""
 
 from functools import cache
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from tests.training.systems.matt_models import SYSTEMS, data, untrained
-from training.servable import Signature, StepServable
+from tests.training.systems.matt_models import BASES, config_of, data, untrained
+from training.servable import Servable, Signature, StepServable
+from training.systems.matt import SYSTEM
 from training.systems.matt.served import per_candidate
-
-BASES = list(SYSTEMS)
 
 
 @cache
 def released(name: str) -> dict[str, Signature]:
     """By what they are: sampler, scorer, ensemble."""
-    module, (system, config) = untrained(name), SYSTEMS[name]
-    assert system.servables is not None
-    signatures = system.servables(module, config, data())
+    signatures = SYSTEM.release(untrained(name), config_of(name), data())
+    assert [one.name for one in signatures] == ["matt_sampler", "matt_scorer", "matt"]
     return dict(zip(("sampler", "scorer", "ensemble"), signatures, strict=True))
 
 
@@ -85,7 +82,8 @@ def test_a_negative_id_gets_no_plausible_score() -> None:
 
 def test_the_first_layer_is_applied_once_per_field_not_once_per_path() -> None:
     """Multiplications with the first layer's weight matrix: none are left, whatever the number of paths."""
-    module: Any = released("deepfm")["scorer"]
+    module = released("deepfm")["scorer"]
+    assert isinstance(module, Servable)
     names = {name for name, _ in module.module.named_parameters()}
     inputs = module.example(3, 0)
     program = torch.export.export(module.module, inputs)

@@ -6,6 +6,7 @@ those without a time zone are UTC.
 """
 
 import time
+from typing import NamedTuple
 
 import polars as pl
 
@@ -19,8 +20,18 @@ _FORMATS = ("%Y-%m-%d %H:%M:%S%.f%#z", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M%#
 _REMEDY = "write whole seconds or milliseconds since 1970, or 2024-05-17T08:30:00Z"
 
 
+class _Ticking(NamedTuple):
+    """Times in a known unit."""
+
+    times: pl.Series
+    """int64"""
+    rate: int
+    """Ticks a second."""
+
+
 def ticks(times: pl.Series) -> int:
-    """Ticks a second of int64 times, by the size of the one in the middle."""
+    """Ticks a second of int64 times, by the size of the one in the middle: right for all but fractions of seconds
+    before March 1973."""
     middle = abs(times.median() or 0)  # pyright: ignore[reportArgumentType]
     return next((rate for largest, rate in _LARGEST if middle < largest), 1_000_000_000)
 
@@ -29,10 +40,10 @@ def times(column: Column) -> pl.Series | None:
     """int64 times; None, with the problem told, where a row has none or the times lie in the future."""
     if column.refuse(column.values.is_null(), "has no time", "give each event one, or leave the row out"):
         return None
-    found = _parsed(column)
-    if found is None:
+    parsed = _parsed(column)
+    if parsed is None:
         return None
-    rate = ticks(found)
+    found, rate = parsed
     later = found > (int(time.time()) + _DAY) * rate
     unit = {1: "seconds", 1_000: "milliseconds", 1_000_000: "microseconds"}.get(rate, "nanoseconds")
     if column.refuse(later, "is {value}, in the future", f"times were read as {unit} since 1970; mend it"):
@@ -47,7 +58,7 @@ def orders(column: Column) -> pl.Series | None:
     return _whole(column, "give each event a whole number")
 
 
-def _parsed(column: Column) -> pl.Series | None:
+def _parsed(column: Column) -> _Ticking | None:
     values = column.values
     if values.dtype == pl.Date:
         return _coarsest(values.cast(pl.Datetime("us")))
@@ -59,16 +70,17 @@ def _parsed(column: Column) -> pl.Series | None:
         utc = [one.dt.replace_time_zone(None) if one.dtype == pl.Datetime("us", "UTC") else one for one in read]
         found = pl.select(pl.coalesce(utc)).to_series()
         return None if column.refuse(found.is_null(), "is {value}, no time", _REMEDY) else _coarsest(found)
-    return _whole(column, _REMEDY)
+    found = _whole(column, _REMEDY)
+    return None if found is None else _Ticking(found, ticks(found))
 
 
-def _coarsest(values: pl.Series) -> pl.Series:
+def _coarsest(values: pl.Series) -> _Ticking:
     """Seconds, milliseconds or microseconds: the first that loses nothing."""
     micros = values.dt.epoch("us")
     for divisor in (1_000_000, 1_000):
         if (micros % divisor == 0).all():
-            return micros // divisor
-    return micros
+            return _Ticking(micros // divisor, 1_000_000 // divisor)
+    return _Ticking(micros, 1_000_000)
 
 
 def _whole(column: Column, remedy: str) -> pl.Series | None:

@@ -1,0 +1,95 @@
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from export.onnx import export_onnx
+from export.verify import verify_onnx
+from tests.training.baselines.test_pfa import item_mean
+from training.baselines.dkt import DKT, SYSTEM, Config
+from training.data.tracing import TracingBatch, TracingData
+from training.fit import FitOptions, fit
+from training.layers.tracer import fold_gap
+from training.servable import Servable
+from training.system import Wanted
+from training.tasks.tracing import TRACING
+
+
+@pytest.fixture(scope="module")
+def data() -> TracingData:
+    return TRACING.view(TRACING.planted(), Wanted(SYSTEM.reads, Config().max_length, {}))
+
+
+@pytest.fixture
+def model(data: TracingData) -> DKT:
+    torch.manual_seed(0)
+    built = DKT(Config(dim=8, hidden=12), data.schema)
+    built.prepare(data)
+    with torch.no_grad():
+        for parameter in built.parameters():
+            parameter.normal_(0, 0.3)
+    return built.eval()
+
+
+def test_training_beats_the_questions_means(data: TracingData, tmp_path: Path) -> None:
+    config = Config(dim=16, hidden=32, batch_size=32, epochs=12)
+    measured = fit(SYSTEM, config, data, FitOptions(run=tmp_path / "run", quiet=True)).metrics["test"]
+    assert measured["auc"] > item_mean(data) + 0.01
+
+
+def test_sequence_form_is_the_fold_of_its_steps(model: DKT, data: TracingData) -> None:
+    batch = data.test.batch(np.arange(16))
+    assert fold_gap(model, batch) < 1e-5
+    shorter = batch._replace(length=batch.length // 2)
+    assert fold_gap(model, shorter) < 1e-5
+
+
+def test_an_answer_changes_nothing_up_to_itself_and_something_after(model: DKT, data: TracingData) -> None:
+    batch = data.test.batch(np.array([2]))
+    place = int(batch.length[0]) // 2
+    flipped = batch.responses.clone()
+    flipped[0, place] = 1 - flipped[0, place]
+    before, after = model(batch), model(batch._replace(responses=flipped))
+    assert torch.equal(before[:, : place + 1], after[:, : place + 1])
+    assert not torch.equal(before[:, place + 1 :], after[:, place + 1 :])
+
+
+def test_neither_padding_nor_neighbours_change_a_logit(model: DKT, data: TracingData) -> None:
+    together = data.test.batch(np.arange(6))
+    logits, state = model(together), model.after(together)
+    for row in range(6):
+        alone = data.test.batch(np.array([row]))
+        length = int(alone.length[0])
+        torch.testing.assert_close(model(alone)[0], logits[row, :length], rtol=0, atol=1e-6)
+        torch.testing.assert_close(model.after(alone).hidden[0], state.hidden[row], rtol=0, atol=1e-6)
+
+
+def test_readout_is_the_questions_own_and_the_mean_of_its_concepts(model: DKT, data: TracingData) -> None:
+    state = model.step(model.start(torch.zeros(1, dtype=torch.int64)), torch.tensor([3]), torch.tensor([1]))
+    question = int(np.flatnonzero((data.concepts > 0).sum(axis=1) == 2)[0])
+    table = model.out_question.weight[question] + model.out_concept.weight[data.concepts[question]].mean(dim=0)
+    by_hand = state.hidden[0] @ table[:-1] + table[-1]
+    torch.testing.assert_close(model.ask(state, torch.tensor([question]))[0], by_hand)
+    concept = model.out_concept.weight[2]
+    mastery = (state.hidden[0] @ concept[:-1] + concept[-1]).sigmoid()
+    torch.testing.assert_close(model.mastery(state)[0, 1], mastery)
+
+
+def test_no_answers_are_the_start(model: DKT) -> None:
+    none = torch.zeros(1, 3, dtype=torch.int64)
+    batch = TracingBatch(none[:, 0], none + 1, none, none[:, 0], none.float())
+    assert torch.equal(model.after(batch).hidden, model.start(none[:, 0]).hidden)
+
+
+@pytest.mark.slow
+def test_the_whole_history_is_one_recurrent_node_that_answers_as_the_module(
+    model: DKT, data: TracingData, tmp_path: Path
+) -> None:
+    *_, whole = TRACING.release("dkt", model, data)
+    assert isinstance(whole, Servable)
+    export_onnx(whole, tmp_path / "model.onnx")
+    assert verify_onnx(whole, tmp_path / "model.onnx") < 1e-5
+    nodes = [node.op_type for node in onnx.load(str(tmp_path / "model.onnx")).graph.node]
+    assert nodes.count("GRU") == 1

@@ -1,0 +1,121 @@
+"""PFA: a logistic regression on how often a student was right and wrong on each concept.
+
+Pavlik, Cen and Koedinger, "Performance Factors Analysis - A New Alternative to Knowledge Tracing", AIED 2009,
+https://eric.ed.gov/?id=ED506305
+
+Stated: the logit is the sum over the question's concepts of beta (how easy the concept is), gamma times the student's
+right answers on it before, and rho times his wrong ones.
+
+Differs from the paper: log(1 + count) in place of the count, which grows without bound; beside the concepts' an
+easiness of the question itself, as the rivals know the question too; learnt by gradient steps with the others' loop.
+
+Legend: B students, T answers, Q questions, C concepts, W concepts of a question.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+
+from training.data.tracing import TracingBatch, TracingData
+from training.layers.rows import rows
+from training.layers.tracer import Concepts
+from training.schema import Schema, size_of, width_of
+from training.system import System
+from training.tasks.tracing import TRACING, TracingConfig, cross_entropy
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config(TracingConfig):
+    """Training."""
+
+    max_length: int = 10_000
+    """As counts are from the first answer on."""
+    learning_rate: float = 3e-2
+    """Rate of AdamW."""
+
+
+class PFAState(NamedTuple):
+    """What is kept of a student: answers by concept, 0 for no concept."""
+
+    wins: Float[Tensor, "B C+1"]
+    fails: Float[Tensor, "B C+1"]
+
+
+class PFA(nn.Module):
+    """Implements `training.layers.tracer.Tracer`."""
+
+    def __init__(self, config: Config, schema: Schema) -> None:
+        super().__init__()
+        questions, concept = size_of(schema.key("item")), schema.only("concept", "item")
+        self.concepts = Concepts(questions, width_of(concept))
+        self.question = nn.Parameter(torch.zeros(questions))
+        self.beta, self.gamma, self.rho = (nn.Parameter(torch.zeros(size_of(concept))) for _ in range(3))
+
+    def prepare(self, data: TracingData) -> None:
+        """Fills the concepts of the questions."""
+        self.concepts.prepare(data.concepts)
+
+    def forward(self, batch: TracingBatch) -> Float[Tensor, "B T"]:
+        """Logits: each from the counts before the answer."""
+        changes = self._changes(batch.questions, batch.responses)
+        before = (change.cumsum(dim=1) - change for change in changes)
+        return self._logit(PFAState(*before), batch.questions)
+
+    def loss(self, batch: TracingBatch, _done: float) -> tuple[Tensor, dict[str, Tensor]]:
+        """Cross-entropy of the answers."""
+        return cross_entropy(self(batch), batch), {}
+
+    def start(self, student: Int64[Tensor, " B"]) -> PFAState:
+        """Zeros; the student is not looked at."""
+        return PFAState(*(self.beta.new_zeros(student.shape[0], self.beta.shape[0]) for _ in range(2)))
+
+    def step(self, state: PFAState, question: Int64[Tensor, " B"], response: Int64[Tensor, " B"]) -> PFAState:
+        """Counts the answer for each concept of the question."""
+        wins, fails = self._changes(question, response)
+        return PFAState(state.wins + wins, state.fails + fails)
+
+    def ask(self, state: PFAState, question: Int64[Tensor, " B"]) -> Float[Tensor, " B"]:
+        """Logits."""
+        return self._logit(state, question)
+
+    def mastery(self, state: PFAState) -> Float[Tensor, "B C"]:
+        """Probabilities of right answers by one concept alone, the question left out."""
+        return self._terms(state)[:, 1:].sigmoid()
+
+    def after(self, batch: TracingBatch) -> PFAState:
+        """The counts of all answers."""
+        there = torch.arange(batch.questions.shape[1], device=batch.length.device) < batch.length[:, None]
+        changes = self._changes(batch.questions, batch.responses)
+        return PFAState(*((change * there.unsqueeze(2)).sum(dim=1) for change in changes))
+
+    def _changes(self, question: Tensor, response: Tensor) -> tuple[Tensor, Tensor]:
+        """What answers [*B] add to wins and fails [*B, C+1]."""
+        concepts = self.concepts(question)
+        each = torch.arange(self.beta.shape[0], device=concepts.device)
+        counted = ((concepts.unsqueeze(-1) == each) & (concepts.unsqueeze(-1) > 0)).any(dim=-2).to(self.beta.dtype)
+        right = response.unsqueeze(-1).to(self.beta.dtype)
+        return counted * right, counted * (1 - right)
+
+    def _terms(self, state: PFAState) -> Float[Tensor, "*B C+1"]:
+        return self.beta + self.gamma * state.wins.log1p() + self.rho * state.fails.log1p()
+
+    def _logit(self, state: PFAState, question: Tensor) -> Tensor:
+        concepts = self.concepts(question)
+        terms = self._terms(state).gather(-1, concepts)
+        easiness = rows(self.question, self.concepts.known(question))
+        return easiness + torch.where(concepts > 0, terms, 0.0).sum(dim=-1)
+
+
+SYSTEM = System(
+    name="pfa",
+    title="Performance factors analysis",
+    paper="https://eric.ed.gov/?id=ED506305",
+    provenance="the paper's factors; logarithms of counts and an easiness of each question are our design",
+    task=TRACING,
+    config=Config,
+    baseline=None,
+    build=PFA,
+)

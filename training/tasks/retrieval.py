@@ -1,0 +1,156 @@
+"""The task `retrieval`: the items that a user will meet, found by one product of a user's vector with all items'.
+
+A module of the task (`training.layers.towers.Towers`) speaks user vectors and item vectors; an item's score is their
+product, the order is (score descending, id ascending), and what the user has met is left out. The protocol of the
+split is that of `training.data.retrieval`; the plain served form is `training.tasks.retrieval_served`.
+
+Legend: B users, L history, T targets, N items, O objectives, D width of vectors.
+"""
+
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+
+from training.asking import Question, Shown, Tensors, about, as_ids
+from training.data.planted_retrieval import planted_retrieval
+from training.data.retrieval import RetrievalBatch, RetrievalData, RetrievalSplit, retrieval_view
+from training.interactions import Interactions
+from training.layers.towers import Towers
+from training.ranking_metrics import retrieval_quality
+from training.servable import Signature
+from training.system import Column, Predict, Stage, Task, Wanted
+from training.tasks.retrieval_served import MAX_HISTORY, NO_SCORE, served
+
+CUTOFFS = (20, 50, 100, 200, 500)
+_RANK_BLOCK = 256
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetrievalConfig:
+    """What all systems of the task can be told."""
+
+    max_length: int = 20
+    """Newest items of a history that count."""
+    epochs: int = 20
+    """Passes over the training part at most; the one that is best on the validation part counts."""
+    batch_size: int = 256
+    """Samples of a training step, over all processes."""
+    learning_rate: float = 2e-3
+    """Rate of AdamW."""
+    weight_decay: float = 0.0
+    """Decay of AdamW: each step takes this times the learning rate off every weight."""
+    patience: int = 3
+    """Epochs without a better recall100 on validation before training stops."""
+
+
+class _Rankings(nn.Module):
+    """The module as `predict` wants it: batch -> rank of each target; items are computed once."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+        self._items: Tensor | None = None
+
+    def forward(self, batch: RetrievalBatch) -> Float[Tensor, "B T"]:
+        towers = cast(Towers, self.module)
+        items = self._items = towers.items() if self._items is None else self._items
+        users = towers.users(batch)
+        blocks = torch.arange(len(users), device=users.device).split(_RANK_BLOCK)
+        return torch.cat([ranks(users[rows] @ items.T, batch.seen[rows], batch.targets[rows]) for rows in blocks])
+
+
+def ranks(
+    scores: Float[Tensor, "B N+1"], seen: Int64[Tensor, "B S"], targets: Int64[Tensor, "B T"]
+) -> Float[Tensor, "B T"]:
+    """Place of each target, 1 = first, in the list of all items that were not seen; of equal scores the lower id comes
+    first. NaN for target 0; inf for one that was seen or has a score of NaN."""
+    listed = scores.scatter(1, seen, -torch.inf)
+    listed[:, 0] = -torch.inf
+    ids = torch.arange(scores.shape[1], device=scores.device)
+    places = []
+    for target in targets.unbind(1):
+        own = listed.gather(1, target[:, None])
+        ahead = (listed > own) | ((listed == own) & (ids < target[:, None]))
+        place = torch.where(own[:, 0] > -torch.inf, 1.0 + ahead.sum(dim=1), torch.inf)
+        places.append(torch.where(target > 0, place, torch.nan))
+    return torch.stack(places, dim=1)
+
+
+def _loss(module: nn.Module, batch: RetrievalBatch, share_done: float) -> tuple[Tensor, dict[str, Tensor]]:
+    return cast(Towers, module).loss(batch, share_done)
+
+
+class Retrieval(Task[RetrievalData, RetrievalSplit]):
+    """See the module's docstring."""
+
+    name = "retrieval"
+    title = "retrieval"
+    columns = (
+        *(Column(title=f"Recall@{k}", metric=f"recall{k}", judges=k == 100) for k in CUTOFFS),
+        Column(title="NDCG@50", metric="ndcg50"),
+    )
+    default = "beauty"
+
+    def view(self, interactions: Interactions, wanted: Wanted) -> RetrievalData:
+        """As `retrieval_view`; of `wanted.reads`, "users" gives the users' profile fields."""
+        return retrieval_view(interactions, wanted)
+
+    def planted(self, seed: int = 0) -> Interactions:
+        """As `planted_retrieval`: tastes for clusters, three nested objectives."""
+        return planted_retrieval(seed=seed)
+
+    def stage(self, config: object) -> Stage:
+        """The module's own loss, stopped by recall@100."""
+        assert isinstance(config, RetrievalConfig)
+        return Stage(
+            name="retrieve",
+            loss=_loss,
+            epochs=config.epochs,
+            batch_size=config.batch_size,
+            learning_rate=config.learning_rate,
+            weight_decay=config.weight_decay,
+            patience=config.patience,
+            monitor="recall100",
+        )
+
+    def evaluate(self, module: nn.Module, predict: Predict, split: RetrievalSplit) -> dict[str, float]:
+        """recall@k and ndcg@k over all items; where events have objectives also `recall50 of <objective>` and
+        `ndcg50 of <objective>`, of the targets that served it."""
+        found = predict(_Rankings(module), split)
+        measured = retrieval_quality(found, CUTOFFS)
+        for objective, marks in zip(split.names, np.moveaxis(split.objectives, 2, 0), strict=True):
+            own = retrieval_quality(np.where(marks > 0, found, np.nan), (50,))
+            measured |= {f"{metric} of {objective}": value for metric, value in own.items()}
+        return measured
+
+    def request(self, interactions: Interactions, question: Question) -> Tensors:
+        """The history that is named, or else what the user has met; a user who is not named has unknown fields."""
+        if question.user is None and not question.history:
+            raise ValueError("say for whom: --user ID, or --history ITEM ...")
+        user = interactions.raw("user", 0) if question.user is None else question.user
+        met = interactions.items_of(question.dense_user(interactions), positive=True)[::-1]
+        history = question.history or tuple(interactions.raw("item", item) for item in met.tolist())
+        return {"user_id": as_ids([[user]]), "history": as_ids([list(history[-MAX_HISTORY:])])}
+
+    def shown(self, interactions: Interactions, question: Question, request: Tensors, answer: Tensors) -> Shown:
+        """Items with their scores; places without an item are left out."""
+        newest = [interactions.dense("item", item) for item in reversed(request["history"][0].tolist())]
+        items, scores = answer["items"][0].tolist(), answer["scores"][0].tolist()
+        rows: list[list[object]] = [
+            [place, interactions.titles[interactions.dense("item", item)], item, score]
+            for place, (item, score) in enumerate(zip(items, scores, strict=True), 1)
+            if score > NO_SCORE
+        ]
+        line = about(interactions, question, newest, "lately met")
+        return Shown((line,), "of all items that are new to the user", ("", "title", "item", "score"), rows)
+
+    def release(self, name: str, module: nn.Module, data: RetrievalData) -> tuple[Signature, ...]:
+        """As `training.tasks.retrieval_served`: `<name>_user`, then `name`."""
+        return served(name, module, data)
+
+
+RETRIEVAL = Retrieval()

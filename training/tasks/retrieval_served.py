@@ -1,0 +1,221 @@
+"""The plain served form of any module of the task `retrieval`.
+
+    <name>_user   history [, user_id] -> vector
+    <name>        history [, user_id] -> items, scores
+
+Items are folded into the graph as their vectors: one product and TopK, exact, which measures fastest up to about 2e5
+items; beyond that an index (faiss) would stand between `<name>_user` and the answer. `user_id` is there where the
+module reads fields of users. Items of the history are not listed.
+
+Legend: B requests, H history items packed over them, L longest history that is read, N items, D width of vectors,
+K listed items.
+"""
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import cast
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int, Int64
+from torch import Tensor, nn
+
+from training.data.retrieval import RetrievalBatch, RetrievalData
+from training.layers.histories import newest
+from training.layers.items import known
+from training.layers.ragged import requests
+from training.layers.towers import Towers
+from training.servable import Packed, Signature, TensorSpec, servable
+
+TOP = 100
+"""K, where there are as many items."""
+MAX_HISTORY = 1_000
+"""Items of one request; the module reads the newest `max_length` of them, none of them is listed."""
+MAX_BATCH_SIZE = 32
+NO_SCORE = -1e9
+"""Of a place in the list that holds no item; the item is 0 there."""
+HISTORY = TensorSpec(
+    name="history", dtype="int64", shape=("history",), ragged=True, minimum=0, max_elements=MAX_HISTORY
+)
+OFFSETS = TensorSpec(name="history_offsets", dtype="int32", shape=(), of="history")
+USER_ID = TensorSpec(name="user_id", dtype="int64", shape=(1,))
+"""Any int64; one whom the release does not know has unknown fields."""
+_UNKNOWN = 2**40
+_CLEAR = 2e-6
+"""Two scores that differ by a smaller share of the largest are a toss-up between one library's sums and another's."""
+_SPARE = 4
+"""Users drawn for each one needed."""
+
+
+class _Served(nn.Module):
+    """Towers, and the fields of the users."""
+
+    user_fields: Int64[Tensor, "U+1 F"]
+
+    def __init__(self, module: nn.Module, data: RetrievalData) -> None:
+        super().__init__()
+        self.module, self.length = module, data.max_length
+        self.register_buffer("user_fields", torch.from_numpy(data.user_fields))
+
+    def user_vectors(
+        self, history: Int[Tensor, " H"], history_offsets: Int[Tensor, " B"], user_id: Int[Tensor, "B 1"] | None = None
+    ) -> Float[Tensor, "B D"]:
+        """Of packed histories."""
+        items, length = newest(history, history_offsets, self.length)
+        user = length.new_zeros(length.shape) if user_id is None else known(user_id[:, 0], len(self.user_fields))
+        return cast(Towers, self.module).users(_asked(self.user_fields.index_select(0, user), items, length))
+
+
+class _UserTower(_Served):
+    """Packed histories -> user vectors."""
+
+    def forward(
+        self, history: Int[Tensor, " H"], history_offsets: Int[Tensor, " B"], user_id: Int[Tensor, "B 1"] | None = None
+    ) -> Float[Tensor, "B D"]:
+        """Vectors [B, D]."""
+        return self.user_vectors(history, history_offsets, user_id)
+
+
+class _Retriever(_Served):
+    """Packed histories -> ranked items."""
+
+    vectors: Float[Tensor, "D N+1"]
+
+    def __init__(self, module: nn.Module, data: RetrievalData) -> None:
+        super().__init__(module, data)
+        with torch.no_grad():
+            self.register_buffer("vectors", cast(Towers, module).items().T.contiguous())
+        self.top = min(TOP, self.vectors.shape[1] - 1)
+
+    def forward(
+        self, history: Int[Tensor, " H"], history_offsets: Int[Tensor, " B"], user_id: Int[Tensor, "B 1"] | None = None
+    ) -> Packed:
+        """Items int64 [B, K], best first, and scores [B, K]."""
+        scores, items = torch.topk(self.scores(history, history_offsets, user_id), self.top, dim=1)
+        return torch.where(scores > NO_SCORE, items, 0), scores
+
+    def scores(self, history: Tensor, history_offsets: Tensor, user_id: Tensor | None = None) -> Tensor:
+        """Scores [B, N+1], NO_SCORE for item 0 and what is in the history."""
+        scores = self.user_vectors(history, history_offsets, user_id) @ self.vectors
+        num_rows = scores.shape[1]
+        first = torch.arange(scores.shape[0], device=scores.device) * num_rows
+        met = requests(history_offsets, history.shape[0]) * num_rows + known(history, num_rows)
+        places = torch.cat((first, met))
+        return scores.flatten().scatter(0, places, NO_SCORE).reshape(-1, num_rows)
+
+
+def served(name: str, module: nn.Module, data: RetrievalData) -> tuple[Signature, ...]:
+    """`<name>_user` and `name`, on a copy of the module. Their reference is the module in fp64, one request at a time,
+    without packing, padding, filter in the graph or TopK."""
+    module = copy.deepcopy(module).eval()
+    double = copy.deepcopy(module).double()
+    tower, retriever = _UserTower(module, data), _Retriever(module, data).eval()
+    twin = _Retriever(double, data).eval()
+    ids = data.interactions.ids
+    history = replace(HISTORY, ids=ids.get("item"), minimum=None if "item" in ids else 0)
+    user_id = replace(USER_ID, ids=ids.get("user"))
+    inputs = (history, OFFSETS, user_id) if data.user_fields.shape[1] else (history, OFFSETS)
+    example = _Requests(data=data, scores=retriever.scores)
+    with torch.no_grad():
+        (width,) = tower(*example(1, 0)).shape[1:]
+    answers = (
+        TensorSpec(name="items", dtype="int64", shape=(retriever.top,), ids=ids.get("item")),
+        TensorSpec(name="scores", dtype="float32", shape=(retriever.top,)),
+    )
+    vector = TensorSpec(name="vector", dtype="float32", shape=(width,))
+    user, listed = (
+        servable(name=own, module=form, inputs=inputs, outputs=outputs, example=example, max_batch_size=MAX_BATCH_SIZE)
+        for own, form, outputs in ((f"{name}_user", tower, (vector,)), (name, retriever, answers))
+    )
+    reference = _Reference(double, data, retriever.top)
+    return (
+        replace(user, reference=reference.vectors, eager64=_UserTower(double, data)),
+        replace(listed, reference=reference.lists, eager64=twin),
+    )
+
+
+class _Reference:
+    """The training form: one request at a time, as it stands in a batch of training."""
+
+    def __init__(self, module: nn.Module, data: RetrievalData, top: int) -> None:
+        self.towers, self.data, self.top = cast(Towers, module), data, top
+
+    def vectors(self, history: Tensor, offsets: Tensor, user_id: Tensor | None = None) -> Packed:
+        """Vectors [B, D]."""
+        return (torch.cat([self._vector(*request) for request in self._requests(history, offsets, user_id)]),)
+
+    def lists(self, history: Tensor, offsets: Tensor, user_id: Tensor | None = None) -> Packed:
+        """Items and scores [B, K]."""
+        items = self.towers.items()
+        rows = []
+        for met, user in self._requests(history, offsets, user_id):
+            scores = items @ self._vector(met, user)[0]
+            scores[0] = NO_SCORE
+            scores[[item for item in met.tolist() if item < len(items)]] = NO_SCORE
+            values, order = torch.sort(scores, descending=True, stable=True)
+            rows.append((torch.where(values > NO_SCORE, order, 0)[: self.top], values[: self.top]))
+        return tuple(torch.stack(column) for column in zip(*rows, strict=True))
+
+    def _requests(self, history: Tensor, offsets: Tensor, user_id: Tensor | None) -> list[tuple[Tensor, int]]:
+        parts = torch.tensor_split(history, offsets.long()[:-1])
+        users = [0] * len(parts) if user_id is None else user_id[:, 0].tolist()
+        return list(zip(parts, users, strict=True))
+
+    def _vector(self, history: Tensor, user: int) -> Tensor:
+        length = min(len(history), self.data.max_length)
+        fields = self.data.user_fields[user if 0 < user < len(self.data.user_fields) else 0]
+        read = history[len(history) - length :] if length else history.new_zeros(1)
+        return self.towers.users(_asked(torch.from_numpy(fields)[None], read[None], torch.tensor([length])))
+
+
+def _asked(user_fields: Tensor, history: Tensor, length: Tensor) -> RetrievalBatch:
+    """A batch of requests, whose targets nobody knows."""
+    none = history[:, :0]
+    return RetrievalBatch(user_fields, history, length, none, user_fields.new_zeros(0, 0, 0).float(), none)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Requests:
+    """Seeded requests of real histories that a rounding error does not decide; the first ones are the edge cases."""
+
+    data: RetrievalData
+    scores: Callable[..., Tensor]
+
+    def __call__(self, batch_size: int, seed: int) -> Packed:
+        """Histories int64 [H], their ends int32 [B] and, where fields of users are read, user ids int64 [B, 1].
+
+        One item alone, an empty history, an unknown item and user, a history longer than what is read, then users as
+        they come.
+        """
+        split = self.data.test
+        rows = np.random.default_rng(seed).choice(len(split), 4 + _SPARE * batch_size)
+        batch = split.batch(rows)
+        histories = [row[:end].numpy() for row, end in zip(batch.history, batch.length.tolist(), strict=True)]
+        users = split.user[rows]
+        histories[0], histories[1] = batch.seen[0, :1].numpy(), histories[1][:0]
+        histories[2], users[2] = np.append(histories[2], _UNKNOWN), _UNKNOWN
+        met = batch.seen[3][batch.seen[3] > 0].numpy()
+        histories[3] = np.resize(met, self.data.max_length + len(met))
+        clear = self._clear(histories, users)[:batch_size]
+        if len(clear) < batch_size:
+            raise ValueError(
+                f"only {len(clear)} of {len(rows)} requests have lists that rounding does not decide; train the model "
+                "before it is exported"
+            )
+        return self._packed([histories[row] for row in clear], users[clear])
+
+    def _clear(self, histories: list[np.ndarray], users: np.ndarray) -> list[int]:
+        """Requests whose listed scores, and the one after them, stand apart."""
+        with torch.no_grad():
+            scores = self.scores(*self._packed(histories, users))
+        values = torch.topk(scores, min(TOP + 1, scores.shape[1]), dim=1).values
+        listed = values[:, 1:] > NO_SCORE
+        largest = torch.where(values > NO_SCORE, values.abs(), 0.0).amax(dim=1, keepdim=True)
+        toss_up = listed & (values[:, :-1] - values[:, 1:] < _CLEAR * largest)
+        return [int(row) for row in torch.nonzero(~toss_up.any(dim=1))[:, 0]]
+
+    def _packed(self, histories: list[np.ndarray], users: np.ndarray) -> Packed:
+        ends = np.cumsum([len(history) for history in histories]).astype(np.int32)
+        packed = torch.from_numpy(np.concatenate(histories)), torch.from_numpy(ends)
+        return (*packed, torch.from_numpy(users[:, None])) if self.data.user_fields.shape[1] else packed
