@@ -1,4 +1,4 @@
-"""Published results: mean and spread over seeds, committed beside the systems, printed in the README's table."""
+"""Published results: mean and spread over seeds, committed beside the systems, printed in docs/results.md."""
 
 import json
 from dataclasses import asdict, dataclass

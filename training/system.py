@@ -94,7 +94,7 @@ class System:
     paper: str
     """Where it comes from: an arXiv URL."""
     provenance: str
-    """What a source states, what is reconstructed and what is our design; printed in the README's table."""
+    """What a source states, what is reconstructed and what is our design; printed in docs/results.md."""
     config: type
     """A frozen dataclass with the defaults."""
     dataset: str

@@ -39,7 +39,7 @@ class Systems(Command):
     """List all systems with their published results (mean and standard deviation over seeds)."""
 
     markdown: bool = False
-    """As the README's tables."""
+    """Tables of docs/results.md."""
 
     def run(self) -> int:
         if self.markdown:
