@@ -18,19 +18,10 @@ from tests.pages import BESIDE, PAGES, ROOT, Block, anchors, blocks, links, span
 
 README_BYTES = 8_000
 MADE_LATER = {"kernels/results/*.json": "by a run on a GPU"}
-FOLDERS = (
-    "training",
-    "export",
-    "kernels",
-    "serving",
-    "loadtest",
-    "recserve",
-    "tests",
-    "docs",
-    "model_repository",
-    ".ci",
-)
+PACKAGES = ("training", "export", "kernels", "serving", "loadtest", "recserve")
+FOLDERS = (*PACKAGES, "tests", "docs", "model_repository", ".ci")
 TARGETS = set(re.findall(r"^([a-z][\w-]*):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+SOURCES = "".join(path.read_text() for folder in PACKAGES for path in (ROOT / folder).rglob("*.py"))
 KINDS = {"sh": {"", "run"}, "python": {"run", "NAME.py"}, "toml": {"", "NAME.toml"}}
 """Kind of block -> what may stand behind it."""
 
@@ -119,8 +110,8 @@ def test_commands_and_options_that_a_page_names_exist(page: str) -> None:
         match span.split():
             case ["recserve", _, *_]:
                 assert unknown(span.removeprefix("recserve ")) == []
-            case ["make", *targets]:
-                assert set(targets) <= TARGETS, span
+            case ["make", *_] | ["python", "-m", *_] as words:
+                _check_command(words)
             case [option, *_] if option.startswith("--"):
                 assert option.partition("=")[0] in known, span
 
@@ -133,8 +124,14 @@ def test_files_and_modules_that_a_page_names_exist(page: str) -> None:
         if "/" in pattern and folder in FOLDERS and pattern not in MADE_LATER:
             for one in _expanded(pattern):
                 assert " " in one or any(ROOT.glob(one)), span
-        elif re.fullmatch(rf"(?:{'|'.join(FOLDERS[:-2])})(?:\.\w+)+", pattern) and not pattern.endswith(".md"):
+        elif re.fullmatch(rf"(?:{'|'.join(PACKAGES)})(?:\.\w+)+", pattern) and not pattern.endswith(".md"):
             assert _is_there(pattern), span
+
+
+@pytest.mark.parametrize("page", [*PAGES, *BESIDE])
+def test_metrics_and_variables_that_a_page_names_exist(page: str) -> None:
+    names = {span.removeprefix("$") for span in spans(page) if re.fullmatch(r"\$?(RECSERVE|recserve)_\w+", span)}
+    assert {name for name in names if f'"{name}' not in SOURCES} == set()
 
 
 def _expanded(pattern: str) -> list[str]:
