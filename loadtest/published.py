@@ -6,48 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from loadtest.bench import RESULTS
-from loadtest.length.plot import LABELS
 
 _PERCENTILES = ("p50", "p99")
-_QUALITY = ("pruned_share", "recall10", "ndcg10", "consistency")
-
-
-def markdown(folder: Path = RESULTS) -> str:
-    """Two GitHub tables: LREA by the length of the history, and the servers side by side."""
-    length, peers = (json.loads((folder / f"{name}.json").read_text()) for name in ("lrea-length", "peers"))
-    return "\n".join([*_length(length), "", *_peers(peers)])
-
-
-def paths_markdown(folder: Path = RESULTS) -> str:
-    """A GitHub table: MATT-CTR at several numbers of paths beside one forward of its base model."""
-    result = json.loads((folder / "matt-cost.json").read_text())
-    header = [
-        "base",
-        "P",
-        "base, ms",
-        "P + 1 paths, ms",
-        "of base",
-        "served base, ms",
-        "served MATT, ms",
-        "of served base",
-    ]
-    names = ("base_ms", "graph_ms", "graph_ratio", "served_base_ms", "served_ms", "served_ratio")
-    rows = [[row["base"], str(row["paths"]), *(f"{row[name]:.2f}" for name in names)] for row in result["rows"]]
-    return "\n".join(_table(header, rows))
-
-
-def generation_markdown(folder: Path = RESULTS) -> str:
-    """Two GitHub tables: REG4Rec's one graph beside searches around a graph of one step, and CORP against theta."""
-    decoding, corp = (json.loads((folder / f"reg4rec-{name}.json").read_text()) for name in ("decoding", "corp"))
-    header = ["beams", "one graph, ms", "served, ms", "step by step, ms", "and path by path, ms", "of one graph"]
-    names = ("graph_ms", "served_ms", "shared_ms", "per_path_ms", "per_path_ratio")
-    rows = [[str(row["beams"]), *(f"{row[name]:.1f}" for name in names)] for row in decoding["rows"]]
-    columns = ["theta", "pruned share", "recall@10", "NDCG@10", "consistency of the best path", "p50, ms"]
-    points = [
-        [f"{one['theta']:g}", *(f"{one[name]:.4f}" for name in _QUALITY), f"{one['p50_ms']:.2f}"]
-        for one in corp["points"]
-    ]
-    return "\n".join([*_table(header, rows), "", *_table(columns, points)])
 
 
 _FAULTS = {
@@ -73,7 +33,7 @@ def faults_markdown(folder: Path = RESULTS) -> str:
     all_of_it = [*faults["experiments"], {"name": "soak", **faults["soak"]}]
     all_of_it.append({"name": "abuse", **abuse["honest"], "restarts": abuse["restarts"]})
     header = ["what happens", "requests", "right", "wrong", "clean errors", "unclean", "ready again, s", "restarts"]
-    return "\n".join(_table(header, [_fault(one) for one in all_of_it]))
+    return "\n".join(table(header, [_fault(one) for one in all_of_it]))
 
 
 def _fault(one: dict[str, Any]) -> list[str]:
@@ -82,14 +42,9 @@ def _fault(one: dict[str, Any]) -> list[str]:
     return [_FAULTS[one["name"]], *counts, str(one.get("ready_s", "")), str(one.get("restarts", ""))]
 
 
-def _length(result: dict[str, Any]) -> list[str]:
-    """p50 in milliseconds, one line per way and place."""
-    lengths = sorted({row["length"] for row in result["rows"]})
-    cells = {(row["way"], row["where"], row["length"]): f"{row['p50_ms']:.2f}" for row in result["rows"]}
-    lines = dict.fromkeys((row["way"], row["where"]) for row in result["rows"])
-    header = [f"p50 ms, {result['candidates']:,} candidates", "where", *(f"{length:,} events" for length in lengths)]
-    rows = [[LABELS[way], where, *(cells.get((way, where, one), "") for one in lengths)] for way, where in lines]
-    return _table(header, rows)
+def peers_markdown(folder: Path = RESULTS) -> str:
+    """A GitHub table: the servers side by side."""
+    return "\n".join(_peers(json.loads((folder / "peers.json").read_text())))
 
 
 def _peers(result: dict[str, Any]) -> list[str]:
@@ -101,7 +56,7 @@ def _peers(result: dict[str, Any]) -> list[str]:
         *(f"p50 / p99 ms, {users} user{'s' * (users > 1)}" for users in (1, 8, 32)),
     ]
     rows = [_peer(row) for row in sorted(result["rows"], key=lambda row: -row["throughput_at_p99"])]
-    return _table(header, rows)
+    return table(header, rows)
 
 
 def _peer(row: dict[str, Any]) -> list[str]:
@@ -111,5 +66,6 @@ def _peer(row: dict[str, Any]) -> list[str]:
     return [row["server"], throughput, f"{row['cpu_seconds_per_1000']:.2f}", *times]
 
 
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of a GitHub table."""
     return ["| " + " | ".join(cells) + " |" for cells in (header, ["---"] * len(header), *rows)]

@@ -1,133 +1,27 @@
-"""The command line: `recserve COMMAND ...`; `--help` after any command says more."""
+"""The command line: `recserve COMMAND ...`; `--help` after any command says more.
 
-# pyright: reportInvalidTypeForm=false
-# tyro prints a comment behind a field as its help, so the switch for AnyTrain, made from the registry, stands here.
+Only the module of the chosen command is imported: `recserve --help` reads nothing but names.
+"""
 
-import contextlib
-import io
-import re
+import importlib
 import signal
 import sys
 import threading
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Annotated
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-import tyro
 from rich.console import Console
 from rich.markup import escape
-from tyro.conf import FlagCreatePairsOff, OmitSubcommandPrefixes, subcommand
+from rich.table import Table
 
-from recserve.commands import data, kernels, planted, state
-from recserve.commands.bench import AnyScenario
-from recserve.commands.bench_abuse import BenchAbuse
-from recserve.commands.bench_decoding import BenchDecoding
-from recserve.commands.bench_faults import BenchFaults
-from recserve.commands.bench_length import BenchLength
-from recserve.commands.bench_paths import BenchPaths
-from recserve.commands.bench_peers import BenchPeers
-from recserve.commands.codebooks import Codebooks
 from recserve.commands.command import Command
-from recserve.commands.corp import Corp
-from recserve.commands.demo import Demo
-from recserve.commands.evaluate import Evaluate
-from recserve.commands.explain import Explain
-from recserve.commands.export import Export
-from recserve.commands.generate import Generate
-from recserve.commands.parity import Parity
-from recserve.commands.rank import Rank
-from recserve.commands.sanity import Sanity
-from recserve.commands.sequence_sanity import SequenceSanity
-from recserve.commands.serve import Serve
-from recserve.commands.systems import Systems
-from recserve.commands.train import AnyTrain
+from recserve.options import near, parse
+from recserve.registry import COMMANDS, Group, Place
 from serving.errors import ServingError, StartupError
-from serving.state_source import EncoderError
-from serving.state_store import StateStoreError
 
 USE_ERROR = 2
 SERVER_ERROR = 1
-EXPECTED = (ValueError, OSError, ServingError, StateStoreError, EncoderError)
-"""What a user can cause; anything else is our fault and shows its traceback."""
-
-
-@dataclass(frozen=True)
-class DataGroup:
-    """Data sets."""
-
-    command: Annotated[data.Fetch, subcommand("fetch")] | Annotated[data.List, subcommand("list")]
-
-
-@dataclass(frozen=True)
-class StateGroup:
-    """Prestored user states."""
-
-    command: (
-        Annotated[state.Build, subcommand("build")]
-        | Annotated[state.Show, subcommand("show")]
-        | Annotated[state.Drop, subcommand("drop")]
-    )
-
-
-@dataclass(frozen=True)
-class KernelsGroup:
-    """Hot ops: static figures and timings."""
-
-    command: Annotated[kernels.Report, subcommand("report")] | Annotated[kernels.Bench, subcommand("bench")]
-
-
-@dataclass(frozen=True)
-class TrainGroup:
-    """Train a system or a baseline."""
-
-    command: AnyTrain
-
-
-@dataclass(frozen=True)
-class BenchGroup:
-    """Latency and throughput under load, against the floor."""
-
-    command: (
-        AnyScenario
-        | Annotated[BenchFaults, subcommand("faults")]
-        | Annotated[BenchAbuse, subcommand("abuse")]
-        | Annotated[BenchLength, subcommand("lrea-length")]
-        | Annotated[BenchPaths, subcommand("matt-cost")]
-        | Annotated[BenchPeers, subcommand("peers")]
-        | Annotated[BenchDecoding, subcommand("reg4rec-decoding")]
-    )
-
-
-@dataclass(frozen=True)
-class PlantedGroup:
-    """Experiments on data with planted structure, with pictures."""
-
-    command: Annotated[planted.Collapse, subcommand("collapse")] | Annotated[planted.Pairs, subcommand("pairs")]
-
-
-_GROUPS = (BenchGroup, DataGroup, KernelsGroup, PlantedGroup, StateGroup, TrainGroup)
-
-Commands = (
-    Annotated[DataGroup, subcommand("data")]
-    | Annotated[TrainGroup, subcommand("train")]
-    | Annotated[Evaluate, subcommand("evaluate")]
-    | Annotated[Export, subcommand("export")]
-    | Annotated[Parity, subcommand("parity")]
-    | Annotated[Serve, subcommand("serve")]
-    | Annotated[Rank, subcommand("rank")]
-    | Annotated[Explain, subcommand("explain")]
-    | Annotated[Generate, subcommand("generate")]
-    | Annotated[StateGroup, subcommand("state")]
-    | Annotated[Sanity, subcommand("sanity")]
-    | Annotated[Codebooks, subcommand("codebooks")]
-    | Annotated[Corp, subcommand("corp")]
-    | Annotated[SequenceSanity, subcommand("sanity-sequences")]
-    | Annotated[Systems, subcommand("systems")]
-    | Annotated[BenchGroup, subcommand("bench")]
-    | Annotated[KernelsGroup, subcommand("kernels")]
-    | Annotated[PlantedGroup, subcommand("planted")]
-    | Annotated[Demo, subcommand("demo")]
-)
+_HELP = ("-h", "--help")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -141,50 +35,82 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words
     try:
-        return _parse([word for word in words if word != "--debug"]).run()
+        return command([word for word in words if word != "--debug"]).run()
     except KeyboardInterrupt:
         return 130
-    except StartupError as error:
-        if debug:
+    except Exception as error:
+        if debug or not isinstance(error, _expected()):
             raise
-        complain(str(error))
-        return SERVER_ERROR
-    except EXPECTED as error:
-        if debug:
-            raise
-        return complain(" ".join(str(error).split()) or type(error).__name__)
+        complain(" ".join(str(error).split()) or type(error).__name__)
+        return SERVER_ERROR if isinstance(error, StartupError) else USE_ERROR
 
 
-def complain(text: str) -> int:
-    """Prints an error of use as one line and returns its exit code."""
+def complain(text: str) -> None:
+    """Prints an error as one line."""
     Console(stderr=True, soft_wrap=True).print(f"[red]error:[/] {escape(text)}", highlight=False)
-    return USE_ERROR
 
 
-def _parse(words: list[str]) -> Command:
-    """Raises ValueError for arguments that are wrong, and SystemExit where --help was asked for."""
-    said = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(said):
-            parsed = tyro.cli(
-                FlagCreatePairsOff[OmitSubcommandPrefixes[Commands]],  # pyright: ignore[reportInvalidTypeArguments]
-                prog="recserve",
-                description="Recommendation models from PyTorch to tritonserver. --debug shows tracebacks.",
-                args=words,
-            )
-    except SystemExit as stop:
-        if not stop.code:
-            raise
-        raise ValueError(_first_of_box(said.getvalue())) from stop
-    return parsed.command if isinstance(parsed, _GROUPS) else parsed
+def command(words: Sequence[str]) -> Command:
+    """The command that the words name, with its options.
+
+    Raises ValueError for words that are wrong, and SystemExit where --help was asked for.
+    """
+    found: Group | Place | type[Command] = COMMANDS
+    program, rest = "recserve", list(words)
+    while isinstance(found, Group):
+        word = rest.pop(0) if rest else None
+        members = found.members if word in found.members else members_of(found)
+        if word in _HELP:
+            _list(program, found.description, members)
+            raise SystemExit(0)
+        if word is None or word not in members:
+            raise ValueError(f"{_no_member(program, word, list(members))}; see {program} --help")
+        found, program = members[word], f"{program} {word}"
+    return parse(class_of(found), rest, program)
 
 
-def _first_of_box(box: str) -> str:
-    """What is wrong, and where to read on, out of tyro's error box: title, reason and advice between rulers."""
-    title, reason, *advice = re.split(r"[─-]{5,}", re.sub(r"[│╭╮╰╯]", " ", box))
-    if "Required options" in title:
-        # What each is for stands below it, further in; --help says it better.
-        reason = re.sub(r"^ {9,}.*$", "", reason, flags=re.MULTILINE)
-    reason = re.sub(r"^Error parsing __tyro\S*: ", "", " ".join(reason.split())).rstrip(".")
-    helps = re.search(r"recserve[\w -]* --help", " ".join(advice))
-    return f"{reason}; see {helps.group() if helps else 'recserve --help'}"
+def members_of(group: Group) -> Mapping[str, Group | Place | type[Command]]:
+    """The commands of a group by name; imports what those are made from that no name here lists."""
+    made = _load(group.made)() if group.made else {}
+    return {**made, **group.members}
+
+
+def class_of(found: Place | type[Command]) -> type[Command]:
+    """Imports a command where it is not yet."""
+    return _load(found.where) if isinstance(found, Place) else found
+
+
+def _expected() -> tuple[type[Exception], ...]:
+    """What a user can cause; anything else is our fault and shows its traceback. Imported once something is raised."""
+    from serving.state_source import EncoderError
+    from serving.state_store import StateStoreError
+
+    return ValueError, OSError, ServingError, StateStoreError, EncoderError
+
+
+def _load(where: str) -> Any:
+    module, _, name = where.partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
+def _no_member(program: str, word: str | None, names: list[str]) -> str:
+    if word is None or word.startswith("-"):
+        got = "nothing" if word is None else f"'{word}'"
+        return f"{program} needs one of {', '.join(names)}; it got {got}"
+    listed = f"; there are {', '.join(names)}"
+    return f"{program} has no command '{word}'{near(word, names) or listed}"
+
+
+def _list(program: str, description: str, members: Mapping[str, Group | Place | type[Command]]) -> None:
+    console = Console()
+    console.print(f"usage: {program} COMMAND [options]\n\n{description}\n", highlight=False, markup=False)
+    drawn = Table.grid(padding=(0, 2))
+    for name, one in members.items():
+        drawn.add_row(f"  {name}", escape(description_of(one)))
+    console.print(drawn)
+    console.print(f"\n{program} COMMAND --help lists its options.", highlight=False, markup=False)
+
+
+def description_of(one: Group | Place | type[Command]) -> str:
+    """One line on a command or a group."""
+    return (one.__doc__ or "").partition("\n")[0] if isinstance(one, type) else one.description

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from loadtest import published
-from recserve import robustness
 from recserve.commands import systems
+from recserve.studies import published as studies
+from recserve.studies import robustness
 
 ROOT = Path(__file__).parents[1]
 
@@ -25,9 +26,9 @@ class Region(NamedTuple):
 
 REGIONS = (
     Region("docs/results.md", "systems", systems.markdown),
-    Region("docs/results.md", "paths", lambda: f"{robustness.markdown()}\n\n{published.paths_markdown()}"),
-    Region("docs/results.md", "generation", published.generation_markdown),
-    Region("docs/results.md", "load", published.markdown),
+    Region("docs/results.md", "paths", lambda: f"{robustness.markdown()}\n\n{studies.paths_markdown()}"),
+    Region("docs/results.md", "generation", studies.generation_markdown),
+    Region("docs/results.md", "load", lambda: f"{studies.length_markdown()}\n\n{published.peers_markdown()}"),
     Region("docs/operations.md", "faults", published.faults_markdown),
 )
 

@@ -1,4 +1,4 @@
-"""What the command line really has: commands, and the options of each, out of its own help."""
+"""What the command line really has: commands, and the options of each, out of its registry and its own help."""
 
 import contextlib
 import functools
@@ -6,30 +6,26 @@ import io
 import itertools
 import re
 
-from recserve.cli import main
+from recserve.cli import main, members_of
+from recserve.registry import COMMANDS, Group
 
 
 @functools.cache
-def help_of(*path: str) -> str:
-    """What `recserve PATH --help` prints."""
+def commands_of(*path: str) -> tuple[str, ...]:
+    """The words that may follow a group; empty for a command."""
+    found = COMMANDS
+    for name in path:
+        found = members_of(found)[name] if isinstance(found, Group) else found
+    return tuple(members_of(found)) if isinstance(found, Group) else ()
+
+
+@functools.cache
+def options_of(*path: str) -> frozenset[str]:
+    """The options of a command, --debug among them, which every command takes."""
     said = io.StringIO()
     with contextlib.redirect_stdout(said), contextlib.suppress(SystemExit):
         main([*path, "--help"])
-    return said.getvalue()
-
-
-def commands_of(*path: str) -> list[str]:
-    """The words that may follow a group; empty for a command."""
-    if "subcommands" not in help_of(*path):
-        return []
-    usage = " ".join(help_of(*path).partition("\n\n")[0].split())
-    (names,) = re.findall(r"\{([^}]+)\}", re.sub(r"\[[^]]*\]", "", usage))
-    return names.split(",")
-
-
-def options_of(*path: str) -> set[str]:
-    """The options of a command, --debug among them, which every command takes."""
-    return {"--debug", *re.findall(r"(?<![\w-])--[a-z][\w.-]*", help_of(*path))}
+    return frozenset({"--debug", *re.findall(r"(?<![\w-])--[a-z][\w.-]*", said.getvalue())})
 
 
 def all_paths(*path: str) -> list[tuple[str, ...]]:

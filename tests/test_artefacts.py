@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 
 from loadtest.bench import RESULTS
-from recserve import results
-from recserve.cli import _parse
+from recserve import cli, results
 from recserve.commands.train import Train
 from training.checkpoint import config_to_json
 
@@ -34,7 +33,7 @@ def test_a_trained_result_names_its_runs_its_seeds_and_the_command_that_makes_it
     digest = hashlib.sha256(json.dumps(result.config, sort_keys=True).encode()).hexdigest()[:8]
     assert result.runs == [f"{result.system}/{digest}-s{seed}" for seed in result.seeds]
     program, *words = shlex.split(result.command)
-    command = _parse(words)
+    command = cli.command(words)
     assert program == "recserve"
     assert isinstance(command, Train)
     assert (command.system.name, command.record) == (result.system, True)

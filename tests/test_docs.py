@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from recserve import pages as tables
-from recserve.cli import _parse
+from recserve.cli import command
 from tests.command_line import all_paths, options_of, unknown
 from tests.pages import BESIDE, PAGES, ROOT, Block, anchors, blocks, links, spans, text_of
 
@@ -75,7 +75,7 @@ def _check_command(words: list[str]) -> None:
         case []:
             pass
         case ["recserve", *arguments]:
-            _parse(arguments)
+            command(arguments)
         case ["make", *targets]:
             assert set(targets) <= TARGETS
         case ["python", "-m", module, *_]:

@@ -4,9 +4,7 @@ import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Union
-
-import tyro
+from typing import Any, ClassVar
 
 from loadtest.bench import RESULTS, Plan, run, write_result
 from loadtest.gate import Row, compare, parse_tolerance, require_comparable
@@ -29,22 +27,22 @@ class Bench(Command):
     rates: tuple[float, ...] = ()
     """Open loops with these Poisson rates, requests per second; by default a search for the highest within budget."""
     p99_budget_ms: float = 20.0
-    """The latency budget of the search."""
+    """Latency budget of the search."""
     seconds: float = 10.0
     """Length of each run."""
     workers: int = 0
     """Locust workers beside a master; 0 for one process."""
     seed: int = 0
-    """Everything random follows from it."""
+    """Seed of everything random."""
     output: Path = RESULTS
     """Folder of the result and its report page."""
     against: Path | None = None
-    """An earlier result: the page compares with it."""
+    """Earlier result that the page compares with."""
     gate: Path | None = None
-    """A baseline result: exit with 1 where a ratio to the floor is worse than there by more than --tolerance, an answer
-    is wrong or a request of a closed loop fails."""
+    """Baseline result: the command exits with 1 where a ratio to the floor is worse than there by more than
+    --tolerance, an answer is wrong or a request of a closed loop fails."""
     tolerance: str = "10%"
-    """What --gate allows."""
+    """Worsening of a ratio that --gate allows."""
 
     def __post_init__(self) -> None:
         parse_tolerance(self.tolerance)
@@ -110,18 +108,18 @@ def _row(one: dict[str, Any]) -> list[Any]:
     return [load, f"{one['rate']:.0f}", *times, ratio or "", f"{cpu:.3f}", one["wrong"], errors]
 
 
-def subcommand(scenario: Scenario) -> Any:
-    """`recserve bench <scenario>`."""
-    described = f"Load test of {scenario.model}."
-    made = dataclasses.make_dataclass(
+def members() -> dict[str, type[Bench]]:
+    """`recserve bench <scenario>` for each scenario, by name."""
+    return {scenario.name: _member(scenario) for scenario in SCENARIOS.values()}
+
+
+def _member(scenario: Scenario) -> type[Bench]:
+    described = f"Load test of {scenario.model}.\n\nExits with 1 on a wrong answer or a failed gate."
+    return dataclasses.make_dataclass(
         f"Bench{scenario.name.title().replace('_', '')}",
         [],
         bases=(Bench,),
-        namespace={"scenario": scenario, "__doc__": f"{described} Exits with 1 on a wrong answer or a failed gate."},
+        namespace={"scenario": scenario, "__doc__": described},
         frozen=True,
         kw_only=True,
     )
-    return Annotated[made, tyro.conf.subcommand(name=scenario.name, description=described)]
-
-
-AnyScenario = Union[tuple(subcommand(scenario) for scenario in SCENARIOS.values())]  # noqa: UP007 - from the registry

@@ -27,7 +27,7 @@ class BenchAbuse(Command):
     kill_every_s: float = AbusePlan.kill_every_s
     """Seconds between two killed stubs."""
     seed: int = 0
-    """Everything random follows from it."""
+    """Seed of everything random."""
     output: Path = RESULTS
     """Folder of the result."""
 

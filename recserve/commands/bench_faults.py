@@ -32,7 +32,7 @@ class BenchFaults(Command):
     swap_every: float = Plan.swap_every_s
     """Seconds between the roll-outs of the soak."""
     seed: int = 0
-    """Everything random follows from it."""
+    """Seed of everything random."""
     output: Path = RESULTS
     """Folder of the result."""
 

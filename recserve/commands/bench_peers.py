@@ -19,13 +19,13 @@ class BenchPeers(Command):
     repository: Path = Path("model_repository")
     """A model repository with lrea_ranker and lrea_scorer."""
     servers: tuple[str, ...] = SERVERS
-    """Which servers; recserve is ours."""
+    """Servers to measure; recserve is ours."""
     repetitions: int = Plan.repetitions
-    """Each starts every server once."""
+    """Rounds, each of which starts every server once."""
     seconds: float = Plan.seconds
     """Length of each load run."""
     output: Path = RESULTS / "peers.json"
-    """The result."""
+    """File of the result."""
 
     def __post_init__(self) -> None:
         if unknown := sorted(set(self.servers) - set(SERVERS)):

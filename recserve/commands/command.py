@@ -7,7 +7,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from rich.console import Console
 from rich.markup import escape
 from rich.measure import Measurement
@@ -23,7 +22,7 @@ class Command:
     """Arguments of a command."""
 
     json: bool = False
-    """Print one JSON value instead of text."""
+    """One JSON value on standard output, and text for people on standard error."""
 
     def run(self) -> int:
         """Does the work; 0 for success, 1 for a check that found something."""
@@ -73,4 +72,5 @@ def _is_number(text: str) -> bool:
 def _plain(value: Any) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return dataclasses.asdict(value)
-    return value.tolist() if isinstance(value, np.generic | np.ndarray) else str(value)
+    as_list = getattr(value, "tolist", None)  # of arrays, which this module need not import
+    return as_list() if as_list else str(value)

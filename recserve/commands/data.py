@@ -4,9 +4,8 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from tyro.conf import Positional
-
 from recserve.commands.command import Command, show, table
+from recserve.options import Positional
 from training.data.fetch import ORIGINS, Name, default_cache, fetch
 
 
@@ -15,6 +14,7 @@ class Fetch(Command):
     """Fetch a data set into the cache, checked by sha256."""
 
     name: Positional[Name]
+    """Data set to fetch."""
     cache: Path | None = None
     """Folder of the data sets; $RECSERVE_CACHE/data or ~/.cache/recserve/data by default."""
 

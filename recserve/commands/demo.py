@@ -41,15 +41,15 @@ class Demo(Command):
     """Fetch, train, export, prove, serve, rank, measure; writes <folder>/report.json and stops the server."""
 
     folder: Path = Path("runs/demo")
-    """Deleted first where an earlier demo made it."""
+    """Folder of runs, repository and report; an earlier demo's is deleted first."""
     users: tuple[int, ...] = (42, 405, 655)
-    """Whose rankings are shown; the first is also the one that latency is measured with."""
+    """Users whose rankings are shown; latency is measured with the first."""
     top: int = 10
     """Titles to print for each."""
     seed: int = 0
-    """Everything random follows from it."""
+    """Seed of everything random."""
     max_epochs: int | None = None
-    """Fewer epochs than configured, for a quick look."""
+    """Epochs at most, in place of those configured, for a quick look."""
     repetitions: int = 500
     """Timed requests for each number of candidates."""
 

@@ -4,10 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from tyro.conf import Positional
-
 from recserve import runs
 from recserve.commands.command import Command, show, table
+from recserve.options import Positional
 from training.fit import predict
 
 

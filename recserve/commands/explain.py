@@ -31,11 +31,11 @@ class Explain(Command):
     candidates: tuple[int, ...]
     """Item ids."""
     model: str | None = None
-    """The served ensemble; the system's by default."""
+    """Served ensemble; the system's by default."""
     system: str | None = None
-    """Whose ensemble: matt_dea (the default) or matt_<base>."""
+    """System of the ensemble: matt_dea (the default) or matt_<base>."""
     request_key: int = 0
-    """The same key draws the same paths."""
+    """Key of the draw: the same key draws the same paths."""
     repository: Path = Path("model_repository")
     """The repository that is served: names of fields and values, and the counts of training."""
     url: str = "127.0.0.1:8001"

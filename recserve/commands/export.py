@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from tyro.conf import Positional
-
 from export import lint
 from export.artifacts import Source
 from export.factory import load_factory
@@ -13,6 +11,7 @@ from export.renaming import refuse_taken_parts, under_name
 from export.repository import publish
 from recserve import runs
 from recserve.commands.command import Command
+from recserve.options import Positional
 from training.generate_then_rank import generate_then_rank, refuse_other_items
 from training.servable import Signature
 
@@ -28,12 +27,12 @@ class Export(Command):
     name: str | None = None
     """Name of the model that clients ask for, in place of its own; the others of the release become NAME_<part>."""
     kernel_form: bool = False
-    """Publish the kernel form of models with hot ops as well."""
+    """Kernel form of models with hot ops, published as well."""
     then_rank: Path | None = None
-    """Folder of a finished run of lrea: publish its models as well, and generate_then_rank, which scores what SOURCE
-    generates for a history with lrea_ranker, in one call."""
+    """Folder of a finished run of lrea: its models are published as well, and generate_then_rank, which scores what
+    SOURCE generates for a history with lrea_ranker, in one call."""
     check: Path | None = None
-    """Only check this repository: dims, batching, threads, queues, versions, goldens, checksums."""
+    """Repository to check, and nothing else: dims, batching, threads, queues, versions, goldens, checksums."""
 
     def run(self) -> int:
         if self.check is not None:

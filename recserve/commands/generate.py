@@ -44,11 +44,11 @@ class Generate(Command):
     model: str | None = None
     """The served model that generates; the system's by default."""
     system: str | None = None
-    """Whose model generates: reg4rec (the default) or reg4rec_<tokenizer>."""
+    """System whose model generates: reg4rec (the default) or reg4rec_<tokenizer>."""
     dataset: str | None = None
-    """Refuse a model that is served for another data set. Users and titles are those that the server names."""
+    """Data set that the model must be of. Users and titles are those of the data set that the server names."""
     then_rank: bool = False
-    """Ask generate_then_rank, and order by what lrea_ranker says of the items for --user."""
+    """Order by what lrea_ranker says of the items for --user, from the served generate_then_rank."""
     url: str = "127.0.0.1:8001"
     """gRPC address of the server."""
     deadline_s: float = 5.0

@@ -37,9 +37,9 @@ class Bench(Command):
     """
 
     device: Literal["cuda", "cpu"] = "cuda"
-    """cpu: the CPU implementations against ONNX Runtime on the function bodies, one thread each."""
+    """Device; cpu times the CPU implementations against ONNX Runtime on the function bodies, one thread each."""
     op: str | None = None
-    """One op only."""
+    """Op to time; all by default."""
 
     def run(self) -> int:
         with self.console.status("kernels: timing") as status:

@@ -17,13 +17,13 @@ class Parity(Command):
     repository: Path
     """The model repository to prove."""
     target: str = "cpu"
-    """Which configs/<target>.pbtxt the models use."""
+    """Target whose configs/<target>.pbtxt the models use."""
     requests: int = 256
     """Concurrent requests per model, at least 200."""
     clients: int = 16
     """Clients that send them at the same time, at least 2."""
     output: Path | None = None
-    """Write the ladder as JSON to this file as well."""
+    """File for the ladder as JSON."""
 
     def __post_init__(self) -> None:
         if self.requests < 200 or self.clients < 2:

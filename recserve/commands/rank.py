@@ -43,11 +43,11 @@ class Rank(Command):
     model: str | None = None
     """The served model that ranks; the system's by default."""
     system: str | None = None
-    """Whose model ranks: lrea (the default), dea or matt_<base>."""
+    """System whose model ranks: lrea (the default), dea or matt_<base>."""
     dataset: str | None = None
-    """Refuse a model that is served for another data set. Users and titles are those that the server names."""
+    """Data set that the model must be of. Users and titles are those of the data set that the server names."""
     request_key: int = 0
-    """matt_<base>: another key draws other paths."""
+    """Key of the draw of a matt_<base>: another key draws other paths."""
     deadline_s: float = 5.0
     """Seconds that the server has to answer."""
 

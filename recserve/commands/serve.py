@@ -29,17 +29,18 @@ class Serve(Command):
     repository: Path
     """The model repository to serve."""
     target: str = "cpu"
-    """Which configs/<target>.pbtxt the models use."""
+    """Target whose configs/<target>.pbtxt the models use."""
     state: Path | None = None
     """Directory of the user-state store; <repository>.state by default."""
     grpc_port: int = 8001
-    """Where clients ask; 0 takes a free one."""
+    """Port where clients ask; 0 takes a free one."""
     metrics_port: int = 8002
-    """Where Prometheus reads; 0 takes a free one."""
+    """Port where Prometheus reads; 0 takes a free one."""
     log: Path | None = None
     """The server's log; a new file in the cache by default."""
     follow: bool = False
-    """Take over each release that is published into the repository while the server runs, without a failed request."""
+    """Roll-out of each release that is published into the repository while the server runs, without a failed
+    request."""
     drain_s: float = 5.0
     """Seconds between SIGTERM and the end, not ready and still answering, for balancers to notice; a second signal
     ends them. With 0 and without --follow, the model control API is off."""

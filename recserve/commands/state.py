@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 from rich.progress import Progress
-from tyro.conf import Positional
 
 from recserve.commands.command import Command, show, table
+from recserve.options import Positional
 from serving import state_builder
 from serving.direct import DirectModel
 from serving.state_store import StateStore
@@ -62,7 +62,7 @@ class Show(StateCommand):
     """Show what the store holds: of one user, or in all."""
 
     user: Positional[int | None] = None
-    """User id; how many users each model has where none is named."""
+    """User id; without one, the number of users of each model is shown."""
     model: str | None = None
     """The user-state model, where the repository has several."""
 
@@ -97,9 +97,9 @@ class Drop(StateCommand):
     """Delete stored states; the server computes them again when they are asked for."""
 
     model: str | None = None
-    """Only the states of this model."""
+    """Model whose states are dropped; all by default."""
     version: int | None = None
-    """Only the states of this version."""
+    """Version whose states are dropped; all by default."""
 
     def run(self) -> int:
         with StateStore(self.store) as store:

@@ -39,7 +39,7 @@ class Systems(Command):
     """List all systems with their published results (mean and standard deviation over seeds)."""
 
     markdown: bool = False
-    """Tables of docs/results.md."""
+    """Tables of Markdown, as the documents have them."""
 
     def run(self) -> int:
         if self.markdown:

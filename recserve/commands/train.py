@@ -8,9 +8,7 @@ import statistics
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Union
-
-import tyro
+from typing import Any, ClassVar, Literal
 
 from recserve import results
 from recserve.commands.command import Command, show, table
@@ -30,23 +28,23 @@ class Train(Command):
     system: ClassVar[System]
     config: Any = None
     seed: int = 0
-    """Everything random follows from it."""
+    """Seed of everything random."""
     seeds: int = 1
-    """Train this many seeds, from `seed` on, and report mean and spread."""
+    """Number of seeds to train, from `seed` on; mean and spread are reported."""
     runs: Path = Path("runs")
-    """Runs go to RUNS/<system>/<configuration>-s<seed>."""
+    """Folder of the runs: each goes to RUNS/<system>/<configuration>-s<seed>."""
     resume: bool = False
-    """Go on where the run stopped; a finished run is read back."""
+    """Continuation of a run where it stopped; a finished one is read back."""
     overwrite: bool = False
-    """Delete an earlier run of the same configuration and seed first."""
+    """Replacement of an earlier run of the same configuration and seed, which is deleted first."""
     record: bool = False
-    """Keep mean and spread as this system's published result on the data set (training/results)."""
+    """Publication of mean and spread as this system's result on the data set (training/results)."""
     max_epochs: int | None = None
-    """Fewer or more epochs than the configuration says, for each stage; the run remembers it."""
+    """Epochs of each stage at most, in place of the configuration's; the run remembers it."""
     checkpoint_every: int = 50
     """Steps between checkpoints."""
     accelerator: Literal["cpu", "auto"] = "cpu"
-    """cpu, or auto for what Lightning finds."""
+    """Device: cpu, or auto for what Lightning finds."""
 
     def __post_init__(self) -> None:
         if self.seeds < 1:
@@ -174,9 +172,14 @@ def of_test(metrics: Metrics) -> dict[str, float]:
     return metrics["test"] | named
 
 
-def subcommand(system: System) -> Any:
-    """`recserve train <system>` with the system's own configuration."""
-    made = dataclasses.make_dataclass(
+def members() -> dict[str, type[Train]]:
+    """`recserve train <system>` for each system, by name."""
+    return {system.name: _member(system) for system in SYSTEMS.values()}
+
+
+def _member(system: System) -> type[Train]:
+    """With the system's own configuration."""
+    return dataclasses.make_dataclass(
         f"Train{system.name.title().replace('_', '')}",
         [("config", system.config, field(default=system.config()))],
         bases=(Train,),
@@ -184,7 +187,3 @@ def subcommand(system: System) -> Any:
         frozen=True,
         kw_only=True,
     )
-    return Annotated[made, tyro.conf.subcommand(name=system.name, description=f"Train {system.title}.")]
-
-
-AnyTrain = Union[tuple(subcommand(system) for system in SYSTEMS.values())]  # noqa: UP007 - built from the registry

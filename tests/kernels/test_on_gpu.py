@@ -63,7 +63,7 @@ def python(interpreter: Path, *arguments: str) -> subprocess.CompletedProcess[st
 
 
 def test_the_bare_environment_lacks_what_the_suite_has(bare_python: Path) -> None:
-    for name in ("onnxscript", "tyro", "hypothesis", "xdist", "lightning"):
+    for name in ("onnxscript", "polars", "hypothesis", "xdist", "lightning"):
         assert "ModuleNotFoundError" in python(bare_python, "-c", f"import {name}").stderr
 
 

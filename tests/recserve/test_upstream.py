@@ -9,7 +9,7 @@ import torch
 
 from recserve import runs
 from recserve.cli import main
-from recserve.commands.corp import origin
+from recserve.studies.corp.command import origin
 from training import checkpoint
 from training.registry import system
 

@@ -38,7 +38,7 @@ class Config:
     """Sizes and training."""
 
     dataset: Dataset = "beauty"
-    """Whose sequences."""
+    """Data set of the sequences."""
     max_length: int = 50
     """Newest items of a history that count."""
     dim: int = 64
@@ -50,13 +50,13 @@ class Config:
     dropout: float = 0.3
     """Share of elements dropped after the embedding, attention and feed-forward."""
     item_penalty: float = 3e-5
-    """Half of the sum of squares of all item vectors enters the loss with this weight."""
+    """Weight of half of the sum of squares of all item vectors in the loss."""
     epochs: int = 20
-    """At most."""
+    """Epochs at most."""
     batch_size: int = 128
     """Users per step."""
     learning_rate: float = 2e-3
-    """Of AdamW."""
+    """Rate of AdamW."""
     patience: int = 3
     """Epochs without a better ndcg10 on validation before training stops."""
 

@@ -44,9 +44,9 @@ class Config:
     """Sizes and training."""
 
     dataset: Dataset = "beauty"
-    """Whose sequences."""
+    """Data set of the sequences."""
     ids: Ids = "rqvae"
-    """Whose semantic ids: a tokenizer's run, of its default sizes, or LETTER's published ones (Beauty only)."""
+    """Source of the semantic ids: a tokenizer's run, of its default sizes, or LETTER's published ones (Beauty only)."""
     max_length: int = 50
     """Newest items of a history that count."""
     dim: int = 96
@@ -62,13 +62,13 @@ class Config:
     beams: int = 20
     """Paths kept at each level."""
     epochs: int = 8
-    """The weights with the best NDCG@10 on the validation part are kept."""
+    """Epochs at most; the weights with the best NDCG@10 on the validation part are kept."""
     batch_size: int = 32
     """Users per step."""
     learning_rate: float = 2e-3
-    """Of AdamW at its highest: it rises over the first 2 % of the steps, then falls to zero."""
+    """Rate of AdamW at its highest: it rises over the first 2 % of the steps, then falls to zero."""
     weight_decay: float = 0.01
-    """Of AdamW, decoupled."""
+    """Decay of AdamW, decoupled."""
 
     def __post_init__(self) -> None:
         check_ids(self.ids, self.dataset)

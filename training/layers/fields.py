@@ -28,7 +28,7 @@ class FieldConfig:
     """What all models over fields share, so that only the interaction differs between them."""
 
     dataset: Dataset = "ml-100k-fields"
-    """What it is trained on."""
+    """Data set that it is trained on."""
     dim: int = 16
     """Width of every field's embedding."""
     hidden: tuple[int, int] = (64, 32)
@@ -36,13 +36,13 @@ class FieldConfig:
     dropout: float = 0.2
     """Share of the network's hidden units that a training step leaves out."""
     epochs: int = 15
-    """At most; two without a better AUC on the validation part end training."""
+    """Epochs at most; two without a better AUC on the validation part end training."""
     batch_size: int = 1024
     """Samples of a step."""
     learning_rate: float = 1e-3
-    """Of AdamW."""
+    """Rate of AdamW."""
     weight_decay: float = 1.0
-    """Decoupled from the gradient (AdamW): each step takes this times the learning rate off every weight."""
+    """Decay of AdamW, decoupled from the gradient: each step takes this times the learning rate off every weight."""
     unknown_rate: float = 0.1
     """Share of the ids that each training batch has as unknown, so that their rows learn what to answer."""
 

@@ -39,9 +39,9 @@ class RankerConfig:
     batch_size: int = 1024
     """Samples of a training step, over all processes."""
     learning_rate: float = 2e-3
-    """AdamW's."""
+    """Rate of AdamW."""
     weight_decay: float = 0.05
-    """AdamW's: each step takes this times the learning rate off every weight."""
+    """Decay of AdamW: each step takes this times the learning rate off every weight."""
 
 
 def cardinality(schema: Schema, name: str) -> int:

@@ -33,7 +33,7 @@ class TokenizerConfig:
     """What all tokenizers share."""
 
     dataset: Dataset = "beauty"
-    """What it is trained on."""
+    """Data set that it is trained on."""
     words: int = 100
     """Words of each codebook."""
     latent: int = 64
@@ -47,9 +47,9 @@ class TokenizerConfig:
     batch_size: int = 256
     """Items of a step."""
     learning_rate: float = 1e-3
-    """Of AdamW."""
+    """Rate of AdamW."""
     weight_decay: float = 1e-4
-    """Of AdamW: each step takes this times the learning rate off every weight."""
+    """Decay of AdamW: each step takes this times the learning rate off every weight."""
     patience: int = 10
     """Passes without a smaller reconstruction loss on held-out items before training stops."""
 

@@ -4,9 +4,9 @@ from functools import cache
 
 import torch
 
+from recserve.studies.planted.data import collapse_data
 from training.data.fields import FieldData
 from training.systems.dea import DEA, Config
-from training.systems.dea.planted_data import collapse_data
 
 SMALL = Config(dim=8, hidden=(8, 4), codebook_rows=64, code_dim=4, code_hidden=5, dropout=0.0)
 

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from kernels.combo_id_attention import Fusion, mix, reference
+from recserve.studies.planted.experiments import attention
 from tests.training.systems.dea_models import SMALL, data, model
-from training.systems.dea import DEA, Config, codebooks, planted, stages
+from training.systems.dea import DEA, Config, codebooks, stages
 from training.systems.dea.abundance import deficiency, thresholds
 from training.systems.dea.model import Layer
 
@@ -61,7 +62,7 @@ def by_hand(built: DEA, ids: Tensor) -> Tensor:
 def test_a_layer_computes_its_equations() -> None:
     built = model().double()
     layer = first_layer(built)
-    assert float(planted.attention(built, IDS).pruned.mean()) > 0.05, "the thresholds should be at work"
+    assert float(attention(built, IDS).pruned.mean()) > 0.05, "the thresholds should be at work"
     output = layer(built.embedding(IDS), built.pairs(IDS), built.abundance.deficiency)
     for number in range(4):
         torch.testing.assert_close(output[number], by_hand(built, IDS[number]), rtol=1e-10, atol=1e-12)
@@ -130,7 +131,7 @@ def test_thresholds_come_from_abundance_and_equal_abundance_prunes_nothing() -> 
         built.abundance.deficiency.copy_(deficiency(torch.full((6,), rho)))
         tau = first_layer(built).fusion(built.abundance.deficiency).tau
         assert torch.allclose(tau, torch.sigmoid(torch.tensor(-3.0)))
-        assert planted.attention(built, IDS).pruned.max() == 0
+        assert attention(built, IDS).pruned.max() == 0
     rho = torch.tensor([0.6, 0.6, 0.06, 0.6, 0.6, 0.6])
     tau = thresholds(torch.tensor(0.54), deficiency(rho))
     poor = torch.zeros(6, dtype=torch.bool).index_fill(0, torch.tensor(2), True)
@@ -190,38 +191,6 @@ def test_the_codebooks_learn_at_their_own_rate_without_weight_decay() -> None:
     assert (group.learning_rate, group.weight_decay) == (5e-3, 0.0)
     built = model()
     assert [id(rows) for rows in group.parameters(built)] == [id(built.memory.first), id(built.memory.second)]
-
-
-def test_the_filter_closes_on_a_field_that_collapses_and_on_no_other() -> None:
-    healthy, before, after = planted.collapse(epochs=1).states
-    place = 4
-    others = [field for field in range(6) if field != place]
-    assert healthy.rho[place] > 0.4
-    assert after.rho[place] == pytest.approx(1 / 16, rel=1e-3)
-    for state in (healthy, before):
-        assert np.max(state.pruned) == 0
-        assert np.mean(np.array(state.weight)[others, place]) > 0.1
-    assert np.array(after.pruned)[others, place].tolist() == [1.0] * 5
-    assert np.array(after.weight)[others, place].max() == 0
-    assert np.array(after.pruned)[np.ix_(others, others)].max() == 0
-
-
-@pytest.fixture(scope="module")
-def pair_result() -> planted.PairResult:
-    return planted.pairs(epochs=4)
-
-
-@pytest.mark.slow
-def test_labels_of_pairs_alone_are_learnt_with_codebooks_and_not_without(pair_result: planted.PairResult) -> None:
-    assert pair_result.best > 0.89
-    assert pair_result.with_codebooks > 0.8
-    assert pair_result.without < 0.7
-    assert pair_result.zeroed < 0.6
-
-
-@pytest.mark.slow
-def test_two_gated_codebooks_bear_collisions_better_than_one_of_equal_size(pair_result: planted.PairResult) -> None:
-    assert pair_result.gated_two > pair_result.one_codebook + 0.03
 
 
 @pytest.mark.parametrize(

@@ -31,13 +31,13 @@ class Config(FieldConfig):
     """Sizes are ours, the paper's are unknown."""
 
     heads: int = 2
-    """Of each attention; they share the width of the embedding."""
+    """Heads of each attention; they share the width of the embedding."""
     layers: int = 1
-    """Of attention, 1 to 3, with one pair memory for all."""
+    """Layers of attention, 1 to 3, with one pair memory for all."""
     fusion: MixMode = "gate"
-    """How the two score maps become one."""
+    """Rule by which the two score maps become one."""
     codebook_rows: int = 2**15
-    """Of the first codebook; the second has one row fewer, so that they share no divisor."""
+    """Rows of the first codebook; the second has one fewer, so that they share no divisor."""
     code_dim: int = 16
     """Width of a codebook's rows."""
     code_hidden: int = 16

@@ -25,9 +25,10 @@ class Config(RankerConfig):
     rank: int = 16
     """Rows to which a history is compressed."""
     compression: Literal["static", "adaptive"] = "static"
-    """`static`: W_dn and W_up by position; `adaptive`: softmax slots from the content (our design)."""
+    """Form of compression: `static`, W_dn and W_up by position; `adaptive`, softmax slots from the content (our
+    design)."""
     layout: Literal["factored", "absorbed"] = "factored"
-    """What is prestored for a user: Kc and Vc, or their product M with W_Q."""
+    """Tensors prestored for a user: Kc and Vc, or their product M with W_Q."""
     non_negativity: float = 0.3
     """Weight of the non-negativity loss."""
     warm_up: float = 0.1

@@ -25,13 +25,14 @@ class MattConfig(FieldConfig):
     kept: float = 0.7
     """Share of the fields beside the anchors that a path keeps, rounded."""
     temperature: float = 0.1
-    """Of the softmax over the paths' mean confidences."""
+    """Temperature of the softmax over the paths' mean confidences."""
     trigger: Literal["always", "uncertain"] = "always"
-    """`uncertain`: only the full path counts where the fields are frequent or the logit is decided."""
+    """Requests that sample paths; `uncertain`: only the full path counts where the fields are frequent or the logit is
+    decided."""
     frequent: float = 0.5
     """Mean confidence from which fields are frequent."""
     decided: float = 2.0
-    """|logit| from which the base model has decided."""
+    """Size of the logit from which the base model has decided."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

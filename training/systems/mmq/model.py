@@ -44,18 +44,18 @@ class Config(TokenizerConfig):
     gate_hidden: int = 64
     """Hidden units of each modality's gate."""
     metric: Metric = "cosine"
-    """What makes a word the nearest; L2 is for comparison."""
+    """Measure by which a word is the nearest; L2 is for comparison."""
     recon_ste: Literal["index", "value"] = "index"
-    """What the decoders get: words with a gradient to every word (index), or latents in the place of words, as the
+    """Input of the decoders: words with a gradient to every word (index), or latents in the place of words, as the
     paper prints it, which moves no word (value)."""
     vq_weight: float = 0.3
-    """Weight of what pulls words and latents together; 0 with recon_ste `value` is the printed form."""
+    """Weight of the terms that pull words and latents together; 0 with recon_ste `value` is the printed form."""
     temperature: float = 0.1
-    """Of the softmax behind the index straight-through."""
+    """Temperature of the softmax behind the index straight-through."""
     recon_weight: float = 12.0
-    """Of the reconstruction of both modalities, in the content stage."""
+    """Weight of the reconstruction of both modalities, in the content stage."""
     aux_weight: float = 10.0
-    """Of the reconstruction of each modality from its own experts, in the content stage."""
+    """Weight of the reconstruction of each modality from its own experts, in the content stage."""
     orthogonality: float = 0.005
     """Weight of the orthogonality of the experts of a group, in both stages."""
     behaviour_epochs: int = 2

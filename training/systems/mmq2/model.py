@@ -37,32 +37,33 @@ class Config(TokenizerConfig):
     gate_hidden: int = 64
     """Hidden units of the gates and the router."""
     alpha: float = 10.0
-    """How sharply the strength of alignment rises with an item's information richness."""
+    """Sharpness with which the strength of alignment rises with an item's information richness."""
     beta: float = 9.0
-    """Where it rises: richness beta / alpha has half the strength of a sigmoid."""
+    """Place where it rises: richness beta / alpha has half the strength of a sigmoid."""
     contrast_temperature: float = 0.07
-    """Of the contrastive losses."""
+    """Temperature of the contrastive losses."""
     alignment: Literal["v3", "v1"] = "v3"
-    """v3: text and second modality each look for their behaviour; v1: behaviour looks for the sum of both."""
+    """Form of alignment. v3: text and second modality each look for their behaviour; v1: behaviour looks for the sum of
+    both."""
     detach_behaviour: bool = False
-    """Whether alignment leaves behaviour's projection as it is."""
+    """Alignment that leaves behaviour's projection as it is."""
     active_share: float = 0.6
     """Share of behaviour ids that are to be active over the catalogue."""
     sparsity_start: float = 1e-2
-    """lambda at the start."""
+    """Value of lambda at the start."""
     sparsity_step: float = 1.05
     """Factor by which lambda changes with each step. ReMoE's 1.2 and a start at 1e-8 overshoot in hundreds of steps."""
     recon_ste: Literal["index", "value"] = "index"
-    """What the decoder gets: words with a gradient to every word (index), or latents in the place of words, as the
-    paper prints it, which moves no word (value)."""
+    """Input of the decoder: words with a gradient to every word (index), or latents in the place of words, as the paper
+    prints it, which moves no word (value)."""
     vq_weight: float = 0.3
-    """Weight of what pulls words and latents together; 0 with recon_ste `value` is the printed form."""
+    """Weight of the terms that pull words and latents together; 0 with recon_ste `value` is the printed form."""
     temperature: float = 0.1
-    """Of the softmax behind the index straight-through."""
+    """Temperature of the softmax behind the index straight-through."""
     recon_weight: float = 12.0
-    """Of the reconstruction of all three vectors."""
+    """Weight of the reconstruction of all three vectors."""
     align_weight: float = 1.0
-    """Of the alignment."""
+    """Weight of the alignment."""
     reseed_every: int = 30
     """Steps after which words that none of them used are put where a random item is."""
     batch_size: int = 512

@@ -50,7 +50,7 @@ class Config(TokenizerConfig):
     latent: int = 128
     """d: width of latents and words."""
     temperature: float = 0.1
-    """Of the softmax over minus the squared distances behind the index straight-through."""
+    """Temperature of the softmax over minus the squared distances behind the index straight-through."""
     vq_weight: float = 0.03
     """Weight of the codebook and commitment terms. With 1, the encoders all settle on the same clusters."""
     orthogonality: float = 0.005

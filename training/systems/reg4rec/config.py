@@ -12,11 +12,11 @@ class Config:
     """REG4Rec on the tokens of its own tokenizer."""
 
     dataset: Dataset = "beauty"
-    """What it is trained on."""
+    """Data set that it is trained on."""
     max_length: int = 50
     """Newest items of a history that are read."""
     ids: Ids = "mpq"
-    """Whose semantic ids: a tokenizer's run, or LETTER's published ones."""
+    """Source of the semantic ids: a tokenizer's run, or LETTER's published ones."""
     codebooks: int | None = None
     """Tokens of an item (M), where the tokenizer's run differs from its defaults."""
     words: int | None = None
@@ -24,7 +24,7 @@ class Config:
     dim: int = 96
     """Width of the transformer."""
     heads: int = 4
-    """Of each attention."""
+    """Heads of each attention."""
     encoder_layers: int = 2
     """Blocks over the history."""
     decoder_layers: int = 1
@@ -32,32 +32,34 @@ class Config:
     dropout: float = 0.0
     """Share of each block's output that a training step leaves out."""
     temperature: float = 0.05
-    """Cosines of tokens are divided by it."""
+    """Divisor of the cosines of tokens."""
     epochs: int = 8
-    """Of the supervised stage; its weights with the best NDCG@10 on the validation part are kept."""
+    """Epochs of the supervised stage; its weights with the best NDCG@10 on the validation part are kept."""
     batch_size: int = 32
     """Users of a supervised step; each of their places is a target."""
     learning_rate: float = 2e-3
-    """Of AdamW in the supervised stage at its highest: it rises over the first 2 % of the steps, then falls to zero."""
+    """Rate of AdamW in the supervised stage at its highest: it rises over the first 2 % of the steps, then falls to
+    zero."""
     weight_decay: float = 0.01
-    """Of AdamW in both stages."""
+    """Decay of AdamW in both stages."""
     category_weight: float = 0.5
-    """Of the category's cross-entropy beside that of the tokens."""
+    """Weight of the category's cross-entropy beside that of the tokens."""
     ordered_share: float = 1.0
-    """Last share of the supervised stage, which learns tokens in the order of confidence; before that the order is
+    """Share of the supervised stage, its last, that learns tokens in the order of confidence; before that the order is
     random."""
     preference_epochs: int = 1
-    """Of the preference stage (PARS); 0 leaves it out."""
+    """Epochs of the preference stage (PARS); 0 leaves it out."""
     preference_batch_size: int = 128
     """Users of a preference step, one random place each."""
     preference_rate: float = 1e-5
-    """Of AdamW in the preference stage, on the same schedule."""
+    """Rate of AdamW in the preference stage, on the same schedule."""
     rollouts: int = 16
     """Paths sampled per user (G)."""
     clip: float = 0.2
-    """How far a path's probability may move from that under which it was sampled before its reward stops counting."""
+    """Distance by which a path's probability may move from that under which it was sampled before its reward stops
+    counting."""
     kl_weight: float = 0.02
-    """Of the divergence from the supervised stage's weights."""
+    """Weight of the divergence from the supervised stage's weights."""
     window: int = 5
     """Future items that a path is rewarded for (MSRA); 1 is the next item alone."""
     window_decay: float = 0.6
@@ -69,7 +71,8 @@ class Config:
     theta: float = 0.5
     """Share of adjacent steps that must agree in category where paths are pruned; 0 switches pruning off."""
     validity: Literal["masked", "checked"] = "masked"
-    """masked: only tokens that lead to an item can be chosen. checked: sets that are no item are dropped at the end."""
+    """Rule for tokens. masked: only those that lead to an item can be chosen. checked: sets that are no item are
+    dropped at the end."""
     merge: Literal["logsumexp", "max"] = "logsumexp"
     """Score of a set that several orders reached."""
 

@@ -1,0 +1,1 @@
+"""Use of the codebooks of tokenizers over a catalogue, by word."""

@@ -1,0 +1,1 @@
+"""Pruning by consistency (CORP) of REG4Rec, against theta."""

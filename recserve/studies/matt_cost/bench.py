@@ -1,0 +1,123 @@
+"""The base and MATT at several numbers of paths, in this process and through the server, in one run."""
+
+import tempfile
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from export.artifacts import Source
+from export.repository import publish
+from kernels.path_sampling.sampler import Sampler
+from loadtest.latency import Percentiles, measure
+from recserve.studies.matt_cost.models import base_name, build, matt_name
+from serving.backends import packing
+from serving.client import Client
+from serving.direct import DirectModel
+from serving.environment import UNTRAINED, command, hardware, versions
+from serving.readiness import latest_version
+from serving.server import ServerOptions, TritonServer
+from training.data.fields import FieldData
+
+BASES = ("deepfm", "autoint", "dea")
+PATHS = (4, 8, 16)
+Report = Callable[[str], None]
+Calls = dict[str, Callable[[], object]]
+
+
+def run(
+    bases: Sequence[str], data: FieldData, sizes: tuple[int, int], report: Report = lambda line: None
+) -> dict[str, Any]:
+    """Median milliseconds and ratios; `sizes` are candidates of the one request and repetitions.
+
+    Raises ValueError where a graph answers differently than its module, StartupError where the server does.
+    """
+    candidates, repetitions = sizes
+    rows: list[dict[str, Any]] = []
+    for base in bases:
+        with tempfile.TemporaryDirectory(prefix="recserve-paths-") as folder:
+            repository = Path(folder) / "repository"
+            report(f"exporting {base} and MATT at {', '.join(map(str, PATHS))} paths")
+            publish(
+                repository,
+                build(base, PATHS, data),
+                Source(kind="factory", name="recserve.studies.matt_cost.models:build"),
+            )
+            report(f"timing {base}")
+            with TritonServer(repository, ServerOptions(log=Path(folder) / "log")) as server, server.client() as client:
+                request = _request(data, candidates)
+                calls = _graphs(repository, base, request) | _served(client, base, request)
+                rows += _rows(base, measure(calls, repetitions))
+    return {
+        "scenario": "matt-cost",
+        "kind": "matt-cost",
+        "run": UNTRAINED,
+        "recorded": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+        "versions": versions(),
+        "hardware": hardware(),
+        "command": command(),
+        "dataset": data.schema.dataset,
+        "candidates": candidates,
+        "repetitions": repetitions,
+        "rows": rows,
+        "ok": all(row["graph_ratio"] < row["paths"] + 1 for row in rows),
+    }
+
+
+def _request(data: FieldData, candidates: int) -> dict[str, np.ndarray]:
+    random = np.random.default_rng(0)
+    items = random.integers(1, len(data.item_rows), candidates)
+    return {"user_id": data.user_ids[:1].reshape(1, 1), "candidates": items[None], "request_key": np.array([[1]])}
+
+
+def _graphs(repository: Path, base: str, request: dict[str, np.ndarray]) -> Calls:
+    """ONNX Runtime in this process, one thread: the base, each scorer, and each sampler."""
+    asked = {name: request[name] for name in ("user_id", "candidates")}
+    calls: Calls = {"graph base": _graph(DirectModel.open(repository / base_name(base)), asked)}
+    for paths in PATHS:
+        name = matt_name(base, paths)
+        sampler = Sampler.load(latest_version(repository / f"{name}_sampler"))
+
+        def sample(sampler: Sampler = sampler) -> dict[str, np.ndarray]:
+            user, items, key = (request[one][0] for one in ("user_id", "candidates", "request_key"))
+            masks, weights = sampler.sample(user, items, np.array([items.size]), key)
+            return {"masks": masks.reshape(1, -1), "weights": weights.reshape(1, -1)}
+
+        scorer = DirectModel.open(repository / f"{name}_scorer")
+        calls[f"graph {paths}"] = _graph(scorer, asked | sample())
+        calls[f"sampler {paths}"] = sample
+    return calls
+
+
+def _graph(model: DirectModel, request: dict[str, np.ndarray]) -> Callable[[], object]:
+    feeds = packing.pack(model.spec, [request])
+    return lambda: model.session.run(["scores"], feeds)
+
+
+def _served(client: Client, base: str, request: dict[str, np.ndarray]) -> Calls:
+    asked = {name: request[name] for name in ("user_id", "candidates")}
+    calls: Calls = {"served base": lambda: client.infer(base_name(base), asked)}
+    for paths in PATHS:
+        name = matt_name(base, paths)
+        calls[f"served {paths}"] = lambda name=name: client.infer(name, request)
+    return calls
+
+
+def _rows(base: str, taken: dict[str, Percentiles]) -> list[dict[str, Any]]:
+    p50 = {name: round(percentiles.p50, 4) for name, percentiles in taken.items()}
+    return [
+        {
+            "base": base,
+            "paths": paths,
+            "base_ms": p50["graph base"],
+            "graph_ms": p50[f"graph {paths}"],
+            "graph_ratio": round(p50[f"graph {paths}"] / p50["graph base"], 3),
+            "sampler_ms": p50[f"sampler {paths}"],
+            "served_base_ms": p50["served base"],
+            "served_ms": p50[f"served {paths}"],
+            "served_ratio": round(p50[f"served {paths}"] / p50["served base"], 3),
+        }
+        for paths in PATHS
+    ]

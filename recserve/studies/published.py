@@ -1,0 +1,58 @@
+"""Tables of the studies' committed results."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from loadtest.bench import RESULTS
+from loadtest.published import table
+from recserve.studies.lrea_length.plot import LABELS
+
+_QUALITY = ("pruned_share", "recall10", "ndcg10", "consistency")
+
+
+def length_markdown(folder: Path = RESULTS) -> str:
+    """A GitHub table: LREA by the length of the history."""
+    return "\n".join(_length(json.loads((folder / "lrea-length.json").read_text())))
+
+
+def paths_markdown(folder: Path = RESULTS) -> str:
+    """A GitHub table: MATT-CTR at several numbers of paths beside one forward of its base model."""
+    result = json.loads((folder / "matt-cost.json").read_text())
+    header = [
+        "base",
+        "P",
+        "base, ms",
+        "P + 1 paths, ms",
+        "of base",
+        "served base, ms",
+        "served MATT, ms",
+        "of served base",
+    ]
+    names = ("base_ms", "graph_ms", "graph_ratio", "served_base_ms", "served_ms", "served_ratio")
+    rows = [[row["base"], str(row["paths"]), *(f"{row[name]:.2f}" for name in names)] for row in result["rows"]]
+    return "\n".join(table(header, rows))
+
+
+def generation_markdown(folder: Path = RESULTS) -> str:
+    """Two GitHub tables: REG4Rec's one graph beside searches around a graph of one step, and CORP against theta."""
+    decoding, corp = (json.loads((folder / f"reg4rec-{name}.json").read_text()) for name in ("decoding", "corp"))
+    header = ["beams", "one graph, ms", "served, ms", "step by step, ms", "and path by path, ms", "of one graph"]
+    names = ("graph_ms", "served_ms", "shared_ms", "per_path_ms", "per_path_ratio")
+    rows = [[str(row["beams"]), *(f"{row[name]:.1f}" for name in names)] for row in decoding["rows"]]
+    columns = ["theta", "pruned share", "recall@10", "NDCG@10", "consistency of the best path", "p50, ms"]
+    points = [
+        [f"{one['theta']:g}", *(f"{one[name]:.4f}" for name in _QUALITY), f"{one['p50_ms']:.2f}"]
+        for one in corp["points"]
+    ]
+    return "\n".join([*table(header, rows), "", *table(columns, points)])
+
+
+def _length(result: dict[str, Any]) -> list[str]:
+    """p50 in milliseconds, one line per way and place."""
+    lengths = sorted({row["length"] for row in result["rows"]})
+    cells = {(row["way"], row["where"], row["length"]): f"{row['p50_ms']:.2f}" for row in result["rows"]}
+    lines = dict.fromkeys((row["way"], row["where"]) for row in result["rows"])
+    header = [f"p50 ms, {result['candidates']:,} candidates", "where", *(f"{length:,} events" for length in lengths)]
+    rows = [[LABELS[way], where, *(cells.get((way, where, one), "") for one in lengths)] for way, where in lines]
+    return table(header, rows)
