@@ -118,7 +118,7 @@ def test_commands_and_options_that_a_page_names_exist(page: str) -> None:
 @pytest.mark.parametrize("page", [*PAGES, *BESIDE])
 def test_files_and_modules_that_a_page_names_exist(page: str) -> None:
     for span in spans(page):
-        pattern = re.sub(r"<[^>]*>|\[[^]]*\]", "*", span)
+        pattern = re.sub(r"\*+", "*", re.sub(r"<[^>]*>|\[[^]]*\]", "*", span))
         folder, _, _ = pattern.partition("/")
         if "/" in pattern and folder in FOLDERS and pattern not in MADE_LATER:
             for one in _expanded(pattern):
