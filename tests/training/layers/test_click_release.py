@@ -74,7 +74,7 @@ def test_what_is_served_equals_the_reference_over_its_example_requests(name: str
     assert signature.reference is not None
     assert signature.eager64 is not None
     exact, in64, in32 = signature.reference(*inputs), signature.eager64(*inputs), signature.eager(*inputs)
-    assert float(exact[0].std()) > 0.01
+    assert float(exact[0].std()) > 1e-3
     assert len(exact) == len(signature.outputs)
     for expected, wide, narrow in zip(exact, in64, in32, strict=True):
         assert expected.shape == inputs[1].shape
@@ -136,7 +136,7 @@ def test_a_stranger_is_nobody_and_an_item_that_nobody_knows_is_item_0(name: str,
         assert torch.equal(found, nobody)
     if not keyed:
         unknown = signature.eager(torch.tensor([[2]]), torch.tensor([0, 2**62, 10**6]), ends, *moment)[0]
-        assert torch.equal(unknown, unknown[:1].expand(3))
+        torch.testing.assert_close(unknown, unknown[:1].expand(3), rtol=1e-6, atol=0)
 
 
 def test_systems_with_a_faster_form_serve_it_where_it_knows_all_fields_and_else_the_plain_one() -> None:

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from tests.training.systems.test_lrea import SMALL, data, model, train
+from tests.training.systems.lrea_models import SMALL, data, model, train
 from training.loop import predict
 from training.systems.lrea import LREA, evaluate, lrea_loss, stages
 from training.tasks.click import quality
