@@ -7,23 +7,39 @@ import re
 import runpy
 import shlex
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from recserve import pages as tables
 from recserve.cli import command
-from tests.command_line import all_paths, options_of, unknown
+from tests import worked_example
+from tests.command_line import all_paths, commands_of, options_of, unknown
 from tests.pages import BESIDE, PAGES, ROOT, Block, anchors, blocks, links, spans, text_of
 
 README_BYTES = 8_000
-MADE_LATER = {"kernels/results/*.json": "by a run on a GPU"}
+MADE_LATER = {
+    "kernels/results/*.json": "by a run on a GPU",
+    "training/baselines/dcn.py": "by who follows docs/adding-a-system.md",
+}
 PACKAGES = ("training", "export", "kernels", "serving", "loadtest", "recserve")
 FOLDERS = (*PACKAGES, "tests", "docs", "model_repository", ".ci")
 TARGETS = set(re.findall(r"^([a-z][\w-]*):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 SOURCES = "".join(path.read_text() for folder in PACKAGES for path in (ROOT / folder).rglob("*.py"))
 KINDS = {"sh": {"", "run"}, "python": {"run", "NAME.py"}, "toml": {"", "NAME.toml"}}
 """Kind of block -> what may stand behind it."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _example(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The system that a page adds can be named by the pages; what was known before does not count."""
+    with worked_example.registered(tmp_path_factory.mktemp("example")):
+        for known in (commands_of, options_of):
+            known.cache_clear()
+        yield
+    for known in (commands_of, options_of):
+        known.cache_clear()
 
 
 @pytest.mark.parametrize("region", tables.REGIONS, ids=lambda region: f"{region.page}-{region.name}")
