@@ -5,19 +5,22 @@ from dataclasses import dataclass
 import numpy as np
 from tritonclient.grpc.model_config_pb2 import DataType  # pyright: ignore[reportAttributeAccessIssue]
 
-from recserve.commands.command import Command, show, table
+from recserve.commands.command import Command, table
 from recserve.options import Positional
 from recserve.served import Served, data_of, find
 from serving.client import Client
 from training.asking import Question, Shown, Tensors, fields_of
 from training.interactions import Interactions
+from training.layers.click_context import nothing
 from training.registry import system
 from training.system import System
 
 _MOST = 20_000
 _TITLE = 40
-"""Characters of a cell, so that a table fits into 80 columns."""
-_NUMBERS = {"TYPE_INT32": np.int32, "TYPE_INT64": np.int64, "TYPE_FP32": np.float32, "TYPE_BOOL": np.bool_}
+"""Characters of a title in a table."""
+_NARROWEST = 80
+"""Columns into which a table is folded at least."""
+_NUMBERS = {"TYPE_INT32": np.int32, "TYPE_INT64": np.int64, "TYPE_FP32": np.float32}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +36,7 @@ class Ask(Command):
     candidates: tuple[str, ...] = ()
     """Item ids to rank; all that are new to the user by default."""
     set: tuple[str, ...] = ()
-    """Further inputs of the model, NAME=VALUE each; 0 or empty by default."""
+    """Further inputs of the model, NAME=VALUE each; missing, or 0, by default."""
     top: int = 10
     """Rows to print."""
     explain: bool = False
@@ -101,7 +104,7 @@ class Ask(Command):
         for name, tensor in further.items():
             kind = _NUMBERS.get(DataType.Name(tensor.data_type))  # pyright: ignore[reportAttributeAccessIssue]
             shape = [1, *(size if size > 0 else 1 for size in tensor.dims)]
-            request[name] = _filled(name, said.get(name), kind, shape)
+            request[name] = _filled(name, said.get(name, _nothing(interactions, name)), kind, shape)
         return {name: array for name, array in request.items() if name in served.inputs}
 
     def _reasons(  # noqa: PLR0913 - what an explanation is made of
@@ -121,7 +124,11 @@ class Ask(Command):
     def _show(self, one: Shown) -> None:
         for line in one.lines:
             self.console.print(f"\n{line}", highlight=False, markup=False)
-        show(self.console, table(one.title, one.columns, [[_short(cell) for cell in row] for row in one.rows]))
+        console = self.console
+        console.width = max(console.width, _NARROWEST)
+        title = one.columns.index("title") if "title" in one.columns else None
+        rows = [[_short(cell) if place == title else cell for place, cell in enumerate(row)] for row in one.rows]
+        console.print(table(one.title, one.columns, rows))
 
 
 def _system_of(served: Served) -> System:
@@ -149,22 +156,22 @@ def _dense(interactions: Interactions, item: object) -> int:
     return interactions.dense("item", interactions.named("item", str(item)))
 
 
-def _filled(name: str, said: str | None, kind: type | None, shape: list[int]) -> np.ndarray:
-    """An input whose elements are all the value that was said, or nothing."""
+def _nothing(interactions: Interactions, name: str) -> object:
+    """What stands for an event's field that is missing; 0 for any other input."""
+    field = next((one for one in interactions.schema.fields if (one.name, one.role) == (name, "event")), None)
+    return 0 if field is None else nothing(field)
+
+
+def _filled(name: str, value: object, kind: type | None, shape: list[int]) -> np.ndarray:
+    """An input whose elements are all the value."""
     if kind is None:
-        return np.full(shape, said or "", dtype=object)
+        return np.full(shape, value, dtype=object)
     try:
-        return np.full(shape, kind(0 if said is None else float(said) if kind is np.float32 else int(said)))
-    except ValueError:
-        raise ValueError(f"--set {name}={said}: it must be a {kind.__name__}") from None
+        return np.full(shape, kind(value))
+    except (ValueError, OverflowError):
+        raise ValueError(f"--set {name}={value}: it must be a {kind.__name__}") from None
 
 
-def _type_name(tensor: object) -> str:
-    from tritonclient.grpc.model_config_pb2 import DataType  # pyright: ignore[reportAttributeAccessIssue]
-
-    return DataType.Name(tensor.data_type)
-
-
-def _short(cell: object) -> object:
+def _short(cell: object) -> str:
     text = str(cell)
-    return f"{text[: _TITLE - 1]}…" if isinstance(cell, str) and len(text) > _TITLE else cell
+    return f"{text[: _TITLE - 1]}…" if len(text) > _TITLE else text

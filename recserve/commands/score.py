@@ -90,15 +90,31 @@ def _dense(interactions: Interactions, frame: pl.DataFrame, role: Role, table: P
 
 
 def _further(frame: pl.DataFrame, spec: TensorSpec, table: Path) -> np.ndarray:
-    """[N, w]: a further input of a request, 0 where the table does not have it."""
+    """[N, w]: a further input of a request, by dense ids; where the table has none it is missing, or 0."""
     width = spec.shape[0]
     assert isinstance(width, int)
-    if spec.name not in frame.columns:
-        return np.zeros((len(frame), width), spec.dtype)
-    column = frame[spec.name]
-    if spec.mapped is not None:
-        return spec.mapped.dense(column.to_numpy())[:, None]
+    empty = np.nan if spec.dtype == "float32" and spec.minimum is None else 0
+    values = np.full((len(frame), width), empty if spec.mapped is None else spec.mapped.filling, _type_of(spec))
+    if spec.name in frame.columns:
+        for row, given in enumerate(_cast(frame[spec.name], spec, table).to_list()):
+            own = [one for one in (given if isinstance(given, list) else [given]) if one is not None][:width]
+            values[row, : len(own)] = own
+    return values if spec.mapped is None else spec.mapped.dense(values)
+
+
+def _type_of(spec: TensorSpec) -> type:
+    if spec.client_dtype == "string":
+        return object
+    return np.float32 if spec.dtype == "float32" else np.int64
+
+
+def _cast(column: pl.Series, spec: TensorSpec, table: Path) -> pl.Series:
+    """As the input's type. Raises ValueError naming table and column where it cannot be."""
+    wanted = {object: pl.String, np.float32: pl.Float32, np.int64: pl.Int64}[_type_of(spec)]
+    inner = column.dtype.inner if isinstance(column.dtype, pl.List) else column.dtype
     try:
-        return column.cast(pl.Float32 if spec.dtype == "float32" else pl.Int64).to_numpy()[:, None]
+        if wanted == pl.String and inner not in (pl.String, pl.Null):
+            raise pl.exceptions.PolarsError("cast it to strings")
+        return column.cast(pl.List(wanted) if isinstance(column.dtype, pl.List) else wanted)
     except pl.exceptions.PolarsError as error:
-        raise ValueError(f"{table}, column {spec.name} is {column.dtype}, not {spec.dtype}: {error}") from error
+        raise ValueError(f"{table}, column {spec.name} is {column.dtype}, not {spec.client_dtype}: {error}") from error

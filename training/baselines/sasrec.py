@@ -115,4 +115,5 @@ SYSTEM = System(
     baseline=None,
     build=SASRec,
     products=item_vectors,
+    quick={"max_length": 12, "dim": 16, "layers": 1, "batch_size": 32},
 )

@@ -19,11 +19,11 @@ from jaxtyping import Int
 from torch import Tensor, nn
 
 from training.data.click import HISTORY, ClickBatch, ClickData, now
-from training.data.columns import Columns, Layout, columns
+from training.data.columns import Columns
 from training.layers import ragged
+from training.layers.click_context import context_of, context_specs, drawn_values
 from training.layers.items import known
 from training.layers.requests import CANDIDATES, MAX_CANDIDATES, OFFSETS, SCORES, USER_ID, Requests, asked
-from training.schema import Field
 from training.servable import EnsembleServable, EnsembleStep, Packed, Signature, TensorSpec, servable
 from training.steps.user_rows import user_rows
 
@@ -55,42 +55,6 @@ def user_row(data: ClickData) -> Row:
         return Row(data.features.users, data.profile.users)
     histories = data.histories()
     return Row(data.features.users, data.profile.users, tuple(histories.values()))
-
-
-class Context(NamedTuple):
-    """The event's fields that a request carries, as parts of a batch's features or profile."""
-
-    ids: list[Tensor]
-    dense: list[Tensor]
-    sets: list[Tensor]
-
-
-def context_of(layout: Layout, named: dict[str, Tensor]) -> Context:
-    """Of packed candidates: each field's id or whether it is there [C, 1], its number [C, 1], its set [C, w]."""
-    context = Context([], [], [])
-    for field in layout.of("event").fields:
-        value = named[field.name]
-        if field.kind == "id":
-            context.ids.append(value)
-        elif field.kind == "dense":
-            context.ids.append((~torch.isnan(value)).long())
-            context.dense.append(value)
-        else:
-            context.ids.append((value > 0).any(1, keepdim=True).long())
-            context.sets.append(value)
-    return context
-
-
-def context_specs(data: ClickData) -> tuple[TensorSpec, ...]:
-    """Inputs of a request for the event's fields that features or profile hold."""
-    return tuple(
-        TensorSpec(
-            name=field.name,
-            dtype="float32" if field.kind == "dense" else "int64",
-            shape=(field.width if field.kind == "multi" and field.width else 1,),
-        )
-        for field in data.context
-    )
 
 
 class Scorer(nn.Module):
@@ -286,16 +250,6 @@ def requests(data: ClickData, most: int, *, least: int = 0) -> Callable[[int, in
 
     def example(batch_size: int, seed: int) -> Packed:
         random = np.random.default_rng([seed, 1])
-        return *drawn(batch_size, seed), *(_drawn(data, field, batch_size, random) for field in data.context)
+        return *drawn(batch_size, seed), *(drawn_values(data, field, batch_size, random) for field in data.context)
 
     return example
-
-
-def _drawn(data: ClickData, field: Field, batch_size: int, random: np.random.Generator) -> Tensor:
-    """Values of an event's field out of the log; the first request's is missing."""
-    places = random.integers(0, len(data.log), batch_size)
-    layout = Layout((field,))
-    taken = columns(data.interactions.events[places.tolist()], layout)
-    values = {"id": taken.ids, "dense": taken.dense, "multi": taken.sets}[field.kind]
-    values[0] = np.nan if field.kind == "dense" else 0
-    return torch.from_numpy(values)

@@ -13,6 +13,7 @@ from recserve.studies.corp.picture import draw
 from recserve.studies.corp.theta import THETAS, Point, sweep
 from serving.environment import command, hardware, versions
 from training.checkpoint import config_to_json, load_info
+from training.data.sequences import SequenceData
 from training.systems.reg4rec import Reg4Rec
 
 _FORMATS = (".png", ".svg", ".pdf")
@@ -47,6 +48,7 @@ class Corp(Command):
         if not isinstance(trained.module, Reg4Rec):
             raise ValueError(f"{self.source} is a run of {trained.system.name}; only reg4rec prunes")
         with self.console.status("measuring each theta"):
+            assert isinstance(trained.data, SequenceData)
             points = sweep(trained.module, trained.data, self.thetas, self.users, self.repetitions)
         draw(points, f"{trained.system.title}, {trained.data.schema.dataset}, {trained.config.beams} beams", self.out)
         show(self.console, table("CORP against theta", list(Point._fields), points))

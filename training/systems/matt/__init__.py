@@ -23,6 +23,7 @@ from training.layers.fields import FieldConfig, FieldModel
 from training.schema import Schema
 from training.system import Column, ParameterGroup, Stage, System
 from training.systems.matt.evaluation import evaluate
+from training.systems.matt.explained import explained
 from training.systems.matt.model import Matt, MattConfig
 from training.systems.matt.servables import servables
 from training.tasks.click import CLICK
@@ -99,5 +100,6 @@ SYSTEM = System(
     evaluate=evaluate,
     columns=(Column(title="AUC over its base", metric="gain"),),
     served=servables,
+    explained=explained,
     variant=lambda config: config.base,
 )

@@ -1,0 +1,169 @@
+"""`recserve score`: a table of pairs scored without a server, as the server would; and what is no such table."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from recserve import runs, scoring
+from recserve.cli import main
+from serving.client import Client
+from serving.server import ServerOptions, TritonServer
+from tests.training.data.folder.tables import SKUS, Shop
+
+Captured = pytest.CaptureFixture[str]
+SYSTEMS = ("deepfm", "din")
+"""One graph, and an ensemble that reads histories."""
+SMALL = ["--config.dim", "4", "--config.hidden", "8", "4"]
+TABLE = {
+    "user": ["u00003", "u00003", "nobody", "u00007", "u00007", "u00001"],
+    "item": [SKUS[0], SKUS[4], SKUS[0], SKUS[2], 5, SKUS[14]],
+    "page": ["home", "cart", "cart", "home", "home", None],
+    "device": ["phone", "phone", "desk", "tablet", "desk", "desk"],
+}
+"""Raw ids of 62 bits, and text; some that the shop does not know, and a moment of which one thing is not known."""
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A run of each system, with a team's own tables in a cache of this file's own."""
+    root = tmp_path_factory.mktemp("score")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RECSERVE_CACHE", str(root / "cache"))
+        assert main(["data", "add", str(Shop().write(root / "shop"))]) == 0
+        for name in SYSTEMS:
+            words = ["--dataset", "shop", "--max-epochs", "1", "--runs", str(root / "runs"), "--json"]
+            assert main(["train", name, *words, *SMALL]) == 0
+        yield root
+
+
+def run_of(shop: Path, name: str) -> Path:
+    (folder,) = (shop / "runs" / name).iterdir()
+    return folder
+
+
+def table(**changes: Any) -> pl.DataFrame:
+    return pl.DataFrame(TABLE | changes)
+
+
+def score(capsys: Captured, folder: Path, source: Path) -> pl.DataFrame:
+    out = source.parent / "out" / "scores.parquet"
+    capsys.readouterr()
+    assert main(["score", str(folder), str(source), "--out", str(out), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found == {"out": str(out), "rows": 6, "unknown": {"users": 1, "items": 1}, "system": folder.parent.name}
+    assert [path.name for path in out.parent.iterdir()] == [out.name]
+    return pl.read_parquet(out)
+
+
+def written(frame: pl.DataFrame, path: Path) -> Path:
+    if path.suffix == ".csv":
+        frame.write_csv(path)
+    else:
+        frame.write_parquet(path)
+    return path
+
+
+@pytest.mark.slow
+@pytest.mark.triton_server
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_offline_scores_are_those_that_a_client_gets(shop: Path, tmp_path: Path, capsys: Captured, name: str) -> None:
+    frame = table()
+    scored = score(capsys, run_of(shop, name), written(frame, tmp_path / "pairs.parquet"))
+    assert scored.drop("score").equals(frame)
+    assert main(["export", str(run_of(shop, name)), "--repository", str(tmp_path / "models")]) == 0
+    served = []
+    with (
+        TritonServer(tmp_path / "models", ServerOptions(log=tmp_path / "log")) as server,
+        Client(server.url, deadline_s=30.0) as client,
+    ):
+        for user, item, page, device in frame.iter_rows():
+            asked = {
+                "user_id": np.array([[user]], object),
+                "candidates": np.array([[item]]),
+                "page": np.array([[page or ""]], object),
+                "device": np.array([[device or ""]], object),
+            }
+            served.append(client.infer(name, asked)["scores"].item())
+        trained = runs.load(run_of(shop, name))
+        asked_of = scoring.ranker(runs.models(trained))
+        ids, rows = trained.data.interactions.ids, frame.drop_nulls()
+        dense = ids["user"].dense(rows["user"].to_numpy()), ids["item"].dense(rows["item"].to_numpy())
+        moment = {one: _dense(asked_of, one, rows) for one in ("page", "device")}
+        again = scoring.served(client.infer, asked_of, *dense, moment)
+    np.testing.assert_allclose(scored["score"].to_numpy(), served, atol=1e-6)
+    np.testing.assert_allclose(again, scored.drop_nulls()["score"].to_numpy(), atol=1e-6)
+    assert len(set(served)) == len(served)
+
+
+def _dense(asked: Any, name: str, frame: pl.DataFrame) -> np.ndarray:
+    (ids,) = (spec.mapped for spec in asked.inputs if spec.name == name)
+    return ids.dense(frame[name].to_numpy())[:, None]
+
+
+def test_the_moment_counts_and_a_table_without_it_is_scored_as_if_nothing_were_known(
+    shop: Path, tmp_path: Path, capsys: Captured
+) -> None:
+    run = run_of(shop, "deepfm")
+    tables = {
+        "said": table(),
+        "left out": table().drop("page", "device"),
+        "empty": table(page=[None] * 6, device=[None] * 6),
+        "strange": table(page=["attic"] * 6, device=["loom"] * 6),
+    }
+    found = {
+        name: score(capsys, run, written(frame, tmp_path / f"{name}.parquet"))["score"].to_numpy()
+        for name, frame in tables.items()
+    }
+    for name in ("empty", "strange"):
+        np.testing.assert_array_equal(found["left out"], found[name], err_msg=name)
+    assert (np.abs(found["said"] - found["left out"]) > 1e-6).all()
+
+
+def test_a_csv_file_is_scored_alike(shop: Path, tmp_path: Path, capsys: Captured) -> None:
+    one, other = (
+        score(capsys, run_of(shop, "din"), written(table(), tmp_path / f"pairs{ending}"))
+        for ending in (".parquet", ".csv")
+    )
+    assert one["score"].equals(other["score"])
+
+
+@pytest.mark.parametrize(
+    ("frame", "said"),
+    [
+        (table().drop("item"), "has no column item; it has user, page, device"),
+        (table().head(0), "has no rows"),
+        (table(user=["u00003", None, *["u00003"] * 4]), "column user, row 1: it is empty; name a user in each row"),
+        (table(user=[1, 2, 3, 4, 5, 6]), "column user is Int64; ids of shop are strings"),
+        (table(item=["1"] * 6), "column item is String; ids of shop are whole numbers"),
+        (table(item=[1.0] * 6), "column item is Float64; ids of shop are whole numbers"),
+        (table(page=[1] * 6), "column page is Int64, not string: cast it to strings"),
+    ],
+)
+def test_a_wrong_table_is_refused_in_one_line(
+    shop: Path, tmp_path: Path, capsys: Captured, frame: pl.DataFrame, said: str
+) -> None:
+    source = written(frame, tmp_path / "pairs.parquet")
+    assert said in refused(capsys, run_of(shop, "deepfm"), source)
+    assert [path.name for path in tmp_path.iterdir()] == [source.name]
+
+
+@pytest.mark.parametrize("name", ["pairs.txt", "missing.parquet", "broken.parquet"])
+def test_what_is_no_table_is_refused_in_one_line(shop: Path, tmp_path: Path, capsys: Captured, name: str) -> None:
+    source = tmp_path / name
+    if not name.startswith("missing"):
+        source.write_text("user,item\n")
+    said = "cannot be read: " if name.startswith("broken") else "is no file that ends in .parquet or .csv"
+    assert f"{source} {said}" in refused(capsys, run_of(shop, "deepfm"), source)
+
+
+def refused(capsys: Captured, folder: Path, source: Path) -> str:
+    capsys.readouterr()
+    assert main(["score", str(folder), str(source), "--out", str(source.parent / "scores.parquet")]) == 2
+    printed = capsys.readouterr()
+    assert (printed.out, printed.err.count("\n")) == ("", 1)
+    return printed.err
