@@ -17,6 +17,8 @@ from recserve.cli import command
 from tests import worked_example
 from tests.command_line import all_paths, commands_of, options_of, unknown
 from tests.pages import BESIDE, PAGES, ROOT, Block, anchors, blocks, links, spans, text_of
+from training.registry import SYSTEMS
+from training.system import System
 
 README_BYTES = 8_000
 MADE_LATER = {
@@ -27,23 +29,26 @@ PACKAGES = ("training", "export", "kernels", "serving", "loadtest", "recserve")
 FOLDERS = (*PACKAGES, "tests", "docs", "model_repository", ".ci")
 TARGETS = set(re.findall(r"^([a-z][\w-]*):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 SOURCES = "".join(path.read_text() for folder in PACKAGES for path in (ROOT / folder).rglob("*.py"))
-KINDS = {"sh": {"", "run"}, "python": {"run", "NAME.py"}, "toml": {"", "NAME.toml"}}
+KINDS = {"sh": {"", "run"}, "python": {"run", "NAME.py"}, "toml": {""}, "csv": {"NAME.csv"}}
 """Kind of block -> what may stand behind it."""
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _example(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def example(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     """The system that a page adds can be named by the pages; what was known before does not count."""
-    with worked_example.registered(tmp_path_factory.mktemp("example")):
+    with worked_example.registered(tmp_path_factory.mktemp("example")) as system:
         for known in (commands_of, options_of):
             known.cache_clear()
-        yield
+        yield system
     for known in (commands_of, options_of):
         known.cache_clear()
 
 
 @pytest.mark.parametrize("region", tables.REGIONS, ids=lambda region: f"{region.page}-{region.name}")
-def test_a_generated_table_is_that_of_the_committed_results(region: tables.Region) -> None:
+def test_a_generated_table_is_that_of_the_committed_results(
+    region: tables.Region, example: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(SYSTEMS, example.name)
     text = text_of(region.page)
     assert tables.written(region, text) == text, "write it anew with python -m recserve.pages"
 
@@ -96,7 +101,7 @@ def _check_command(words: list[str]) -> None:
             assert set(targets) <= TARGETS
         case ["python", "-m", module, *_]:
             assert importlib.util.find_spec(module)
-        case ["locust", "-f", file, *_]:
+        case ["locust", "-f", file, *_] | ["python", file, *_]:
             assert (ROOT / file).is_file()
         case _:
             pytest.fail(f"a command that no test knows: {shlex.join(words)}")
