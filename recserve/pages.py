@@ -12,6 +12,7 @@ from loadtest import published
 from recserve.commands import systems
 from recserve.studies import published as studies
 from recserve.studies import robustness
+from training.registry import SYSTEMS
 
 ROOT = Path(__file__).parents[1]
 
@@ -24,7 +25,18 @@ class Region(NamedTuple):
     content: Callable[[], str]
 
 
+def _tasks() -> str:
+    """A GitHub table of the tasks with their systems and measures."""
+    lines = ["| task | systems | default data set | measured by |", "| --- | --- | --- | --- |"]
+    for task in systems.tasks():
+        names = ", ".join(system.name for system in SYSTEMS.values() if system.task is task)
+        measures = "; ".join(f"**{one.title}**" if one.judges else one.title for one in task.columns)
+        lines.append(f"| `{task.name}` | {names} | {task.default} | {measures} |")
+    return "\n".join(lines)
+
+
 REGIONS = (
+    Region("docs/architecture.md", "tasks", _tasks),
     Region("docs/results.md", "systems", systems.markdown),
     Region("docs/results.md", "paths", lambda: f"{robustness.markdown()}\n\n{studies.paths_markdown()}"),
     Region("docs/results.md", "generation", studies.generation_markdown),
