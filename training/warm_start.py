@@ -1,7 +1,7 @@
 """A run that starts from another one's weights: rows of tables are matched by raw id, whatever their numbers.
 
-Layers whose tables have a row for each id say so by `indexed`: name of the parameter -> what numbers its rows. All other
-parameters must have the shape that they had. What is new, an item that came since, keeps its first weights.
+Layers whose tables have a row for each id say so by `indexed`: name of the parameter -> what numbers its rows. All
+other parameters must have the shape that they had. What is new, an item that came since, keeps its first weights.
 """
 
 from collections.abc import Iterator, Mapping

@@ -25,7 +25,15 @@ from training.data.synthetic_sequences import synthetic_sequences
 from training.interactions import Interactions
 from training.layers.histories import newest
 from training.layers.listing import Best
-from training.layers.served_lists import HISTORY, MAX_BATCH_SIZE, OFFSETS, Requests, one_by_one, served_scores
+from training.layers.served_lists import (
+    HISTORY,
+    MAX_BATCH_SIZE,
+    MAX_HISTORY,
+    OFFSETS,
+    Requests,
+    one_by_one,
+    served_scores,
+)
 from training.ranking_metrics import CUTOFFS, ranking_quality
 from training.servable import Packed, Servable, Signature, TensorSpec, servable
 from training.system import Column, Predict, Stage, Task, Wanted
