@@ -76,33 +76,27 @@ def test_offline_scores_are_those_that_a_client_gets(shop: Path, tmp_path: Path,
     scored = score(capsys, run_of(shop, name), written(frame, tmp_path / "pairs.parquet"))
     assert scored.drop("score").equals(frame)
     assert main(["export", str(run_of(shop, name)), "--repository", str(tmp_path / "models")]) == 0
-    served = []
-    with (
-        TritonServer(tmp_path / "models", ServerOptions(log=tmp_path / "log")) as server,
-        Client(server.url, deadline_s=30.0) as client,
-    ):
-        for user, item, page, device in frame.iter_rows():
-            asked = {
-                "user_id": np.array([[user]], object),
-                "candidates": np.array([[item]]),
-                "page": np.array([[page or ""]], object),
-                "device": np.array([[device or ""]], object),
-            }
-            served.append(client.infer(name, asked)["scores"].item())
-        trained = runs.load(run_of(shop, name))
-        asked_of = scoring.ranker(runs.models(trained))
-        ids, rows = trained.data.interactions.ids, frame.drop_nulls()
-        dense = ids["user"].dense(rows["user"].to_numpy()), ids["item"].dense(rows["item"].to_numpy())
-        moment = {one: _dense(asked_of, one, rows) for one in ("page", "device")}
-        again = scoring.served(client.infer, asked_of, *dense, moment)
+    trained = runs.load(run_of(shop, name))
+    ranker, ids = scoring.ranker(runs.models(trained)), trained.data.interactions.ids
+    moment = {spec.name: spec.mapped for spec in ranker.inputs[3:]}
+    assert {"page"} <= moment.keys() <= {"page", "device"}
+    served, rows = [], frame.drop_nulls()
+    with TritonServer(tmp_path / "models", ServerOptions(log=tmp_path / "log")) as server:
+        with Client(server.url, deadline_s=30.0) as client:
+            for row in frame.iter_rows(named=True):
+                asked = {"user_id": [[row["user"]]], "candidates": [[row["item"]]]}
+                asked |= {one: [[row[one] or ""]] for one in moment}
+                served.append(client.infer(name, asked)["scores"].item())
+            again = scoring.served(
+                client.infer,
+                ranker,
+                ids["user"].dense(rows["user"].to_numpy()),
+                ids["item"].dense(rows["item"].to_numpy()),
+                {one: kept.dense(rows[one].to_numpy())[:, None] for one, kept in moment.items() if kept is not None},
+            )
     np.testing.assert_allclose(scored["score"].to_numpy(), served, atol=1e-6)
     np.testing.assert_allclose(again, scored.drop_nulls()["score"].to_numpy(), atol=1e-6)
     assert len(set(served)) == len(served)
-
-
-def _dense(asked: Any, name: str, frame: pl.DataFrame) -> np.ndarray:
-    (ids,) = (spec.mapped for spec in asked.inputs if spec.name == name)
-    return ids.dense(frame[name].to_numpy())[:, None]
 
 
 def test_the_moment_counts_and_a_table_without_it_is_scored_as_if_nothing_were_known(

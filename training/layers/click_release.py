@@ -74,7 +74,7 @@ class Scorer(nn.Module):
         # One candidate more, dropped at the end: ORT divides by zero where a batch has none at all.
         ids = torch.cat([candidates, candidates.new_zeros(1)])
         request = ragged.requests(candidate_offsets, ids.shape[0])
-        named = {name: row.index_select(0, request) for name, row in zip(self.names, rows, strict=True)}
+        named = {name: _numbers(row).index_select(0, request) for name, row in zip(self.names, rows, strict=True)}
         batch = self.batch(known(ids, self.num_items), named)
         length = batch.history_length
         valid = (ids >= 0) & (length >= 0) & (length <= batch.history_items.shape[1])
@@ -106,6 +106,19 @@ class Scorer(nn.Module):
             history_length=named["history_length"][:, 0] if "history_length" in named else zeros,
             label=zeros.to(items[1].dtype),
         )
+
+
+def carried(row: Row) -> dict[str, np.ndarray]:
+    """A row as one model gives it to another: infinite where a number is missing, as NaN would be no answer."""
+    return {
+        name: np.where(np.isnan(array), np.float32(np.inf), array) if array.dtype.kind == "f" else array
+        for name, array in row.arrays().items()
+    }
+
+
+def _numbers(row: Tensor) -> Tensor:
+    """The inverse of `carried`."""
+    return torch.where(row.isinf(), torch.nan, row) if row.is_floating_point() else row
 
 
 class Ranker(nn.Module):
@@ -169,14 +182,14 @@ def _one_graph(name: str, module: nn.Module, data: ClickData) -> tuple[Signature
 
 
 def _ensemble(name: str, module: nn.Module, data: ClickData) -> tuple[Signature, ...]:
-    row = user_row(data)
+    rows = carried(user_row(data))
     most = max(1, min(MAX_CANDIDATES, _HISTORY_ELEMENTS // data.max_length))
     example, wanted, context = requests(data, most), asked(data.interactions, most), context_specs(data)
     history = user_rows(
         f"{name}_history",
         user_ids=np.arange(len(data.interactions.users)),
-        rows=row.arrays(),
-        unknown={key: array[0] for key, array in row.arrays().items()},
+        rows=rows,
+        unknown={key: array[0] for key, array in rows.items()},
         inputs=tuple(wanted),
         example=lambda size, seed: example(size, seed)[:3],
     )
