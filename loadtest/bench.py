@@ -1,4 +1,4 @@
-"""`recserve bench SCENARIO`: one server, several load runs, one result; the form is described in README.md."""
+"""`recserve bench SCENARIO`: one server, several load runs, one result; loadtest/README.md says how."""
 
 import json
 import tempfile

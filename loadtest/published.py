@@ -1,4 +1,4 @@
-"""The README's tables of measured latency and throughput, out of the committed results."""
+"""Tables of measured latency and throughput for docs, out of the committed results."""
 
 import json
 from collections.abc import Sequence

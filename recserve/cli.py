@@ -16,7 +16,8 @@ from rich.table import Table
 
 from recserve.commands.command import Command
 from recserve.options import near, parse
-from recserve.registry import COMMANDS, Group, Place
+from recserve.place import Group, Place
+from recserve.registry import COMMANDS
 from serving.errors import ServingError, StartupError
 
 USE_ERROR = 2

@@ -1,26 +1,7 @@
 """All commands by name: what `recserve --help` lists, and where each is, without importing any."""
 
-from collections.abc import Mapping
-from typing import NamedTuple
-
-
-class Place(NamedTuple):
-    """A command that is not imported yet."""
-
-    description: str
-    """The first line of its docstring."""
-    where: str
-    """package.module:Class"""
-
-
-class Group(NamedTuple):
-    """A command that has commands."""
-
-    description: str
-    members: "Mapping[str, Place | Group]"
-    made: str | None = None
-    """package.module:function that gives further members, class by name, for what is registered elsewhere."""
-
+from recserve.place import Group, Place
+from recserve.studies.places import STUDIES
 
 _DATA = {
     "add": Place(
@@ -88,49 +69,6 @@ _KERNELS = {
     ),
 }
 
-_PLANTED = {
-    "collapse": Place(
-        "Train DEA, make one field's table rank one, and show how the filter closes on that field (10 s).",
-        "recserve.studies.planted.command:Collapse",
-    ),
-    "pairs": Place(
-        "Train DEA with and without codebooks on labels that only pairs of ids explain (20 s).",
-        "recserve.studies.planted.command:Pairs",
-    ),
-}
-
-_STUDY = {
-    "lrea-length": Place(
-        "Time DIN, softmax attention and LREA's forms against the length of the history, 1,000 candidates each.",
-        "recserve.studies.lrea_length.command:LreaLength",
-    ),
-    "planted": Group("Train DEA on data with planted structure, and draw what its parts do.", _PLANTED),
-    "matt-cost": Place(
-        "Time each base's graph and MATT around it, in this process and through the server, p50 of one request.",
-        "recserve.studies.matt_cost.command:MattCost",
-    ),
-    "codebooks": Place(
-        "Show how runs of tokenizers use their codebooks, beside LETTER's published ids where the data set is beauty.",
-        "recserve.studies.codebooks.command:Codebooks",
-    ),
-    "corp": Place(
-        "Measure pruned share, hit rate and latency of a reg4rec run against theta, and draw them.",
-        "recserve.studies.corp.command:Corp",
-    ),
-    "decoding": Place(
-        "Time one request of REG4Rec: the served graph, and beam search around a graph of one step.",
-        "recserve.studies.decoding.command:Decoding",
-    ),
-    "sanity": Place(
-        "Train DeepFM on random parts of MovieLens-100k and compare its AUC with three public libraries'.",
-        "recserve.studies.sanity:Sanity",
-    ),
-    "sanity-sequences": Place(
-        "Show recorded results of sequence models beside published ones; trains nothing.",
-        "recserve.studies.sanity_sequences:SanitySequences",
-    ),
-}
-
 COMMANDS = Group(
     "Recommendation models from PyTorch to tritonserver. --debug shows tracebacks.",
     {
@@ -171,6 +109,6 @@ COMMANDS = Group(
             "Measure latency and throughput under load, against the floor.", _BENCH, "recserve.commands.bench:members"
         ),
         "kernels": Group("Tell what the hot ops cost, from static facts and by the clock.", _KERNELS),
-        "study": Group("Draw one paper's picture: experiments beside the line of work.", _STUDY),
+        "study": Group("Draw one paper's picture: experiments beside the line of work.", STUDIES),
     },
 )

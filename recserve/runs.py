@@ -14,6 +14,7 @@ from training.registry import system
 from training.schema import digest
 from training.servable import Origin, Signature
 from training.system import Data, System, Wanted
+from training.window import until
 
 MAX_LENGTH = 50
 """Of histories, where a configuration does not say it, as that of a tokenizer, which looks at items."""
@@ -43,17 +44,20 @@ class Plan(NamedTuple):
     dataset: str
     config: Any
     seed: int
+    until: str | None = None
+    """Day before which the events lie; None for all."""
 
     def folder(self, root: Path) -> Path:
-        """<root>/<system>/<data set>-<digest of the configuration>-s<seed>."""
+        """<root>/<system>/<data set>-<digest of the configuration>[-until-<day>]-s<seed>."""
         text = json.dumps(checkpoint.config_to_json(self.config), sort_keys=True)
         digits = hashlib.sha256(text.encode()).hexdigest()[:8]
-        return root / self.system.name / f"{self.dataset}-{digits}-s{self.seed}"
+        window = "" if self.until is None else f"-until-{self.until}"
+        return root / self.system.name / f"{self.dataset}-{digits}{window}-s{self.seed}"
 
     def upstream(self) -> list["Plan"]:
         """The runs that this one builds on, on the same data set and with the same seed."""
         needed = [(system(one.system), one.config) for one in self.system.upstream(self.config)]
-        return [Plan(other, self.dataset, other.config(**values), self.seed) for other, values in needed]
+        return [Plan(other, self.dataset, other.config(**values), self.seed, self.until) for other, values in needed]
 
 
 def plan_of(folder: Path) -> Plan:
@@ -62,7 +66,8 @@ def plan_of(folder: Path) -> Plan:
         raise ValueError(f"{folder} holds no run; recserve train SYSTEM makes one and prints its folder")
     run = checkpoint.load_run(folder)
     chosen = system(run.info.system)
-    return Plan(chosen, run.info.dataset, checkpoint.config_from_json(chosen.config, run.config), run.info.seed)
+    config = checkpoint.config_from_json(chosen.config, run.config)
+    return Plan(chosen, run.info.dataset, config, run.info.seed, run.info.until)
 
 
 def given(root: Path, plan: Plan) -> dict[str, Tensor]:
@@ -78,7 +83,9 @@ def load_data(plan: Plan, products: Mapping[str, Tensor] | None = None) -> Data:
     `products`: what the runs it builds on have made; a finished run needs it only where its own samples consist of it.
     """
     wanted = Wanted(plan.system.reads, getattr(plan.config, "max_length", MAX_LENGTH), products or {})
-    return plan.system.view(plan.system.task.view(datasets.read(plan.dataset), wanted))
+    interactions = datasets.read(plan.dataset)
+    windowed = interactions if plan.until is None else until(interactions, plan.until)
+    return plan.system.view(plan.system.task.view(windowed, wanted))
 
 
 def load(folder: Path) -> Trained:
@@ -109,6 +116,8 @@ def _resume(folder: Path, run: checkpoint.Run, plan: Plan) -> str:
     """The command that goes on with a run."""
     words = ["recserve", "train", plan.system.name, "--resume", "--runs", str(folder.resolve().parent.parent)]
     words += ["--dataset", plan.dataset, "--seed", str(run.info.seed)]
+    words += [] if plan.until is None else ["--until", plan.until]
+    words += [] if run.info.init_from is None else ["--init-from", run.info.init_from]
     if run.info.max_epochs is not None:
         words += ["--max-epochs", str(run.info.max_epochs)]
     if plan.config != plan.system.config():

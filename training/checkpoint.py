@@ -4,6 +4,7 @@ runs/<system>/<id>/  run.json  config.json  schema.json  metrics.jsonl      from
                      resume.safetensors                                     while it trains
                      model.safetensors  metrics.json                        when it has finished
                      products.safetensors                                   where other systems build on it
+                     ids.<role>.safetensors                                 where raw ids are mapped
 """
 
 import dataclasses
@@ -14,14 +15,15 @@ import platform
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Protocol
 
 import safetensors
 import safetensors.torch
 from torch import Tensor, nn
 
+from serving.ids import IdMap
 from training import schema as schema_file
-from training.schema import Schema
+from training.schema import Role, Schema
 from training.system import System
 
 Weights = dict[str, Tensor]
@@ -43,6 +45,10 @@ class RunInfo:
     dataset: str
     seed: int
     max_epochs: int | None
+    until: str | None
+    """Day before which the events lie; None for all."""
+    init_from: str | None
+    """Folder of the run whose weights it started from."""
     versions: dict[str, str]
     started: str
     """ISO 8601, UTC."""
@@ -62,6 +68,8 @@ class Run:
     metrics: Metrics | None = None
     products: Weights | None = None
     """What other systems take from it (`System.products`)."""
+    ids: Mapping[Role, IdMap] = dataclasses.field(default_factory=dict)
+    """By role, where raw ids are other than the dense ones."""
 
 
 class Progress(NamedTuple):
@@ -91,12 +99,32 @@ class TrainingState(NamedTuple):
     optimizer: OptimizerState
 
 
-def start_info(system: System, schema: Schema, seed: int, max_epochs: int | None) -> RunInfo:
+class StartOptions(Protocol):
+    """What a run is started with."""
+
+    @property
+    def seed(self) -> int: ...
+    @property
+    def max_epochs(self) -> int | None: ...
+    @property
+    def until(self) -> str | None: ...
+    @property
+    def init_from(self) -> Path | None: ...
+
+
+def start_info(system: System, schema: Schema, options: StartOptions) -> RunInfo:
     """The info of a run that starts now, in this environment."""
     versions = {"python": platform.python_version()}
     versions |= {name: importlib.metadata.version(name) for name in _PACKAGES}
     return RunInfo(
-        system=system.name, dataset=schema.dataset, seed=seed, max_epochs=max_epochs, versions=versions, started=now()
+        system=system.name,
+        dataset=schema.dataset,
+        seed=options.seed,
+        max_epochs=options.max_epochs,
+        until=options.until,
+        init_from=None if options.init_from is None else str(options.init_from),
+        versions=versions,
+        started=now(),
     )
 
 
@@ -110,6 +138,8 @@ def save_run(folder: Path, run: Run) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "config.json", run.config)
     write_json(folder / "schema.json", schema_file.to_json(run.schema))
+    for role, ids in run.ids.items():
+        ids.save(folder, role)
     if run.weights is not None:
         write_tensors(folder / "model.safetensors", run.weights)
     if run.products is not None:
@@ -135,6 +165,12 @@ def load_run(folder: Path) -> Run:
         metrics=read_json(folder / "metrics.json") if done else None,
         products=safetensors.torch.load_file(folder / _PRODUCTS) if (folder / _PRODUCTS).is_file() else None,
     )
+
+
+def load_ids(folder: Path) -> dict[Role, IdMap]:
+    """The maps of raw ids of a run, by role."""
+    roles: tuple[Role, ...] = ("user", "item")
+    return {role: IdMap.load(folder, role) for role in roles if (folder / f"ids.{role}.safetensors").is_file()}
 
 
 def is_finished(folder: Path) -> bool:

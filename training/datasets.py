@@ -2,14 +2,20 @@
 
 from pathlib import Path
 
-from training.data import amazon_sequences, hin_amazon, movielens, simulated_students
+from training.data import amazon_sequences, hin_amazon, movielens, simulated_students, synthetic_sequences
 from training.data.folder import folder
 from training.data.folder.registry import registered
 from training.interactions import Dataset, Interactions, Report, silent
 
 DATASETS: dict[str, Dataset] = {
     dataset.name: dataset
-    for dataset in (*amazon_sequences.DATASETS, hin_amazon.DATASET, movielens.DATASET, simulated_students.DATASET)
+    for dataset in (
+        *amazon_sequences.DATASETS,
+        hin_amazon.DATASET,
+        movielens.DATASET,
+        simulated_students.DATASET,
+        synthetic_sequences.DATASET,
+    )
 }
 
 

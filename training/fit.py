@@ -19,8 +19,8 @@ from torch import nn
 from training import checkpoint
 from training.checkpoint import Metrics, Run, snapshot
 from training.loop import FitOptions, Loop, predict
-from training.schema import Schema
 from training.system import Data, System, prepare
+from training.warm_start import warm_start
 
 if TYPE_CHECKING:
     # See training/loop.py.
@@ -46,7 +46,7 @@ def fit(system: System, config: Any, data: Data, options: FitOptions) -> FitResu
     another config, seed or data set, and when training diverges.
     """
     fabric = _fabric(options.accelerator)
-    run = _open(fabric, system, config, data.schema, options)
+    run = _open(fabric, system, config, data, options)
     if run.info.status == "finished":
         module, _ = checkpoint.restore(run, system)
         return FitResult(options.run, module, run.metrics or {})
@@ -54,6 +54,8 @@ def fit(system: System, config: Any, data: Data, options: FitOptions) -> FitResu
         fabric.seed_everything(options.seed, verbose=False)
         module = system.build(config, data.schema)
         prepare(module, data)
+        if options.init_from is not None:
+            warm_start(module, data.interactions, options.init_from)
         loop = Loop(fabric, system, fabric.to_device(module), data, options)
         metrics = loop.train(system.stages_of(config))
     module.cpu().eval()
@@ -88,9 +90,10 @@ def _leave_group() -> None:
         torch.distributed.destroy_process_group()
 
 
-def _open(fabric: "Fabric", system: System, config: Any, schema: Schema, options: FitOptions) -> Run:
-    info = checkpoint.start_info(system, schema, options.seed, options.max_epochs)
-    fresh = Run(info=info, config=checkpoint.config_to_json(config), schema=schema)
+def _open(fabric: "Fabric", system: System, config: Any, data: Data, options: FitOptions) -> Run:
+    info = checkpoint.start_info(system, data.schema, options)
+    config_json, ids = checkpoint.config_to_json(config), data.interactions.ids
+    fresh = Run(info=info, config=config_json, schema=data.schema, ids=dict(ids))
     stored = checkpoint.load_run(options.run) if (options.run / "run.json").is_file() else None
     # No rank may write before all have looked.
     fabric.barrier()
@@ -108,7 +111,7 @@ def _open(fabric: "Fabric", system: System, config: Any, schema: Schema, options
 
 
 def _check_same(stored: Run, fresh: Run) -> None:
-    for name in ("system", "dataset", "seed", "max_epochs"):
+    for name in ("system", "dataset", "seed", "max_epochs", "until", "init_from"):
         before, after = getattr(stored.info, name), getattr(fresh.info, name)
         if before != after:
             raise ValueError(f"cannot resume: the run's {name} is {before}, not {after}")

@@ -87,9 +87,7 @@ def _user_of(ranker: Signature) -> TensorSpec:
 
 def _steps_of(model: Signature) -> tuple[EnsembleStep, ...]:
     """An ensemble's own, so that none stands inside another; of any other model itself."""
-    if isinstance(model, EnsembleServable):
-        return model.steps
-    return (_as_step(model, {spec.name: spec.name for spec in model.outputs}),)
+    return model.steps or (_as_step(model, {spec.name: spec.name for spec in model.outputs}),)
 
 
 def _as_step(model: Signature, outputs: dict[str, str]) -> EnsembleStep:

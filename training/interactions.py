@@ -15,7 +15,7 @@ import polars as pl
 from jaxtyping import Float32
 
 from serving.ids import IdMap
-from training.schema import UNKNOWN, Role, Schema, Use
+from training.schema import UNKNOWN, Role, Schema, Use, size_of
 
 Report = Callable[[str], None]
 """Gets one line for each thing that a person would want to know."""
@@ -84,8 +84,7 @@ class Interactions:
         """The dense id of a user or an item; 0 for one that is unknown."""
         if role in self.ids:
             return int(self.ids[role].dense(np.array([raw], dtype=object))[0])
-        rows = self.users if role == "user" else self.items
-        return int(raw) if 0 < int(raw) < len(rows) else 0
+        return int(raw) if 0 < int(raw) < size_of(self.schema.key(role)) else 0
 
     def named(self, role: Role, text: str) -> RawId:
         """The raw id that a person wrote. Raises ValueError for what is no id of this data set's kind."""

@@ -47,6 +47,10 @@ class FitOptions:
     """Steps."""
     max_epochs: int | None = None
     """Fewer (or more) epochs than each stage asks for."""
+    until: str | None = None
+    """Day before which the data's events lie; the run remembers it."""
+    init_from: Path | None = None
+    """Folder of a finished run to start from: rows of tables are matched by raw id."""
     accelerator: Literal["cpu", "auto"] = "cpu"
     quiet: bool = False
     """No progress bar."""

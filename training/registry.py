@@ -1,6 +1,20 @@
 """All systems, by name."""
 
-from training.baselines import autoint, deepfm, din, dkt, fm, mlp, pfa, pooling, rqvae, sasrec, tiger, two_tower
+from training.baselines import (
+    autoint,
+    deepfm,
+    din,
+    dkt,
+    fm,
+    gru4rec,
+    mlp,
+    pfa,
+    pooling,
+    rqvae,
+    sasrec,
+    tiger,
+    two_tower,
+)
 from training.system import System
 from training.systems import dea, lrea, matt, mmq, mmq2, mpq, reg4rec
 
@@ -13,6 +27,7 @@ SYSTEMS: dict[str, System] = {
         din.SYSTEM,
         dkt.SYSTEM,
         fm.SYSTEM,
+        gru4rec.SYSTEM,
         lrea.SYSTEM,
         matt.SYSTEM,
         mlp.SYSTEM,

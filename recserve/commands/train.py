@@ -29,6 +29,10 @@ class Train(Command):
     config: Any = None
     dataset: str | None = None
     """Data set by name (recserve data list); the task's own by default."""
+    until: str | None = None
+    """Day, YYYY-MM-DD: only events before it are read, and the parts are cut from those; all by default."""
+    init_from: Path | None = None
+    """Folder of a finished run to start from; rows of tables are matched by raw id."""
     seed: int = 0
     """Seed of everything random."""
     seeds: int = 1
@@ -75,7 +79,7 @@ class Train(Command):
         return 0
 
     def _plan(self, seed: int) -> Plan:
-        return Plan(self.system, self.dataset or self.system.task.default, self.config, seed)
+        return Plan(self.system, self.dataset or self.system.task.default, self.config, seed, self.until)
 
     def _train(self, seed: int) -> FitResult:
         plan = self._plan(seed)
@@ -104,6 +108,8 @@ class Train(Command):
             resume=(folder / "run.json").is_file(),
             max_epochs=self.max_epochs,
             checkpoint_every=self.checkpoint_every,
+            until=plan.until,
+            init_from=self.init_from if plan.system is self.system else None,
             accelerator=self.accelerator,
             quiet=self.json,
         )

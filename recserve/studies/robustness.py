@@ -1,4 +1,4 @@
-"""What MATT-CTR gains over its own base model, as a table for the README: all rows, rare ones, damaged ones."""
+"""What MATT-CTR gains over its own base model, as a table for docs/results.md: all rows, rare ones, damaged ones."""
 
 import math
 

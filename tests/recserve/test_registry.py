@@ -8,7 +8,8 @@ import pytest
 from recserve import cli
 from recserve.commands.command import Command
 from recserve.options import options_of
-from recserve.registry import COMMANDS, Group, Place
+from recserve.place import Group, Place
+from recserve.registry import COMMANDS
 from training.registry import SYSTEMS
 
 NO_NOUN = frozenset(

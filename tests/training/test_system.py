@@ -69,7 +69,7 @@ def test_every_system_says_what_it_is_and_beats_a_system_that_there_is(system) -
 
 
 def test_the_columns_of_a_system_are_measured() -> None:
-    for system in SYSTEMS.values():
+    for system in (one for one in SYSTEMS.values() if one.task is CLICK):
         data = view_of(system, system.task.planted())
         torch.manual_seed(0)
         built = system.build(system.config(), data.schema)

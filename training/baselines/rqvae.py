@@ -166,4 +166,5 @@ SYSTEM = System(
     baseline=None,
     build=RQVAE,
     products=products,
+    quick={"hidden": 64, "latent": 8, "batch_size": 32, "reseed_every": 3},
 )

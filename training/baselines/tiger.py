@@ -53,8 +53,7 @@ class Config(NextItemConfig):
     """Sizes and training."""
 
     ids: Ids = "rqvae"
-    """Source of the semantic ids: a tokenizer's run, of its default sizes, or LETTER's, which are published with
-    Beauty."""
+    """Source of the semantic ids: a tokenizer's run, of its default sizes, or LETTER's, published with Beauty."""
     dim: int = 96
     """Width of tokens and states."""
     heads: int = 4
@@ -68,15 +67,15 @@ class Config(NextItemConfig):
     beams: int = 20
     """Paths kept at each level."""
     epochs: int = 8
-    """Epochs at most; the weights with the best NDCG@10 on the validation part are kept."""
+    """Passes over the users; the weights with the best NDCG@10 on the validation part are kept."""
     batch_size: int = 32
     """Users of a step."""
     learning_rate: float = 2e-3
     """Rate of AdamW at its highest."""
     schedule: Literal["constant", "linear"] = "linear"
-    """Course of the rate; linear: it rises over the first 2 % of the steps, then falls to zero."""
+    """Schedule of the rate. linear: it rises over the first 2 % of the steps, then falls to zero."""
     weight_decay: float = 0.01
-    """Decay of AdamW, decoupled."""
+    """Decoupled weight decay of AdamW."""
 
 
 GPU = Config(
@@ -229,5 +228,6 @@ SYSTEM = System(
     baseline="sasrec",
     build=TIGER,
     upstream=upstream,
+    quick={"max_length": 12, "dim": 16, "encoder_layers": 1, "beams": 8},
     variant=lambda config: "" if config.ids == Config().ids else config.ids,
 )

@@ -212,15 +212,6 @@ class ClickData:
         held = {field.name for one in layouts for field in one.of("event").fields}
         return tuple(field for field in self.schema.fields if field.name in held)
 
-    def seen(self, user: int) -> set[int]:
-        """Dense ids of all items that the user met."""
-        return set(self.log.item[self.log.of(user)].tolist())
-
-    def liked(self, user: int, n: int) -> list[int]:
-        """Dense ids of the n items that the user took last, newest first."""
-        places = self.log.of(user)
-        return self.log.item[places][self.log.label[places] > 0][::-1][:n].tolist()
-
 
 def click_data(interactions: Interactions, wanted: Wanted) -> ClickData:
     """The view that the module's docstring describes. Raises ValueError naming what is missing, for `max_length` < 1,

@@ -12,6 +12,8 @@ from torch import Tensor, nn
 
 from training.data.columns import Layout
 from training.data.statistics import Statistics
+from training.schema import Field, size_of
+from training.warm_start import Axis
 
 _SMALL = 256
 """Ids of a multi-valued field up to which its mean is one matrix product."""
@@ -28,10 +30,15 @@ class Features(NamedTuple):
 class SetMean(nn.Module):
     """Mean of the vectors of a set's ids; zero for the empty set. Id 0 fills, and ids beyond the field are left out."""
 
-    def __init__(self, cardinality: int, dim: int) -> None:
+    def __init__(self, field: Field, dim: int) -> None:
         super().__init__()
-        self.cardinality = cardinality
-        self.vectors = nn.Linear(cardinality - 1, dim, bias=False)
+        self.field, self.cardinality = field, size_of(field)
+        self.vectors = nn.Linear(self.cardinality - 1, dim, bias=False)
+
+    @property
+    def indexed(self) -> dict[str, Axis]:
+        """See `training.warm_start`."""
+        return {"vectors.weight": Axis((self.field,), dim=1, first=1)}
 
     def forward(self, sets: Int64[Tensor, "n w"]) -> Float[Tensor, "n D"]:
         valid = (sets > 0) & (sets < self.cardinality)
@@ -57,7 +64,7 @@ class Additions(nn.Module):
         super().__init__()
         self.dense, self.sets, self.num_fields = layout.dense, layout.sets, len(layout.fields)
         self.directions = nn.Parameter(spread * torch.randn(len(layout.dense), dim))
-        self.means = nn.ModuleList(SetMean(one.cardinality, dim) for one in layout.sets)
+        self.means = nn.ModuleList(SetMean(layout.fields[one.place], dim) for one in layout.sets)
         self.register_buffer("mean", torch.zeros(len(layout.dense)))
         self.register_buffer("deviation", torch.ones(len(layout.dense)))
         for number, one in enumerate(layout.sets):

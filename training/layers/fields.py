@@ -14,6 +14,7 @@ from training.data.columns import Layout
 from training.layers.columns import Features, additions
 from training.layers.items import known
 from training.schema import Schema
+from training.warm_start import Axis
 
 MIN_TRAIN_COUNT = 2
 """Ids with fewer training samples share the field's row of the unknown."""
@@ -61,7 +62,7 @@ class FieldEmbedding(nn.Module):
 
     def __init__(self, layout: Layout, dim: int, min_count: int = MIN_TRAIN_COUNT) -> None:
         super().__init__()
-        self.sizes = layout.sizes
+        self.fields, self.sizes = layout.fields, layout.sizes
         sizes = torch.tensor(self.sizes)
         self.min_count = min_count
         self.rows = nn.Embedding(sum(self.sizes), dim)
@@ -71,6 +72,11 @@ class FieldEmbedding(nn.Module):
         self.register_buffer("offsets", sizes.cumsum(0) - sizes)
         self.register_buffer("row_of", torch.arange(sum(self.sizes)))
         self.register_buffer("frequency", torch.zeros(sum(self.sizes), dtype=torch.int64))
+
+    @property
+    def indexed(self) -> dict[str, Axis]:
+        """See `training.warm_start`."""
+        return {"rows.weight": Axis(self.fields)}
 
     def prepare(self, data: ClickData) -> None:
         """Fill the vocabulary, the frequencies and the means from the training part."""

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from training.data.columns import Columns, Layout
 from training.data.statistics import Samples, measured
 from training.layers.columns import Features, SetMean, additions
+from training.schema import Field, size_of
+from training.warm_start import Axis
 
 NUM_POPULARITY_BUCKETS = 8
 MIN_TRAIN_COUNT = 5
@@ -37,12 +39,14 @@ class ItemTable(nn.Module):
     dense: Float[Tensor, "N Pd"]
     sets: Int64[Tensor, "N Ps"]
 
-    def __init__(self, num_items: int, layout: Layout, dim: int) -> None:
+    def __init__(self, key: Field, layout: Layout, dim: int) -> None:
         super().__init__()
+        num_items = size_of(key)
+        self.key = key
         self.rows = nn.Embedding(num_items, dim)
         self.popularity = nn.Embedding(NUM_POPULARITY_BUCKETS, dim)
         self.sets_of = layout.sets
-        self.set_means = nn.ModuleList(SetMean(one.cardinality, dim) for one in layout.sets)
+        self.set_means = nn.ModuleList(SetMean(layout.fields[one.place], dim) for one in layout.sets)
         nn.init.normal_(self.rows.weight, std=0.1)
         nn.init.normal_(self.popularity.weight, std=0.1)
         # Multi-valued fields are the means above.
@@ -54,6 +58,11 @@ class ItemTable(nn.Module):
         self.register_buffer("ids", torch.zeros(num_items, len(layout.fields), dtype=torch.int64))
         self.register_buffer("dense", torch.zeros(num_items, len(layout.dense)))
         self.register_buffer("sets", torch.zeros(num_items, layout.set_width, dtype=torch.int64))
+
+    @property
+    def indexed(self) -> dict[str, Axis]:
+        """See `training.warm_start`."""
+        return {"rows.weight": Axis((self.key,))}
 
     def prepare(self, train_counts: np.ndarray, values: Columns, train_items: np.ndarray) -> None:
         """Fill the buffers: which items have a row by their training events int64 [N], their fields; `train_items`
@@ -116,6 +125,11 @@ class ProfileEmbedding(nn.Module):
         self.additions = additions(layout, dim, 0.1)
         self.register_buffer("cardinalities", sizes)
         self.register_buffer("offsets", sizes.cumsum(0) - sizes)
+
+    @property
+    def indexed(self) -> dict[str, Axis]:
+        """See `training.warm_start`."""
+        return {"rows.weight": Axis(self.layout.fields)}
 
     def prepare(self, samples: Samples, num_samples: int) -> None:
         """Means and deviations of dense fields over training samples, given by their numbers."""

@@ -56,9 +56,10 @@ class Tables(nn.Module):
 
     def __init__(self, schema: Schema, dim: int) -> None:
         super().__init__()
-        self.num_items = size_of(schema.key("item"))
+        key = schema.key("item")
+        self.num_items = size_of(key)
         layout = profile_layout(schema)
-        self.items = ItemTable(self.num_items, layout.of("item"), dim)
+        self.items = ItemTable(key, layout.of("item"), dim)
         self.behaviours = BehaviourTable(num_values(schema), dim)
         self.profile = ProfileEmbedding(layout.of("user", "event"), dim)
 

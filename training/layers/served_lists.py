@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Int, Int64
 from torch import Tensor
 
 from training.data.sequences import SequenceData
@@ -93,6 +93,12 @@ def packed(histories: list[np.ndarray]) -> Packed:
     """Requests as a graph takes them: items int64 [H], ends int32 [B]."""
     ends = np.cumsum([len(history) for history in histories]).astype(np.int32)
     return torch.from_numpy(np.concatenate(histories).astype(np.int64)), torch.from_numpy(ends)
+
+
+def one_by_one(history: Int64[Tensor, " H"], ends: Int[Tensor, " B"], width: int) -> list[Int64[Tensor, "1 L"]]:
+    """The newest `width` items of each packed history, at least one, unpadded: as the references take them."""
+    parts = history.tensor_split(ends[:-1].long())
+    return [(part if len(part) else part.new_zeros(1))[None, -width:] for part in parts]
 
 
 def served_scores(found: Best, history: Int64[Tensor, "B L"]) -> Float[Tensor, "B top"]:

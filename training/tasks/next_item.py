@@ -18,24 +18,25 @@ import torch
 from jaxtyping import Float, Int, Int64
 from torch import Tensor, nn
 
+from serving.ids import IdMap
 from training.asking import Question, Shown, Tensors, as_ids, history_of, listed
-from training.data.sequences import TASK, SequenceBatch, SequenceData, sequences
+from training.data.sequences import TASK, SequenceBatch, SequenceData, SequenceSplit, sequences
 from training.data.synthetic_sequences import synthetic_sequences
 from training.interactions import Interactions
 from training.layers.histories import newest
 from training.layers.listing import Best
 from training.layers.served_lists import (
+    HISTORY,
     MAX_BATCH_SIZE,
     MAX_HISTORY,
     OFFSETS,
     Requests,
-    history_spec,
-    items_spec,
+    one_by_one,
     served_scores,
 )
 from training.ranking_metrics import CUTOFFS, ranking_quality
 from training.servable import Packed, Servable, Signature, TensorSpec, servable
-from training.system import Column, Predict, Split, Stage, Task, Wanted
+from training.system import Column, Predict, Stage, Task, Wanted
 
 LISTED = 20
 """Items of a served list."""
@@ -56,7 +57,7 @@ class NextItemConfig:
     learning_rate: float = 1e-3
     """Rate of AdamW at its highest."""
     schedule: Literal["constant", "linear"] = "constant"
-    """linear: the rate rises over the first 2 % of the steps, then falls to zero."""
+    """Schedule of the rate. linear: it rises over the first 2 % of the steps, then falls to zero."""
     weight_decay: float = 0.0
     """Decoupled weight decay of AdamW."""
     patience: int | None = None
@@ -124,8 +125,8 @@ class OneByOne:
     @torch.no_grad()
     def __call__(self, history: Tensor, ends: Tensor) -> Packed:
         """Items and scores [B, top]."""
-        module, parts = cast(NextItem, self._module), history.tensor_split(ends[:-1].long())
-        read = [(part if len(part) else part.new_zeros(1))[None, -module.max_length :] for part in parts]
+        module = cast(NextItem, self._module)
+        read = one_by_one(history, ends, module.max_length)
         found = [module.best(one, torch.tensor([one.shape[1]]), self._top) for one in read]
         scores = [served_scores(best, one) for best, one in zip(found, read, strict=True)]
         return torch.cat([best.items for best in found]), torch.cat(scores)
@@ -136,7 +137,7 @@ def own_loss(module: nn.Module, batch: SequenceBatch, share_done: float) -> tupl
     return cast(NextItem, module).loss(batch, share_done)
 
 
-class NextItemTask(Task[SequenceData, Split]):
+class NextItemTask(Task[SequenceData, SequenceSplit]):
     """See the module's docstring."""
 
     name = TASK
@@ -169,23 +170,25 @@ class NextItemTask(Task[SequenceData, Split]):
             monitor="ndcg10",
         )
 
-    def evaluate(self, module: nn.Module, predict: Predict, split: Split) -> dict[str, float]:
+    def evaluate(self, module: nn.Module, predict: Predict, split: SequenceSplit) -> dict[str, float]:
         return ranking_quality(predict(Places(module), split))
 
     def request(self, interactions: Interactions, question: Question) -> Tensors:
+        """The history, and the user where one is named, for those who rank."""
         history = question.history or [interactions.raw("item", item) for item in history_of(interactions, question)]
         of_user = {} if question.user is None else {"user_id": as_ids([[question.user]])}
         return {"history": as_ids([list(history)[-MAX_HISTORY:]]), **of_user}
 
     def shown(self, interactions: Interactions, question: Question, request: Tensors, answer: Tensors) -> Shown:
+        """Items with their scores; places without an item are left out."""
         return listed(interactions, question, answer, "next items")
 
     def release(self, name: str, module: nn.Module, data: SequenceData) -> tuple[Signature, ...]:
-        module = copy.deepcopy(module).eval()
-        plain = _served(name, module, data, LISTED)
+        module, ids = copy.deepcopy(module).eval(), data.interactions.ids.get("item")
+        plain = _served(name, module, LISTED, ids)
         # One place more, so that no toss-up decides who is the last in the list.
-        further = _served(name, module, data, LISTED + 1)
-        double = _served(name, copy.deepcopy(module).double(), data, LISTED)
+        further = _served(name, module, LISTED + 1, ids)
+        double = _served(name, copy.deepcopy(module).double(), LISTED, ids)
         max_length = cast(NextItem, module).max_length
         return (
             replace(
@@ -197,13 +200,13 @@ class NextItemTask(Task[SequenceData, Split]):
         )
 
 
-def _served(name: str, module: nn.Module, data: SequenceData, top: int) -> Servable:
+def _served(name: str, module: nn.Module, top: int, ids: IdMap | None) -> Servable:
     return servable(
         name=name,
         module=Recommender(module, top),
-        inputs=(history_spec(data), OFFSETS),
+        inputs=(replace(HISTORY, ids=ids), OFFSETS),
         outputs=(
-            items_spec(data, top),
+            TensorSpec(name="items", dtype="int64", shape=(top,), ids=ids),
             TensorSpec(name="scores", dtype="float32", shape=(top,)),
         ),
         example=lambda batch_size, seed: (),

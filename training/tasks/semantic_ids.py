@@ -173,25 +173,19 @@ class SemanticIdsTask(Task[CatalogueData, ItemSplit]):
         return metrics(module, judge(module, predict, split), width_read(module, split))
 
     def request(self, interactions: Interactions, question: Question) -> Tensors:
-        if not question.candidates:
-            raise ValueError("say of which items: --candidates ITEM ...")
-        rows = [interactions.dense("item", item) for item in question.candidates]
-        return {name: getattr(interactions.content, name)[rows] for name in ("text", "graph")}
+        """Of one item, with the vectors that the data set has of it."""
+        if len(question.candidates) != 1:
+            raise ValueError("say of which item: --candidates ITEM, one of them")
+        item = interactions.dense("item", question.candidates[0])
+        return {name: part[item : item + 1] for name, part in interactions.content._asdict().items()}
 
     def shown(self, interactions: Interactions, question: Question, request: Tensors, answer: Tensors) -> Shown:
-        rows: list[list[object]] = []
-        for place, item in enumerate(question.candidates):
-            ids = " ".join(map(str, answer["sids"][place].tolist()))
-            weights = (
-                {"weights": " ".join(f"{one:.3f}" for one in answer["weights"][place].tolist())}
-                if "weights" in answer
-                else {}
-            )
-            rows.append(
-                [place + 1, interactions.titles[interactions.dense("item", item)], item, ids, *weights.values()]
-            )
-        further = ("weights",) if "weights" in answer else ()
-        return Shown((), f"semantic ids ({interactions.name})", ("", "title", "item", "ids", *further), rows)
+        item = question.candidates[0]
+        title = interactions.titles[interactions.dense("item", item)]
+        beside = [name for name in answer if name != "sids"]
+        columns = zip(answer["sids"][0].tolist(), *(answer[name][0].tolist() for name in beside), strict=True)
+        rows: list[list[object]] = [[place, *row] for place, row in enumerate(columns, 1)]
+        return Shown((f"item {item} ({interactions.name}): {title}",), "semantic ids", ("", "id", *beside), rows)
 
     def release(self, name: str, module: nn.Module, data: CatalogueData) -> tuple[Signature, ...]:
         """Raises ValueError where the data lack vectors that the module reads."""

@@ -49,6 +49,7 @@ class Corp(Command):
             raise ValueError(f"{self.source} is a run of {trained.system.name}; only reg4rec prunes")
         assert isinstance(trained.data, SequenceData)
         with self.console.status("measuring each theta"):
+            assert isinstance(trained.data, SequenceData)
             points = sweep(trained.module, trained.data, self.thetas, self.users, self.repetitions)
         draw(points, f"{trained.system.title}, {trained.data.schema.dataset}, {trained.config.beams} beams", self.out)
         show(self.console, table("CORP against theta", list(Point._fields), points))

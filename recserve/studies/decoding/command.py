@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from loadtest.bench import RESULTS
+from loadtest import RESULTS
 from recserve.commands.command import Command, show, table
 from recserve.studies.decoding.bench import BAR, BAR_BEAMS, BEAMS, run
 from training.checkpoint import write_json

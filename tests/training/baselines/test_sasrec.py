@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from tests.training.walks import wanted
 from training.baselines import sasrec
-from training.baselines.sasrec import Config, SASRec, catalogue_cross_entropy
+from training.baselines.sasrec import Config, SASRec
 from training.data.sequences import SequenceData, sequences
 from training.data.synthetic_sequences import synthetic_sequences
 from training.fit import FitOptions, fit
@@ -32,17 +32,6 @@ def correlation(data: SequenceData, vectors: torch.Tensor) -> float:
     """Spearman's, of the vectors' lengths and how often the items train."""
     table = pl.DataFrame({"norm": vectors.norm(dim=1).numpy()[1:], "count": data.train_item_counts[1:]})
     return table.select(pl.corr("norm", "count", method="spearman")).item()
-
-
-def test_blocked_cross_entropy_equals_the_one_of_torch_with_its_gradients() -> None:
-    torch.manual_seed(0)
-    states, items = torch.randn(150, 8).double().requires_grad_(), torch.randn(40, 8).double().requires_grad_()
-    targets = torch.randint(0, 40, (150,))
-    plain = functional.cross_entropy(states @ items.T, targets)
-    ours = catalogue_cross_entropy(states, items, targets)
-    expected = torch.autograd.grad(3 * plain, (states, items))
-    torch.testing.assert_close(ours, plain)
-    torch.testing.assert_close(torch.autograd.grad(3 * ours, (states, items)), expected)
 
 
 def test_the_list_after_a_history_is_the_catalogue_by_the_newest_state(data: SequenceData) -> None:

@@ -128,10 +128,10 @@ def test_serving_starts_from_the_state_after_all_events() -> None:
 def test_seen_and_liked_follow_the_events() -> None:
     rows: list[Row] = [(1, 5, 5, 10), (1, 6, 3, 11), (1, 7, 4, 12), *((2, 1, 1, 20 + n) for n in range(20))]
     data = make(rows, 4)
-    assert data.seen(1) == {5, 6, 7}
-    assert data.liked(1, 5) == [7, 5]
-    assert data.liked(1, 1) == [7]
-    assert data.seen(4) == data.seen(10**6) == set()
+    found = data.interactions
+    assert found.items_of(1).tolist() == [7, 6, 5]
+    assert found.items_of(1, positive=True).tolist() == [7, 5]
+    assert found.items_of(4).tolist() == found.items_of(10**6).tolist() == []
 
 
 def test_settings_and_sets_that_cannot_work_are_refused() -> None:

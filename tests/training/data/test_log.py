@@ -10,18 +10,19 @@ from tests.training.data.made_clicks import events_of, rows_strategy, splittable
 from training.data.log import Log, parts_by_time
 
 LEAST, MOST = -(2**63), 2**63 - 1
-any_int = st.one_of(st.sampled_from([LEAST, LEAST + 1, -1, 0, 1, 2**53, 2**53 + 1, MOST]), st.integers(LEAST, MOST))
+EXTREMES = (LEAST, LEAST + 1, -(2**62), -(2**32), -1, 0, 1, 2**31, 2**32 + 1, 2**53, 2**53 + 1, 2**62, MOST - 1, MOST)
+any_int = st.one_of(st.sampled_from(EXTREMES), st.integers(LEAST, MOST), st.integers(2**61, 2**62), st.integers(-3, 3))
 
 
 @st.composite
 def logs(draw: st.DrawFn) -> list[tuple[int, int, int, int]]:
     """Few users, items and moments, so that they meet; each of them any int64."""
-    users, items, times = (draw(st.lists(any_int, min_size=1, max_size=4, unique=True)) for _ in range(3))
+    users, items, times = (draw(st.lists(any_int, min_size=1, max_size=5, unique=True)) for _ in range(3))
     row = st.tuples(st.sampled_from(users), st.sampled_from(items), st.integers(1, 5), st.sampled_from(times))
     return draw(st.lists(row, min_size=1, max_size=40))
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=300)
 @given(rows=logs(), values=st.booleans(), width=st.integers(1, 5))
 def test_windows_hold_the_newest_of_an_events_past_and_of_nobody_else(rows: list, width: int, *, values: bool) -> None:
     log = Log(events_of(rows, values=values))

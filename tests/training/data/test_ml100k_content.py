@@ -1,16 +1,14 @@
-"""What films are: their genres, and facts linked to their own entities, not to those of another set's ids."""
+"""Films of MovieLens-100k are linked to their own entities, not to those of another set's ids."""
 
 import os
 
-import numpy as np
 import polars as pl
 import pytest
 
 from tests.training.walks import digest_of, wanted
 from training import datasets
-from training.data.content import categories
 from training.data.fetch import default_cache, fetch
-from training.data.ml100k_content import genre_attributes, graph_attributes, linked, texts
+from training.data.ml100k_content import graph_attributes, linked, texts
 from training.data.sequences import sequences
 
 ITEMS = pl.DataFrame(
@@ -24,7 +22,7 @@ ITEMS = pl.DataFrame(
 
 @pytest.mark.slow
 def test_sequences_of_ratings_are_those_that_recorded_results_were_made_of() -> None:
-    """In the order of (second, published row), with histories of 50."""
+    """Every rating a choice, in the order of (second, published row), with histories of 50."""
     assert digest_of(sequences(datasets.read("ml-100k"), wanted())) == {
         "train": "c7ca6e6e6cf2620c",
         "validation": "628fbfff44e8e636",
@@ -33,15 +31,6 @@ def test_sequences_of_ratings_are_those_that_recorded_results_were_made_of() -> 
         "categories": "b63dcffa23073481",
         "counts": "1fd05589838c2cab",
     }
-
-
-@pytest.mark.slow
-def test_a_film_s_category_is_the_rarest_of_its_genres() -> None:
-    found = categories(genre_attributes(films := pl.read_parquet(fetch("ml-100k") / "items.parquet")), len(films))
-    assert found.shape == (1_683,)
-    assert found.max() == 18
-    assert np.flatnonzero(found == 0).tolist() == [0, 267, 1373], "two films have no genre"
-    assert found[1] == 3, "of Animation, Children's and Comedy the rarest"
 
 
 def test_the_text_is_the_title_with_the_genres() -> None:

@@ -39,6 +39,10 @@ def made(dim: int = 4) -> Additions:
     return built
 
 
+def tags_of(cardinality: int) -> Field:
+    return Field(name="tags", role="item", kind="multi", cardinality=cardinality, width=3)
+
+
 def by_hand(mean: torch.nn.Module, row: list[int]) -> torch.Tensor:
     assert isinstance(mean, SetMean)
     kept = [value for value in row if 0 < value < mean.cardinality]
@@ -53,14 +57,14 @@ def test_a_set_is_the_mean_of_its_known_ids_whichever_way_it_is_computed(
     cardinality: int, rows: list[list[int]]
 ) -> None:
     torch.manual_seed(0)
-    mean = SetMean(cardinality, 3).double()
+    mean = SetMean(tags_of(cardinality), 3).double()
     expected = torch.stack([by_hand(mean, row) for row in rows])
     torch.testing.assert_close(mean(torch.tensor(rows)), expected, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("cardinality", [256, 257])
 def test_every_id_of_a_set_learns_from_the_sets_that_hold_it_and_no_other(cardinality: int) -> None:
-    mean = SetMean(cardinality, 3)
+    mean = SetMean(tags_of(cardinality), 3)
     mean(torch.tensor([[1, 0], [255, 1]])).sum().backward()
     gradient = mean.vectors.weight.grad
     assert gradient is not None

@@ -21,6 +21,7 @@ UNSEEN, RARE, KNOWN = 1, 2, 3
 """Items of `table`; 0 is out of vocabulary."""
 COUNTS = np.array([0, 0, MIN_TRAIN_COUNT - 1, MIN_TRAIN_COUNT])
 GENRES = np.array([[0, 0], [1, 0], [2, 0], [2, 1]])
+ITEM_ID = Field(name="item_id", role="item", kind="id", uses=("key",), cardinality=4)
 ONLY_GENRES = Layout((Field(name="genres", role="item", kind="multi", cardinality=3, width=2),))
 WITH_OTHERS = Layout(
     (
@@ -35,7 +36,7 @@ BOUGHT = np.array([2, 3, 3, 3])
 
 def made(layout: Layout = ONLY_GENRES) -> ItemTable:
     torch.manual_seed(0)
-    built = ItemTable(4, layout, 3)
+    built = ItemTable(ITEM_ID, layout, 3)
     there = (GENRES > 0).any(1).astype(np.int64)
     if layout is ONLY_GENRES:
         values = Columns(there[:, None], np.zeros((4, 0), np.float32), GENRES)
@@ -115,7 +116,7 @@ def test_the_other_fields_of_a_profile_are_added_dense_ones_standardised_over_tr
 
 
 def test_the_vocabulary_travels_with_the_weights(table: ItemTable) -> None:
-    other = ItemTable(4, ONLY_GENRES, 3)
+    other = ItemTable(ITEM_ID, ONLY_GENRES, 3)
     other.load_state_dict(table.state_dict())
     assert torch.equal(other(), table())
 

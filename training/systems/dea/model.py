@@ -75,6 +75,8 @@ class PairMemory(nn.Module):
     Rows start at zero: a pair that was never trained, and collides with none that was, has the zero code.
     """
 
+    by_number = True
+    """Rows are hashes of the ids' numbers."""
     salt: Int64[Tensor, "2 4 F"]
     left: Int64[Tensor, " Q"]
     right: Int64[Tensor, " Q"]

@@ -81,4 +81,5 @@ SYSTEM = System(
     evaluate=evaluate,
     products=products,
     served=servables,
+    quick={"words": 12, "hidden": 32, "latent": 8, "batch_size": 32, "reseed_every": 3, "behaviour_batch": 32},
 )

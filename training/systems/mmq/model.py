@@ -201,7 +201,8 @@ class MMQ(Tokenizer):
     def tokens(self, batch: ItemBatch) -> Tokens:
         _, gates, chosen = self.encode(batch)
         target = torch.cat([batch.text, batch.graph], dim=1)
-        return Tokens(chosen.codes, torch.ones_like(gates), target, self.decoder(weighted_sum(gates, chosen.words)))
+        weights = torch.ones_like(chosen.codes, dtype=target.dtype)
+        return Tokens(chosen.codes, weights, target, self.decoder(weighted_sum(gates, chosen.words)))
 
     def tokenizer_parameters(self) -> list[nn.Parameter]:
         """All but the recommender's."""

@@ -102,4 +102,5 @@ SYSTEM = System(
     stages=lambda config: (replace(SEMANTIC_IDS.stage(config), loss=loss, monitor="kept_loss"),),
     evaluate=evaluate,
     products=products,
+    quick={"words": 64, "hidden": 32, "latent": 8, "batch_size": 32, "reseed_every": 3},
 )

@@ -172,11 +172,14 @@ class MMQ2(Tokenizer):
         return Projected(*(layers(part) for layers, part in zip(self.projections, self.inputs(x), strict=True)))
 
     def weights(self, x: Vectors) -> Float[Tensor, "B P"]:
-        """Ones, the content's gates, and R = sigmoid(N_norm) * relu(MLP(e_b) + b)."""
-        text, graph, router = (layers(part) for layers, part in zip(self.gates, self.inputs(x), strict=True))
+        """Ones, the content's gates, and R."""
+        text, graph = (layers(part) for layers, part in zip(self.gates[:2], self.inputs(x)[:2], strict=True))
         ones = x.text.new_ones(x.text.shape[0], self.config.shared)
-        routed = torch.sigmoid(x.richness)[:, None] * torch.relu(router)
-        return torch.cat([ones, text.softmax(1), graph.softmax(1), routed], dim=1)
+        return torch.cat([ones, text.softmax(1), graph.softmax(1), self.router(x)], dim=1)
+
+    def router(self, x: Vectors) -> Float[Tensor, "B Nb"]:
+        """R = sigmoid(N_norm) * relu(MLP(e_b) + b)."""
+        return torch.sigmoid(x.richness)[:, None] * torch.relu(self.gates[2](self.inputs(x)[2]))
 
     def encode(self, x: Vectors) -> Encoded:
         projected = self.project(x)
@@ -197,14 +200,14 @@ class MMQ2(Tokenizer):
         """R of each behaviour expert."""
         return encoded.weights[:, -self.config.behaviour :]
 
-    def exported(self, encoded: Encoded) -> Float[Tensor, "B P"]:
+    def exported(self, x: Vectors) -> Float[Tensor, "B P"]:
         """What generators are to make of each id: 1 for content, for behaviour R over the mean of what is active.
 
         Cosine ids do not see the norm of a word, so R times a word's norm is all that training settles; the mean makes
         R comparable with content's 1 (our design).
         """
-        content = torch.ones_like(encoded.weights[:, : -self.config.behaviour])
-        return torch.cat([content, self.routed(encoded) / self.sparsity.active_mean], dim=1)
+        content = x.text.new_ones(x.text.shape[0], self.num_positions - self.config.behaviour)
+        return torch.cat([content, self.router(x) / self.sparsity.active_mean], dim=1)
 
     def target(self, x: Vectors) -> Float[Tensor, "B W"]:
         """What is reconstructed: all three vectors."""
@@ -214,4 +217,4 @@ class MMQ2(Tokenizer):
         x = self.vectors(batch)
         encoded = self.encode(x)
         decoded = self.decoder(weighted_sum(encoded.weights, encoded.chosen.words))
-        return Tokens(encoded.chosen.codes, self.exported(encoded), self.target(x), decoded)
+        return Tokens(encoded.chosen.codes, self.exported(x), self.target(x), decoded)

@@ -74,8 +74,8 @@ class MPQ(Tokenizer):
     def tokens(self, batch: ItemBatch) -> Tokens:
         v = vector(batch)
         chosen = self.codebooks(self.encoders(v))
-        gates = torch.softmax(self.gate(v), dim=1)
-        return Tokens(chosen.codes, torch.ones_like(gates), v, self.decoder(weighted_sum(gates, chosen.words)))
+        decoded = self.decoder(weighted_sum(torch.softmax(self.gate(v), dim=1), chosen.words))
+        return Tokens(chosen.codes, torch.ones_like(chosen.codes, dtype=v.dtype), v, decoded)
 
     def loss(self, batch: ItemBatch, share_done: float) -> tuple[Tensor, dict[str, Tensor]]:
         """L = L_recon + lambda L_orth, and the terms that move the words."""
@@ -110,4 +110,5 @@ SYSTEM = System(
     baseline="rqvae",
     build=MPQ,
     products=products,
+    quick={"words": 16, "hidden": 32, "latent": 8, "batch_size": 32, "reseed_every": 3},
 )

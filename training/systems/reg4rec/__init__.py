@@ -72,5 +72,14 @@ SYSTEM = System(
     upstream=upstream,
     served=servables,
     explained=explained,
+    quick={
+        "max_length": 12,
+        "codebooks": 3,
+        "words": 16,
+        "dim": 16,
+        "encoder_layers": 1,
+        "rollouts": 4,
+        "beams": 8,
+    },
     variant=lambda config: "" if config.ids == Config().ids else config.ids,
 )

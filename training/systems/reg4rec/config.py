@@ -46,7 +46,7 @@ class Config(NextItemConfig):
     learning_rate: float = 2e-3
     """Rate of AdamW in the supervised stage at its highest."""
     schedule: Literal["constant", "linear"] = "linear"
-    """Course of the rate; linear: it rises over the first 2 % of a stage's steps, then falls to zero."""
+    """Schedule of the rate. linear: it rises over the first 2 % of a stage's steps, then falls to zero."""
     weight_decay: float = 0.01
     """Decay of AdamW in both stages."""
     category_weight: float = 0.5

@@ -114,12 +114,13 @@ def _empty(newest: Tensor, slots: int, codebooks: int) -> Beams:
 
 
 def step_log_probs(logits: Float[Tensor, "*n M D"], possible: Bool[Tensor, "*n M D"]) -> Float[Tensor, "*n M D"]:
-    """CRSS's log-probabilities: one softmax over all tokens that are possible; NaN where none is.
+    """CRSS's log-probabilities, float32: one softmax over all tokens that are possible; NaN where none is.
 
-    As `crss_log_probs` of masked logits, in fewer passes.
+    As `crss_log_probs` of masked logits, in fewer passes. What comes in fp64 is rounded last.
     """
-    masked = torch.where(possible, logits.float(), -torch.inf)
-    return masked.flatten(-2).log_softmax(-1).view_as(masked)
+    wide = logits if logits.dtype == torch.float64 else logits.float()
+    masked = torch.where(possible, wide, -torch.inf)
+    return masked.flatten(-2).log_softmax(-1).view_as(masked).float()
 
 
 def best_extensions(

@@ -10,11 +10,13 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from torch import Tensor
 
+from serving.ids import IdMap
 from training.asking import Infer, Shown, Tensors
 from training.data.sequences import SequenceData
 from training.interactions import Interactions
-from training.layers.served_lists import MAX_BATCH_SIZE, OFFSETS, Requests, history_spec, items_spec
+from training.layers.served_lists import HISTORY, MAX_BATCH_SIZE, OFFSETS, Requests, one_by_one
 from training.servable import Packed, Servable, TensorSpec, servable
 from training.systems.reg4rec.config import Config
 from training.systems.reg4rec.model import Reg4Rec
@@ -24,12 +26,12 @@ THETA = TensorSpec(name="theta", dtype="float32", shape=(1,), minimum=0, maximum
 _THETAS = (0.0, 0.5, 1.0, 0.25)
 
 
-def outputs(config: Config, data: SequenceData) -> tuple[TensorSpec, ...]:
+def outputs(config: Config, ids: IdMap | None) -> tuple[TensorSpec, ...]:
     """Lists are as long as there are beams; item 0 (score -1e9, path -1) fills what a request has fewer of. A step of a
     path is codebook and word."""
     steps = (config.beams, config.shape.codebooks)
     return (
-        items_spec(data, config.beams),
+        TensorSpec(name="items", dtype="int64", shape=(config.beams,), ids=ids),
         TensorSpec(name="scores", dtype="float32", shape=(config.beams,)),
         TensorSpec(name="paths", dtype="int32", shape=(*steps, 2)),
         TensorSpec(name="categories", dtype="int32", shape=steps),
@@ -44,17 +46,27 @@ def thetas(count: int) -> Packed:
 
 def servables(name: str, model: Reg4Rec, config: Config, data: SequenceData) -> tuple[Servable]:
     """The one model of a release of `name`."""
-    module = Recommender(copy.deepcopy(model)).eval()
+    module, ids = Recommender(copy.deepcopy(model)).eval(), data.interactions.ids.get("item")
     plain = servable(
         name=name,
         module=module,
-        inputs=(history_spec(data), OFFSETS, THETA),
-        outputs=outputs(config, data),
+        inputs=(replace(HISTORY, ids=ids), OFFSETS, THETA),
+        outputs=outputs(config, ids),
         example=lambda batch_size, seed: (),
         max_batch_size=MAX_BATCH_SIZE,
     )
+    double = Recommender(copy.deepcopy(model).double()).eval()
+
+    @torch.no_grad()
+    def alone(history: Tensor, ends: Tensor, theta: Tensor) -> Packed:
+        """Each history by itself, neither packed nor padded."""
+        read = one_by_one(history, ends, config.max_length)
+        found = [double.answer(one, torch.tensor([one.shape[1]]), theta[row]) for row, one in enumerate(read)]
+        return tuple(torch.cat(column) for column in zip(*found, strict=True))
+
     requests = Requests(data=data, answer=plain.eager, max_length=config.max_length, beside=thetas)
-    return (replace(plain, example=requests),)
+    eager64 = torch.no_grad()(double.forward)
+    return (replace(plain, example=requests, eager64=eager64, reference=alone),)
 
 
 def explained(infer: Infer, model: str, interactions: Interactions, request: Tensors, answer: Tensors) -> list[Shown]:

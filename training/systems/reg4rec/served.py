@@ -37,8 +37,10 @@ class Recommender(nn.Module):
         that holds a negative id in the part that is read, are answered with NaN, never with a plausible score.
         """
         items, length = newest(history, history_offsets, self.length)
-        length = length.clamp(min=1)
-        share = theta[:, 0]
+        return self.answer(items, length.clamp(min=1), theta[:, 0])
+
+    def answer(self, items: Int[Tensor, "B L"], length: Int[Tensor, " B"], share: Float[Tensor, " B"]) -> Packed:
+        """The outputs for padded histories."""
         decoded = decode(self.generator, self.generator.encode(items, length), share, self.search)
         found = ranked(decoded, self.catalogue, items, self.top, self.merge)
         possible = (items >= 0).all(1) & (share >= 0) & (share <= 1)

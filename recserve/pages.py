@@ -1,0 +1,67 @@
+"""The tables of the pages that are made from committed results: `python -m recserve.pages` writes all of them anew.
+
+Each stands between `<!-- name -->` and `<!-- /name -->` in its page.
+"""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from loadtest import published
+from recserve.commands import systems
+from recserve.studies import published as studies
+from recserve.studies import robustness
+from training.registry import SYSTEMS
+
+ROOT = Path(__file__).parents[1]
+
+
+class Region(NamedTuple):
+    """A marked place of a page, and what must stand there."""
+
+    page: str
+    name: str
+    content: Callable[[], str]
+
+
+def _tasks() -> str:
+    """A GitHub table of the tasks with their systems and measures."""
+    lines = ["| task | systems | default data set | measured by |", "| --- | --- | --- | --- |"]
+    for task in systems.tasks():
+        names = ", ".join(system.name for system in SYSTEMS.values() if system.task is task)
+        measures = "; ".join(f"**{one.title}**" if one.judges else one.title for one in task.columns)
+        lines.append(f"| `{task.name}` | {names} | {task.default} | {measures} |")
+    return "\n".join(lines)
+
+
+REGIONS = (
+    Region("docs/architecture.md", "tasks", _tasks),
+    Region("docs/results.md", "systems", systems.markdown),
+    Region("docs/results.md", "paths", lambda: f"{robustness.markdown()}\n\n{studies.paths_markdown()}"),
+    Region("docs/results.md", "generation", studies.generation_markdown),
+    Region("docs/results.md", "load", lambda: f"{studies.length_markdown()}\n\n{published.peers_markdown()}"),
+    Region("docs/operations.md", "faults", published.faults_markdown),
+)
+
+
+def written(region: Region, text: str) -> str:
+    """The page's text with the region's content in its place. Raises ValueError where the page has no such place."""
+    start, end = f"<!-- {region.name} -->\n", f"\n<!-- /{region.name} -->"
+    pattern = re.escape(start) + ".*?" + re.escape(end)
+    content = start + region.content() + end
+    new, places = re.subn(pattern, lambda _: content, text, flags=re.DOTALL)
+    if places != 1:
+        raise ValueError(f"{region.page} has {places} places for '{region.name}'; mark one")
+    return new
+
+
+def main() -> None:
+    """Writes all regions into their pages."""
+    for region in REGIONS:
+        page = ROOT / region.page
+        page.write_text(written(region, page.read_text()))
+
+
+if __name__ == "__main__":
+    main()

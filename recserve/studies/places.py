@@ -1,0 +1,46 @@
+"""All studies by name: what `recserve study --help` lists, and where each is, without importing any."""
+
+from recserve.place import Group, Place
+
+_PLANTED = {
+    "collapse": Place(
+        "Train DEA, make one field's table rank one, and show how the filter closes on that field (10 s).",
+        "recserve.studies.planted.command:Collapse",
+    ),
+    "pairs": Place(
+        "Train DEA with and without codebooks on labels that only pairs of ids explain (20 s).",
+        "recserve.studies.planted.command:Pairs",
+    ),
+}
+
+STUDIES = {
+    "lrea-length": Place(
+        "Time DIN, softmax attention and LREA's forms against the length of the history, 1,000 candidates each.",
+        "recserve.studies.lrea_length.command:LreaLength",
+    ),
+    "planted": Group("Train DEA on data with planted structure, and draw what its parts do.", _PLANTED),
+    "matt-cost": Place(
+        "Time each base's graph and MATT around it, in this process and through the server, p50 of one request.",
+        "recserve.studies.matt_cost.command:MattCost",
+    ),
+    "codebooks": Place(
+        "Show how runs of tokenizers use their codebooks, beside LETTER's published ids where the data set is beauty.",
+        "recserve.studies.codebooks.command:Codebooks",
+    ),
+    "corp": Place(
+        "Measure pruned share, hit rate and latency of a reg4rec run against theta, and draw them.",
+        "recserve.studies.corp.command:Corp",
+    ),
+    "decoding": Place(
+        "Time one request of REG4Rec: the served graph, and beam search around a graph of one step.",
+        "recserve.studies.decoding.command:Decoding",
+    ),
+    "sanity": Place(
+        "Train DeepFM on random parts of MovieLens-100k and compare its AUC with three public libraries'.",
+        "recserve.studies.sanity:Sanity",
+    ),
+    "sanity-sequences": Place(
+        "Show recorded results of sequence models beside published ones; trains nothing.",
+        "recserve.studies.sanity_sequences:SanitySequences",
+    ),
+}

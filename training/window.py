@@ -1,0 +1,34 @@
+"""Dated windows of a data set: what was known before a day."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import polars as pl
+
+from training.data.folder.times import ticks
+from training.interactions import Interactions
+
+
+def until(interactions: Interactions, day: str) -> Interactions:
+    """The events strictly before a day, `YYYY-MM-DD` in UTC; users, items and ids stay.
+
+    Raises ValueError for what is no day, for a set without times, for one whose user fields change with time (they are
+    kept as they are after all events), and where no event is left.
+    """
+    try:
+        moment = datetime.strptime(day, "%Y-%m-%d").replace(tzinfo=UTC)
+    except ValueError:
+        raise ValueError(f"--until {day} is no day; write YYYY-MM-DD") from None
+    interactions.require("a dated window", ("time", "event"))
+    varying = [
+        field.name
+        for field in interactions.schema.fields
+        if field.role == "user" and "key" not in field.uses and field.name in interactions.events.columns
+    ]
+    if varying:
+        raise ValueError(f"{interactions.name}: the user fields {varying} change with time and cannot be cut at a day")
+    times = interactions.events["time"]
+    kept = interactions.events.filter(pl.col("time") < int(moment.timestamp()) * ticks(times))
+    if not len(kept):
+        raise ValueError(f"{interactions.name} has no event before {day}")
+    return replace(interactions, events=kept)
