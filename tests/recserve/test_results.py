@@ -1,56 +1,77 @@
-"""Published results: one file for each system and data set, one line of the table for each file."""
+"""Published results: a file for each task, data set, system and variant; a line of the table for each file."""
 
 from pathlib import Path
 
 import pytest
 
-from recserve import results, runs
-from recserve.commands.systems import published, row
-from training.baselines import deepfm, fm
+from recserve import results
+from recserve.commands.systems import Entry, entries, facts, row
 from training.registry import SYSTEMS
+from training.tasks.click import CLICK
 
 
-def recorded(system: str, dataset: str, auc: float) -> results.Result:
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(results, "FOLDER", tmp_path)
+
+
+def record(system: str, dataset: str, auc: float, variant: str = "", **config: object) -> results.Result:
     spread = {"mean": auc, "std": 0.001}
-    test = {"auc": spread, "gauc": spread, "log_loss": spread}
-    return results.Result(
+    result = results.Result(
+        task="click",
         system=system,
         dataset=dataset,
+        variant=variant,
         seeds=[0, 1, 2],
-        test=test,
-        config={},
+        test={"auc": spread, "gauc": spread, "log_loss": spread},
+        config=config,
         versions={},
         recorded="2026-01-01",
         command="",
         runs=[],
         by_seed=None,
     )
+    results.record(result)
+    return result
 
 
-def test_a_system_has_one_result_for_each_data_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(results, "FOLDER", tmp_path)
-    first, second = recorded("fm", "ml-100k-fields", 0.61), recorded("fm", "hin-amazon", 0.72)
-    results.record(first)
-    results.record(second)
-    assert results.read("fm", "ml-100k-fields") == first
-    assert results.read("fm", "hin-amazon") == second
-    assert results.read("deepfm", "hin-amazon") is None
-    assert results.datasets("fm") == ["hin-amazon", "ml-100k-fields"]
-    lines = [row(*entry) for entry in published("click prediction") if entry[0].name in ("deepfm", "fm")]
-    assert [line[2] for line in lines] == ["ml-100k-fields", "hin-amazon, 3 seeds", "ml-100k-fields, 3 seeds"]
-    assert [line[4] for line in lines] == ["", "0.7200 ± 0.0010", "0.6100 ± 0.0010"]
+def rows(*systems: str) -> list[list[str]]:
+    return [row(entry) for entry in entries(CLICK) if entry.system.name in systems]
 
 
-def test_the_margin_is_over_the_baseline_on_the_same_data_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(results, "FOLDER", tmp_path)
-    for system, dataset, auc in (("lrea", "ml-100k", 0.76), ("din", "ml-100k", 0.75), ("din", "elsewhere", 0.5)):
-        results.record(recorded(system, dataset, auc))
-    assert row(SYSTEMS["lrea"], "ml-100k")[-1] == "+0.0100 AUC, +0.0100 GAUC over din"
+def test_a_system_has_one_result_for_each_data_set() -> None:
+    first, second = record("fm", "ml-100k", 0.61), record("fm", "hin-amazon", 0.72)
+    assert results.read("click", "ml-100k", "fm") == first
+    assert results.read("click", "hin-amazon", "fm") == second
+    assert results.read("click", "hin-amazon", "deepfm") is None
+    assert results.read("next_item", "ml-100k", "fm") is None
+    assert results.of_system(SYSTEMS["fm"]) == [second, first]
+    lines = rows("deepfm", "fm")
+    assert [line[2] for line in lines] == ["not measured", "hin-amazon, 3 seeds", "ml-100k, 3 seeds"]
+    assert [line[3] for line in lines] == ["", "0.7200 ± 0.0010", "0.6100 ± 0.0010"]
 
 
-def test_the_configuration_chooses_the_data_set_where_it_has_a_choice() -> None:
-    assert runs.dataset_of(fm.SYSTEM, fm.SYSTEM.config()) == "ml-100k-fields"
-    assert runs.dataset_of(deepfm.SYSTEM, deepfm.SYSTEM.config(dataset="hin-amazon")) == "hin-amazon"
-    assert runs.dataset_of(SYSTEMS["din"], SYSTEMS["din"].config()) == "ml-100k"
-    with pytest.raises(ValueError, match="no data set is called 'nowhere' here; choose one of ml-100k, "):
-        runs.load_data(fm.SYSTEM, fm.SYSTEM.config(dataset="nowhere"))
+def test_variants_of_a_system_have_lines_of_their_own() -> None:
+    for base, auc in (("fm", 0.61), ("dea", 0.63)):
+        record(base, "ml-100k", auc - 0.01)
+        record("matt", "ml-100k", auc, variant=base, base=base)
+    found = results.read("click", "ml-100k", "matt-dea")
+    assert found is not None
+    assert found.name == "matt-dea"
+    assert [(line[0], line[-1]) for line in rows("matt")] == [
+        ("matt-dea", "+0.0100 AUC, +0.0100 GAUC over dea"),
+        ("matt-fm", "+0.0100 AUC, +0.0100 GAUC over fm"),
+    ]
+
+
+def test_the_margin_is_over_the_baseline_on_the_same_data_set() -> None:
+    record("din", "elsewhere", 0.5)
+    ours = Entry(SYSTEMS["lrea"], record("lrea", "ml-100k", 0.76))
+    assert row(ours)[-1] == "din: not measured"
+    record("din", "ml-100k", 0.75)
+    assert row(ours)[-1] == "+0.0100 AUC, +0.0100 GAUC over din"
+
+
+def test_what_is_not_measured_has_no_figures() -> None:
+    said = facts(Entry(SYSTEMS["lrea"], None))
+    assert (said["dataset"], said["seeds"], said["test"], said["baseline"]) == (None, [], {}, "din")
