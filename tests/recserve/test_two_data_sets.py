@@ -122,10 +122,14 @@ def test_each_release_is_ranked_with_its_own_titles_and_scores(
     items, titles = [row["item"] for row in answer["rows"]], data.interactions.titles
     assert [row["title"] for row in answer["rows"]] == [titles[item] for item in items]
     np.testing.assert_allclose([row["score"] for row in answer["rows"]], trained_scores(one, user, items), atol=1e-5)
-    seen = {titles[item] for item in data.seen(user)}
+    known = data.interactions.dense("user", user)
+    seen = {titles[item] for item in data.interactions.items_of(known).tolist()}
     unseen = [item for item, title in enumerate(titles) if item and title not in seen]
     assert answer["rows"][0]["score"] >= trained_scores(one, user, unseen).max() - 1e-5
-    liked = ", ".join(dict.fromkeys(titles[item] for item in data.liked(user, 5))) or "nothing yet"
+    liked = (
+        ", ".join(dict.fromkeys(titles[item] for item in data.interactions.items_of(known, positive=True)[:5].tolist()))
+        or "nothing yet"
+    )
     assert answer["lines"][0].endswith(f" lately liked: {liked}")
 
 
