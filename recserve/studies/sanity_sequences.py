@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from recserve import results
 from recserve.commands.command import Command, show, table
+from training.tasks.next_item import NEXT_ITEM
 
 METRICS = ("recall5", "ndcg5", "recall10", "ndcg10")
 WITHIN_REACH = 0.95
@@ -24,7 +25,7 @@ class Published(NamedTuple):
 
     dataset: str
     system: str
-    """Ours of the same kind."""
+    """Ours of the same kind: <system>[-variant]."""
     source: str
     recall5: float
     ndcg5: float
@@ -39,8 +40,8 @@ PUBLISHED = (
     Published("beauty", "sasrec", _S3REC, 0.0387, 0.0249, 0.0605, 0.0318),
     Published("beauty", "sasrec", "public rerun, cross-entropy, days shuffled", 0.0601, 0.0420, 0.0859, 0.0503, False),
     Published("beauty", "tiger", _TIGER, 0.0454, 0.0321, 0.0648, 0.0384),
-    Published("beauty", "reg4rec_letter", "Wang et al. 2024 (LETTER), 20 beams", 0.0431, 0.0286, 0.0672, 0.0364),
-    Published("beauty", "reg4rec_letter", "LETTER in cornac 3.0.1, 20 beams", 0.0420, 0.0279, 0.0656, 0.0354),
+    Published("beauty", "reg4rec-letter", "Wang et al. 2024 (LETTER), 20 beams", 0.0431, 0.0286, 0.0672, 0.0364),
+    Published("beauty", "reg4rec-letter", "LETTER in cornac 3.0.1, 20 beams", 0.0420, 0.0279, 0.0656, 0.0354),
     Published("sports", "sasrec", _S3REC, 0.0233, 0.0154, 0.0350, 0.0192),
     Published("sports", "tiger", _TIGER, 0.0264, 0.0181, 0.0400, 0.0225),
 )
@@ -84,7 +85,7 @@ class SanitySequences(Command):
 
 def means(system: str, dataset: str) -> dict[str, float]:
     """Test metric -> mean over the recorded seeds; empty where nothing is recorded."""
-    result = results.read(system, dataset)
+    result = results.read(NEXT_ITEM.name, dataset, system)
     return {name: value["mean"] for name, value in result.test.items()} if result else {}
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from export.kernel_form import kernel_forms
+from export.kinds import kernel_forms
 from serving.ids import IdMap
 from tests.export.brought import ENDS, USER, Brought, ids
 from tests.export.hot_models import hot_model

@@ -26,8 +26,8 @@ from training import schema as schema_file
 from training.schema import Field, Schema
 from training.servable import KernelServable, Origin, Signature
 
-SHOP = Schema(dataset="shop", fields=(Field(name="item_id", kind="id", cardinality=50, side="item"),))
-ORIGIN = Origin(system="dea", task="click prediction", schema=SHOP)
+SHOP = Schema(dataset="shop", fields=(Field(name="item_id", role="item", kind="id", uses=("key",), cardinality=50),))
+ORIGIN = Origin(system="dea", task="click", schema=SHOP)
 RUN, OTHER = Source(kind="run", name="runs/dea/1"), Source(kind="run", name="runs/dea/2")
 
 
@@ -49,7 +49,7 @@ def shop(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("file", ["config.pbtxt", "configs/cpu.pbtxt"])
 def test_both_configurations_say_what_the_model_was_made_of(shop: Path, file: str) -> None:
     said = Identity.of(read_config(shop / "profile" / file))
-    assert said == ("dea", "click prediction", "shop", schema_file.digest(SHOP))
+    assert said == ("dea", "click", "shop", schema_file.digest(SHOP))
 
 
 def test_a_run_of_the_same_data_set_is_the_next_version(shop: Path) -> None:
@@ -78,9 +78,9 @@ def test_a_model_of_another_origin_is_refused_with_both_named(shop: Path, origin
     assert tree(shop) == before
 
 
-def test_longer_histories_and_wider_vectors_are_no_other_data_set(shop: Path) -> None:
-    fields = (*SHOP.fields, Field(name="history", kind="sequence", cardinality=50, width=16))
-    long = (*SHOP.fields, Field(name="history", kind="sequence", cardinality=50, width=256))
+def test_wider_lists_and_vectors_are_no_other_data_set(shop: Path) -> None:
+    fields = (*SHOP.fields, Field(name="tags", role="item", kind="multi", cardinality=50, width=16))
+    long = (*SHOP.fields, Field(name="tags", role="item", kind="multi", cardinality=50, width=256))
     assert schema_file.digest(replace(SHOP, fields=fields)) == schema_file.digest(replace(SHOP, fields=long))
     assert schema_file.digest(replace(SHOP, fields=fields)) != schema_file.digest(SHOP)
 

@@ -90,7 +90,7 @@ def test_user_state_describes_its_encoder_and_holds_the_histories(published_once
 
 
 def test_schema_travels_with_every_model(tmp_path: Path) -> None:
-    schema = Schema(dataset="toy", fields=(Field(name="item", kind="id", cardinality=50),))
+    schema = Schema(dataset="toy", fields=(Field(name="item", role="item", kind="id", cardinality=50),))
     publish(tmp_path, [profile_model()], SOURCE, schema)
     saved = json.loads((tmp_path / "profile" / "1" / "schema.json").read_text())
     assert (saved["dataset"], saved["fields"][0]["cardinality"]) == ("toy", 50)

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from kernels.path_sampling import unpack
 from kernels.path_sampling.sampler import Sampler
 from tests.kernels.frequency_logs import sampler
-from training.layers.requests import CANDIDATES, OFFSETS, SCORES, Requests
+from training.layers.requests import CANDIDATES, OFFSETS, SCORES, USER_ID, Asked, Requests
 from training.servable import (
     EnsembleServable,
     EnsembleStep,
@@ -58,7 +58,7 @@ def release() -> tuple[Signature, ...]:
     """The three models in the order of publishing."""
     one = sampler(PATHS)
     requests = Requests(user_ids=one.tables.user_ids, num_items=len(one.tables.item_rows) - 1)
-    step = path_sampler(SAMPLER, one, requests)
+    step = path_sampler(SAMPLER, one, requests, Asked(USER_ID, CANDIDATES, OFFSETS))
     scorer = scorer_of(one, step)
 
     def rank(user_id: Tensor, candidates: Tensor, ends: Tensor, request_key: Tensor) -> Packed:

@@ -1,6 +1,5 @@
 """REG4Rec behind a real server: the graph, its kernel form, and generate_then_rank, which asks LREA about the list."""
 
-import json
 import shutil
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -8,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from export.artifacts import Source
 from export.kinds import kernel_forms
@@ -17,7 +17,6 @@ from export.repository import publish
 from export.run_alone import open_session
 from export.verify import run_session
 from loadtest.scenarios import SCENARIOS
-from recserve.cli import main
 from serving.client import Client
 from serving.direct import DirectModel
 from serving.errors import InvalidRequest
@@ -25,8 +24,9 @@ from serving.server import ServerOptions, TritonServer
 from tests.conftest import lrea
 from tests.training.systems.reg4rec_models import data, trained
 from training.generate_then_rank import generate_then_rank
+from training.layers.served_lists import packed
 from training.systems.reg4rec import decode as decoding
-from training.systems.reg4rec.servables import packed, servables
+from training.systems.reg4rec.servables import servables
 
 pytestmark = [pytest.mark.triton_server, pytest.mark.slow]
 MODEL, KERNEL, JOINT = "reg4rec", "reg4rec_kernel", "generate_then_rank"
@@ -106,7 +106,7 @@ def test_theta_0_is_served_as_plain_beam_search(client: Client, tmp_path: Path) 
     session, changed = open_session(tmp_path / "plain.onnx"), 0
     for user in range(1, 9):
         history = data().sequence(user)
-        expected = run_session(session, plain, packed([history], np.ones(1)))
+        expected = run_session(session, plain, (*packed([history]), torch.ones(1, 1)))
         assert same(expected, client.infer(MODEL, request(history.tolist(), 0.0)))
         changed += not same(expected, client.infer(MODEL, request(history.tolist(), 1.0)))
     assert changed
@@ -193,30 +193,6 @@ def test_the_traffic_of_a_load_run_is_answered_as_in_this_process(repository: Pa
         assert set(expected) == set(served)
         for tensor, array in expected.items():
             np.testing.assert_allclose(served[tensor], array, atol=1e-6)
-
-
-def test_the_command_prints_the_items_with_titles_and_paths(client: Client, capsys: pytest.CaptureFixture[str]) -> None:
-    where = ["--url", client.url]
-    asked = request(data().sequence(3).tolist()[:4], 0.0)
-    assert main(["generate", "--history", *map(str, asked["history"][0]), "--theta", "0", *where, "--json"]) == 0
-    printed = json.loads(capsys.readouterr().out)
-    answer = client.infer(MODEL, asked)
-    there = answer["items"][0] > 0
-    assert [one["item"] for one in printed["generated"]] == answer["items"][0][there][:10].tolist()
-    assert printed["generated"][0]["title"] == f"Item {printed['generated'][0]['item']}"
-    assert printed["pruned"] == 0.0
-    first = answer["paths"][0][0].tolist()
-    assert printed["generated"][0]["path"] == [f"{codebook}:{word}" for codebook, word in first]
-    assert main(["generate", "--user", "999", *where]) == 0
-    assert "no items yet (synthetic-sequences)" in capsys.readouterr().out
-    assert main(["generate", "--user", "3", "--dataset", "beauty", "--url", client.url]) == 2
-    said = "--dataset beauty, but the served model 'reg4rec' is of data set synthetic-sequences"
-    assert said in capsys.readouterr().err
-    assert main(["generate", "--user", "3", "--then-rank", *where, "--json"]) == 0
-    by_ranker = [one["ranker_score"] for one in json.loads(capsys.readouterr().out)["generated"]]
-    assert by_ranker == sorted(by_ranker, reverse=True)
-    assert main(["generate", "--history", "1", "99", *where]) == 0
-    assert "1 of them not known to synthetic-sequences" in capsys.readouterr().out
 
 
 def test_the_parity_ladder_holds(repository: Path) -> None:

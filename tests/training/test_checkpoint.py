@@ -13,11 +13,12 @@ from tests.training.click_views import histories
 from tests.training.tiny import SYSTEM, Config, Tiny
 from training import checkpoint
 from training.checkpoint import Progress, Run, TrainingState
+from training.fit import FitOptions
 
 
 def finished_run() -> Run:
     schema = histories().schema
-    info = checkpoint.start_info(SYSTEM, schema, seed=3, max_epochs=None)
+    info = checkpoint.start_info(SYSTEM, schema, FitOptions(run=Path(), seed=3))
     return Run(
         info=replace(info, status="finished", finished=checkpoint.now()),
         config=checkpoint.config_to_json(Config(width=6)),

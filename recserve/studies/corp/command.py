@@ -47,6 +47,7 @@ class Corp(Command):
         trained = runs.load(self.source)
         if not isinstance(trained.module, Reg4Rec):
             raise ValueError(f"{self.source} is a run of {trained.system.name}; only reg4rec prunes")
+        assert isinstance(trained.data, SequenceData)
         with self.console.status("measuring each theta"):
             assert isinstance(trained.data, SequenceData)
             points = sweep(trained.module, trained.data, self.thetas, self.users, self.repetitions)

@@ -1,4 +1,4 @@
-"""Ids of any int64: no key, table or measure takes one for another. Histories: `test_log`."""
+"""Ids of any int64: no history, table or measure takes one for another."""
 
 import copy
 from dataclasses import replace
@@ -14,6 +14,7 @@ from serving.state.record import Key, decode_key, encode_key
 from tests.kernels.frequency_logs import sampler, tables
 from tests.training.click_views import fields
 from training.data.ids import table_rows, whole_numbers
+from training.data.log import Log
 from training.layers.fields import FieldEmbedding
 from training.layers.id_tables import IdTables
 from training.metrics import gauc
@@ -24,6 +25,49 @@ EXTREMES = (LEAST, LEAST + 1, -(2**62), -(2**32), -1, 0, 1, 2**31, 2**32 + 1, 2*
 PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 """Other load on the machine fails nothing."""
 any_id = st.one_of(st.sampled_from(EXTREMES), st.integers(LEAST, MOST), st.integers(2**61, 2**62), st.integers(-3, 3))
+
+
+@st.composite
+def logs(draw: st.DrawFn) -> pl.DataFrame:
+    """Few users, items and moments, so that they meet; each of them any int64."""
+    users, items, moments = (draw(st.lists(any_id, min_size=1, max_size=5, unique=True)) for _ in range(3))
+    row = st.tuples(st.sampled_from(users), st.sampled_from(items), st.integers(1, 5), st.sampled_from(moments))
+    rows = draw(st.lists(row, min_size=1, max_size=40))
+    return pl.DataFrame(rows, schema=dict.fromkeys(("user", "item", "value", "time"), pl.Int64), orient="row")
+
+
+def labelled(log: pl.DataFrame) -> Log:
+    """All of it positive."""
+    return Log(log.with_columns(label=pl.lit(1.0, pl.Float32)))
+
+
+@settings(PATIENT, max_examples=300)
+@given(log=logs())
+def test_the_past_of_an_event_is_what_its_user_did_before_it(log: pl.DataFrame) -> None:
+    """Against a walk over all rows, one event at a time, in whole numbers of Python."""
+    rows = list(enumerate(log.rows()))
+    events = labelled(log)
+    ordered = sorted(rows, key=lambda entry: (entry[1][0], entry[1][3], entry[0]))
+    for place, (_, (user, item, _, moment)) in enumerate(ordered):
+        assert (events.user[place], events.item[place], events.time[place]) == (user, item, moment)
+        past = [row for _, row in ordered if row[0] == user and row[3] < moment]
+        found = range(events.past_start[place], events.past_end[place])
+        assert events.past_start[place] <= events.past_end[place]
+        assert [ordered[number][1] for number in found] == past
+        assert sorted(ordered[events.of(user)]) == sorted(entry for entry in rows if entry[1][0] == user)
+
+
+@settings(PATIENT, max_examples=100)
+@given(log=logs(), stranger=any_id)
+def test_windows_hold_the_newest_events_of_the_user_and_of_nobody_else(log: pl.DataFrame, stranger: int) -> None:
+    events = labelled(log)
+    starts, ends = events.past(np.arange(len(events)))
+    items, _ = events.windows(ends, np.minimum(ends - starts, 3), 3)
+    for place in range(len(events)):
+        past = events.item[events.past_start[place] : events.past_end[place]][::-1][:3].tolist()
+        assert items[place].tolist() == past + [0] * (3 - len(past))
+    if stranger not in events.user:
+        assert events.of(stranger) in (slice(place, place) for place in range(len(events) + 1))
 
 
 @settings(PATIENT, max_examples=100)
@@ -64,26 +108,21 @@ def test_the_sampler_finds_each_user_by_the_whole_id(ids: list[int], asked: list
 
 @settings(PATIENT, max_examples=30)
 @given(asked=st.lists(any_id, min_size=1, max_size=10))
-def test_the_tables_of_a_graph_take_any_stranger_for_the_new_user(asked: list[int]) -> None:
+def test_the_tables_of_a_graph_take_any_stranger_for_nobody(asked: list[int]) -> None:
     data = fields()
     embedding = FieldEmbedding(data.features.layout, 2)
     embedding.prepare(data)
     graph = IdTables(data, embedding)
     users, items = graph(torch.tensor(asked), torch.tensor(asked))
-    sides = data.features.users.ids, data.features.items.ids
-    for found, known in ((users, graph.users), (items, graph.items)):
-        inside = [one if 0 <= one < len(known) else 0 for one in asked]
-        assert found.tolist() == known[inside].tolist()
-    expected = embedding.known(torch.from_numpy(np.concatenate([sides[0][7], sides[1][9]]))[None])
-    assert graph.users[7].tolist() + graph.items[9].tolist() == expected[0].tolist()
-    assert not graph.users[0].any()
-    assert not graph.items[0].any()
+    for id_, user, item in zip(asked, users.tolist(), items.tolist(), strict=True):
+        assert user == graph.users[id_ if 0 <= id_ < len(graph.users) else 0].tolist()
+        assert item == graph.items[id_ if 0 <= id_ < len(graph.items) else 0].tolist()
 
 
 def test_an_id_that_cannot_number_a_row_is_refused_and_not_read_from_the_other_end() -> None:
-    for user in (-1, 5, 2**62):
-        with pytest.raises(ValueError, match=r"planted: user ids range over .* map them to 1 to 4 first"):
-            table_rows("planted: user", np.array([1, user]), 5)
+    for bad in (-1, 5, 2**62):
+        with pytest.raises(ValueError, match=r"x ids range over .* map them to 1 to 4 first"):
+            table_rows("x", np.array([0, bad]), 5)
     assert table_rows("x", np.array([0, 4]), 5).tolist() == [0, 4]
     assert table_rows("x", np.zeros(0, np.int64), 5).tolist() == []
 

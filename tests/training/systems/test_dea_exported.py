@@ -6,14 +6,15 @@ from pathlib import Path
 import pytest
 
 from export.artifacts import Source
-from export.kernel_form import kernel_form
+from export.kinds import kernel_forms
 from export.onnx import export_onnx
 from export.parity import ParityOptions, walk
 from export.repository import publish
 from export.verify import verify_onnx
 from serving.backends.recserve.program import hot_ops, load_program
-from tests.training.systems.dea_models import SMALL
+from tests.training.systems.dea_models import SMALL, data, model
 from tests.training.systems.test_dea_served import ranker
+from training.systems.dea import servables
 
 
 def test_two_layers_are_exported_with_the_hot_op(tmp_path: Path) -> None:
@@ -26,11 +27,10 @@ def test_two_layers_are_exported_with_the_hot_op(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.triton_server
 def test_dea_is_served_in_both_forms_with_the_same_answers(tmp_path: Path) -> None:
-    served = ranker()
-    form = kernel_form(served)
-    assert form is not None
-    assert form.name == "dea_kernel"
-    publish(tmp_path, (served, form), Source(kind="factory", name="tests.training.systems.dea_models:model"))
+    release = servables("dea", model(), SMALL, data())
+    forms = kernel_forms(release)
+    assert [form.name for form in forms] == ["dea_kernel"]
+    publish(tmp_path, (*release, *forms), Source(kind="factory", name="tests.training.systems.dea_models:model"))
     program, _ = load_program(tmp_path / "dea_kernel" / "1" / "model.pt2")
     assert hot_ops(program) == {"recserve::combo_id_attention"}
     ladder = walk(tmp_path, ParityOptions(requests=100))

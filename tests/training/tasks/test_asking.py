@@ -34,7 +34,7 @@ def test_a_users_history_is_asked_oldest_first_and_a_strangers_is_empty() -> Non
     assert raw == [f"sku-{item:02}" for item in own]
     given = NEXT_ITEM.request(shop(), NOBODY._replace(history=("sku-07", "sku-01")))
     assert given["history"].tolist() == [["sku-07", "sku-01"]]
-    with pytest.raises(ValueError, match="say after which history: --user ID or --history ITEM"):
+    with pytest.raises(ValueError, match="say for whom: --user ID, or --history ITEM"):
         NEXT_ITEM.request(planted(), NOBODY)
 
 

@@ -83,7 +83,9 @@ def test_an_unnamed_scenario_is_called_by_its_number() -> None:
     assert "auc channel=2" in CLICK.evaluate(Fixed(), predict, split)
 
 
-@pytest.mark.parametrize("reads", [{FEATURES}, {HISTORY}, {FEATURES, HISTORY}, set()], ids=str)
+@pytest.mark.parametrize(
+    "reads", [{FEATURES}, {HISTORY}, {FEATURES, HISTORY}, set()], ids=["features", "history", "both", "neither"]
+)
 def test_a_system_gets_what_it_reads_and_features_where_it_says_nothing(reads: set[str]) -> None:
     data = CLICK.view(everything(), Wanted(frozenset(reads), 7, {}))
     batch = data.train.batch(np.arange(len(data.train)))
