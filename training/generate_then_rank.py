@@ -7,6 +7,7 @@ Legend: B requests, n items of a list.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -46,7 +47,7 @@ def generate_then_rank(generator: Signature, ranker: Sequence[Signature]) -> Ens
         name=NAME,
         inputs=(user, *generator.inputs),
         outputs=(
-            *(_renamed(spec, names[spec.name]) for spec in generator.outputs),
+            *(replace(spec, name=names[spec.name]) for spec in generator.outputs),
             TensorSpec(name=SCORES, dtype="float32", shape=listed[ITEMS].shape),
         ),
         example=example,
@@ -92,10 +93,6 @@ def _steps_of(model: Signature) -> tuple[EnsembleStep, ...]:
 def _as_step(model: Signature, outputs: dict[str, str]) -> EnsembleStep:
     inputs = {spec.name: spec.name for spec in model.inputs if spec.of is None}
     return EnsembleStep(model=model.name, inputs=inputs, outputs=outputs)
-
-
-def _renamed(spec: TensorSpec, name: str) -> TensorSpec:
-    return TensorSpec(name=name, dtype=spec.dtype, shape=spec.shape)
 
 
 def _on_items(step: EnsembleStep) -> EnsembleStep:

@@ -12,6 +12,7 @@ from serving.client import Client
 from training.asking import Question, Shown, Tensors, fields_of
 from training.interactions import Interactions
 from training.layers.click_context import nothing
+from training.layers.requests import USER_ID
 from training.registry import system
 from training.system import System
 
@@ -122,9 +123,10 @@ class Ask(Command):
         return [_fields(interactions, self.user, shown)]
 
     def _show(self, one: Shown) -> None:
-        for line in one.lines:
-            self.console.print(f"\n{line}", highlight=False, markup=False)
         console = self.console
+        console.print()
+        for line in one.lines:
+            console.print(line, highlight=False, markup=False)
         console.width = max(console.width, _NARROWEST)
         title = one.columns.index("title") if "title" in one.columns else None
         rows = [[_short(cell) if place == title else cell for place, cell in enumerate(row)] for row in one.rows]
@@ -157,7 +159,9 @@ def _dense(interactions: Interactions, item: object) -> int:
 
 
 def _nothing(interactions: Interactions, name: str) -> object:
-    """What stands for an event's field that is missing; 0 for any other input."""
+    """What stands for nobody, or for an event's field that is missing; 0 for any other input."""
+    if name == USER_ID.name:
+        return interactions.raw("user", 0)
     field = next((one for one in interactions.schema.fields if (one.name, one.role) == (name, "event")), None)
     return 0 if field is None else nothing(field)
 

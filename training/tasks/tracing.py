@@ -145,8 +145,10 @@ class Tracing(Task[TracingData, TracingSplit]):
         right = int(request["responses"].sum())
         probability, asked = answer["probabilities"][0], request["questions"][0].tolist()
         rows: list[list[object]] = [
-            [place, interactions.titles[interactions.dense("item", asked[number])], asked[number], probability[number]]
-            for place, number in enumerate(ordered(probability).tolist(), 1)
+            [place, interactions.titles[interactions.dense("item", asked[number])], asked[number], value]
+            for place, (number, value) in enumerate(
+                ((number, float(probability[number])) for number in ordered(probability).tolist()), 1
+            )
         ]
         names = interactions.schema.only("concept", "item").values
         mastery = (

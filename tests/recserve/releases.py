@@ -1,0 +1,101 @@
+"""Own tables with ids of text and of 62 bits, and untrained systems on them, in one repository."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import torch
+
+from export.artifacts import Source
+from export.renaming import under_name
+from export.repository import publish
+from training import datasets
+from training.generate_then_rank import generate_then_rank
+from training.registry import SYSTEMS
+from training.servable import Origin, Signature
+from training.system import Wanted, prepare
+
+NUM_USERS, NUM_ITEMS, NUM_EVENTS = 30, 80, 900
+SKUS = [2**55 * number + 7 for number in range(1, NUM_ITEMS + 1)]
+SMALL = {"dim": 8, "hidden": (8, 4), "dropout": 0.0}
+REG4REC = {"dim": 16, "codebooks": 3, "words": 8, "beams": 8, "encoder_layers": 1}
+_SCHEMA = """\
+name = "{name}"
+licence = "none: generated"
+[events]
+user = "customer"
+item = "sku"
+time = "at"
+label = "liked"
+{moment}
+[items.fields]
+brand = "id"
+title = "text"
+[users.fields]
+country = "id"
+"""
+
+
+def tables(folder: Path, *, moment: bool = False) -> Path:
+    """A folder called as its data set; with `moment` events have a page and an hour, which requests then carry."""
+    random = np.random.default_rng(0)
+    numbers = random.integers(0, NUM_USERS, NUM_EVENTS), random.integers(0, NUM_ITEMS, NUM_EVENTS)
+    events = {
+        "customer": [f"anna{number}" for number in numbers[0]],
+        "sku": [SKUS[number] for number in numbers[1]],
+        "at": 1_700_000_000 + 60 * np.arange(NUM_EVENTS),
+        "liked": random.integers(0, 2, NUM_EVENTS),
+        "page": random.choice(["cart", "home", "search"], NUM_EVENTS),
+        "hour": random.integers(0, 24, NUM_EVENTS),
+    }
+    folder.mkdir(parents=True)
+    pl.DataFrame(events).write_parquet(folder / "events.parquet")
+    titles = [f"A thing with a title that is too long for a cell of a table, number {n}" for n in range(NUM_ITEMS)]
+    brands = [f"brand {number % 7}" for number in range(NUM_ITEMS)]
+    pl.DataFrame({"sku": SKUS, "brand": brands, "title": titles}).write_parquet(folder / "items.parquet")
+    users = {"customer": [f"anna{n}" for n in range(NUM_USERS)], "country": [f"c{n % 3}" for n in range(NUM_USERS)]}
+    pl.DataFrame(users).write_parquet(folder / "users.parquet")
+    said = 'scenario = "page"\n[events.fields]\nhour = "id"\n' if moment else ""
+    (folder / "schema.toml").write_text(_SCHEMA.format(name=folder.name, moment=said))
+    return folder
+
+
+def released(name: str, dataset: str, **settings: object) -> tuple[Signature, ...]:
+    """A system's release on a registered data set, with random weights that are large enough to matter."""
+    system = SYSTEMS[name]
+    config = system.config(**{**system.quick, **settings})
+    interactions = datasets.read(dataset)
+    wanted = Wanted(system.reads, getattr(config, "max_length", 12), _given(len(interactions.items)))
+    data = system.view(system.task.view(interactions, wanted))
+    torch.manual_seed(0)
+    module = system.build(config, data.schema)
+    prepare(module, data)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.add_(0.3 * torch.randn_like(parameter))
+    origin = Origin(system=name, task=system.task.name, schema=interactions.schema)
+    return tuple(replace(one, origin=origin) for one in system.release(module.eval(), config, data))
+
+
+def _given(num_items: int) -> dict[str, torch.Tensor]:
+    """What a tokenizer's run would give: three ids of eight words for each item."""
+    codes = torch.arange(num_items)[:, None] // torch.tensor([1, 8, 64]) % 8
+    return {"codes": codes, "weights": torch.ones(codes.shape)}
+
+
+def everything(folder: Path) -> Path:
+    """A repository with a system of each task, on the data sets plain, moment and simulated-students; MATT as shop."""
+    deepfm, reg4rec = released("deepfm", "plain", **SMALL), released("reg4rec", "plain", **REG4REC)
+    parts = (
+        *released("fm", "moment", dim=8),
+        *deepfm,
+        *under_name(released("matt", "plain", **SMALL, paths=3), "shop"),
+        *reg4rec,
+        generate_then_rank(reg4rec[-1], deepfm),
+        *released("rqvae", "plain", words=8),
+        *released("two_tower", "plain"),
+        *released("dkt", "simulated-students"),
+    )
+    publish(folder, parts, Source(kind="factory", name="tests.recserve.releases:everything"))
+    return folder

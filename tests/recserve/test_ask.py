@@ -1,0 +1,276 @@
+"""`recserve ask` against a running server: one question of each task, by the ids of a team's own tables."""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from export.model_config import read_config, render
+from export.published import CONFIG_FILES
+from recserve.cli import main
+from serving.client import Client
+from serving.identity import Identity
+from serving.server import ServerOptions, TritonServer
+from tests.recserve.releases import NUM_ITEMS, SKUS, everything, tables
+from training import datasets
+from training.data import sentence_vectors
+
+pytestmark = [pytest.mark.slow, pytest.mark.triton_server]
+Captured = pytest.CaptureFixture[str]
+USER = "anna3"
+
+
+def vectors_of(texts: list[str]) -> np.ndarray:
+    """Any that follow from the texts: the encoder's weights are not here."""
+    seeds = [int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") for text in texts]
+    return np.array([np.random.default_rng(seed).normal(size=sentence_vectors.WIDTH) for seed in seeds], np.float32)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def sets(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The data sets plain and moment, in a cache of this file's own."""
+    root = tmp_path_factory.mktemp("ask")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RECSERVE_CACHE", str(root / "cache"))
+        patch.setattr(sentence_vectors, "encode", vectors_of)
+        for name in ("plain", "moment"):
+            assert main(["data", "add", str(tables(root / name, moment=name == "moment"))]) == 0
+        yield root
+
+
+@pytest.fixture(scope="module")
+def server(sets: Path) -> Iterator[TritonServer]:
+    """Beside `everything`: deepfm as one that names no data set (nameless), and as one of other tables (changed)."""
+    folder = everything(sets / "models")
+    for name, parameters in {"nameless": Identity._fields, "changed": ("schema_digest",)}.items():
+        shutil.copytree(folder / "deepfm", folder / name)
+        for file in CONFIG_FILES:
+            config = read_config(folder / name / file)
+            config.name = name
+            for parameter in parameters:
+                del config.parameters[parameter]
+            if name == "changed":
+                config.parameters["schema_digest"].string_value = "0123456789abcdef"
+            (folder / name / file).write_text(render(config))
+    with TritonServer(folder, ServerOptions(state=sets / "state", log=sets / "log")) as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def client(server: TritonServer) -> Iterator[Client]:
+    with Client(server.url, deadline_s=30.0) as one:
+        yield one
+
+
+@pytest.fixture
+def ask(server: TritonServer, capsys: Captured) -> Any:
+    """Words -> the answers as JSON."""
+
+    def asked(*words: object) -> list[dict[str, Any]]:
+        capsys.readouterr()
+        assert main(["ask", *map(str, words), "--url", server.url, "--deadline-s", "30", "--json"]) == 0
+        return json.loads(capsys.readouterr().out)["answers"]
+
+    return asked
+
+
+def request(*items: int, user: str = USER, **moment: object) -> dict[str, Any]:
+    return {"user_id": [[user]], "candidates": [list(items)]} | {name: [[value]] for name, value in moment.items()}
+
+
+def test_all_that_is_new_to_the_user_is_ranked_by_the_served_scores(ask: Any, client: Client) -> None:
+    (answer,) = ask("deepfm", "--user", USER, "--top", NUM_ITEMS)
+    data = datasets.read("plain")
+    met = {data.raw("item", item) for item in data.items_of(data.dense("user", USER)).tolist()}
+    items = [row["item"] for row in answer["rows"]]
+    assert set(items) == set(SKUS) - met
+    assert met
+    scores = [row["score"] for row in answer["rows"]]
+    assert scores == sorted(scores, reverse=True)
+    np.testing.assert_allclose(client.infer("deepfm", request(*items))["scores"][0], scores, atol=1e-6)
+    assert [row["title"] for row in answer["rows"]] == [data.titles[data.dense("item", item)] for item in items]
+    assert [row[""] for row in answer["rows"]] == list(range(1, len(items) + 1))
+    assert answer["lines"][0].startswith(f"user {USER} (plain) lately liked: A thing with a title")
+
+
+def test_named_candidates_are_ranked_among_them_an_unknown_one_and_one_that_the_user_has_met(ask: Any) -> None:
+    data = datasets.read("plain")
+    met = data.raw("item", int(data.items_of(data.dense("user", USER))[0]))
+    (answer,) = ask("deepfm", "--user", USER, "--candidates", met, SKUS[5], 5)
+    assert {row["item"]: row["title"] for row in answer["rows"]} == {
+        item: data.titles[data.dense("item", item)] for item in (met, SKUS[5], 5)
+    }
+    assert answer["rows"][[row["item"] for row in answer["rows"]].index(5)]["title"] == "unknown"
+    assert answer["title"] == "best of 3 candidates"
+
+
+def test_a_user_whom_nobody_knows_is_told_and_answered(ask: Any) -> None:
+    (answer,) = ask("deepfm", "--user", "nobody", "--top", NUM_ITEMS)
+    assert answer["lines"] == ["user nobody (plain), whom it does not know, lately liked: nothing yet"]
+    assert len(answer["rows"]) == NUM_ITEMS
+
+
+def test_the_fields_of_user_and_items_explain_a_model_that_knows_no_more(ask: Any) -> None:
+    answer, why = ask("deepfm", "--user", USER, "--top", 3, "--explain")
+    assert why["lines"] == ["user: country=c0"]
+    places = [SKUS.index(row["item"]) for row in answer["rows"]]
+    assert [row["fields"] for row in why["rows"]] == [f"brand=brand {place % 7}" for place in places]
+
+
+def test_what_is_set_reaches_the_model_and_what_is_not_is_missing(ask: Any, client: Client) -> None:
+    items = SKUS[:4]
+    for words, moment in (
+        (("--set", "page=home", "hour=3"), {"page": "home", "hour": 3}),
+        (("--set", "page=home"), {"page": "home", "hour": -1}),
+        ((), {"page": "", "hour": -1}),
+        (("--set", "page=attic", "hour=24"), {"page": "", "hour": -1}),
+    ):
+        (answer,) = ask("fm", "--user", USER, "--candidates", *items, *words)
+        scores = {row["item"]: row["score"] for row in answer["rows"]}
+        expected = client.infer("fm", request(*items, **moment))["scores"][0]
+        np.testing.assert_allclose([scores[item] for item in items], expected, atol=1e-6)
+    midnight = client.infer("fm", request(*items, page="", hour=0))["scores"][0]
+    assert np.abs(midnight - expected).min() > 1e-4, "an hour of 0 is midnight, and not a missing one"
+
+
+def test_the_paths_of_matt_explain_its_answer_from_the_served_parts(ask: Any) -> None:
+    words = ("shop", "--user", USER, "--top", 5, "--set", "request_key=7", "--explain")
+    answer, *why = ask(*words)
+    assert len(why) == 3
+    for row, one in zip(answer["rows"], why, strict=False):
+        score, spread = row["score"], row["spread"]
+        assert one["title"] == f"paths of {row['title']} (item {row['item']}): score {score:.4f}, spread {spread:.4f}"
+        share, scores = (np.array([path[name] for path in one["rows"]]) for name in ("share", "score"))
+        assert share.sum() == pytest.approx(1, abs=1e-5)
+        assert share @ scores == pytest.approx(score, abs=1e-5)
+        assert np.sqrt(share @ (scores - score) ** 2) == pytest.approx(spread, abs=1e-4)
+        assert [path["path"] for path in one["rows"]] == ["full", 1, 2, 3]
+        kept = [path["kept fields"].split(", ") for path in one["rows"]]
+        assert kept[0] == ["user_id", "country", "item_id", "brand"]
+        assert all({"user_id", "item_id"} < set(path) < set(kept[0]) for path in kept[1:])
+    assert ask(*words) == [answer, *why]
+    assert ask(*words[:5], "--set", "request_key=8", "--explain")[0] != answer
+
+
+def test_next_items_of_a_user_and_of_a_history_are_the_served_ones(ask: Any, client: Client) -> None:
+    data = datasets.read("plain")
+    history = [data.raw("item", item) for item in data.items_of(data.dense("user", USER))[::-1].tolist()]
+    listed = client.infer("reg4rec", {"history": [history], "theta": np.array([[0.5]], np.float32)})
+    (answer,) = ask("reg4rec", "--user", USER, "--set", "theta=0.5", "--top", 50)
+    assert [row["item"] for row in answer["rows"]] == [item for item in listed["items"][0].tolist() if item in SKUS]
+    assert answer["rows"]
+    assert answer["lines"][0].startswith(f"user {USER} (plain) chose {len(history)} items, lately: ")
+    answer, why = ask("reg4rec", "--history", SKUS[0], 7, SKUS[2], "--explain")
+    assert answer["lines"][1] == "1 items of the history are not known to plain"
+    assert answer["lines"][0].startswith("history of 3 items (plain), newest first: A thing")
+    assert [row["item"] for row in why["rows"]] == [row["item"] for row in answer["rows"]]
+    assert set(why["rows"][0]) == {"item", "path (codebook:word)", "categories"}
+
+
+def test_generated_items_are_ranked_for_the_user_or_for_nobody(ask: Any, client: Client) -> None:
+    for words, user in (
+        (("--user", USER), USER),
+        (("--history", SKUS[3], SKUS[9]), ""),
+        (("--history", SKUS[3], "--set", f"user_id={USER}"), USER),
+    ):
+        (answer,) = ask("generate_then_rank", *words)
+        items = [row["item"] for row in answer["rows"]]
+        scores = [row["score"] for row in answer["rows"]]
+        assert scores == sorted(scores, reverse=True)
+        expected = client.infer("deepfm", request(*items, user=user))["scores"][0]
+        np.testing.assert_allclose(scores, expected, atol=1e-6)
+        assert all("before" in row for row in answer["rows"])
+
+
+def test_semantic_ids_of_items_come_from_their_content(ask: Any, client: Client) -> None:
+    (answer,) = ask("rqvae", "--candidates", SKUS[3], SKUS[40])
+    content, rows = datasets.read("plain").content, [4, 41]
+    found = client.infer("rqvae", {"text": content.text[rows], "graph": content.graph[rows]})
+    assert [row["ids"] for row in answer["rows"]] == [" ".join(map(str, ids)) for ids in found["sids"].tolist()]
+    assert [row["item"] for row in answer["rows"]] == [SKUS[3], SKUS[40]]
+
+
+def test_items_are_retrieved_for_a_user_and_for_a_history(ask: Any) -> None:
+    (answer,) = ask("two_tower", "--user", USER, "--top", NUM_ITEMS)
+    scores = [row["score"] for row in answer["rows"]]
+    assert scores == sorted(scores, reverse=True)
+    assert {row["item"] for row in answer["rows"]} <= set(SKUS)
+    (other,) = ask("two_tower", "--history", *SKUS[:3])
+    assert not {row["item"] for row in other["rows"]} & set(SKUS[:3])
+
+
+def test_questions_are_listed_by_the_probability_of_a_right_answer(ask: Any) -> None:
+    (answer,) = ask("dkt", "--user", 3, "--candidates", 5, 9, 200)
+    probabilities = [row["probability"] for row in answer["rows"]]
+    assert probabilities == sorted(probabilities, reverse=True)
+    assert {row["item"] for row in answer["rows"]} == {5, 9, 200}
+    assert answer["lines"][1].startswith("mastery: concept 1 0.")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("deepfm", "--user", USER),
+        ("deepfm", "--user", USER, "--explain"),
+        ("shop", "--user", USER, "--explain"),
+        ("reg4rec", "--user", USER, "--explain"),
+        ("generate_then_rank", "--user", USER),
+        ("rqvae", "--candidates", *map(str, SKUS[:3]), "--explain"),
+        ("two_tower", "--user", USER),
+        ("dkt", "--user", "3", "--explain"),
+    ],
+)
+def test_an_answer_fits_into_80_columns_and_shortens_no_number(
+    server: TritonServer, capsys: Captured, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    capsys.readouterr()
+    assert main(["ask", *words, "--url", server.url, "--deadline-s", "30"]) == 0
+    printed = capsys.readouterr().out
+    assert max(map(len, printed.splitlines())) <= 80
+    assert words[0] == "dkt" or any(f" {sku} " in printed for sku in SKUS)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("fm --user anna3 --dataset plain", "--dataset plain, but the served model 'fm' is of data set moment; leave"),
+        ("nameless --user anna3", "the served model 'nameless' does not say which data set it is of"),
+        ("changed --user anna3", "the served model 'changed' was made of another plain (schema 0123456789abcdef) than"),
+        ("nobody --user anna3", "'nobody' is not found; export it into the served repository, or"),
+        ("--user anna3", "the server has deepfm, dkt, fm, reg4rec, rqvae, two_tower; say which one to ask: recserve"),
+        ("fm --user anna3 --set pages=home", "--set pages: model 'fm' has page, hour to set"),
+        ("fm --user anna3 --set hour=noon", "--set hour=noon: it must be a int64"),
+        ("deepfm --user anna3 --set a=1", "--set a: model 'deepfm' has nothing to set"),
+        ("deepfm --user anna3 --candidates x", "'x' is no item id of plain: its ids are whole numbers"),
+        ("deepfm --user a --candidates 9223372036854775808", "item id 9223372036854775808 is no whole number of 64"),
+        ("deepfm", "say for whom: --user ID"),
+        ("reg4rec", "say for whom: --user ID, or --history ITEM ... with at least one item"),
+        ("reg4rec --user anna3 --set theta=1.5", "input 'theta': value 1.5 is above 1"),
+        ("rqvae --user anna3", "say of which items: --candidates ITEM ..."),
+        ("dkt --history 1 2", "say which student: --user ID; a history of items alone does not say what was right"),
+    ],
+)
+def test_what_cannot_be_asked_is_refused_in_one_line(
+    server: TritonServer, capsys: Captured, words: str, said: str
+) -> None:
+    capsys.readouterr()
+    assert main(["ask", *words.split(), "--url", server.url, "--deadline-s", "30"]) == 2
+    printed = capsys.readouterr()
+    assert (printed.out, printed.err.count("\n")) == ("", 1)
+    assert said in printed.err
+
+
+def test_a_data_set_that_is_gone_is_named(server: TritonServer, capsys: Captured, sets: Path) -> None:
+    assert main(["data", "remove", "moment"]) == 0
+    try:
+        capsys.readouterr()
+        assert main(["ask", "fm", "--user", USER, "--url", server.url]) == 2
+        assert "no data set is called 'moment'; there are: " in capsys.readouterr().err
+    finally:
+        assert main(["data", "add", str(sets / "moment")]) == 0
