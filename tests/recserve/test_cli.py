@@ -11,16 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from training.data.synthetic import planted
 
 from loadtest.served import Served, alive
 from recserve.cli import main
-from recserve.commands.systems import METRICS
 from serving import golden
 from serving.client import Client
 from training import checkpoint
 from training.data.fetch import default_cache
+from training.fit import FitOptions
 from training.registry import SYSTEMS
+from training.tasks.click import CLICK
 
 Captured = pytest.CaptureFixture[str]
 
@@ -39,13 +39,15 @@ def recserve(*words: object) -> subprocess.CompletedProcess[str]:
 def test_systems_are_listed_for_scripts_people_and_the_readme(capsys: Captured) -> None:
     listed = run_json(capsys, "systems")
     assert {row["system"] for row in listed} == set(SYSTEMS)
-    assert {row["system"] for row in listed if row["served"]} == {name for name in SYSTEMS if SYSTEMS[name].servables}
     for entry in listed:
         if entry["seeds"]:
-            assert set(METRICS[entry["task"]].values()) & set(entry["test"]), f"{entry['system']}: nothing is shown"
+            shown = {column.metric for column in SYSTEMS[entry["system"]].task.columns}
+            assert shown & set(entry["test"]), f"{entry['system']}: nothing is shown"
             assert len(entry["seeds"]) == 3
     assert main(["systems", "--markdown"]) == 0
-    *tables, origins = [part.splitlines() for part in capsys.readouterr().out.strip().split("\n\n")]
+    *parts, origins = [part.splitlines() for part in capsys.readouterr().out.strip().split("\n\n")]
+    tables = [part for part in parts if part[0].startswith("|")]
+    assert len(parts) == 2 * len(tables), "each table has a title"
     assert sorted(name for line in origins for name in line[2:].split(": ")[0].split(", ")) == sorted(SYSTEMS)
     lines = [line for table in tables for line in table]
     assert len(lines) == 2 * len(tables) + len(listed)
@@ -112,11 +114,14 @@ def test_an_error_of_use_is_one_line_that_says_what_to_do(capsys: Captured, word
 
 
 def test_a_run_that_has_not_finished_names_the_command_that_goes_on(capsys: Captured, tmp_path: Path) -> None:
-    system, schema = SYSTEMS["lrea"], planted(max_length=8).schema
-    folder = tmp_path / "lrea" / "0123abcd-s3"
-    info = checkpoint.start_info(system, schema, seed=3, max_epochs=2)
+    system, schema = SYSTEMS["lrea"], CLICK.planted().schema
+    folder = tmp_path / "lrea" / "planted-0123abcd-s3"
+    info = checkpoint.start_info(system, schema, FitOptions(run=folder, seed=3, max_epochs=2))
     default = checkpoint.config_to_json(system.config())
-    command = f"go on with recserve train lrea --resume --runs {tmp_path} --seed 3 --max-epochs 2"
+    command = f"go on with recserve train lrea --resume --runs {tmp_path} --dataset planted-clicks"
+    command += " --seed 3 --max-epochs 2"
+        f"go on with recserve train lrea --resume --runs {tmp_path} --dataset planted-clicks --seed 3 --max-epochs 2"
+    )
     for config, rest in ((default, ""), (default | {"dim": 8}, " and the --config options that it was started with")):
         checkpoint.save_run(folder, checkpoint.Run(info=info, config=config, schema=schema))
         assert main(["evaluate", str(folder)]) == 2
