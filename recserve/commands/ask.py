@@ -120,7 +120,14 @@ class Ask(Command):
     ) -> list[Shown]:
         if chosen.explained:
             return chosen.explained(client.infer, served.model, interactions, request, answer)
-        return [_fields(interactions, self.user, shown)]
+        return [_fields(interactions, self.user, self._items(shown))]
+
+    def _items(self, shown: Shown) -> list[str]:
+        """What the answer is about."""
+        if "item" not in shown.columns:
+            return list(self.candidates)
+        place = shown.columns.index("item")
+        return [str(row[place]) for row in shown.rows]
 
     def _show(self, one: Shown) -> None:
         console = self.console
@@ -140,11 +147,11 @@ def _system_of(served: Served) -> System:
     return system(name)
 
 
-def _fields(interactions: Interactions, user: str | None, shown: Shown) -> Shown:
+def _fields(interactions: Interactions, user: str | None, items: list[str]) -> Shown:
     """The fields of user and items, of which the answer is a function."""
-    place = shown.columns.index("item")
     rows: list[list[object]] = [
-        [row[0], fields_of(interactions, "item", _dense(interactions, row[place]))] for row in shown.rows
+        [place, fields_of(interactions, "item", interactions.dense("item", interactions.named("item", item)))]
+        for place, item in enumerate(items, 1)
     ]
     who = (
         ""
@@ -152,10 +159,6 @@ def _fields(interactions: Interactions, user: str | None, shown: Shown) -> Shown
         else fields_of(interactions, "user", interactions.dense("user", interactions.named("user", user)))
     )
     return Shown((f"user: {who}",) if who else (), "what the model knows of the items", ("", "fields"), rows)
-
-
-def _dense(interactions: Interactions, item: object) -> int:
-    return interactions.dense("item", interactions.named("item", str(item)))
 
 
 def _nothing(interactions: Interactions, name: str) -> object:

@@ -1,16 +1,22 @@
 """Own tables with ids of text and of 62 bits, and untrained systems on them, in one repository."""
 
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import polars as pl
+import pytest
 import torch
 
 from export.artifacts import Source
 from export.renaming import under_name
 from export.repository import publish
+from recserve.cli import main
 from training import datasets
+from training.data import sentence_vectors
 from training.generate_then_rank import generate_then_rank
 from training.registry import SYSTEMS
 from training.servable import Origin, Signature
@@ -59,6 +65,23 @@ def tables(folder: Path, *, moment: bool = False) -> Path:
     said = 'scenario = "page"\n[events.fields]\nhour = "id"\n' if moment else ""
     (folder / "schema.toml").write_text(_SCHEMA.format(name=folder.name, moment=said))
     return folder
+
+
+def vectors_of(texts: list[str]) -> np.ndarray:
+    """Any that follow from the texts, in place of the sentence encoder, whose weights need not be here."""
+    seeds = [int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") for text in texts]
+    return np.array([np.random.default_rng(seed).normal(size=sentence_vectors.WIDTH) for seed in seeds], np.float32)
+
+
+@contextmanager
+def registered(root: Path) -> Iterator[Path]:
+    """The data sets plain and moment, in a cache below `root`."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RECSERVE_CACHE", str(root / "cache"))
+        patch.setattr(sentence_vectors, "encode", vectors_of)
+        for name in ("plain", "moment"):
+            assert main(["data", "add", str(tables(root / name, moment=name == "moment"))]) == 0
+        yield root
 
 
 def released(name: str, dataset: str, **settings: object) -> tuple[Signature, ...]:

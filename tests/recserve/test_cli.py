@@ -18,9 +18,9 @@ from serving import golden
 from serving.client import Client
 from training import checkpoint
 from training.data.fetch import default_cache
+from training.data.planted_clicks import planted_clicks
 from training.fit import FitOptions
 from training.registry import SYSTEMS
-from training.tasks.click import CLICK
 
 Captured = pytest.CaptureFixture[str]
 
@@ -40,14 +40,13 @@ def test_systems_are_listed_for_scripts_people_and_the_readme(capsys: Captured) 
     listed = run_json(capsys, "systems")
     assert {row["system"] for row in listed} == set(SYSTEMS)
     for entry in listed:
+        system = SYSTEMS[entry["system"]]
         if entry["seeds"]:
-            shown = {column.metric for column in SYSTEMS[entry["system"]].task.columns}
+            shown = {column.metric for column in (*system.task.columns, *system.columns)}
             assert shown & set(entry["test"]), f"{entry['system']}: nothing is shown"
             assert len(entry["seeds"]) == 3
     assert main(["systems", "--markdown"]) == 0
-    *parts, origins = [part.splitlines() for part in capsys.readouterr().out.strip().split("\n\n")]
-    tables = [part for part in parts if part[0].startswith("|")]
-    assert len(parts) == 2 * len(tables), "each table has a title"
+    *tables, origins = [part.splitlines() for part in capsys.readouterr().out.strip().split("\n\n")]
     assert sorted(name for line in origins for name in line[2:].split(": ")[0].split(", ")) == sorted(SYSTEMS)
     lines = [line for table in tables for line in table]
     assert len(lines) == 2 * len(tables) + len(listed)
@@ -59,11 +58,11 @@ def test_systems_are_listed_for_scripts_people_and_the_readme(capsys: Captured) 
 
 
 def test_data_sets_are_listed_with_their_place(capsys: Captured, tmp_path: Path) -> None:
-    assert run_json(capsys, "data", "list", "--cache", tmp_path) == [
-        {"name": name, "fetched": False, "folder": str(tmp_path / name)}
-        for name in ("beauty", "hin-amazon", "ml-100k", "ml-100k-graph", "sports")
-    ]
-    assert run_json(capsys, "data", "list")[2]["folder"] == str(default_cache() / "ml-100k")
+    listed = run_json(capsys, "data", "list", "--cache", tmp_path)
+    assert {"beauty", "hin-amazon", "ml-100k", "sports"} <= {one["name"] for one in listed}
+    assert all((one["there"], one["folder"]) == (False, str(tmp_path / one["name"])) for one in listed)
+    folders = {one["name"]: one["folder"] for one in run_json(capsys, "data", "list")}
+    assert folders["ml-100k"] == str(default_cache() / "ml-100k")
 
 
 @pytest.mark.parametrize(
@@ -93,12 +92,15 @@ def test_data_sets_are_listed_with_their_place(capsys: Captured, tmp_path: Path)
         ("train", f"recserve train needs one of {', '.join(SYSTEMS)}; it got nothing; see recserve train --help"),
         ("train lreo", "recserve train has no command 'lreo'; did you mean lrea?; see recserve train --help"),
         ("serve", "Missing from recserve serve: --repository PATH; see recserve serve --help"),
-        ("rank --user 1 --top 0", "--top is 0; it must be at least 1"),
-        ("rank --user 1 --top", "--top: expected one argument; see recserve rank --help"),
+        ("ask lrea --user 1 --top 0", "--top is 0; it must be at least 1"),
+        ("ask --user 1 --top", "--top: expected one argument; see recserve ask --help"),
+        ("ask --user 1 --history 2", "--user and --history are both given; choose one"),
+        ("ask --user 1 --set theta", "--set theta is no NAME=VALUE"),
         ("evaluate one two", "nothing is expected where 'two' stands; see recserve evaluate --help"),
         ("evaluate", "Missing from recserve evaluate: FOLDER; see recserve evaluate --help"),
         ("stat show", "recserve has no command 'stat'; did you mean state?; see recserve --help"),
         ("nonsense", "recserve has no command 'nonsense'; there are demo, data, systems, train, evaluate,"),
+        ("train lrea --dataset nowhere", "no data set is called 'nowhere'; there are: beauty, "),
         ("", "recserve needs one of demo, data, systems,"),
         ("study corp", "Missing from recserve study corp: SOURCE; see recserve study corp --help"),
     ],
@@ -114,18 +116,16 @@ def test_an_error_of_use_is_one_line_that_says_what_to_do(capsys: Captured, word
 
 
 def test_a_run_that_has_not_finished_names_the_command_that_goes_on(capsys: Captured, tmp_path: Path) -> None:
-    system, schema = SYSTEMS["lrea"], CLICK.planted().schema
-    folder = tmp_path / "lrea" / "planted-0123abcd-s3"
+    system, schema = SYSTEMS["lrea"], planted_clicks().schema
+    folder = tmp_path / "lrea" / "planted-clicks-0123abcd-s3"
     info = checkpoint.start_info(system, schema, FitOptions(run=folder, seed=3, max_epochs=2))
     default = checkpoint.config_to_json(system.config())
-    command = f"go on with recserve train lrea --resume --runs {tmp_path} --dataset planted-clicks"
-    command += " --seed 3 --max-epochs 2"
-        f"go on with recserve train lrea --resume --runs {tmp_path} --dataset planted-clicks --seed 3 --max-epochs 2"
-    )
+    options = f"--runs {tmp_path} --dataset planted-clicks --seed 3 --max-epochs 2"
     for config, rest in ((default, ""), (default | {"dim": 8}, " and the --config options that it was started with")):
         checkpoint.save_run(folder, checkpoint.Run(info=info, config=config, schema=schema))
         assert main(["evaluate", str(folder)]) == 2
-        assert capsys.readouterr().err == f"error: {folder} has not finished; {command}{rest}\n"
+        said = f"{folder} has not finished; go on with recserve train lrea --resume {options}{rest}"
+        assert capsys.readouterr().err == f"error: {said}\n"
 
 
 def test_a_process_ends_with_the_code_and_without_a_traceback() -> None:
@@ -154,8 +154,8 @@ def imported_by(*words: str) -> tuple[str, set[str]]:
 
 
 def test_help_of_a_command_comes_without_what_only_training_needs() -> None:
-    printed, imported = imported_by("rank", "--help")
-    assert "Rank what a user has not seen yet." in printed
+    printed, imported = imported_by("ask", "--help")
+    assert "Ask a served model:" in printed
     assert "torch" in imported
     assert not imported & {"lightning_fabric", "torch._dynamo"}, "two seconds of every command"
 
@@ -259,6 +259,7 @@ def test_a_run_is_trained_read_back_and_measured_again(capsys: Captured, tmp_pat
     trained = run_json(capsys, *words)
     (run,) = trained["runs"]
     assert Path(run).parent == tmp_path / "mean_pooling"
+    assert Path(run).name.startswith("ml-100k-")
     assert 0.5 < trained["test"]["auc"]["mean"] < 1.0
     assert main([*map(str, words)]) == 2
     said = capsys.readouterr().err
@@ -270,32 +271,24 @@ def test_a_run_is_trained_read_back_and_measured_again(capsys: Captured, tmp_pat
     assert run_json(capsys, *words, "--resume")["metrics"] == trained["metrics"]
     measured = run_json(capsys, "evaluate", run)
     assert measured["metrics"] == pytest.approx(trained["metrics"][0]["test"])
-    assert main(["export", run, "--repository", str(tmp_path / "repository")]) == 2
-    assert "system 'mean_pooling' has no served models; export one of: dea, lrea," in capsys.readouterr().err
 
 
-@pytest.mark.slow
-@pytest.mark.usefixtures("movielens")
-@pytest.mark.parametrize(
-    ("words", "text"),
-    [
-        ("rank --user 1 --url 127.0.0.1:1", "is the server running there? start one with recserve serve"),
-        ("rank --user 1 --url nonsense", "recserve serve"),
-    ],
-)
-def test_ranking_with_nobody_serving_says_how_to_serve(capsys: Captured, words: str, text: str) -> None:
-    assert main(words.split()) == 2
-    printed = capsys.readouterr()
-    assert text in printed.err
-    assert printed.err.count("\n") == 1
+@pytest.mark.parametrize("url", ["127.0.0.1:1", "nonsense"])
+def test_asking_with_nobody_serving_says_how_to_serve(capsys: Captured, url: str) -> None:
+    for words in (["lrea", "--user", "1"], ["--user", "1"]):
+        assert main(["ask", *words, "--url", url]) == 2
+        printed = capsys.readouterr()
+        assert "is the server running there? start one with recserve serve" in printed.err
+        assert printed.err.count("\n") == 1
 
 
 @pytest.mark.triton_server
 def test_titles_of_another_data_set_are_never_printed(capsys: Captured, lrea_client: Client) -> None:
-    assert main(["rank", "--user", "1", "--url", lrea_client.url]) == 2
-    printed = capsys.readouterr()
-    assert printed.out == ""
-    assert "the served model 'lrea' is of data set planted, which is none of those here: ml-100k" in printed.err
-    assert main(["rank", "--user", "1", "--url", lrea_client.url, "--system", "dea", "--model", "lrea"]) == 2
-    said = "--system dea, but the served model 'lrea' is of system lrea; name another --model"
+    for words in ([], ["lrea"]):
+        assert main(["ask", *words, "--user", "1", "--url", lrea_client.url]) == 2
+        printed = capsys.readouterr()
+        assert printed.out == ""
+        assert "no data set is called 'planted-clicks'; there are: " in printed.err
+    assert main(["ask", "--user", "1", "--url", lrea_client.url, "--dataset", "ml-100k"]) == 2
+    said = "--dataset ml-100k, but the served model 'lrea' is of data set planted-clicks; leave --dataset out"
     assert said in capsys.readouterr().err

@@ -1,37 +1,48 @@
-"""`recserve export RUN --then-rank RUN` with runs that do not belong together."""
+"""`recserve export RUN --then-rank RUN`: runs of the same items are joined, others are not."""
 
 import json
-import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from recserve.cli import main
-from training.data.fetch import default_cache
+from tests.recserve.releases import registered
 
-SIZES = ["--config.max-length", "16"]
-GENERATOR = ["--config.dataset", "synthetic-sequences", "--config.preference-epochs", "0", "--config.beams", "4"]
+SMALL = ("--config.dim", "8")
+
+
+@pytest.fixture(scope="module")
+def sets(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    with registered(tmp_path_factory.mktemp("then_rank")) as root:
+        yield root
 
 
 @pytest.mark.slow
-def test_a_generator_and_a_ranker_of_other_items_are_not_joined(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_a_generator_and_a_ranker_are_joined_where_they_know_the_same_items(
+    sets: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    if not (default_cache() / "ml-100k").is_dir() and "RECSERVE_DATA" not in os.environ:
-        pytest.skip("MovieLens-100k is not here: recserve data fetch ml-100k")
-
-    def run(*words: Any) -> str:
+    def run(name: str, dataset: str) -> str:
         capsys.readouterr()
-        assert main(["train", *map(str, words), "--runs", str(tmp_path), "--max-epochs", "1", "--json"]) == 0
+        words = ["train", name, "--dataset", dataset, "--runs", str(sets / "runs"), "--max-epochs", "1", "--json"]
+        assert main([*words, *SMALL]) == 0
         return json.loads(capsys.readouterr().out)["runs"][0]
 
-    ranker, generator = run("lrea", *SIZES), run("reg4rec", *GENERATOR)
-    repository = tmp_path / "repository"
+    def export(first: str, second: str, code: int) -> Any:
+        words = ["export", first, "--then-rank", second, "--repository", str(sets / "models"), "--json"]
+        assert main(words) == code
+        printed = capsys.readouterr()
+        return json.loads(printed.out) if code == 0 else " ".join(printed.err.split())
+
+    generator, ranker = run("sasrec", "plain"), run("fm", "plain")
+    elsewhere, of_a_moment = run("fm", "simulated-students"), run("fm", "moment")
     for first, second, said in (
-        (generator, ranker, "different items: the 61 ids of synthetic-sequences are not the 1683 of ml-100k"),
-        (ranker, generator, "'reg4rec' does not rank"),
+        (generator, elsewhere, "different items: the 81 ids of plain are not the "),
+        (generator, of_a_moment, "'fm' does not rank: it must answer user_id, candidates with scores, not user_id, "),
+        (generator, generator, "'sasrec' does not rank"),
+        (ranker, generator, "'fm' generates no int64 'items'"),
     ):
-        assert main(["export", first, "--then-rank", second, "--repository", str(repository)]) == 2
-        assert said in " ".join(capsys.readouterr().err.split())
-    assert not repository.exists()
+        assert said in export(first, second, 2)
+    assert not (sets / "models").exists()
+    assert export(generator, ranker, 0)["models"] == ["sasrec", "fm", "generate_then_rank"]

@@ -1,6 +1,7 @@
 """Two data sets of one system, trained and exported by the commands and served side by side: nobody's ids get
 another's titles."""
 
+import copy
 import json
 import os
 import shutil
@@ -11,7 +12,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from training.data.fields import FieldData
 
 from export.model_config import read_config, render
 from export.published import CONFIG_FILES
@@ -19,13 +19,13 @@ from recserve import runs
 from recserve.cli import main
 from serving.identity import Identity
 from serving.server import ServerOptions, TritonServer
+from tests.test_committed_configs import DIGESTS
+from training.data.click import ClickData, now
 from training.data.fetch import default_cache
-from training.layers.requests import fields_of
-from training.systems.dea import DEA
 
 pytestmark = [pytest.mark.slow, pytest.mark.triton_server]
 Captured = pytest.CaptureFixture[str]
-SETS = {"movies": "ml-100k-fields", "shop": "hin-amazon"}
+SETS = {"movies": "ml-100k", "shop": "hin-amazon"}
 SMALL = [
     "--config.dim",
     "4",
@@ -48,10 +48,10 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, runs.Trained]
             pytest.skip(f"{folder} is not here: recserve data fetch {folder}")
     root = tmp_path_factory.mktemp("runs")
     for dataset in SETS.values():
-        words = ["--config.dataset", dataset, "--max-epochs", "1", "--runs", str(root), *SMALL]
+        words = ["--dataset", dataset, "--max-epochs", "1", "--runs", str(root), *SMALL]
         assert main(["train", "dea", *words, "--json"]) == 0
     found = [runs.load(folder) for folder in (root / "dea").iterdir()]
-    by_set = {one.data.schema.dataset: one for one in found}
+    by_set = {one.dataset: one for one in found}
     return {name: by_set[dataset] for name, dataset in SETS.items()}
 
 
@@ -84,7 +84,7 @@ def server(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 def ranked(capsys: Captured, server: TritonServer, *words: object) -> dict[str, Any]:
     capsys.readouterr()
-    assert main(["rank", *map(str, words), "--url", server.url, "--deadline-s", "30", "--json"]) == 0
+    assert main(["ask", *map(str, words), "--url", server.url, "--deadline-s", "30", "--json"]) == 0
     return json.loads(capsys.readouterr().out)
 
 
@@ -97,62 +97,58 @@ def refused(capsys: Captured, *words: object) -> str:
     return printed.err
 
 
+def data_of(one: runs.Trained) -> ClickData:
+    assert isinstance(one.data, ClickData)
+    return one.data
+
+
 def trained_scores(one: runs.Trained, user: int, items: list[int]) -> np.ndarray:
     """Of the trained module itself, in fp64."""
-    assert isinstance(one.module, DEA)
-    assert isinstance(one.data, FieldData)
-    module = one.module.double()
+    batch = now(data_of(one), user, np.array(items))
     with torch.no_grad():
-        return torch.sigmoid(module.logits(fields_of(one.data, user, torch.tensor(items)))).numpy()
+        logits = copy.deepcopy(one.module).double()(batch._replace(dense=batch.dense.double()))
+    return torch.sigmoid(logits).numpy()
 
 
-@pytest.mark.parametrize(("name", "words"), [("movies", ("--system", "dea")), ("shop", ("--model", "shop"))])
+@pytest.mark.parametrize("name", SETS)
 @pytest.mark.parametrize("user", [42, *STRANGERS])
 def test_each_release_is_ranked_with_its_own_titles_and_scores(
-    trained: dict[str, runs.Trained],
-    server: TritonServer,
-    capsys: Captured,
-    name: str,
-    words: tuple[str, str],
-    user: int,
+    trained: dict[str, runs.Trained], server: TritonServer, capsys: Captured, name: str, user: int
 ) -> None:
-    found, one = ranked(capsys, server, "--user", user, "--top", 5, *words), trained[name]
-    assert found["dataset"] == SETS[name]
-    items = [row["item"] for row in found["ranked"]]
-    assert [row["title"] for row in found["ranked"]] == [one.data.titles[item] for item in items]
-    np.testing.assert_allclose([row["score"] for row in found["ranked"]], trained_scores(one, user, items), atol=1e-5)
-    unseen = [item for item in one.data.titles if item not in one.data.seen(user)]
-    assert found["ranked"][0]["score"] >= trained_scores(one, user, unseen).max() - 1e-5
-    assert [row["item"] for row in found["liked"]] == one.data.liked(user, 5)
-
-
-def test_a_user_without_a_history_has_none_yet_and_not_an_unknown_one(trained: dict[str, runs.Trained]) -> None:
-    data = trained["shop"].data
-    first = data.events.past_end == data.events.past_start
-    (row,) = np.unique(np.concatenate([part.ids[first[part.places], 1:4] for part in (data.train, data.test)]), axis=0)
-    assert data.new_user.tolist() == [0, *row], "what training has of a user before the first event"
+    one, model = trained[name], {"movies": "dea"}.get(name, name)
+    found, data = ranked(capsys, server, model, "--user", user, "--top", 5), data_of(trained[name])
+    assert (found["model"], found["dataset"], found["system"]) == (model, SETS[name], "dea")
+    (answer,) = found["answers"]
+    items, titles = [row["item"] for row in answer["rows"]], data.interactions.titles
+    assert [row["title"] for row in answer["rows"]] == [titles[item] for item in items]
+    np.testing.assert_allclose([row["score"] for row in answer["rows"]], trained_scores(one, user, items), atol=1e-5)
+    seen = {titles[item] for item in data.seen(user)}
+    unseen = [item for item, title in enumerate(titles) if item and title not in seen]
+    assert answer["rows"][0]["score"] >= trained_scores(one, user, unseen).max() - 1e-5
+    liked = ", ".join(dict.fromkeys(titles[item] for item in data.liked(user, 5))) or "nothing yet"
+    assert answer["lines"][0].endswith(f" lately liked: {liked}")
 
 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
         (
-            ["--dataset", "hin-amazon"],
-            "--dataset hin-amazon, but the served model 'dea' is of data set ml-100k-f",
+            ["dea", "--dataset", "hin-amazon"],
+            "--dataset hin-amazon, but the served model 'dea' is of data set ml-100k; leave",
         ),
-        (["--model", "shop", "--dataset", "ml-100k-fields"], "the served model 'shop' is of data set hin-amazon"),
-        (["--model", "old"], "the served model 'old' does not say which data set it is of"),
+        (["shop", "--dataset", "ml-100k"], "the served model 'shop' is of data set hin-amazon"),
+        (["old"], "the served model 'old' does not say which data set it is of"),
         (
-            ["--model", "changed"],
-            "the served model 'changed' was made of another ml-100k-fields (schema 0123456789abcdef",
+            ["changed"],
+            "the served model 'changed' was made of another ml-100k (schema 0123456789abcdef",
         ),
-        (["--model", "nobody"], "'nobody' is not found; export it into the served repository, or"),
+        (["nobody"], "'nobody' is not found; export it into the served repository, or"),
     ],
 )
 def test_what_would_print_the_wrong_titles_is_refused(
     server: TritonServer, capsys: Captured, words: list[str], said: str
 ) -> None:
-    assert said in refused(capsys, "rank", "--user", 42, "--url", server.url, "--system", "dea", *words)
+    assert said in refused(capsys, "ask", *words, "--user", 42, "--url", server.url)
 
 
 def test_another_data_set_under_a_served_name_is_refused_and_the_advice_works(
@@ -161,10 +157,8 @@ def test_another_data_set_under_a_served_name_is_refused_and_the_advice_works(
     copied = Path(shutil.copytree(repository / "dea", tmp_path / "models" / "dea")).parent
     movies, shop = trained["movies"].folder, trained["shop"].folder
     said = refused(capsys, "export", shop, "--repository", copied)
-    assert (
-        f"served is system dea, dataset ml-100k-fields, schema digest badbffa3cb7ea90d by {movies} (version 1)" in said
-    )
-    assert f"offered is system dea, dataset hin-amazon, schema digest 9433bace5d3782da by {shop}" in said
+    assert f"served is system dea, dataset ml-100k, schema digest {DIGESTS['ml-100k']} by {movies} (version 1)" in said
+    assert f"offered is system dea, dataset hin-amazon, schema digest {DIGESTS['hin-amazon']} by {shop}" in said
     assert sorted(path.name for path in copied.glob("*/[0-9]*")) == ["1"]
     assert main(["export", str(shop), "--repository", str(copied), "--name", "other"]) == 0
     said = refused(capsys, "export", movies, "--repository", copied, "--name", "other")
@@ -177,12 +171,12 @@ def test_amazon_under_the_systems_own_name_is_ranked_as_amazon(
     """The command that once printed MovieLens titles over Amazon scores."""
     assert main(["export", str(trained["shop"].folder), "--repository", str(tmp_path / "models")]) == 0
     with TritonServer(tmp_path / "models", ServerOptions(log=tmp_path / "log")) as server:
-        found = ranked(capsys, server, "--system", "dea", "--user", 42, "--top", 3)
-    items = [row["item"] for row in found["ranked"]]
-    assert [row["title"] for row in found["ranked"]] == [f"item {item - 1}" for item in items]
-    np.testing.assert_allclose(
-        [row["score"] for row in found["ranked"]], trained_scores(trained["shop"], 42, items), atol=1e-5
-    )
+        found = ranked(capsys, server, "--user", 42, "--top", 3)
+    rows = found["answers"][0]["rows"]
+    items = [row["item"] for row in rows]
+    titles = data_of(trained["shop"]).interactions.titles
+    assert [row["title"] for row in rows] == [titles[item] for item in items]
+    np.testing.assert_allclose([row["score"] for row in rows], trained_scores(trained["shop"], 42, items), atol=1e-5)
 
 
 def test_a_run_of_data_that_has_changed_since_is_not_exported(
@@ -192,5 +186,5 @@ def test_a_run_of_data_that_has_changed_since_is_not_exported(
     schema = folder / "schema.json"
     schema.write_text(schema.read_text().replace('"doctor"', '"physician"'))
     said = refused(capsys, "export", folder, "--repository", tmp_path / "models")
-    assert "was trained on another ml-100k-fields than the one here" in said
+    assert "was trained on another ml-100k than the one here" in said
     assert not (tmp_path / "models").exists()

@@ -32,7 +32,7 @@ class Config(TracingConfig):
     """Training."""
 
     max_length: int = 10_000
-    """As counts are from the first answer on."""
+    """Answers of a training sample: all of them, as counts are from the first answer on."""
     learning_rate: float = 3e-2
     """Rate of AdamW."""
 

@@ -18,7 +18,6 @@ import torch
 from jaxtyping import Float, Int, Int64
 from torch import Tensor, nn
 
-from serving.ids import IdMap
 from training.asking import Question, Shown, Tensors, as_ids, history_of, listed
 from training.data.sequences import TASK, SequenceBatch, SequenceData, SequenceSplit, sequences
 from training.data.synthetic_sequences import synthetic_sequences
@@ -26,11 +25,12 @@ from training.interactions import Interactions
 from training.layers.histories import newest
 from training.layers.listing import Best
 from training.layers.served_lists import (
-    HISTORY,
     MAX_BATCH_SIZE,
     MAX_HISTORY,
     OFFSETS,
     Requests,
+    history_spec,
+    items_spec,
     one_by_one,
     served_scores,
 )
@@ -184,11 +184,11 @@ class NextItemTask(Task[SequenceData, SequenceSplit]):
         return listed(interactions, question, answer, "next items")
 
     def release(self, name: str, module: nn.Module, data: SequenceData) -> tuple[Signature, ...]:
-        module, ids = copy.deepcopy(module).eval(), data.interactions.ids.get("item")
-        plain = _served(name, module, LISTED, ids)
+        module = copy.deepcopy(module).eval()
+        plain = _served(name, module, data, LISTED)
         # One place more, so that no toss-up decides who is the last in the list.
-        further = _served(name, module, LISTED + 1, ids)
-        double = _served(name, copy.deepcopy(module).double(), LISTED, ids)
+        further = _served(name, module, data, LISTED + 1)
+        double = _served(name, copy.deepcopy(module).double(), data, LISTED)
         max_length = cast(NextItem, module).max_length
         return (
             replace(
@@ -200,13 +200,13 @@ class NextItemTask(Task[SequenceData, SequenceSplit]):
         )
 
 
-def _served(name: str, module: nn.Module, top: int, ids: IdMap | None) -> Servable:
+def _served(name: str, module: nn.Module, data: SequenceData, top: int) -> Servable:
     return servable(
         name=name,
         module=Recommender(module, top),
-        inputs=(replace(HISTORY, ids=ids), OFFSETS),
+        inputs=(history_spec(data), OFFSETS),
         outputs=(
-            TensorSpec(name="items", dtype="int64", shape=(top,), ids=ids),
+            items_spec(data, top),
             TensorSpec(name="scores", dtype="float32", shape=(top,)),
         ),
         example=lambda batch_size, seed: (),

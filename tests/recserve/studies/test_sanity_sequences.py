@@ -18,7 +18,8 @@ def record(system: str, dataset: str, share: float) -> None:
     figures = next(one for one in PUBLISHED if (one.dataset, one.system) == (dataset, system))
     test = {name: {"mean": share * getattr(figures, name), "std": 0.0} for name in METRICS}
     rest: dict[str, Any] = {"config": {}, "versions": {}, "recorded": "", "command": "", "runs": [], "by_seed": None}
-    results.record(results.Result(system=system, dataset=dataset, seeds=[0], test=test, **rest))
+    of = {"task": "next_item", "dataset": dataset, "system": system, "variant": ""}
+    results.record(results.Result(seeds=[0], test=test, **of, **rest))
 
 
 @pytest.fixture(autouse=True)

@@ -12,11 +12,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from serving.ids import IdMap
 from training.asking import Infer, Shown, Tensors
 from training.data.sequences import SequenceData
 from training.interactions import Interactions
-from training.layers.served_lists import HISTORY, MAX_BATCH_SIZE, OFFSETS, Requests, one_by_one
+from training.layers.served_lists import (
+    MAX_BATCH_SIZE,
+    OFFSETS,
+    Requests,
+    history_spec,
+    items_spec,
+    one_by_one,
+)
 from training.servable import Packed, Servable, TensorSpec, servable
 from training.systems.reg4rec.config import Config
 from training.systems.reg4rec.model import Reg4Rec
@@ -26,12 +32,12 @@ THETA = TensorSpec(name="theta", dtype="float32", shape=(1,), minimum=0, maximum
 _THETAS = (0.0, 0.5, 1.0, 0.25)
 
 
-def outputs(config: Config, ids: IdMap | None) -> tuple[TensorSpec, ...]:
+def outputs(config: Config, data: SequenceData) -> tuple[TensorSpec, ...]:
     """Lists are as long as there are beams; item 0 (score -1e9, path -1) fills what a request has fewer of. A step of a
     path is codebook and word."""
     steps = (config.beams, config.shape.codebooks)
     return (
-        TensorSpec(name="items", dtype="int64", shape=(config.beams,), ids=ids),
+        items_spec(data, config.beams),
         TensorSpec(name="scores", dtype="float32", shape=(config.beams,)),
         TensorSpec(name="paths", dtype="int32", shape=(*steps, 2)),
         TensorSpec(name="categories", dtype="int32", shape=steps),
@@ -46,12 +52,12 @@ def thetas(count: int) -> Packed:
 
 def servables(name: str, model: Reg4Rec, config: Config, data: SequenceData) -> tuple[Servable]:
     """The one model of a release of `name`."""
-    module, ids = Recommender(copy.deepcopy(model)).eval(), data.interactions.ids.get("item")
+    module = Recommender(copy.deepcopy(model)).eval()
     plain = servable(
         name=name,
         module=module,
-        inputs=(replace(HISTORY, ids=ids), OFFSETS, THETA),
-        outputs=outputs(config, ids),
+        inputs=(history_spec(data), OFFSETS, THETA),
+        outputs=outputs(config, data),
         example=lambda batch_size, seed: (),
         max_batch_size=MAX_BATCH_SIZE,
     )
