@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from serving.ids import IdMap
 from training import checkpoint
 from training.interactions import Interactions
-from training.schema import Field, Role, Schema
+from training.schema import Field, Role, Schema, size_of
 
 
 class Axis(NamedTuple):
@@ -25,6 +25,8 @@ class Axis(NamedTuple):
     dim: int = 0
     first: int = 0
     """Ids below it have no row."""
+    of_values: bool = False
+    """Whether a multi-valued field has a row for each of its values, and not two: there, or not."""
 
 
 @runtime_checkable
@@ -93,7 +95,7 @@ def _refuse_tables_by_number(module: nn.Module, keys: list[Field]) -> None:
     for path, layer in module.named_modules():
         if isinstance(layer, ByNumber) and layer.by_number:
             raise ValueError(f"'{path}' belongs to the numbers of {named}, which have changed; train anew")
-    sizes = {size for field in keys for size in (_size(field), _size(field) - 1)}
+    sizes = {size for field in keys for size in (size_of(field), size_of(field) - 1)}
     for name, parameter in module.named_parameters():
         if name not in axes and sizes & {*parameter.shape}:
             raise ValueError(
@@ -113,12 +115,13 @@ def _take_rows(parameter: Tensor, old: Tensor, axis: Axis, before: Known, now: K
     new_rows, old_rows, start_new, start_old = [], [], 0, 0
     for field in axis.fields:
         earlier = _field(before.schema, field.name)
-        numbers = _numbers(field, earlier, before, now) if earlier is not None else np.zeros((2, 0), np.int64)
+        known = np.zeros((2, 0), np.int64)
+        numbers = _numbers(field, earlier, before, now, axis) if earlier is not None else known
         numbers = numbers[:, (numbers >= axis.first).all(axis=0)] - axis.first
         new_rows.append(numbers[0] + start_new)
         old_rows.append(numbers[1] + start_old)
-        start_new += _size(field) - axis.first
-        start_old += 0 if earlier is None else _size(earlier) - axis.first
+        start_new += _size(field, axis) - axis.first
+        start_old += 0 if earlier is None else _size(earlier, axis) - axis.first
     if start_new != parameter.shape[axis.dim] or start_old != old.shape[axis.dim]:
         raise ValueError("a table has other fields than in the run to start from; train with the same fields")
     target, source = (torch.from_numpy(np.concatenate(rows)) for rows in (new_rows, old_rows))
@@ -130,12 +133,13 @@ def _field(schema: Schema, name: str) -> Field | None:
     return next((field for field in schema.fields if field.name == name), None)
 
 
-def _size(field: Field) -> int:
-    """Ids of a field; a dense one is there or not."""
-    return 2 if field.kind in ("dense",) or field.cardinality is None else field.cardinality
+def _size(field: Field, axis: Axis) -> int:
+    """Rows of a field in a table; a dense one is there or not, as is a multi-valued one beside its values."""
+    is_there_or_not = field.kind == "dense" or (field.kind == "multi" and not axis.of_values)
+    return 2 if is_there_or_not else size_of(field)
 
 
-def _numbers(now_field: Field, earlier: Field, before: Known, now: Known) -> np.ndarray:
+def _numbers(now_field: Field, earlier: Field, before: Known, now: Known, axis: Axis) -> np.ndarray:
     """int64 [2, n]: numbers of the ids that both know, now and before; 0, the unknown, is known to both."""
     if "key" in now_field.uses:
         maps = now.ids.get(now_field.role), before.ids.get(earlier.role)
@@ -146,9 +150,9 @@ def _numbers(now_field: Field, earlier: Field, before: Known, now: Known) -> np.
             return np.stack([np.append(0, known + 1), np.append(0, then[known])])
         if any(maps):
             raise ValueError(f"ids of '{now_field.name}' are mapped in one of the two runs and not in the other")
-    elif now_field.values and earlier.values:
+    elif now_field.values and earlier.values and (now_field.kind == "id" or axis.of_values):
         place = {value: number for number, value in enumerate(earlier.values)}
         both = [(number, place[value]) for number, value in enumerate(now_field.values) if value in place]
         return np.array(both, np.int64).reshape(-1, 2).T
-    same = np.arange(min(_size(now_field), _size(earlier)))
+    same = np.arange(min(_size(now_field, axis), _size(earlier, axis)))
     return np.stack([same, same])

@@ -25,4 +25,4 @@ def test_lreas_scorer_is_served_in_both_forms_with_the_same_answers(tmp_path: Pa
     assert capturable(program)
     ladder = walk(tmp_path, ParityOptions(requests=200))
     assert ladder.ok, ladder.rows[-1]
-    assert {row.rung for row in ladder.rows if row.model == "lrea_scorer_kernel"} == {"model", "kernel", "concurrent"}
+    assert {row.rung for row in ladder.rows if row.model == "lrea_scorer_kernel"} == {"kernel", "concurrent"}

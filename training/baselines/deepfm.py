@@ -11,7 +11,8 @@ Legend: B batch, F fields.
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from training.data.click import FEATURES, feature_layout
+from training.data.click import FEATURES
+from training.data.columns import feature_layout
 from training.layers.columns import Features
 from training.layers.fields import FieldConfig, FieldModel, FieldNetwork, LinearTerm, pair_sum
 from training.schema import Schema

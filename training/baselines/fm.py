@@ -10,7 +10,8 @@ Legend: B batch, F fields.
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from training.data.click import FEATURES, feature_layout
+from training.data.click import FEATURES
+from training.data.columns import feature_layout
 from training.layers.columns import Features
 from training.layers.fields import FieldConfig, FieldModel, LinearTerm, pair_sum
 from training.schema import Schema

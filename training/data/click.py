@@ -27,7 +27,7 @@ import torch
 from jaxtyping import Float32, Int64
 from torch import Tensor
 
-from training.data.columns import Columns, Layout, columns, layout, side_by_side
+from training.data.columns import Columns, Layout, columns, feature_layout, profile_layout, side_by_side
 from training.data.log import Log, parts_by_time
 from training.data.statistics import Statistics, measured
 from training.interactions import Interactions
@@ -274,16 +274,6 @@ def _at(sides: Sides, user: int, items: np.ndarray, values: Mapping[str, np.ndar
     moment = columns(frame, fields) if fields.fields else Columns(*(part[:1, :0] for part in sides.items))
     same = side_by_side((sides.users.rows(np.array([user])), moment))
     return side_by_side((same.rows(np.zeros(len(items), np.int64)), sides.items.rows(items)))
-
-
-def feature_layout(schema: Schema) -> Layout:
-    """Fields for models over fields: the keys, and all features."""
-    return layout(schema, "key", "feature", "scenario")
-
-
-def profile_layout(schema: Schema) -> Layout:
-    """Fields that describe a user or an item beside its own row."""
-    return layout(schema, "profile", "scenario")
 
 
 def _sides(interactions: Interactions, log: Log, fields: Layout) -> Sides:

@@ -95,6 +95,16 @@ def layout(schema: Schema, *uses: Use) -> Layout:
     )
 
 
+def feature_layout(schema: Schema) -> Layout:
+    """Fields for models over fields: the keys, and all features."""
+    return layout(schema, "key", "feature", "scenario")
+
+
+def profile_layout(schema: Schema) -> Layout:
+    """Fields that describe a user or an item beside its own row."""
+    return layout(schema, "profile", "scenario")
+
+
 def columns(frame: pl.DataFrame, fields: Layout) -> Columns:
     """Of each row of a frame with a column for each field; of a key, which has none, the number of the row."""
     ids = np.zeros((len(frame), len(fields.fields)), np.int64)

@@ -38,7 +38,7 @@ class SetMean(nn.Module):
     @property
     def indexed(self) -> dict[str, Axis]:
         """See `training.warm_start`."""
-        return {"vectors.weight": Axis((self.field,), dim=1, first=1)}
+        return {"vectors.weight": Axis((self.field,), dim=1, first=1, of_values=True)}
 
     def forward(self, sets: Int64[Tensor, "n w"]) -> Float[Tensor, "n D"]:
         valid = (sets > 0) & (sets < self.cardinality)

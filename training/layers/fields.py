@@ -9,8 +9,8 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
-from training.data.click import ClickBatch, ClickData, feature_layout
-from training.data.columns import Layout
+from training.data.click import ClickBatch, ClickData
+from training.data.columns import Layout, feature_layout
 from training.layers.columns import Features, additions
 from training.layers.items import known
 from training.schema import Schema

@@ -10,7 +10,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from training.data.click import ClickBatch, ClickData, profile_layout
+from training.data.click import ClickBatch, ClickData
+from training.data.columns import profile_layout
 from training.layers.columns import Features
 from training.layers.items import BehaviourTable, ItemTable, ProfileEmbedding, known
 from training.schema import Schema, size_of

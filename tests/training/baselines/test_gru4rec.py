@@ -26,9 +26,11 @@ def module(data: SequenceData) -> GRU4Rec:
 
 def test_a_state_is_the_gated_recurrence_of_the_items_so_far(module: GRU4Rec) -> None:
     """By hand, as the paper has it: reset and update gates, and a candidate."""
-    gates = zip(module.gru.weight_ih_l0.chunk(3), module.gru.weight_hh_l0.chunk(3), strict=True)
-    biases = zip(module.gru.bias_ih_l0.chunk(3), module.gru.bias_hh_l0.chunk(3), strict=True)
-    (reset, update, candidate), (of_reset, of_update, of_candidate) = list(gates), list(biases)
+    weights, biases = (
+        list(zip(*(module.gru.get_parameter(f"{kind}_{side}_l0").chunk(3) for side in ("ih", "hh")), strict=True))
+        for kind in ("weight", "bias")
+    )
+    (reset, update, candidate), (of_reset, of_update, of_candidate) = weights, biases
     state = torch.zeros(SMALL.dim)
     for x in module.items.weight[[4, 7, 9]]:
         r = (reset[0] @ x + of_reset[0] + reset[1] @ state + of_reset[1]).sigmoid()

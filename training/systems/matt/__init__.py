@@ -18,7 +18,8 @@ from dataclasses import fields, replace
 from torch import Tensor, nn
 
 from kernels.path_sampling.hph import Frequencies
-from training.data.click import FEATURES, ClickBatch, feature_layout
+from training.data.click import FEATURES, ClickBatch
+from training.data.columns import feature_layout
 from training.layers.fields import FieldConfig, FieldModel
 from training.schema import Schema
 from training.system import Column, ParameterGroup, Stage, System

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from training.asking import Infer, Shown, Tensors, ordered
-from training.data.click import feature_layout
+from training.data.columns import feature_layout
 from training.interactions import Interactions
 from training.layers.requests import CANDIDATES, USER_ID
 from training.steps.path_sampler import REQUEST_KEY
