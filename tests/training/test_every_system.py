@@ -24,7 +24,7 @@ from training.fit import FitOptions, FitResult, fit, predict
 from training.registry import SYSTEMS, system
 from training.schema import Schema
 from training.servable import Signature
-from training.system import Data, Stage, System, Wanted, prepare
+from training.system import Data, Split, Stage, System, Wanted, prepare
 
 pytestmark = pytest.mark.parametrize("name", SYSTEMS)
 EPOCHS = 3
@@ -148,7 +148,7 @@ def test_batch_and_padding_do_not_matter(name: str, folder: Path) -> None:
 
 
 def _of_size(size: int) -> Callable[..., np.ndarray]:
-    def chosen(module: nn.Module, split: Data, batch_size: int = 0) -> np.ndarray:
+    def chosen(module: nn.Module, split: Split, batch_size: int = 0) -> np.ndarray:
         return predict(module, split, min(size, batch_size or size))
 
     return chosen
