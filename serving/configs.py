@@ -11,7 +11,8 @@ FUSED = "fused"
 
 def is_ensemble(model: Path) -> bool:
     """Whether the model in this folder consists of others, whichever backend runs it."""
-    return bool(read_config(model, "gpu").ensemble_scheduling.step)
+    config = read_config(model, "cpu")
+    return config.backend == FUSED or bool(config.ensemble_scheduling.step)
 
 
 def read_config(model: Path, target: str) -> ModelConfig:

@@ -26,7 +26,7 @@ REGISTRIES = ("training/registry.py", "recserve/registry.py")
 """They list what there is by name."""
 ANY_CASE = (
     *("lrea", "dea", "matt", "mmq", "mmq2", "mpq", "reg4rec", "tiger", "sasrec", "rqvae", "rq-vae"),
-    *("autoint", "deepfm", "mean_pooling", "recency_pooling", "dkt", "pfa"),
+    *("autoint", "deepfm", "mean_pooling", "recency_pooling", "dkt", "pfa", "gru4rec"),
 )
 """Words that mean nothing else."""
 AS_WRITTEN = ("DIN", "CORP", "PARS", "LETTER")

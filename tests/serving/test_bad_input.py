@@ -90,7 +90,7 @@ def test_a_missing_input_is_named(lrea_client: Client, still_right: Callable[[],
 def test_a_user_whom_nobody_knows_is_scored_with_an_empty_history(repository: Path, lrea_client: Client) -> None:
     """By the two graphs, on a history of length 0: the same scores for any such user."""
     encoder, scorer = (DirectModel.open(repository / name) for name in ("lrea_encoder", "lrea_scorer"))
-    lengths = {"history_items": 16, "history_ratings": 16, "history_length": 1, "user_fields": 4}
+    lengths = {"history_items": 16, "history_values": 16, "history_length": 1, "profile": 4}
     state = encoder.run([{name: np.zeros((1, length), np.int64) for name, length in lengths.items()}])[0]
     expected = scorer.run([{**state, "candidates": CANDIDATES}])[0]["scores"]
     for user in (999, 0, -1, 2**62, -(2**63), 2**63 - 1):
@@ -196,8 +196,9 @@ def test_a_store_that_is_stale_corrupt_or_gone_is_computed_again_and_counted(
 def test_a_deadline_that_has_passed_is_an_error_and_the_next_request_is_answered(
     lrea_client: Client, still_right: Callable[[], None]
 ) -> None:
+    many = np.ones((1, 20_000), np.int64)
     with pytest.raises(DeadlineExceeded, match=r"no answer within 0\.0001 s"):
-        lrea_client.infer("lrea", {"user_id": USER, "candidates": CANDIDATES}, deadline_s=1e-4)
+        lrea_client.infer("lrea", {"user_id": USER, "candidates": many}, deadline_s=1e-4)
     still_right()
 
 

@@ -17,7 +17,7 @@ from serving.server import TritonServer
 from tests.conftest import lrea
 
 SOURCE = Source(kind="factory", name="tests.conftest:lrea")
-MODELS = ("lrea", "lrea_scorer", "lrea_encoder", "lrea_state")
+MODELS = ("lrea", "lrea_encoder", "lrea_scorer", "lrea_state")
 
 
 class Following:
