@@ -46,7 +46,9 @@ def test_systems_are_listed_for_scripts_people_and_the_readme(capsys: Captured) 
             assert shown & set(entry["test"]), f"{entry['system']}: nothing is shown"
             assert len(entry["seeds"]) == 3
     assert main(["systems", "--markdown"]) == 0
-    *tables, origins = [part.splitlines() for part in capsys.readouterr().out.strip().split("\n\n")]
+    *parts, origins = [part.splitlines() for part in capsys.readouterr().out.strip().split("\n\n")]
+    titles, tables = parts[::2], parts[1::2]
+    assert titles == [[f"**{title}**"] for title in dict.fromkeys(system.task.title for system in SYSTEMS.values())]
     assert sorted(name for line in origins for name in line[2:].split(": ")[0].split(", ")) == sorted(SYSTEMS)
     lines = [line for table in tables for line in table]
     assert len(lines) == 2 * len(tables) + len(listed)
@@ -197,7 +199,7 @@ def test_states_are_built_shown_and_dropped(capsys: Captured, repository: Path, 
     assert run_json(capsys, "state", "build", *where)["written"] == 0
     shown = run_json(capsys, "state", "show", "1", *where)
     assert (shown["user"], shown["outcome"]) == (1, "hit")
-    assert [name for name, _ in shown["tensors"]] == ["keys", "values", "bias", "profile", "stamp"]
+    assert [name for name, _ in shown["tensors"]] == ["keys", "values", "bias", "profile_share", "stamp"]
     assert run_json(capsys, "state", "show", *where)["entries"] == [["lrea_state", 1, 64]]
     assert run_json(capsys, "state", "drop", *where, "--model", "lrea_state", "--version", "2")["dropped"] == 0
     assert run_json(capsys, "state", "drop", *where)["dropped"] == 64
