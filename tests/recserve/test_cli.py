@@ -47,7 +47,8 @@ def test_systems_are_listed_for_scripts_people_and_the_readme(capsys: Captured) 
             assert len(entry["seeds"]) == 3
     assert main(["systems", "--markdown"]) == 0
     *parts, origins = [part.splitlines() for part in capsys.readouterr().out.strip().split("\n\n")]
-    tables = [part for part in parts if part[0].startswith("|")]
+    titles, tables = parts[::2], parts[1::2]
+    assert titles == [[f"**{title}**"] for title in dict.fromkeys(system.task.title for system in SYSTEMS.values())]
     assert sorted(name for line in origins for name in line[2:].split(": ")[0].split(", ")) == sorted(SYSTEMS)
     lines = [line for table in tables for line in table]
     assert len(lines) == 2 * len(tables) + len(listed)
