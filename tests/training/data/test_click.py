@@ -223,7 +223,7 @@ def without_last(data_of: int, reads: frozenset[str]) -> tuple[ClickBatch, Click
     return split.batch(np.array([place])), now(view(earlier, reads), user, np.array([last["item"]]), moment)
 
 
-@pytest.mark.parametrize("reads", [ONLY_HISTORY, ONLY_FEATURES, BOTH], ids=str)
+@pytest.mark.parametrize("reads", [ONLY_HISTORY, ONLY_FEATURES, BOTH], ids=lambda reads: "-".join(sorted(reads)))
 def test_a_request_now_is_what_the_next_event_would_be(reads: frozenset[str]) -> None:
     for event in (-1, -20, -30):
         expected, found = without_last(len(everything().events) + event, reads)
