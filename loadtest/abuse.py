@@ -20,7 +20,7 @@ from loadtest.bench import source_of
 from loadtest.cores import split, started_on
 from loadtest.honest import Crowd, Manner, crowd
 from loadtest.pool import Pool
-from loadtest.scenarios import Scenario
+from loadtest.scenario import Scenario
 from loadtest.served import until
 from loadtest.stage import Stage
 from serving.environment import command, hardware, versions

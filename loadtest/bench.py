@@ -1,4 +1,4 @@
-"""`recserve bench SCENARIO`: one server, several load runs, one result; loadtest/README.md says how."""
+"""`recserve bench MODEL`: one server, several load runs, one result; loadtest/README.md says how."""
 
 import json
 import tempfile
@@ -17,7 +17,7 @@ from loadtest.cores import Pinning, split, started_on
 from loadtest.driver import Load, drive
 from loadtest.latency import times_of
 from loadtest.pool import Pool, Request
-from loadtest.scenarios import Scenario
+from loadtest.scenario import Scenario
 from loadtest.server_side import Snapshot
 from loadtest.summary import percentiles, summarise
 from serving import manifest
@@ -60,7 +60,7 @@ def run(scenario: Scenario, repository: Path, plan: Plan, report: Report = lambd
         ValueError: the repository does not hold the scenario's models.
     """
     pinning = split()
-    report(f"{scenario.name}: computing the right answers in this process")
+    report(f"{scenario.model}: computing the right answers in this process")
     pool = trusted_pool(scenario, repository, plan.seed)
     report("measuring the floor: direct ONNX Runtime, one thread")
     floor = measure_floor(scenario, repository, pool)
@@ -70,7 +70,6 @@ def run(scenario: Scenario, repository: Path, plan: Plan, report: Report = lambd
         load = Load(
             url=server.url,
             pool=file,
-            scenario=scenario.name,
             seconds=plan.seconds,
             warm_up=plan.warm_up,
             workers=plan.workers,
@@ -83,7 +82,7 @@ def run(scenario: Scenario, repository: Path, plan: Plan, report: Report = lambd
         runs = [bench.closed(users, report) for users in plan.users]
         opened = [bench.opened(rate, report) for rate in plan.rates] or bench.sweep(runs, report)
     return {
-        "scenario": scenario.name,
+        "scenario": scenario.model,
         "kind": "load",
         "run": source_of(repository / scenario.model),
         "recorded": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
@@ -91,7 +90,7 @@ def run(scenario: Scenario, repository: Path, plan: Plan, report: Report = lambd
         "hardware": hardware(),
         "command": command(),
         "pinning": {"server": list(pinning.server), "load": list(pinning.load)},
-        "traffic": describe(scenario, pool),
+        "traffic": describe(scenario.distribution(repository), pool),
         "floor": floor,
         "runs": [*runs, *opened],
         "sweep": {"p99_budget_ms": plan.p99_budget_ms, "highest_rate": highest_rate(opened, plan.p99_budget_ms)},
@@ -126,17 +125,17 @@ def measure_floor(scenario: Scenario, repository: Path, pool: Pool) -> dict[str,
     return {"what": what, **percentiles(taken)}
 
 
-def describe(scenario: Scenario, pool: Pool) -> dict[str, Any]:
+def describe(distribution: str, pool: Pool) -> dict[str, Any]:
     """What was sent."""
     sizes = np.array([request.size for request in pool.requests])
     p50, p95 = np.percentile(sizes, (50, 95))
     size = {"p50": float(p50), "p95": float(p95), "max": int(sizes.max())}
-    users = {request.inputs["user_id"].item() for request in pool.requests if "user_id" in request.inputs}
+    users = {request.user for request in pool.requests} - {None}
     return {
         "requests": len(sizes),
         "users": len(users) or None,
         "size": size,
-        "distribution": scenario.distribution,
+        "distribution": distribution,
     }
 
 

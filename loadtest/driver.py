@@ -29,8 +29,6 @@ class Load:
     """host:port"""
     pool: Path
     """The file of a `Pool`."""
-    scenario: str
-    """Whose user class sends; the pool says to which model."""
     seconds: float
     warm_up: float = 1.0
     """Seconds before the ones that count."""
@@ -91,7 +89,6 @@ def _start(load: Load, folder: str) -> list[subprocess.Popen[str]]:
         *("--run-time", f"{math.ceil(load.warm_up + load.seconds) + _START_S}s", "--stop-timeout", "6"),
         *("--pool-file", str(load.pool), "--transport", load.transport, "--seed", str(load.seed)),
         *("--rate", str((load.rate or 0.0) / users), "--records", folder),
-        load.scenario.title().replace("_", ""),
     ]
     if not load.workers:
         return [_popen([*shared, *chief])]

@@ -22,7 +22,7 @@ from loadtest.bench import source_of
 from loadtest.cores import split
 from loadtest.honest import Manner, crowd
 from loadtest.pool import Pool, Request
-from loadtest.scenarios import Scenario
+from loadtest.scenario import Scenario
 from loadtest.served import Served, alive, freeze_for, until
 from loadtest.stage import CLEAN, Stage, outcome
 from serving.environment import command, hardware, versions
@@ -62,10 +62,10 @@ def run(scenario: Scenario, repository: Path, plan: Plan, report: Report = lambd
     """All experiments. Raises ValueError where the repository has fewer than two releases."""
     experiments = []
     for name, experiment in EXPERIMENTS.items():
-        report(f"{scenario.name}: {name.replace('_', ' ')}")
+        report(f"{scenario.model}: {name.replace('_', ' ')}")
         with staged(scenario, repository, plan) as stage:
             experiments.append({"name": name, **experiment(stage, plan)})
-    report(f"{scenario.name}: soak, {plan.soak_minutes:g} minutes")
+    report(f"{scenario.model}: soak, {plan.soak_minutes:g} minutes")
     with staged(scenario, repository, plan) as stage:
         soaked = soak(stage, plan, report)
     return {

@@ -1,6 +1,6 @@
-"""Locust's users: `locust -f loadtest/locustfile.py --host 127.0.0.1:8001 --repository model_repository`.
+"""Locust's users: `locust -f loadtest/locustfile.py --host 127.0.0.1:8001 --repository my_models --model NAME`.
 
-One class for each scenario. Without --rate each user sends its next request when the last was answered (closed loop);
+Without --rate each user sends its next request when the last was answered (closed loop);
 with it each user sends at Poisson times whatever the server does (open loop), and a request's latency
 counts from the moment at which it was meant to be sent.
 """
@@ -25,7 +25,6 @@ from locust import User, events, task  # noqa: E402
 from loadtest.arrivals import poisson  # noqa: E402
 from loadtest.pool import Pool, Request  # noqa: E402
 from loadtest.records import OK, WRONG, Records  # noqa: E402
-from loadtest.scenarios import SCENARIOS, Scenario  # noqa: E402
 from loadtest.transports import Connection, transport  # noqa: E402
 
 CONNECTIONS = 64
@@ -40,9 +39,8 @@ class WrongAnswer(Exception):
 
 @events.init_command_line_parser.add_listener
 def _(parser: Any) -> None:
-    parser.add_argument(
-        "--repository", default="model_repository", help="model repository whose users make the traffic"
-    )
+    parser.add_argument("--repository", default="model_repository", help="model repository that is served")
+    parser.add_argument("--model", default="", help="model of the repository that is asked what its task asks")
     parser.add_argument("--pool-file", default="", help="requests with their answers; answers are then compared")
     parser.add_argument("--transport", default="recserve", help="how to talk to the server: recserve, or a peer's name")
     parser.add_argument(
@@ -77,13 +75,20 @@ def _(exit_code: int, **_: Any) -> None:
     os._exit(exit_code)
 
 
-class ScenarioUser(User):
-    """Sends a scenario's requests, and compares the answers."""
+def drawn(options: Any) -> Pool:
+    """The traffic of a model of the repository, with no answers to compare with."""
+    # With a file of requests nobody needs it, and torch would take seconds of each process.
+    from loadtest.scenario import Scenario
 
-    abstract = True
-    scenario: Scenario
-    pools: ClassVar[dict[str, Pool]] = {}
-    """Of this process, by scenario."""
+    inputs = Scenario(options.model).requests(Path(options.repository), options.seed)
+    return Pool(options.model, [Request(one, ()) for one in inputs])
+
+
+class Asking(User):
+    """Sends a model's requests, and compares the answers."""
+
+    pools: ClassVar[list[Pool]] = []
+    """Of this process: one, once it is read or made."""
 
     def __init__(self, environment: Any) -> None:
         super().__init__(environment)
@@ -105,14 +110,9 @@ class ScenarioUser(User):
         self.began = time.time()
 
     def _pool(self, options: Any) -> Pool:
-        name = self.scenario.name
-        if name not in self.pools:
-            if options.pool_file:
-                self.pools[name] = Pool.load(Path(options.pool_file))
-            else:
-                inputs = self.scenario.requests(Path(options.repository), options.seed)
-                self.pools[name] = Pool(self.scenario.model, [Request(one, ()) for one in inputs])
-        return self.pools[name]
+        if not self.pools:
+            self.pools.append(Pool.load(Path(options.pool_file)) if options.pool_file else drawn(options))
+        return self.pools[0]
 
     @task
     def send(self) -> None:
@@ -155,8 +155,3 @@ class ScenarioUser(User):
         finally:
             self.free.put(connection)
         return None if request.is_right(answer) else WrongAnswer(f"{self.pool.model} gave another answer than alone")
-
-
-for _scenario in SCENARIOS.values():
-    _name = _scenario.name.title().replace("_", "")
-    globals()[_name] = type(_name, (ScenarioUser,), {"scenario": _scenario, "__module__": __name__})

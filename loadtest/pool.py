@@ -8,10 +8,10 @@ import numpy as np
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
-Tensors = Mapping[str, np.ndarray]
+from serving import golden, texts
+from serving.readiness import TOLERANCE
 
-TOLERANCE = 1e-5
-"""Largest |answer - expected| / max(1, |expected|): that of the parity ladder's served rung."""
+Tensors = Mapping[str, np.ndarray]
 
 
 class Request(NamedTuple):
@@ -26,9 +26,17 @@ class Request(NamedTuple):
         """Elements of the largest input: for a ranker, the candidates."""
         return max(array.size for array in self.inputs.values())
 
+    @property
+    def user(self) -> int | str | None:
+        """Who asks; None where a request does not say."""
+        return self.inputs["user_id"].item() if "user_id" in self.inputs else None
+
     def is_right(self, outputs: Tensors) -> bool:
         """Whether one version, and not a mixture of two, gave these outputs; true where nothing is expected."""
-        return not self.expected or any(_equal(outputs, answer) for answer in self.expected)
+        return not self.expected or any(
+            outputs.keys() == answer.keys() and golden.compare(answer, outputs, TOLERANCE).ok
+            for answer in self.expected
+        )
 
 
 class Pool:
@@ -41,13 +49,13 @@ class Pool:
         self.requests = list(requests)
 
     def save(self, path: Path) -> None:
-        """Writes one safetensors file; tensors are named <request>/<kind>/<tensor>."""
+        """Writes one safetensors file; tensors are named <request>/<kind>/<tensor>, text is as in `serving.texts`."""
         tensors: dict[str, np.ndarray] = {}
         for number, request in enumerate(self.requests):
             parts = {"input": request.inputs, **{f"answer{n}": one for n, one in enumerate(request.expected)}}
             for kind, arrays in parts.items():
                 tensors |= {f"{number}/{kind}/{name}": np.ascontiguousarray(array) for name, array in arrays.items()}
-        save_file(tensors, path, {"model": self.model})
+        save_file(texts.flattened(tensors), path, {"model": self.model})
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -55,20 +63,13 @@ class Pool:
         parts: dict[int, dict[str, dict[str, np.ndarray]]] = {}
         with safe_open(path, framework="numpy") as file:
             model = file.metadata()["model"]
-            for key in file.keys():
-                number, kind, name = key.split("/", 2)
-                parts.setdefault(int(number), {}).setdefault(kind, {})[name] = file.get_tensor(key)
+            tensors = texts.restored({key: file.get_tensor(key) for key in file.keys()})
+        for key, array in tensors.items():
+            number, kind, name = key.split("/", 2)
+            parts.setdefault(int(number), {}).setdefault(kind, {})[name] = array
         return cls(model, [_request(parts[number]) for number in sorted(parts)])
 
 
 def _request(parts: dict[str, dict[str, np.ndarray]]) -> Request:
     inputs = parts.pop("input")
     return Request(inputs, tuple(parts[kind] for kind in sorted(parts)))
-
-
-def _equal(outputs: Tensors, expected: Tensors) -> bool:
-    return outputs.keys() == expected.keys() and all(
-        outputs[name].shape == array.shape
-        and bool(np.all(np.abs(outputs[name] - array) <= TOLERANCE * np.maximum(1.0, np.abs(array))))
-        for name, array in expected.items()
-    )

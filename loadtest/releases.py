@@ -7,7 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from loadtest.pool import Pool, Request
-from loadtest.scenarios import Scenario
+from loadtest.scenario import Scenario
 
 _MODEL_FILES = shutil.ignore_patterns("[0-9]*", ".*")
 

@@ -1,8 +1,8 @@
 """A live repository with `recserve serve` on it, under load, for experiments that break things."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,7 +16,7 @@ from loadtest.driver import Load, drive
 from loadtest.pool import Pool
 from loadtest.records import Records
 from loadtest.releases import Releases
-from loadtest.scenarios import Scenario
+from loadtest.scenario import Scenario, steps_of
 from loadtest.served import Served
 from loadtest.summary import percentiles
 from serving.state import builder as state_builder
@@ -47,18 +47,28 @@ class Stage:
         options = ("--grpc-port", ports[0], "--metrics-port", ports[1])
         self.serve = serving(self.releases, self.state, *options)
 
-    def write_states(self) -> list[int]:
+    def write_states(self) -> list[int | str]:
         """Asks for every user of the pool once, so that every state is written; the users."""
-        users = sorted({request.inputs["user_id"].item() for request in Pool.load(self.load.pool).requests})
+        one_of_each = {one.user: one for one in Pool.load(self.load.pool).requests if one.user is not None}
         with self.serve.client() as client:
-            for user in users:
-                client.infer(self.scenario.model, {"user_id": np.array([[user]]), "candidates": np.array([[1]])})
-        return users
+            for request in one_of_each.values():
+                client.infer(self.scenario.model, request.inputs)
+        return list(one_of_each)
 
-    def lost_states(self, users: list[int]) -> int:
+    def lost_states(self, users: Sequence[int | str]) -> int:
         """Users who were answered, and whose state the store does not hold."""
-        shown = (state_builder.show(self.releases.live, self.state, user) for user in users)
-        return sum(one.outcome != "hit" for one in shown)
+        lost = 0
+        for user in users:
+            # Nothing is remembered about users without a history.
+            with suppress(ValueError):
+                lost += self._shown(user).outcome != "hit"
+        return lost
+
+    def _shown(self, user: int | str) -> state_builder.Shown:
+        live = self.releases.live
+        steps = {step.model_name for step in steps_of(live / self.scenario.model)}
+        (model,) = steps & {*state_builder.models_with_states(live)}
+        return state_builder.show(live, self.state, user, model=model)
 
     def held(self) -> dict[str, float]:
         """Resident memory, file descriptors and shared-memory files of the server and its stubs."""
@@ -78,9 +88,7 @@ def staged(scenario: Scenario, source: Path, *, seconds: float, rate: float, see
         releases = Releases(source, Path(folder) / "live")
         file = Path(folder) / "pool.safetensors"
         releases.pool(scenario, seed).save(file)
-        load = Load(
-            url="", pool=file, scenario=scenario.name, seconds=seconds, rate=rate, cores=split().load, seed=seed
-        )
+        load = Load(url="", pool=file, seconds=seconds, rate=rate, cores=split().load, seed=seed)
         state = Path(folder) / "state"
         stage = Stage(scenario, releases, state, load, serving(releases, state))
         try:

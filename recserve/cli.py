@@ -15,7 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from recserve.commands.command import Command
-from recserve.options import near, parse
+from recserve.options import near, parse, positionals
 from recserve.place import Group, Place
 from recserve.registry import COMMANDS
 from serving.errors import ServingError, StartupError
@@ -62,8 +62,10 @@ def command(words: Sequence[str]) -> Command:
         word = rest.pop(0) if rest else None
         members = found.members if word in found.members else members_of(found)
         if word in _HELP:
-            _list(program, found.description, members)
+            _list(program, found, members)
             raise SystemExit(0)
+        if found.itself and word is not None and word not in members:
+            return parse(class_of(found.itself), [word, *rest], program)
         if word is None or word not in members:
             raise ValueError(f"{_no_member(program, word, list(members))}; see {program} --help")
         found, program = members[word], f"{program} {word}"
@@ -102,9 +104,13 @@ def _no_member(program: str, word: str | None, names: list[str]) -> str:
     return f"{program} has no command '{word}'{near(word, names) or listed}"
 
 
-def _list(program: str, description: str, members: Mapping[str, Group | Place | type[Command]]) -> None:
+def _list(program: str, group: Group, members: Mapping[str, Group | Place | type[Command]]) -> None:
     console = Console()
-    console.print(f"usage: {program} COMMAND [options]\n\n{description}\n", highlight=False, markup=False)
+    console.print(f"usage: {program} COMMAND [options]", highlight=False, markup=False)
+    if group.itself:
+        one = class_of(group.itself)
+        console.print(f"       {program} {positionals(one)} [options]", highlight=False, markup=False)
+    console.print(f"\n{group.description}\n", highlight=False, markup=False)
     drawn = Table.grid(padding=(0, 2))
     for name, one in members.items():
         drawn.add_row(f"  {name}", escape(description_of(one)))

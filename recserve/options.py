@@ -126,6 +126,11 @@ def options_of(made: type, start: Any = None, path: tuple[str, ...] = ()) -> lis
     return own + nested
 
 
+def positionals(made: type) -> str:
+    """What stands without a name, for a line of usage."""
+    return " ".join(option.name for option in options_of(made) if option.positional)
+
+
 def near(word: str, known: Sequence[str]) -> str:
     """`; did you mean ...?` where something known is close to a word, else nothing."""
     found = difflib.get_close_matches(word, known, n=3)
@@ -184,7 +189,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _parser(made: type, options: Sequence[Option], program: str) -> argparse.ArgumentParser:
-    positional = " ".join(option.name for option in options if option.positional)
+    positional = positionals(made)
     parser = _Parser(
         program,
         usage=f"{program} {positional}{' ' * bool(positional)}[options]",

@@ -20,3 +20,5 @@ class Group(NamedTuple):
     members: "Mapping[str, Place | Group]"
     made: str | None = None
     """package.module:function that gives further members, class by name, for what is registered elsewhere."""
+    itself: Place | None = None
+    """The command that a word is for which is no member's name."""

@@ -106,7 +106,12 @@ COMMANDS = Group(
         ),
         "state": Group("Build, show and drop prestored user states.", _STATE),
         "bench": Group(
-            "Measure latency and throughput under load, against the floor.", _BENCH, "recserve.commands.bench:members"
+            "Measure latency and throughput of a model under load, against the floor; or break things.",
+            _BENCH,
+            itself=Place(
+                "Measure one model: closed loops, then Poisson arrivals up to the highest rate within the p99 budget.",
+                "recserve.commands.bench:Bench",
+            ),
         ),
         "kernels": Group("Tell what the hot ops cost, from static facts and by the clock.", _KERNELS),
         "study": Group("Draw one paper's picture: experiments beside the line of work.", STUDIES),

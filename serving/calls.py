@@ -63,21 +63,25 @@ class Calls:
         _open.add(self)
 
     def call(self, method: str, request: Any, headers: Sequence[tuple[str, str]], deadline_s: float) -> Any:
-        """The reply to one call.
+        """The reply to one call, within `deadline_s` seconds of now.
 
         Raises:
-            Overdue: there is none within `deadline_s`; the call goes on, and its reply is dropped.
+            Overdue: there is none by then; the call goes on, and its reply is dropped.
             TooManyOverdue: nothing was sent.
             Closed: nothing was sent.
             grpc.RpcError: the call failed.
         """
+        end = time.monotonic() + deadline_s
         future = self._send(method, request, headers)
+        left = end - time.monotonic()
         try:
-            return future.result(timeout=deadline_s)
+            if left > 0:
+                return future.result(timeout=left)
         except grpc.FutureTimeoutError:
-            with self._settled:
-                self._overdue |= {future} & self._pending
-            raise Overdue from None
+            pass
+        with self._settled:
+            self._overdue |= {future} & self._pending
+        raise Overdue
 
     def close(self) -> None:
         """Refuses further calls, and closes the channel once none is under way; waits for that up to `LINGER_S`."""

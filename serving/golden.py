@@ -22,6 +22,9 @@ HALF_TOLERANCE = 1e-2
 """As a tolerance of float32 outputs, for float16: ten of its roundings, as a runtime may compute in float32 and round
 once where torch rounds after each operator."""
 
+ORDERS = "scores"
+"""Name of the float output by which a list beside it, of the same shape, is ordered."""
+
 PARTS = ("inputs", "outputs", "reference64", "served64")
 
 
@@ -84,8 +87,8 @@ def compare(expected: Mapping[str, np.ndarray], actual: Mapping[str, np.ndarray]
 
     An element of a float output is right when |actual - expected| <= tolerance * max(1, |expected|), where float16 has
     a tolerance of its own, HALF_TOLERANCE; NaN is right where NaN is expected, infinity where the same infinity is.
-    Integers and text must be equal, but for the order of items with equal scores (see serving.ties), which a tolerance
-    of 0 does not allow. A missing output, or one of another shape or dtype, is wrong.
+    Integers and text must be equal, but in a list beside an output named "scores" for the order of equal scores (see
+    serving.ties), which a tolerance of 0 does not allow. A missing output, or one of another shape or dtype, is wrong.
     """
     if not expected:
         raise ValueError("a golden without outputs proves nothing; record at least one output")
@@ -105,16 +108,14 @@ def tolerance_of(dtype: np.dtype, tolerance: float) -> float:
 def _is_tie(
     gap: Gap, expected: Mapping[str, np.ndarray], actual: Mapping[str, np.ndarray], gaps: Sequence[Gap]
 ) -> bool:
-    """Whether a wrong output of integers or text is right but for ties of a right float output of the same shape."""
-    wanted = expected[gap.output]
+    """Whether a wrong list of integers or text is right but for ties of the right scores beside it."""
+    wanted, scores = expected[gap.output], expected.get(ORDERS)
     if gap.ok or not gap.index or not (wanted.dtype == object or np.issubdtype(wanted.dtype, np.integer)):
         return False
-    scores = [other.output for other in gaps if other.ok and np.issubdtype(expected[other.output].dtype, np.floating)]
-    return any(
-        only_ties_differ(wanted, actual[gap.output], expected[name], actual[name])
-        for name in scores
-        if expected[name].shape == wanted.shape
-    )
+    if scores is None or scores.shape != wanted.shape or not np.issubdtype(scores.dtype, np.floating):
+        return False
+    right = any(other.ok for other in gaps if other.output == ORDERS)
+    return right and only_ties_differ(wanted, actual[gap.output], scores, actual[ORDERS])
 
 
 def _gap(name: str, expected: np.ndarray, actual: np.ndarray | None, tolerance: float) -> Gap:

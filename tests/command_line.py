@@ -9,14 +9,19 @@ import re
 from recserve.cli import main, members_of
 from recserve.registry import COMMANDS, Group
 
+ITSELF = "MODEL"
+"""Stands for what may follow a group that is a command too."""
+
 
 @functools.cache
 def commands_of(*path: str) -> tuple[str, ...]:
     """The words that may follow a group; empty for a command."""
     found = COMMANDS
     for name in path:
-        found = members_of(found)[name] if isinstance(found, Group) else found
-    return tuple(members_of(found)) if isinstance(found, Group) else ()
+        found = members_of(found).get(name) if isinstance(found, Group) else found
+    if not isinstance(found, Group):
+        return ()
+    return (*members_of(found), *([ITSELF] if found.itself else []))
 
 
 @functools.cache
@@ -45,8 +50,10 @@ def _unknown(words: list[str]) -> list[str]:
     path: tuple[str, ...] = ()
     while words and (names := commands_of(*path)):
         name = words.pop(0)
+        if ITSELF in names and name not in names:
+            name = ITSELF
         if name.isupper() or re.fullmatch(r"<.*>|\w+_<\w+>", name):
-            name = names[0]
+            name = ITSELF if ITSELF in names else names[0]
         if name not in names:
             return [" ".join((*path, name))]
         path += (name,)

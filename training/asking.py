@@ -58,7 +58,7 @@ def unseen(interactions: Interactions, question: Question) -> list[RawId]:
     if len(offered) > question.most:
         counts = np.bincount(interactions.events["item"].to_numpy(), minlength=len(titles))
         offered = np.sort(offered[np.argsort(-counts[offered], kind="stable")[: question.most]])
-    return [interactions.raw("item", item) for item in offered.tolist()]
+    return interactions.raws("item", offered)
 
 
 def about(interactions: Interactions, question: Question, newest: Sequence[int], what: str) -> str:

@@ -2,7 +2,15 @@
 
 from pathlib import Path
 
-from training.data import amazon_sequences, hin_amazon, movielens, simulated_students, synthetic_sequences
+from training.data import (
+    amazon_sequences,
+    hin_amazon,
+    movielens,
+    planted_clicks,
+    planted_retrieval,
+    simulated_students,
+    synthetic_sequences,
+)
 from training.data.folder import folder
 from training.data.folder.registry import registered
 from training.interactions import Dataset, Interactions, Report, silent
@@ -13,6 +21,8 @@ DATASETS: dict[str, Dataset] = {
         *amazon_sequences.DATASETS,
         hin_amazon.DATASET,
         movielens.DATASET,
+        planted_clicks.DATASET,
+        planted_retrieval.DATASET,
         simulated_students.DATASET,
         synthetic_sequences.DATASET,
     )

@@ -78,7 +78,11 @@ class Interactions:
 
     def raw(self, role: Role, dense: int) -> RawId:
         """The raw id of a user or an item; of 0 one that nobody has."""
-        return self.ids[role].raw(np.array([dense]))[0] if role in self.ids else dense
+        return self.raws(role, np.array([dense]))[0]
+
+    def raws(self, role: Role, dense: np.ndarray) -> list[RawId]:
+        """The raw ids of many, in order."""
+        return (self.ids[role].raw(dense) if role in self.ids else dense).tolist()
 
     def dense(self, role: Role, raw: RawId) -> int:
         """The dense id of a user or an item; 0 for one that is unknown."""

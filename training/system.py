@@ -139,6 +139,8 @@ class Task(ABC, Generic[D, S]):
     columns: tuple[Column, ...]
     default: str
     """Name of the data set where nobody says one."""
+    traffic: str
+    """What `questions` draws from, in words."""
 
     @abstractmethod
     def view(self, interactions: Interactions, wanted: Wanted) -> D:
@@ -163,6 +165,12 @@ class Task(ABC, Generic[D, S]):
     @abstractmethod
     def shown(self, interactions: Interactions, question: Question, request: Tensors, answer: Tensors) -> Shown:
         """The answer as a table, best first."""
+
+    @abstractmethod
+    def questions(
+        self, interactions: Interactions, random: np.random.Generator, count: int, most: int
+    ) -> list[Question]:
+        """What users ask under load, with the skew of the data set; `most` candidates each at most."""
 
     @abstractmethod
     def release(self, name: str, module: nn.Module, data: D) -> tuple[Signature, ...]:

@@ -17,20 +17,18 @@ from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
-from loadtest.bench import RESULTS, keeps, serving, source_of, trusted_pool
+from loadtest.bench import RESULTS, keeps, serving, source_of
 from loadtest.cores import Pinning, split
 from loadtest.driver import Load, drive
-from loadtest.peers import environments
+from loadtest.peers import environments, traffic
 from loadtest.peers.environments import PEERS
 from loadtest.peers.launch import running
-from loadtest.scenarios import SCENARIOS
 from loadtest.server_side import cpu_seconds
 from loadtest.summary import summarise
 from loadtest.transports import OURS
 from serving.environment import command, hardware, versions
 from serving.readiness import latest_version
 
-MODEL = "lrea_scorer"
 SERVERS = (OURS, *PEERS)
 _PERCENTILES = ("p50_ms", "p95_ms", "p99_ms")
 
@@ -95,6 +93,7 @@ def compare(repository: Path, plan: Plan, report: Report = lambda line: None) ->
         StartupError: our server did not come up.
         StartFailure: a peer did not come up, or answers wrongly.
     """
+    model = traffic.scorer_of(repository)
     pinning = split()
     pinning = Pinning(pinning.server[:1], pinning.load)
     visits: dict[str, list[Visit]] = {name: [] for name in plan.servers}
@@ -104,19 +103,19 @@ def compare(repository: Path, plan: Plan, report: Report = lambda line: None) ->
     installed = {name: environments.versions(name)[PEERS[name].environment] for name in peers}
     with tempfile.TemporaryDirectory() as folder:
         pool = Path(folder) / "pool.safetensors"
-        trusted_pool(SCENARIOS[MODEL], repository, plan.seed).save(pool)
+        traffic.pool(repository, plan.seed).save(pool)
         alone = Path(folder) / "repository"
-        shutil.copytree(repository / MODEL, alone / MODEL)
+        shutil.copytree(repository / model, alone / model)
         for repetition in range(plan.repetitions):
             for name in _rotated(plan.servers, repetition):
                 report(f"repetition {repetition + 1} of {plan.repetitions}: {name}")
-                with _target(name, alone, pinning) as target:
+                with _target(name, alone / model, pinning) as target:
                     visits[name].append(_visit(target, _load(target, pool, pinning, plan), plan))
                 report(f"  {visits[name][-1]}")
     return {
         "scenario": "peers",
         "kind": "peers",
-        "run": source_of(repository / MODEL),
+        "run": source_of(repository / model),
         "recorded": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
         "versions": versions() | installed,
         "hardware": hardware(),
@@ -124,7 +123,7 @@ def compare(repository: Path, plan: Plan, report: Report = lambda line: None) ->
         "pinning": {"server": list(pinning.server), "load": list(pinning.load)},
         "p99_budget_ms": plan.p99_budget_ms,
         "repetitions": plan.repetitions,
-        "traffic": {"distribution": SCENARIOS[MODEL].distribution},
+        "traffic": {"distribution": traffic.distribution(repository)},
         "rows": [row(name, visits[name]) for name in plan.servers],
         "ratios": ratios(visits),
     }
@@ -136,13 +135,12 @@ def _rotated(names: Sequence[str], by: int) -> list[str]:
 
 
 @contextmanager
-def _target(name: str, repository: Path, pinning: Pinning) -> Iterator[Target]:
+def _target(name: str, model: Path, pinning: Pinning) -> Iterator[Target]:
     if name == OURS:
-        with serving(repository, pinning) as (server, _):
+        with serving(model.parent, pinning) as (server, _):
             yield Target(server.url, OURS, server.process.pid)
         return
-    model = latest_version(repository / MODEL) / "model.onnx"
-    with running(name, model, pinning.server) as one:
+    with running(name, latest_version(model) / "model.onnx", pinning.server) as one:
         yield Target(one.url, environments.peer(name).transport, one.process.pid)
 
 
@@ -150,7 +148,6 @@ def _load(target: Target, pool: Path, pinning: Pinning, plan: Plan) -> Load:
     return Load(
         url=target.url,
         pool=pool,
-        scenario=MODEL,
         # The records of the warm-up are wanted too, for processor time per request.
         seconds=plan.warm_up + plan.seconds,
         warm_up=0.0,
@@ -269,7 +266,7 @@ def _say(line: str) -> None:
 def main() -> None:
     """Measures, writes the result, prints the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("repository", type=Path, help="model repository that holds lrea and lrea_scorer")
+    parser.add_argument("repository", type=Path, help="model repository with one ranker that keeps users' states")
     parser.add_argument("--servers", nargs="+", default=SERVERS, choices=SERVERS)
     parser.add_argument("--repetitions", type=int, default=Plan.repetitions)
     parser.add_argument("--seconds", type=float, default=Plan.seconds, help="of each run, after its warm-up")

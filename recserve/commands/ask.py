@@ -2,18 +2,13 @@
 
 from dataclasses import dataclass
 
-import numpy as np
-from tritonclient.grpc.model_config_pb2 import DataType  # pyright: ignore[reportAttributeAccessIssue]
-
+from export.further import complete, filled, further, missing
+from export.served import Served, data_of, find, system_of
 from recserve.commands.command import Command, table
 from recserve.options import Positional
-from recserve.served import Served, data_of, find
 from serving.client import Client
 from training.asking import Question, Shown, Tensors, fields_of
 from training.interactions import Interactions
-from training.layers.click_context import nothing
-from training.layers.requests import USER_ID
-from training.registry import system
 from training.system import System
 
 _MOST = 20_000
@@ -21,7 +16,6 @@ _TITLE = 40
 """Characters of a title in a table."""
 _NARROWEST = 80
 """Columns into which a table is folded at least."""
-_NUMBERS = {"TYPE_INT32": np.int32, "TYPE_INT64": np.int64, "TYPE_FP32": np.float32}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,14 +55,16 @@ class Ask(Command):
         with Client(self.url, deadline_s=self.deadline_s) as client:
             served = find(client, self.model)
             interactions = data_of(served, self.dataset)
-            chosen = _system_of(served)
+            chosen = system_of(served)
             question = self._question(interactions, served)
             request = self._request(chosen, interactions, question, served)
             answer = client.infer(served.model, request)
             shown = chosen.task.shown(interactions, question, request, answer)
             tables = [shown._replace(rows=shown.rows[: self.top])]
-            if self.explain:
-                tables += self._reasons(chosen, interactions, request, answer, tables[0], client, served)
+            if self.explain and chosen.explained:
+                tables += chosen.explained(client.infer, served.model, interactions, request, answer)
+            elif self.explain:
+                tables.append(_fields(interactions, self.user, self._items(tables[0])))
         for one in tables:
             self._show(one)
         self.emit(
@@ -99,28 +95,15 @@ class Ask(Command):
         """The task's request and further inputs. Raises ValueError naming an input that the model does not have."""
         request = chosen.task.request(interactions, question)
         said = dict(one.split("=", 1) for one in self.set)
-        further = {tensor.name: tensor for tensor in served.config.input if tensor.name not in request}
-        if unknown := sorted({*said} - {*further}):
-            raise ValueError(f"--set {unknown[0]}: model '{served.model}' has {', '.join(further) or 'nothing'} to set")
-        for name, tensor in further.items():
-            kind = _NUMBERS.get(DataType.Name(tensor.data_type))  # pyright: ignore[reportAttributeAccessIssue]
-            shape = [1, *(size if size > 0 else 1 for size in tensor.dims)]
-            request[name] = _filled(name, said.get(name, _nothing(interactions, name)), kind, shape)
-        return {name: array for name, array in request.items() if name in served.inputs}
-
-    def _reasons(  # noqa: PLR0913 - what an explanation is made of
-        self,
-        chosen: System,
-        interactions: Interactions,
-        request: Tensors,
-        answer: Tensors,
-        shown: Shown,
-        client: Client,
-        served: Served,
-    ) -> list[Shown]:
-        if chosen.explained:
-            return chosen.explained(client.infer, served.model, interactions, request, answer)
-        return [_fields(interactions, self.user, self._items(shown))]
+        inputs = further(served, request)
+        if unknown := sorted({*said} - {*inputs}):
+            raise ValueError(f"--set {unknown[0]}: model '{served.model}' has {', '.join(inputs) or 'nothing'} to set")
+        for name, tensor in inputs.items():
+            try:
+                request[name] = filled(tensor, said.get(name, missing(interactions, name)))
+            except ValueError as error:
+                raise ValueError(f"--set {error}") from None
+        return complete(served, request)
 
     def _items(self, shown: Shown) -> list[str]:
         """What the answer is about."""
@@ -140,13 +123,6 @@ class Ask(Command):
         console.print(table(one.title, one.columns, rows))
 
 
-def _system_of(served: Served) -> System:
-    name = served.identity.system
-    if name is None:
-        raise ValueError(f"the served model '{served.model}' is of no system here: ask it with your own client")
-    return system(name)
-
-
 def _fields(interactions: Interactions, user: str | None, items: list[str]) -> Shown:
     """The fields of user and items, of which the answer is a function."""
     rows: list[list[object]] = [
@@ -159,24 +135,6 @@ def _fields(interactions: Interactions, user: str | None, items: list[str]) -> S
         else fields_of(interactions, "user", interactions.dense("user", interactions.named("user", user)))
     )
     return Shown((f"user: {who}",) if who else (), "what the model knows of the items", ("", "fields"), rows)
-
-
-def _nothing(interactions: Interactions, name: str) -> object:
-    """What stands for nobody, or for an event's field that is missing; 0 for any other input."""
-    if name == USER_ID.name:
-        return interactions.raw("user", 0)
-    field = next((one for one in interactions.schema.fields if (one.name, one.role) == (name, "event")), None)
-    return 0 if field is None else nothing(field)
-
-
-def _filled(name: str, value: object, kind: type | None, shape: list[int]) -> np.ndarray:
-    """An input whose elements are all the value."""
-    if kind is None:
-        return np.full(shape, value, dtype=object)
-    try:
-        return np.full(shape, kind(value))
-    except (ValueError, OverflowError):
-        raise ValueError(f"--set {name}={value}: it must be a {kind.__name__}") from None
 
 
 def _short(cell: object) -> str:

@@ -1,25 +1,30 @@
-"""`recserve bench SCENARIO`: load runs against a server of its own, with a report page and a gate for CI."""
+"""`recserve bench MODEL`: load runs against a server of its own, with a report page and a gate for CI."""
 
-import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from loadtest.bench import RESULTS, Plan, run, write_result
 from loadtest.gate import Row, compare, parse_tolerance, require_comparable
 from loadtest.report import write_report
-from loadtest.scenarios import SCENARIOS, Scenario
+from loadtest.scenario import Scenario
 from recserve.commands.command import Command, show, table
+from recserve.options import Positional
 
 _RUNS = ["load", "rate/s", "p50 ms", "p95 ms", "p99 ms", "p50 x floor", "CPU s/1,000", "wrong", "errors"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Bench(Command):
-    """Measure one scenario: closed loops, then Poisson arrivals up to the highest rate within the p99 budget."""
+    """Measure one model: closed loops, then Poisson arrivals up to the highest rate within the p99 budget.
 
-    scenario: ClassVar[Scenario]
+    The requests are what the model's task asks, drawn from the data set that the model is of. Exits with 1 on a wrong
+    answer or a failed gate.
+    """
+
+    model: Positional[str]
+    """Name of the model in the repository."""
     repository: Path = Path("model_repository")
     """The model repository to serve."""
     users: tuple[int, ...] = (1, 8, 32)
@@ -53,11 +58,11 @@ class Bench(Command):
 
     def run(self) -> int:
         against, baseline = (self._read(path) for path in (self.against, self.gate))
-        with self.console.status(f"bench {self.scenario.name}") as status:
-            result = run(self.scenario, self.repository, self._plan(), status.update)
+        with self.console.status(f"bench {self.model}") as status:
+            result = run(Scenario(self.model), self.repository, self._plan(), status.update)
         path = write_result(result, self.output)
         write_report(result, path.with_suffix(".html"), against)
-        show(self.console, table(f"{self.scenario.name}: {result['traffic']['distribution']}", _RUNS, _rows(result)))
+        show(self.console, table(f"{self.model}: {result['traffic']['distribution']}", _RUNS, _rows(result)))
         self.console.print(f"{path}\n{path.with_suffix('.html')}", highlight=False, soft_wrap=True)
         rows = compare(baseline, result, parse_tolerance(self.tolerance)) if baseline else []
         if baseline:
@@ -82,7 +87,7 @@ class Bench(Command):
             return None
         try:
             found = json.loads(path.read_text())
-            require_comparable(found, {"scenario": self.scenario.name, "sweep": {"p99_budget_ms": self.p99_budget_ms}})
+            require_comparable(found, {"scenario": self.model, "sweep": {"p99_budget_ms": self.p99_budget_ms}})
         except (OSError, KeyError, TypeError, json.JSONDecodeError) as error:
             raise ValueError(f"{path} is not a result of recserve bench ({error!r})") from error
         return found
@@ -106,20 +111,3 @@ def _row(one: dict[str, Any]) -> list[Any]:
     errors = ", ".join(f"{name} {count}" for name, count in one["errors"].items())
     ratio, cpu = one["over_floor"]["p50"], one["cpu_seconds_per_1000"]
     return [load, f"{one['rate']:.0f}", *times, ratio or "", f"{cpu:.3f}", one["wrong"], errors]
-
-
-def members() -> dict[str, type[Bench]]:
-    """`recserve bench <scenario>` for each scenario, by name."""
-    return {scenario.name: _member(scenario) for scenario in SCENARIOS.values()}
-
-
-def _member(scenario: Scenario) -> type[Bench]:
-    described = f"Load test of {scenario.model}.\n\nExits with 1 on a wrong answer or a failed gate."
-    return dataclasses.make_dataclass(
-        f"Bench{scenario.name.title().replace('_', '')}",
-        [],
-        bases=(Bench,),
-        namespace={"scenario": scenario, "__doc__": described},
-        frozen=True,
-        kw_only=True,
-    )

@@ -5,8 +5,9 @@ from pathlib import Path
 
 from loadtest.abuse import AbusePlan, holds, run
 from loadtest.bench import RESULTS, write_result
-from loadtest.scenarios import SCENARIOS
+from loadtest.scenario import with_states
 from recserve.commands.command import Command, show, table
+from recserve.options import Positional
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,6 +17,8 @@ class BenchAbuse(Command):
     Exits with 1 where an honest client got a wrong answer or an unclean error, or the server is not up at the end.
     """
 
+    model: Positional[str | None] = None
+    """Name of the model that is asked, one that keeps users' states; the only one by default."""
     repository: Path = Path("model_repository")
     """A model repository with two releases or more; it is copied, not changed."""
     minutes: float = AbusePlan.minutes
@@ -42,7 +45,7 @@ class BenchAbuse(Command):
             minutes=self.minutes, honest=self.honest, rude=self.rude, kill_every_s=self.kill_every_s, seed=self.seed
         )
         with self.console.status("bench abuse") as status:
-            result = run(SCENARIOS["lrea"], self.repository, plan, status.update)
+            result = run(with_states(self.repository, self.model), self.repository, plan, status.update)
         path = write_result(result, self.output)
         honest = result["honest"]
         rows = [

@@ -6,8 +6,9 @@ from typing import Any
 
 from loadtest.bench import RESULTS, write_result
 from loadtest.faults import Plan, holds, run
-from loadtest.scenarios import SCENARIOS
+from loadtest.scenario import with_states
 from recserve.commands.command import Command, show, table
+from recserve.options import Positional
 
 _COLUMNS = ["experiment", "requests", "ok", "wrong", "errors", "unclean", "p50 ms", "p99 ms", "outage s", "what else"]
 _SHOWN = ("requests", "ok", "wrong", "errors", "unclean", "p50_ms", "p99_ms", "outage_s")
@@ -21,6 +22,8 @@ class BenchFaults(Command):
     failed during a roll-out or a drain.
     """
 
+    model: Positional[str | None] = None
+    """Name of the model that is asked, one that keeps users' states; the only one by default."""
     repository: Path = Path("model_repository")
     """A model repository with two releases or more, which take turns; it is copied, not changed."""
     rate: float = Plan.rate
@@ -51,7 +54,7 @@ class BenchFaults(Command):
             seed=self.seed,
         )
         with self.console.status("bench faults") as status:
-            result = run(SCENARIOS["lrea"], self.repository, plan, status.update)
+            result = run(with_states(self.repository, self.model), self.repository, plan, status.update)
         path = write_result(result, self.output)
         rows = [_row(one) for one in (*result["experiments"], {"name": "soak", **result["soak"]})]
         show(self.console, table("faults under load", _COLUMNS, rows))

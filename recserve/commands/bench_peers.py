@@ -17,7 +17,7 @@ class BenchPeers(Command):
     """
 
     repository: Path = Path("model_repository")
-    """A model repository with lrea and lrea_scorer."""
+    """A model repository with one ranker that keeps users' states; its scorer is what all serve."""
     servers: tuple[str, ...] = SERVERS
     """Servers to measure; recserve is ours."""
     repetitions: int = Plan.repetitions

@@ -14,7 +14,7 @@ from export.artifacts import Source
 from export.parity import ParityOptions
 from export.repository import publish
 from loadtest.latency import Percentiles, measure
-from loadtest.scenarios.scenario import Direct
+from loadtest.scenario import Direct
 from recserve import scoring
 from recserve.commands.command import Command, show, table
 from recserve.commands.parity import as_json, walk_visibly

@@ -61,15 +61,15 @@ class Build(StateCommand):
 class Show(StateCommand):
     """Show what the store holds: of one user, or in all."""
 
-    user: Positional[int | None] = None
-    """User id; without one, the number of users of each model is shown."""
+    user: Positional[str | None] = None
+    """User id, as a client sends it; without one, the number of users of each model is shown."""
     model: str | None = None
     """The user-state model, where the repository has several."""
 
     def run(self) -> int:
         return self._show_all() if self.user is None else self._show(self.user)
 
-    def _show(self, user: int) -> int:
+    def _show(self, user: str) -> int:
         shown = state_builder.show(self.repository, self.store, user, model=self.model)
         written = None if shown.time_ms is None else datetime.fromtimestamp(shown.time_ms / 1000, UTC).isoformat()
         arrays = shown.state or {}
@@ -80,7 +80,14 @@ class Show(StateCommand):
         self.console.print(f"user {user}: {shown.outcome}, written {written}", highlight=False)
         if rows:
             show(self.console, table("state", ["tensor", "type", "mean |x|"], rows))
-        self.emit({"user": user, "outcome": shown.outcome, "written": written, "tensors": [row[:2] for row in rows]})
+        self.emit(
+            {
+                "user": shown.user,
+                "outcome": shown.outcome,
+                "written": written,
+                "tensors": [row[:2] for row in rows],
+            }
+        )
         return 0
 
     def _show_all(self) -> int:

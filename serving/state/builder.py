@@ -4,6 +4,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
+from serving.configs import read_config
+from serving.ids import IdMap, mapped_ids
 from serving.readiness import latest_version
 from serving.state.record import Key
 from serving.state.source import Encode, State, StateSource
@@ -15,6 +19,8 @@ from serving.steps import USER_STATE, kind_of
 class Shown(NamedTuple):
     """What the store knows of one user."""
 
+    user: int | str
+    """As a client names the user."""
     key: Key
     outcome: Outcome
     time_ms: int | None
@@ -84,14 +90,46 @@ def build(
     return num_written
 
 
-def show(repository: Path, state: Path, user: int, *, model: str | None = None) -> Shown:
-    """What the store holds for one user, judged as the server would judge it.
+def show(repository: Path, state: Path, user: int | str, *, model: str | None = None) -> Shown:
+    """What the store holds for one user, by the id that a client sends, judged as the server would judge it.
 
     Raises:
         ValueError: the repository has no such model, or no history of this user.
         StateStoreError: there is no store, or it cannot be read.
     """
-    lookup = latest(repository, model).question(user).lookup
+    source = latest(repository, model)
+    raw, dense = _named(repository, source, user)
+    if not dense:
+        raise ValueError(f"user_id {user}: {source.model} version {source.version} knows no such user")
+    lookup = source.question(dense).lookup
     with StateStore(state, readonly=True) as store:
         read = store.get_many([lookup])[0]
-    return Shown(lookup.key, read.outcome, read.time_ms, read.arrays)
+    return Shown(raw, lookup.key, read.outcome, read.time_ms, read.arrays)
+
+
+def dense_user(repository: Path, source: StateSource, user: int | str) -> int:
+    """The id that keys have of the user whom a client names; 0 for one whom a map of ids does not know.
+
+    Raises ValueError for text where ids are whole numbers.
+    """
+    return _named(repository, source, user)[1]
+
+
+def _named(repository: Path, source: StateSource, user: int | str) -> tuple[int | str, int]:
+    """As a client sends the user, and the id that keys have."""
+    ids = _ids_of(repository, source)
+    if ids is not None and ids.kind == "string":
+        return str(user), int(ids.dense(np.array([str(user)], object))[0])
+    try:
+        number = int(user)
+        return number, number if ids is None else int(ids.dense(np.array([number]))[0])
+    except (ValueError, OverflowError):
+        raise ValueError(f"user_id {user} is no whole number of 64 bits, as the ids of {source.model} are") from None
+
+
+def _ids_of(repository: Path, source: StateSource) -> IdMap | None:
+    """The map from what clients send to what keys have; None where they are the same."""
+    config = read_config(repository / source.model, "cpu")
+    if "user_id" not in mapped_ids({name: one.string_value for name, one in config.parameters.items()}):
+        return None
+    return IdMap.load(repository / source.model / str(source.version), "user_id")

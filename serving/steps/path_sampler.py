@@ -1,4 +1,4 @@
-"""The step `path_sampler` of a MATT ensemble: user, candidates and request key -> the candidates' paths.
+"""The step `path_sampler` of an ensemble: user, candidates and request key -> the candidates' paths.
 
 The counts are mapped from the version folder, so that all instances on a machine share them. The same request key
 gives the same paths, alone, in any batch and after a restart.

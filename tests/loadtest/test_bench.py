@@ -11,19 +11,19 @@ import pytest
 from loadtest.bench import trusted_pool
 from loadtest.driver import Load, drive
 from loadtest.pool import Pool, Request
-from loadtest.scenarios import SCENARIOS
+from loadtest.scenario import Scenario
 from recserve.cli import main
 from serving.server import TritonServer
 
 pytestmark = pytest.mark.triton_server
-RANKER = SCENARIOS["lrea"]
+RANKER = Scenario("lrea")
 
 
 @pytest.fixture(scope="module")
 def load(repository: Path, lrea_server: TritonServer, tmp_path_factory: pytest.TempPathFactory) -> Load:
     file = tmp_path_factory.mktemp("pool") / "pool.safetensors"
     trusted_pool(RANKER, repository, 0).save(file)
-    return Load(url=lrea_server.url, pool=file, scenario=RANKER.name, seconds=2.0)
+    return Load(url=lrea_server.url, pool=file, seconds=2.0)
 
 
 def test_traffic_is_skewed_ragged_and_follows_from_the_seed(repository: Path) -> None:

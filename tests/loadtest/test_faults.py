@@ -8,10 +8,10 @@ from loadtest import abuse, faults
 from loadtest.abuse import AbusePlan
 from loadtest.faults import Plan
 from loadtest.releases import Releases
-from loadtest.scenarios import SCENARIOS
+from loadtest.scenario import Scenario
 
 pytestmark = [pytest.mark.triton_server, pytest.mark.slow]
-RANKER = SCENARIOS["lrea"]
+RANKER = Scenario("lrea")
 PLAN = Plan(rate=40.0, seconds=7.0, overload_rate=150.0, soak_minutes=0.35, swap_every_s=5.0)
 
 

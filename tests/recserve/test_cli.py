@@ -19,6 +19,7 @@ from serving.client import Client
 from training import checkpoint
 from training.data.fetch import default_cache
 from training.data.planted_clicks import planted_clicks
+from training.datasets import DATASETS
 from training.fit import FitOptions
 from training.registry import SYSTEMS
 
@@ -62,7 +63,10 @@ def test_systems_are_listed_for_scripts_people_and_the_readme(capsys: Captured) 
 def test_data_sets_are_listed_with_their_place(capsys: Captured, tmp_path: Path) -> None:
     listed = run_json(capsys, "data", "list", "--cache", tmp_path)
     assert {"beauty", "hin-amazon", "ml-100k", "sports"} <= {one["name"] for one in listed}
-    assert all((one["there"], one["folder"]) == (False, str(tmp_path / one["name"])) for one in listed)
+    fetched, made = ([one for one in listed if (one["folder"] is None) == is_made] for is_made in (False, True))
+    assert all((one["there"], one["folder"]) == (False, str(tmp_path / one["name"])) for one in fetched)
+    assert {"planted-clicks", "simulated-students"} <= {one["name"] for one in made if one["there"]}
+    assert {one["name"] for one in listed} >= {*DATASETS}
     folders = {one["name"]: one["folder"] for one in run_json(capsys, "data", "list")}
     assert folders["ml-100k"] == str(default_cache() / "ml-100k")
 
@@ -285,12 +289,12 @@ def test_asking_with_nobody_serving_says_how_to_serve(capsys: Captured, url: str
 
 
 @pytest.mark.triton_server
-def test_titles_of_another_data_set_are_never_printed(capsys: Captured, lrea_client: Client) -> None:
+def test_titles_are_of_the_data_set_of_the_served_model_and_of_no_other(capsys: Captured, lrea_client: Client) -> None:
     for words in ([], ["lrea"]):
-        assert main(["ask", *words, "--user", "1", "--url", lrea_client.url]) == 2
-        printed = capsys.readouterr()
-        assert printed.out == ""
-        assert "no data set is called 'planted-clicks'; there are: " in printed.err
+        shown = run_json(capsys, "ask", *words, "--user", "1", "--url", lrea_client.url)
+        assert shown["dataset"] == "planted-clicks"
     assert main(["ask", "--user", "1", "--url", lrea_client.url, "--dataset", "ml-100k"]) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
     said = "--dataset ml-100k, but the served model 'lrea' is of data set planted-clicks; leave --dataset out"
-    assert said in capsys.readouterr().err
+    assert said in printed.err

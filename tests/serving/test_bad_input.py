@@ -197,8 +197,8 @@ def test_a_deadline_that_has_passed_is_an_error_and_the_next_request_is_answered
     lrea_client: Client, still_right: Callable[[], None]
 ) -> None:
     many = np.ones((1, 20_000), np.int64)
-    with pytest.raises(DeadlineExceeded, match=r"no answer within 0\.0001 s"):
-        lrea_client.infer("lrea", {"user_id": USER, "candidates": many}, deadline_s=1e-4)
+    with pytest.raises(DeadlineExceeded, match=r"no answer within 0 s"):
+        lrea_client.infer("lrea", {"user_id": USER, "candidates": many}, deadline_s=0.0)
     still_right()
 
 

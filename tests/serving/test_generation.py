@@ -16,7 +16,6 @@ from export.parity import ParityOptions, walk
 from export.repository import publish
 from export.run_alone import open_session
 from export.verify import run_session
-from loadtest.scenarios import SCENARIOS
 from serving.client import Client
 from serving.direct import DirectModel
 from serving.errors import InvalidRequest
@@ -176,23 +175,6 @@ def test_generate_then_rank_answers_alike_as_tritonservers_own_ensemble(
             fused, own = client.infer(JOINT, joint), chained.infer(JOINT, joint)
             for name, array in fused.items():
                 np.testing.assert_allclose(own[name], array, atol=1e-6)
-
-
-@pytest.mark.parametrize("name", [MODEL, JOINT])
-def test_the_traffic_of_a_load_run_is_answered_as_in_this_process(repository: Path, client: Client, name: str) -> None:
-    scenario = SCENARIOS[name]
-    drawn = scenario.requests(repository, 0)
-    again = scenario.requests(repository, 0)
-    assert all(same(one, other) for one, other in zip(drawn, again, strict=True))
-    assert {one["theta"].item() for one in drawn} == {0.0, 0.5}
-    assert len({one["history"].tobytes() for one in drawn}) > 20
-    direct = scenario.direct(repository)
-    for asked in drawn[:8]:
-        expected = direct.run(direct.prepare(asked))
-        served = client.infer(name, asked)
-        assert set(expected) == set(served)
-        for tensor, array in expected.items():
-            np.testing.assert_allclose(served[tensor], array, atol=1e-6)
 
 
 def test_the_parity_ladder_holds(repository: Path) -> None:

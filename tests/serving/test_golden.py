@@ -52,6 +52,14 @@ def test_text_beside_tied_scores_may_come_in_another_order(order: list[str], ok:
     assert not golden.compare(expected, actual, 0.0).ok
 
 
+@pytest.mark.parametrize("name", ["weights", "best"])
+def test_integers_beside_equal_numbers_that_do_not_order_them_may_not(name: str) -> None:
+    ones = np.ones((1, 3), np.float32)
+    expected = {"sids": np.array([[5, 9, 7]]), name: ones}
+    assert golden.compare(expected, expected, 1e-5).ok
+    assert not golden.compare(expected, {"sids": np.array([[7, 9, 5]]), name: ones}, 1e-5).ok
+
+
 def test_a_file_with_text_that_cannot_be_cut_is_refused(tmp_path: Path) -> None:
     save_file({"utf8/0000/inputs/x": np.zeros(3, np.uint8)}, tmp_path / "g.safetensors")
     with pytest.raises(ValueError, match=r"is no file of goldens: .* has no ends beside it; export the model again"):

@@ -6,9 +6,10 @@ import numpy as np
 import polars as pl
 
 from training.data.movielens import POSITIVE_RATING
-from training.interactions import Interactions
+from training.interactions import Dataset, Interactions
 from training.schema import Field, Schema
 
+NAME = "planted-clicks"
 NUM_CLUSTERS = 4
 _RECENT = 5
 _NOISE = 0.05
@@ -47,7 +48,7 @@ def planted_clicks(*, num_users: int = 64, num_items: int = 48, seed: int = 0) -
         schema_overrides={"genres": pl.List(pl.Int64)},
     )
     return Interactions(
-        schema=Schema(dataset="planted-clicks", fields=(*fields, *_EVENT_FIELDS)),
+        schema=Schema(dataset=NAME, fields=(*fields, *_EVENT_FIELDS)),
         events=_labelled(pl.DataFrame(rows, schema=["user", "item", "value", "time"], orient="row")),
         users=pl.DataFrame(user_fields, schema=list(_USER_FIELDS)),
         items=items,
@@ -109,3 +110,11 @@ def _ratings_of(user: int, cluster: np.ndarray, random: np.random.Generator) -> 
         rating = int(random.integers(POSITIVE_RATING, 6) if positive else random.integers(1, POSITIVE_RATING))
         rows.append((user, item + 1, rating, time))
     return rows
+
+
+DATASET = Dataset(
+    name=NAME,
+    what="planted likes of 64 users for 48 items, for first tries",
+    licence="none: generated",
+    read=lambda _cache, _report: planted_clicks(),
+)

@@ -3,9 +3,10 @@
 import numpy as np
 import polars as pl
 
-from training.interactions import Interactions
+from training.interactions import Dataset, Interactions
 from training.schema import Field, Schema
 
+NAME = "planted-retrieval"
 NUM_CLUSTERS = 20
 _NUM_GROUPS = 4
 _TASTE, _SECOND = 0.8, 0.1
@@ -50,7 +51,7 @@ def _schema(num_users: int, num_items: int) -> Schema:
         for name in ("seen", "clicked", "bought")
     )
     return Schema(
-        dataset="planted-retrieval",
+        dataset=NAME,
         fields=(
             Field(name="user", role="user", kind="id", uses=("key",), cardinality=num_users),
             Field(name="group", role="user", kind="id", cardinality=_NUM_GROUPS + 1),
@@ -60,3 +61,11 @@ def _schema(num_users: int, num_items: int) -> Schema:
             *objectives,
         ),
     )
+
+
+DATASET = Dataset(
+    name=NAME,
+    what="planted clicks and purchases of 500 users among 400 items, for first tries",
+    licence="none: generated",
+    read=lambda _cache, _report: planted_retrieval(),
+)

@@ -8,6 +8,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
+import polars as pl
 import torch
 from torch import Tensor
 
@@ -101,3 +102,16 @@ def drawn_values(data: ClickData, field: Field, batch_size: int, random: np.rand
     values = {"id": taken.ids, "dense": taken.dense, "multi": taken.sets}[field.kind]
     values[0] = np.nan if field.kind == "dense" else 0
     return torch.from_numpy(values)
+
+
+def moments(field: Field, values: pl.Series) -> np.ndarray:
+    """[N, w]: a field of N events, as a client sends it."""
+    if field.kind == "dense":
+        return values.to_numpy().astype(np.float32)[:, None]
+    if field.kind == "multi":
+        width = field.width or 1
+        dense = np.array([[*one, *[0] * width][:width] for one in values.to_list()], np.int64)
+    else:
+        dense = values.to_numpy().astype(np.int64)[:, None]
+    ids = map_of(field)
+    return dense if ids is None else ids.raw(dense)

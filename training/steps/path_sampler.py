@@ -1,4 +1,4 @@
-"""The step of a MATT ensemble that draws paths, as a signature.
+"""The step of an ensemble that samples paths, as a signature.
 
 Legend: B requests, C candidates packed over them, P sampled paths.
 """

@@ -17,6 +17,7 @@ from training.layers.click_release import plain_release
 from training.metrics import auc, gauc, log_loss
 from training.servable import Signature
 from training.system import Column, Predict, Stage, Task, Wanted
+from training.traffic import CANDIDATES, VISITORS, candidates, visitors
 
 _FEWEST = 10
 """Samples of each class that a scenario needs for columns of its own."""
@@ -43,6 +44,7 @@ class Click(Task[ClickData, ClickSplit]):
     name = "click"
     title = "click prediction"
     default = "ml-100k"
+    traffic = f"{VISITORS}, {CANDIDATES}"
     columns = (
         Column(title="AUC", metric="auc", judges=True),
         Column(title="GAUC", metric="gauc", judges=True),
@@ -84,6 +86,12 @@ class Click(Task[ClickData, ClickSplit]):
             ("", "title", "item", "score", *spread),
             rows,
         )
+
+    def questions(
+        self, interactions: Interactions, random: np.random.Generator, count: int, most: int
+    ) -> list[Question]:
+        users = visitors(interactions, random, count)
+        return [Question(user, (), candidates(interactions, random, most), most) for user in users]
 
     def release(self, name: str, module: nn.Module, data: ClickData) -> tuple[Signature, ...]:
         return plain_release(name, module, data)

@@ -14,6 +14,7 @@ import copy
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol, cast
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int, Int64
 from torch import Tensor, nn
@@ -37,6 +38,7 @@ from training.layers.served_lists import (
 from training.ranking_metrics import CUTOFFS, ranking_quality
 from training.servable import Packed, Servable, Signature, TensorSpec, servable
 from training.system import Column, Predict, Stage, Task, Wanted
+from training.traffic import MOMENTS, moments
 
 LISTED = 20
 """Items of a served list."""
@@ -149,6 +151,7 @@ class NextItemTask(Task[SequenceData, SequenceSplit]):
         Column(title="NDCG@10", metric="ndcg10", judges=True),
     )
     default = "beauty"
+    traffic = MOMENTS
 
     def view(self, interactions: Interactions, wanted: Wanted) -> SequenceData:
         return sequences(interactions, wanted)
@@ -175,13 +178,18 @@ class NextItemTask(Task[SequenceData, SequenceSplit]):
 
     def request(self, interactions: Interactions, question: Question) -> Tensors:
         """The history, and the user where one is named, for those who rank."""
-        history = question.history or [interactions.raw("item", item) for item in history_of(interactions, question)]
+        history = question.history or interactions.raws("item", np.array(history_of(interactions, question), np.int64))
         of_user = {} if question.user is None else {"user_id": as_ids([[question.user]])}
         return {"history": as_ids([list(history)[-MAX_HISTORY:]]), **of_user}
 
     def shown(self, interactions: Interactions, question: Question, request: Tensors, answer: Tensors) -> Shown:
         """Items with their scores; places without an item are left out."""
         return listed(interactions, question, answer, "next items")
+
+    def questions(
+        self, interactions: Interactions, random: np.random.Generator, count: int, most: int
+    ) -> list[Question]:
+        return [Question(one.user, one.history, (), most) for one in moments(interactions, random, count)]
 
     def release(self, name: str, module: nn.Module, data: SequenceData) -> tuple[Signature, ...]:
         module = copy.deepcopy(module).eval()

@@ -24,6 +24,7 @@ from training.ranking_metrics import retrieval_quality
 from training.servable import Signature
 from training.system import Column, Predict, Stage, Task, Wanted
 from training.tasks.retrieval_served import MAX_HISTORY, NO_SCORE, served
+from training.traffic import MOMENTS, moments
 
 CUTOFFS = (20, 50, 100, 200, 500)
 _RANK_BLOCK = 256
@@ -94,6 +95,7 @@ class Retrieval(Task[RetrievalData, RetrievalSplit]):
         Column(title="NDCG@50", metric="ndcg50"),
     )
     default = "beauty"
+    traffic = MOMENTS
 
     def view(self, interactions: Interactions, wanted: Wanted) -> RetrievalData:
         """As `retrieval_view`; of `wanted.reads`, "users" gives the users' profile fields."""
@@ -133,7 +135,7 @@ class Retrieval(Task[RetrievalData, RetrievalSplit]):
             raise ValueError("say for whom: --user ID, or --history ITEM ...")
         user = interactions.raw("user", 0) if question.user is None else question.user
         met = interactions.items_of(question.dense_user(interactions), positive=True)[::-1]
-        history = question.history or tuple(interactions.raw("item", item) for item in met.tolist())
+        history = question.history or interactions.raws("item", met)
         return {"user_id": as_ids([[user]]), "history": as_ids([list(history[-MAX_HISTORY:])])}
 
     def shown(self, interactions: Interactions, question: Question, request: Tensors, answer: Tensors) -> Shown:
@@ -147,6 +149,12 @@ class Retrieval(Task[RetrievalData, RetrievalSplit]):
         ]
         line = about(interactions, question, newest, "lately met")
         return Shown((line,), "of all items that are new to the user", ("", "title", "item", "score"), rows)
+
+    def questions(
+        self, interactions: Interactions, random: np.random.Generator, count: int, most: int
+    ) -> list[Question]:
+        drawn = moments(interactions, random, count, positive=True)
+        return [Question(one.user, one.history, (), most) for one in drawn]
 
     def release(self, name: str, module: nn.Module, data: RetrievalData) -> tuple[Signature, ...]:
         """As `training.tasks.retrieval_served`: `<name>_user`, then `name`."""

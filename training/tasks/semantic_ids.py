@@ -22,6 +22,7 @@ from training.layers.served_tokenizer import checked, content_requests, ids_or_n
 from training.layers.tokenizer import Judge, Tokenizer, catalogue_tokens, exact
 from training.servable import Packed, Servable, Signature, TensorSpec
 from training.system import Column, Predict, Split, Stage, Task, Wanted
+from training.traffic import ITEMS, items
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,6 +147,7 @@ class SemanticIdsTask(Task[CatalogueData, ItemSplit]):
         Column(title="reconstruction loss", metric="recon_loss", direction="min"),
     )
     default = "beauty"
+    traffic = ITEMS
 
     def view(self, interactions: Interactions, wanted: Wanted) -> CatalogueData:
         return catalogue(interactions, wanted)
@@ -186,6 +188,11 @@ class SemanticIdsTask(Task[CatalogueData, ItemSplit]):
         columns = zip(answer["sids"][0].tolist(), *(answer[name][0].tolist() for name in beside), strict=True)
         rows: list[list[object]] = [[place, *row] for place, row in enumerate(columns, 1)]
         return Shown((f"item {item} ({interactions.name}): {title}",), "semantic ids", ("", "id", *beside), rows)
+
+    def questions(
+        self, interactions: Interactions, random: np.random.Generator, count: int, most: int
+    ) -> list[Question]:
+        return [Question(None, (), (item,), most) for item in items(interactions, random, count)]
 
     def release(self, name: str, module: nn.Module, data: CatalogueData) -> tuple[Signature, ...]:
         """Raises ValueError where the data lack vectors that the module reads."""

@@ -23,6 +23,7 @@ from training.metrics import accuracy, auc, log_loss
 from training.servable import Signature
 from training.system import Column, Predict, Stage, Task, Wanted
 from training.tasks.tracing_served import MAX_ANSWERS, MAX_QUESTIONS, served
+from training.traffic import CANDIDATES, VISITORS, candidates, visitors
 
 FIRST_ANSWERS = 10
 """Of a new student, measured by themselves."""
@@ -84,6 +85,7 @@ class Tracing(Task[TracingData, TracingSplit]):
         Column(title=f"AUC, their first {FIRST_ANSWERS} answers", metric="auc first"),
     )
     default = "simulated-students"
+    traffic = f"{VISITORS}, {CANDIDATES}"
 
     def view(self, interactions: Interactions, wanted: Wanted) -> TracingData:
         """As `tracing_view`."""
@@ -131,11 +133,11 @@ class Tracing(Task[TracingData, TracingSplit]):
             raise ValueError("say which student: --user ID; a history of items alone does not say what was right")
         student = question.dense_user(interactions)
         answers = in_order(interactions, student).tail(MAX_ANSWERS)
-        numbers = range(1, min(len(interactions.items), MAX_QUESTIONS + 1))
-        asked = question.candidates or [interactions.raw("item", number) for number in numbers]
+        numbers = np.arange(1, min(len(interactions.items), MAX_QUESTIONS + 1))
+        asked = question.candidates or interactions.raws("item", numbers)
         return {
             "user_id": as_ids([[question.user]]),
-            "history": as_ids([[interactions.raw("item", item) for item in answers["item"].to_list()]]),
+            "history": as_ids([interactions.raws("item", answers["item"].to_numpy())]),
             "responses": (answers["label"].to_numpy() > 0).astype(np.int64)[None],
             "questions": as_ids([list(asked)]),
         }
@@ -160,6 +162,13 @@ class Tracing(Task[TracingData, TracingSplit]):
             f"mastery: {', '.join(mastery)}",
         )
         return Shown(lines, "probabilities of a right answer", ("", "title", "item", "probability"), rows)
+
+    def questions(
+        self, interactions: Interactions, random: np.random.Generator, count: int, most: int
+    ) -> list[Question]:
+        users = visitors(interactions, random, count)
+        most = min(most, MAX_QUESTIONS)
+        return [Question(user, (), candidates(interactions, random, most), most) for user in users]
 
     def release(self, name: str, module: nn.Module, data: TracingData) -> tuple[Signature, ...]:
         """As `training.tasks.tracing_served`: `<name>_start`, `<name>_step`, `<name>_ask`, then `name`."""

@@ -26,8 +26,8 @@ MAX_LATENCY_MS = 1000
 Answers = Annotated[list[bytes], PlainSerializer(lambda answers: answers[0]), ContentType("application/octet-stream")]
 
 
-@bentoml.service(name="lrea_scorer", workers=1, resources={"cpu": "1"}, logging={"access": {"enabled": False}})
-class LreaScorer:
+@bentoml.service(name="scorer", workers=1, resources={"cpu": "1"}, logging={"access": {"enabled": False}})
+class RankingScorer:
     """One instance in one worker."""
 
     def __init__(self) -> None:
@@ -43,7 +43,7 @@ class LreaScorer:
 def main() -> None:
     model, port = arguments()
     os.environ[MODEL] = str(model)
-    command = ["-m", "bentoml", "serve", f"{__spec__.name}:LreaScorer", "--host", "127.0.0.1", "--port", str(port)]
+    command = ["-m", "bentoml", "serve", f"{__spec__.name}:RankingScorer", "--host", "127.0.0.1", "--port", str(port)]
     os.execv(sys.executable, [sys.executable, *command])  # noqa: S606 - no shell wanted
 
 

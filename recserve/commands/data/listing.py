@@ -2,10 +2,12 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from recserve.commands.command import Command, show, table
 from training.data.fetch import ORIGINS, default_cache
 from training.data.folder.registry import registered
+from training.datasets import DATASETS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,14 +23,23 @@ class List(Command):
             {"name": name, "own": False, "what": one.what, "folder": root / name} for name, one in ORIGINS.items()
         ]
         entries += [
+            {"name": name, "own": False, "what": one.what, "folder": None}
+            for name, one in DATASETS.items()
+            if name not in ORIGINS
+        ]
+        entries += [
             {"name": name, "own": True, "what": "own tables", "folder": path} for name, path in registered().items()
         ]
-        listed = [{**entry, "there": entry["folder"].is_dir()} for entry in entries]
-        rows = [[one["name"], one["what"], one["folder"] if one["there"] else _absence(one)] for one in listed]
+        listed = [{**entry, "there": entry["folder"] is None or entry["folder"].is_dir()} for entry in entries]
+        rows = [[one["name"], one["what"], _place(one)] for one in listed]
         show(self.console, table("data sets", ["name", "what", "folder"], rows))
         self.emit(listed)
         return 0
 
 
-def _absence(entry: dict[str, object]) -> str:
+def _place(entry: dict[str, Any]) -> str:
+    if entry["folder"] is None:
+        return "made when it is read"
+    if entry["there"]:
+        return str(entry["folder"])
     return f"{entry['folder']} is gone" if entry["own"] else "not fetched"

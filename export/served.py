@@ -1,17 +1,21 @@
-"""What a running server says of a model, and the data set that its ids belong to."""
+"""What a served model says of itself, on a server or in a repository, and the data set that its ids belong to."""
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import NamedTuple
 
 from tritonclient.grpc.model_config_pb2 import ModelConfig  # pyright: ignore[reportAttributeAccessIssue]
 
 from serving.client import Client
+from serving.configs import read_config
 from serving.errors import ModelUnavailable
 from serving.identity import Identity
+from serving.readiness import models
 from training import datasets
 from training.interactions import Interactions
-from training.registry import SYSTEMS
+from training.registry import SYSTEMS, system
 from training.schema import digest
+from training.system import System
 
 
 class Served(NamedTuple):
@@ -28,9 +32,24 @@ class Served(NamedTuple):
 
     def most(self, tensor: str, otherwise: int) -> int:
         """Elements that a ragged input may carry."""
-        name = f"max_elements.{tensor}"
+        found = self.bound("max_elements", tensor)
+        return otherwise if found is None else int(found)
+
+    def bound(self, side: str, tensor: str) -> float | None:
+        """A bound of all elements of an input, or of their number; None where it has none, or one for each place."""
         parameters = self.config.parameters
-        return int(parameters[name].string_value) if name in parameters else otherwise
+        name = f"{side}.{tensor}"
+        text = parameters[name].string_value if name in parameters else ""
+        return None if not text or "," in text else float(text)
+
+
+def published(repository: Path, model: str) -> Served:
+    """The model in a repository. Raises ValueError naming those that there are."""
+    there = [path.name for path in models(repository, "cpu")]
+    if model not in there:
+        raise ValueError(f"{repository} has no model '{model}'; it has {', '.join(there)}")
+    config = read_config(repository / model, "cpu")
+    return Served(model, Identity.of(config), config)
 
 
 def find(client: Client, model: str | None) -> Served:
@@ -81,3 +100,11 @@ def data_of(served: Served, wanted: str | None = None) -> Interactions:
             f"the one here (schema {here}): its ids mean something else; train on this one and export again"
         )
     return interactions
+
+
+def system_of(served: Served) -> System:
+    """The system that the model is of. Raises ValueError where it is of none."""
+    name = served.identity.system
+    if name is None:
+        raise ValueError(f"the served model '{served.model}' is of no system here: ask it with your own client")
+    return system(name)

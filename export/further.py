@@ -1,0 +1,70 @@
+"""Inputs of a served model beyond what its task asks: an event's field, a key, a knob of the system's own."""
+
+import numpy as np
+from tritonclient.grpc.model_config_pb2 import DataType, ModelInput  # pyright: ignore[reportAttributeAccessIssue]
+
+from export.served import Served
+from training.asking import Tensors
+from training.interactions import Interactions
+from training.layers.click_context import moments, nothing
+from training.layers.requests import USER_ID
+from training.schema import Field
+
+_NUMBERS = {"TYPE_INT32": np.int32, "TYPE_INT64": np.int64, "TYPE_FP32": np.float32}
+_KEYS = 2**31
+
+
+def further(served: Served, request: Tensors) -> dict[str, ModelInput]:
+    """What the model takes and the request lacks, by name."""
+    return {tensor.name: tensor for tensor in served.config.input if tensor.name not in request}
+
+
+def complete(served: Served, request: Tensors) -> Tensors:
+    """Of a request and what was added to it, what the model takes."""
+    return {name: array for name, array in request.items() if name in served.inputs}
+
+
+def filled(tensor: ModelInput, value: object) -> np.ndarray:
+    """[1, ...]: an input whose elements are all the value. Raises ValueError for a value of another kind."""
+    shape = [1, *(size if size > 0 else 1 for size in tensor.dims)]
+    kind = _kind(tensor)
+    if kind is None:
+        return np.full(shape, value, dtype=object)
+    try:
+        return np.full(shape, kind(value))
+    except (ValueError, OverflowError):
+        raise ValueError(f"{tensor.name}={value}: it must be a {kind.__name__}") from None
+
+
+def missing(interactions: Interactions, name: str) -> object:
+    """What stands for nobody, or for an event's field that is missing; 0 for any other input."""
+    if name == USER_ID.name:
+        return interactions.raw("user", 0)
+    field = _event_field(interactions, name)
+    return 0 if field is None else nothing(field)
+
+
+def drawn(
+    served: Served, interactions: Interactions, tensor: ModelInput, random: np.random.Generator, count: int
+) -> list[np.ndarray]:
+    """[1, ...] of each of `count` requests: of an event's field what an event had that is drawn, of a bounded number
+    any within the bounds, of another whole number any of 31 bits, else what is missing."""
+    field = _event_field(interactions, tensor.name)
+    if field is not None:
+        rows = random.integers(0, len(interactions.events), count)
+        return list(moments(field, interactions.events[field.name][rows])[:, None])
+    kind, lowest, highest = _kind(tensor), *(served.bound(side, tensor.name) for side in ("minimum", "maximum"))
+    if kind is not None and lowest is not None and highest is not None:
+        return [filled(tensor, kind(random.uniform(lowest, highest))) for _ in range(count)]
+    if kind is not None and kind != np.float32:
+        return [filled(tensor, int(random.integers(0, _KEYS))) for _ in range(count)]
+    return [filled(tensor, missing(interactions, tensor.name))] * count
+
+
+def _kind(tensor: ModelInput) -> type[np.number] | None:
+    """None for text."""
+    return _NUMBERS.get(DataType.Name(tensor.data_type))  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def _event_field(interactions: Interactions, name: str) -> Field | None:
+    return next((one for one in interactions.schema.fields if (one.name, one.role) == (name, "event")), None)

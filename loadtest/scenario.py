@@ -1,0 +1,100 @@
+"""The traffic of a served model, which is what its task asks, and the right answers, from this process."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from export.further import complete, drawn, further
+from export.served import data_of, published, system_of
+from loadtest.pool import Tensors
+from serving.configs import read_config
+from serving.in_process import InProcessModel
+from serving.readiness import models
+from serving.state.builder import models_with_states
+from training.system import Task
+
+REQUESTS = 512
+"""Of one pool."""
+_MOST = 1000
+
+
+class Direct:
+    """The same question answered in this process: what is right, and the floor of every latency.
+
+    The floor is what the server's own backends compute, without the server: all steps of an ensemble, one after the
+    other. A state that a step keeps is at hand, in memory, as it is for a user whom the store knows.
+    """
+
+    def __init__(self, model: Path) -> None:
+        """The newest version in a model's folder. Raises ValueError where it cannot run here."""
+        self._model = InProcessModel.open(model)
+
+    def prepare(self, inputs: Tensors) -> Tensors:
+        """The request, of which what a server has at hand before it computes is at hand now: the user's state."""
+        if self._model.keeps_states:
+            self.run(inputs)
+        return inputs
+
+    def run(self, prepared: Tensors) -> Tensors:
+        """The outputs of one request, alone. This is what the floor times."""
+        return self._model.run([dict(prepared)])[0]
+
+
+class Scenario(NamedTuple):
+    """The traffic of one served model: nothing of it depends on the system but the inputs that its configuration names.
+
+    A repository without the model, a model of no system here, and one of a data set that is not here or has changed,
+    raise ValueError.
+    """
+
+    model: str
+    """The model that requests go to."""
+
+    def distribution(self, repository: Path) -> str:
+        """What the requests are drawn from, in words: printed in the report."""
+        return f"{self._task(repository).traffic}; {REQUESTS} requests"
+
+    def requests(self, repository: Path, seed: int) -> list[Tensors]:
+        """Requests of users of the model's data set, drawn with its skew; everything follows from the seed."""
+        served, task = published(repository, self.model), self._task(repository)
+        interactions, random = data_of(served), np.random.default_rng(seed)
+        asked = task.questions(interactions, random, REQUESTS, served.most("candidates", _MOST))
+        requests = [task.request(interactions, question) for question in asked]
+        for name, tensor in further(served, requests[0]).items():
+            for request, value in zip(requests, drawn(served, interactions, tensor, random, REQUESTS), strict=True):
+                request[name] = value
+        return [complete(served, request) for request in requests]
+
+    def direct(self, repository: Path) -> Direct:
+        """The model in this process."""
+        return Direct(repository / self.model)
+
+    def _task(self, repository: Path) -> Task:
+        return system_of(published(repository, self.model)).task
+
+
+def with_states(repository: Path, model: str | None) -> Scenario:
+    """The traffic of that ensemble, or else of the only one that keeps users' states.
+
+    Raises ValueError where there is none, or more than one and none is named.
+    """
+    kept = {*models_with_states(repository)}
+    found = [
+        path.name
+        for path in models(repository, "cpu")
+        if model in (None, path.name) and kept & {step.model_name for step in steps_of(path)}
+    ]
+    if len(found) != 1:
+        which = (
+            f"model '{model}' is none that keeps users' states" if model else f"{len(found)} models keep users' states"
+        )
+        there = f": {', '.join(found)}; say which one" if found else "; publish one that does, such as the demo's"
+        raise ValueError(f"{repository}: {which}{there}")
+    return Scenario(found[0])
+
+
+def steps_of(model: Path) -> Sequence[Any]:
+    """The models of an ensemble, in order; none of any other model."""
+    return read_config(model, "gpu").ensemble_scheduling.step
