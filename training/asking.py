@@ -1,11 +1,13 @@
 """What a person asks a served model, and the answer as a table: the shapes that tasks fill for `recserve ask`."""
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
+import polars as pl
 
-from training.interactions import Interactions, RawId
+from training.interactions import Interactions, RawId, of_user
+from training.schema import Role
 
 Tensors = dict[str, np.ndarray]
 """Of one request or answer by name, each [1, ...], as a client sends and gets them."""
@@ -33,6 +35,11 @@ class Question(NamedTuple):
         """0 for nobody, and for a user who is unknown."""
         return 0 if self.user is None else interactions.dense("user", self.user)
 
+    def refuse(self, part: Literal["user", "history", "candidates"], why: str) -> None:
+        """Raises ValueError where the question has a part that the answer would not depend on."""
+        if getattr(self, part):
+            raise ValueError(f"{why}; leave --{part} out")
+
 
 class Shown(NamedTuple):
     """An answer for people, best first."""
@@ -51,7 +58,7 @@ def unseen(interactions: Interactions, question: Question) -> list[RawId]:
         return list(question.candidates)
     titles = np.array(interactions.titles, dtype=object)
     met = np.zeros(len(titles), bool)
-    met[interactions.items_of(question.dense_user(interactions))] = True
+    met[met_by(interactions.events, question.dense_user(interactions))] = True
     _, first = np.unique(titles[1:], return_index=True)
     known = {*titles[met].tolist()}
     offered = np.array([item for item in np.sort(first + 1).tolist() if titles[item] not in known], np.int64)
@@ -70,16 +77,24 @@ def about(interactions: Interactions, question: Question, newest: Sequence[int],
     return f"user {question.user} ({interactions.name}){known} {what}: {named}"
 
 
-def history_of(interactions: Interactions, question: Question) -> list[int]:
-    """Dense ids of the history that is asked about, oldest first. Raises ValueError where nobody is named."""
+def history_of(interactions: Interactions, question: Question, events: pl.DataFrame) -> list[RawId]:
+    """The history that is asked about, oldest first: what is named, or else the user's among these events.
+
+    Raises ValueError where nobody is named.
+    """
     if question.history:
-        return [interactions.dense("item", item) for item in question.history]
+        return list(question.history)
     if question.user is None:
         raise ValueError("say for whom: --user ID, or --history ITEM ... with at least one item")
-    return interactions.items_of(question.dense_user(interactions))[::-1].tolist()
+    return interactions.raws("item", met_by(events, question.dense_user(interactions)))
 
 
-def listed(interactions: Interactions, question: Question, answer: Tensors, title: str) -> Shown:
+def met_by(events: pl.DataFrame, user: int) -> np.ndarray:
+    """int64: the items of a user's events, oldest first."""
+    return of_user(events, user)["item"].to_numpy().astype(np.int64)
+
+
+def listed(interactions: Interactions, question: Question, request: Tensors, answer: Tensors, title: str) -> Shown:
     """The answer of a model that lists items: `items` and `scores`, fillings left out, best first."""
     columns = {"score": answer["scores"][0]}
     columns |= {"before": answer["generator_scores"][0]} if "generator_scores" in answer else {}
@@ -89,7 +104,7 @@ def listed(interactions: Interactions, question: Question, answer: Tensors, titl
         if number := interactions.dense("item", item if isinstance(item, str) else int(item)):
             numbers = (float(values[place]) for values in columns.values())
             rows.append([len(rows) + 1, interactions.titles[number], item, *numbers])
-    history = history_of(interactions, question)
+    history = [interactions.dense("item", item) for item in request["history"][0].tolist()]
     unknown = sum(not item for item in history)
     lines = (about(interactions, question, history[::-1], f"chose {len(history)} items, lately"),)
     if unknown:
@@ -111,10 +126,9 @@ def fields_of(interactions: Interactions, role: str, row: int) -> str:
     return ", ".join(found)
 
 
-def as_ids(raw: list[list[RawId]]) -> np.ndarray:
-    """Raw ids [1, n] as a client sends them: int64, or text."""
-    is_text = any(isinstance(one, str) for row in raw for one in row)
-    return np.array(raw, dtype=object) if is_text else np.array(raw, np.int64)
+def as_ids(interactions: Interactions, role: Role, raw: Sequence[RawId]) -> np.ndarray:
+    """Raw ids [1, n] as a client of this data set sends them: int64, or text, also where there is none."""
+    return np.array([raw], object if interactions.has_text_ids(role) else np.int64)
 
 
 def ordered(scores: np.ndarray) -> np.ndarray:

@@ -35,6 +35,24 @@ class Content(NamedTuple):
     an item has none."""
 
 
+def moments_of(events: pl.DataFrame) -> list[np.ndarray]:
+    """What orders events, [E] each: their time, and within it their order, whichever of them there is."""
+    return [events[name].to_numpy() for name in ("time", "order") if name in events.columns]
+
+
+def by_user(events: pl.DataFrame) -> np.ndarray:
+    """int64 [E]: places of the events by (user, time, order, published row): the one order of a user's events, in
+    training, in a request and in the traffic of a load test."""
+    # lexsort is stable: what is equal keeps the published order.
+    return np.lexsort((*moments_of(events)[::-1], events["user"].to_numpy()))
+
+
+def of_user(events: pl.DataFrame, user: int) -> pl.DataFrame:
+    """A user's events, oldest first."""
+    own = events.filter(pl.col("user") == user)
+    return own[by_user(own)]
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Interactions:
     """A data set in its canonical form."""
@@ -90,9 +108,13 @@ class Interactions:
             return int(self.ids[role].dense(np.array([raw], dtype=object))[0])
         return int(raw) if 0 < int(raw) < size_of(self.schema.key(role)) else 0
 
+    def has_text_ids(self, role: Role) -> bool:
+        """Whether the raw ids are text; else they are whole numbers."""
+        return role in self.ids and self.ids[role].kind == "string"
+
     def named(self, role: Role, text: str) -> RawId:
         """The raw id that a person wrote. Raises ValueError for what is no id of this data set's kind."""
-        if role in self.ids and self.ids[role].kind == "string":
+        if self.has_text_ids(role):
             return text
         try:
             number = int(text)
@@ -102,14 +124,10 @@ class Interactions:
             raise ValueError(f"{role} id {text} is no whole number of 64 bits, {-(2**63)} to {2**63 - 1}")
         return number
 
-    def items_of(self, user: int, *, positive: bool = False) -> np.ndarray:
-        """int64: the items of a user's events, newest first; with `positive` those with a label above 0."""
-        own = self.events.filter(pl.col("user") == user)
-        if positive and "label" in own.columns:
-            own = own.filter(pl.col("label") > 0)
-        order = next((name for name in ("time", "order") if name in own.columns), None)
-        items = (own.sort(order, maintain_order=True) if order else own)["item"].to_numpy()
-        return items[::-1].astype(np.int64)
+    @property
+    def positives(self) -> pl.DataFrame:
+        """The events with a label above 0; all where there are no labels."""
+        return self.events.filter(pl.col("label") > 0) if "label" in self.events.columns else self.events
 
     def require(self, task: str, *needed: tuple[Use, Role]) -> None:
         """Raises ValueError, naming what is missing, where the schema lacks a use of a role that a task needs."""

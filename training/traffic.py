@@ -6,8 +6,9 @@ Our design.
 from typing import NamedTuple
 
 import numpy as np
+import polars as pl
 
-from training.interactions import Interactions, RawId
+from training.interactions import Interactions, RawId, by_user
 
 MEDIAN, SPREAD, LARGEST = 100, 0.8, 1000
 """Candidates of a request: log-normal."""
@@ -24,17 +25,17 @@ class Moment(NamedTuple):
 
     user: RawId
     history: tuple[RawId, ...]
-    """Items that were met by then, oldest first; one at least, unless the user has met none."""
+    """Items that were met by then, oldest first; one at least."""
 
 
 def visitors(interactions: Interactions, random: np.random.Generator, count: int) -> list[RawId]:
     """Users who ask: whoever has twice the events asks twice as often."""
-    return interactions.raws("user", _of_events(interactions, "user", random, count))
+    return interactions.raws("user", _of(interactions.events, "user", random, count))
 
 
 def items(interactions: Interactions, random: np.random.Generator, count: int) -> list[RawId]:
     """Items, with repetitions: what is met twice as often comes twice as often."""
-    return interactions.raws("item", _of_events(interactions, "item", random, count))
+    return interactions.raws("item", _of(interactions.events, "item", random, count))
 
 
 def candidates(interactions: Interactions, random: np.random.Generator, most: int) -> tuple[RawId, ...]:
@@ -43,20 +44,19 @@ def candidates(interactions: Interactions, random: np.random.Generator, most: in
     return tuple(items(interactions, random, int(size)))
 
 
-def moments(
-    interactions: Interactions, random: np.random.Generator, count: int, *, positive: bool = False
-) -> list[Moment]:
-    """Visitors, each at any point of the history; with `positive` of events with a label above 0."""
-    users = _of_events(interactions, "user", random, count)
-    met = {user: interactions.items_of(user, positive=positive)[::-1] for user in np.unique(users).tolist()}
-    lengths = [int(random.integers(1, max(2, len(met[user]) + 1))) for user in users.tolist()]
-    histories = [
-        tuple(interactions.raws("item", met[user][:length]))
-        for user, length in zip(users.tolist(), lengths, strict=True)
-    ]
-    return [Moment(*one) for one in zip(interactions.raws("user", users), histories, strict=True)]
+def moments(interactions: Interactions, events: pl.DataFrame, random: np.random.Generator, count: int) -> list[Moment]:
+    """Visitors of these of the set's events, each at any point of their history."""
+    users, order = _of(events, "user", random, count), by_user(events)
+    sorted_, met = (events[name].to_numpy()[order] for name in ("user", "item"))
+    starts, ends = (np.searchsorted(sorted_, users, side) for side in ("left", "right"))
+    histories = (
+        met[start : start + random.integers(1, end - start + 1)].astype(np.int64)
+        for start, end in zip(starts, ends, strict=True)
+    )
+    raw = zip(interactions.raws("user", users), histories, strict=True)
+    return [Moment(user, tuple(interactions.raws("item", history))) for user, history in raw]
 
 
-def _of_events(interactions: Interactions, column: str, random: np.random.Generator, count: int) -> np.ndarray:
+def _of(events: pl.DataFrame, column: str, random: np.random.Generator, count: int) -> np.ndarray:
     """int64 [count]: dense ids of events drawn alike, with repetitions."""
-    return interactions.events[column].to_numpy()[random.integers(0, len(interactions.events), count)].astype(np.int64)
+    return events[column].to_numpy()[random.integers(0, len(events), count)].astype(np.int64)

@@ -17,6 +17,7 @@ from serving.identity import Identity
 from serving.server import ServerOptions, TritonServer
 from tests.recserve.releases import NUM_ITEMS, SKUS, everything, registered
 from training import datasets
+from training.asking import met_by
 
 pytestmark = [pytest.mark.slow, pytest.mark.triton_server]
 Captured = pytest.CaptureFixture[str]
@@ -73,7 +74,7 @@ def request(*items: int, user: str = USER, **moment: object) -> dict[str, Any]:
 def test_all_that_is_new_to_the_user_is_ranked_by_the_served_scores(ask: Any, client: Client) -> None:
     (answer,) = ask("deepfm", "--user", USER, "--top", NUM_ITEMS)
     data = datasets.read("plain")
-    met = {data.raw("item", item) for item in data.items_of(data.dense("user", USER)).tolist()}
+    met = {data.raw("item", item) for item in met_by(data.events, data.dense("user", USER)).tolist()}
     items = [row["item"] for row in answer["rows"]]
     assert set(items) == set(SKUS) - met
     assert met
@@ -87,7 +88,7 @@ def test_all_that_is_new_to_the_user_is_ranked_by_the_served_scores(ask: Any, cl
 
 def test_named_candidates_are_ranked_among_them_an_unknown_one_and_one_that_the_user_has_met(ask: Any) -> None:
     data = datasets.read("plain")
-    met = data.raw("item", int(data.items_of(data.dense("user", USER))[0]))
+    met = data.raw("item", int(met_by(data.events, data.dense("user", USER))[-1]))
     (answer,) = ask("deepfm", "--user", USER, "--candidates", met, SKUS[5], 5)
     assert {row["item"]: row["title"] for row in answer["rows"]} == {
         item: data.titles[data.dense("item", item)] for item in (met, SKUS[5], 5)
@@ -146,7 +147,7 @@ def test_the_paths_of_matt_explain_its_answer_from_the_served_parts(ask: Any) ->
 
 def test_next_items_of_a_user_and_of_a_history_are_the_served_ones(ask: Any, client: Client) -> None:
     data = datasets.read("plain")
-    history = [data.raw("item", item) for item in data.items_of(data.dense("user", USER))[::-1].tolist()]
+    history = data.raws("item", met_by(data.positives, data.dense("user", USER)))
     listed = client.infer("reg4rec", {"history": [history], "theta": np.array([[0.5]], np.float32)})
     (answer,) = ask("reg4rec", "--user", USER, "--set", "theta=0.5", "--top", 50)
     assert [row["item"] for row in answer["rows"]] == [item for item in listed["items"][0].tolist() if item in SKUS]
@@ -241,8 +242,11 @@ def test_an_answer_fits_into_80_columns_and_shortens_no_number(
         ("deepfm", "say for whom: --user ID"),
         ("reg4rec", "say for whom: --user ID, or --history ITEM ... with at least one item"),
         ("reg4rec --user anna3 --set theta=1.5", "input 'theta': value 1.5 is above 1"),
-        ("rqvae --user anna3", "say of which item: --candidates ITEM, one of them"),
-        ("dkt --history 1 2", "say which student: --user ID; a history of items alone does not say what was right"),
+        ("rqvae", "say of which item: --candidates ITEM, one of them"),
+        ("rqvae --user anna3", "the ids of an item are the same for everybody; leave --user out"),
+        ("dkt", "say which student: --user ID"),
+        ("dkt --history 1 2", "a history of items does not say what was right; leave --history out"),
+        ("reg4rec --user anna3 --candidates 3", "the answer lists the best of all items; leave --candidates out"),
     ],
 )
 def test_what_cannot_be_asked_is_refused_in_one_line(

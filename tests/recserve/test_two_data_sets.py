@@ -20,6 +20,7 @@ from recserve.cli import main
 from serving.identity import Identity
 from serving.server import ServerOptions, TritonServer
 from tests.test_committed_configs import DIGESTS
+from training.asking import met_by
 from training.data.click import ClickData, now
 from training.data.fetch import default_cache
 
@@ -123,11 +124,11 @@ def test_each_release_is_ranked_with_its_own_titles_and_scores(
     assert [row["title"] for row in answer["rows"]] == [titles[item] for item in items]
     np.testing.assert_allclose([row["score"] for row in answer["rows"]], trained_scores(one, user, items), atol=1e-5)
     known = data.interactions.dense("user", user)
-    seen = {titles[item] for item in data.interactions.items_of(known).tolist()}
+    seen = {titles[item] for item in met_by(data.interactions.events, known).tolist()}
     unseen = [item for item, title in enumerate(titles) if item and title not in seen]
     assert answer["rows"][0]["score"] >= trained_scores(one, user, unseen).max() - 1e-5
     liked = (
-        ", ".join(dict.fromkeys(titles[item] for item in data.interactions.items_of(known, positive=True)[:5].tolist()))
+        ", ".join(dict.fromkeys(titles[item] for item in met_by(data.interactions.positives, known)[:-6:-1].tolist()))
         or "nothing yet"
     )
     assert answer["lines"][0].endswith(f" lately liked: {liked}")

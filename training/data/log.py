@@ -1,6 +1,6 @@
 """The events of a data set in order, and each one's past, as arrays.
 
-Events are kept sorted by (user, time, published row), so that the events of one user that are strictly older than one
+Events are kept by (user, time, order, published row), so that the events of one user that are strictly older than one
 of them are a contiguous range: a batch of histories is a gather of windows. What shares a time with an event is not in
 its past, for nobody knows which came first.
 
@@ -11,18 +11,19 @@ import numpy as np
 import polars as pl
 from numpy.lib.stride_tricks import sliding_window_view
 
+from training.interactions import by_user
+
 TRAIN_SHARE, VALIDATION_SHARE = 0.8, 0.1
 
 
 class Log:
-    """All events as arrays [N] sorted by (user, time, published row)."""
+    """All events as arrays [N] in the order of `by_user`."""
 
     def __init__(self, events: pl.DataFrame) -> None:
         """`events` has columns user, item, time and label, and where there are values, value, as
         `training.interactions.Interactions.events`."""
         user, item, time = (events[name].to_numpy().astype(np.int64) for name in ("user", "item", "time"))
-        # lexsort is stable: equal (user, time) keep the row order.
-        self.row: np.ndarray = np.lexsort((time, user))
+        self.row: np.ndarray = by_user(events)
         """Place in the published order."""
         self.user, self.item, self.time = (values[self.row] for values in (user, item, time))
         self.label: np.ndarray = events["label"].to_numpy().astype(np.float32)[self.row]

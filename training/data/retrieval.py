@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Float32, Int64
 from torch import Tensor
 
-from training.interactions import Interactions
+from training.interactions import Interactions, by_user, moments_of
 from training.schema import Field, Role, Schema, size_of
 from training.system import Wanted
 
@@ -151,7 +151,7 @@ def retrieval_view(interactions: Interactions, wanted: Wanted) -> RetrievalData:
         raise ValueError(f"max_length is {wanted.max_length}; it must be at least 1")
     schema = interactions.schema
     interactions.require("retrieval", ("key", "user"), ("key", "item"))
-    events = _events(interactions, [field.name for field in schema.of("objective", "event")])
+    events = _events(interactions)
     parts = _parts(events, by_share=bool(events.names))
     user_fields = _columns(interactions, "user") if "users" in wanted.reads else _none(schema, "user")
     train, validation, test = (RetrievalSplit(events, part, user_fields, wanted.max_length) for part in parts)
@@ -181,27 +181,35 @@ def _none(schema: Schema, role: Role) -> np.ndarray:
     return np.zeros((size_of(schema.key(role)), 0), np.int64)
 
 
-def _events(interactions: Interactions, objectives: list[str]) -> _Events:
-    """Rows that serve an objective; where there is none, those with a positive label; where there is no label, all."""
-    schema, rows = interactions.schema, interactions.events
-    marks = objectives or ["label"] * bool(schema.of("label", "event"))
-    if marks:
-        rows = rows.filter(pl.any_horizontal(pl.col(marks) > 0))
+def _events(interactions: Interactions) -> _Events:
+    """The positives, in order."""
+    rows = positives(interactions)
     if rows.is_empty():
         raise ValueError(f"{interactions.name} has no positive events; retrieval needs some")
-    clocks = [use for use in ("time", "order") if schema.of(use, "event")]
-    clock = rows[clocks[0]].to_numpy() if clocks else np.arange(len(rows))
-    user = rows["user"].to_numpy().astype(np.int64)
-    order = np.lexsort((clock, user))
-    user, clock = user[order], clock[order]
+    order = by_user(rows)
+    user = rows["user"].to_numpy().astype(np.int64)[order]
     new_user = np.append(True, user[1:] != user[:-1])
-    new_moment = new_user | np.append(True, clock[1:] != clock[:-1])
+    new_moment = new_user.copy()
+    for moment in moments_of(rows):
+        new_moment[1:] |= moment[order][1:] != moment[order][:-1]
     place = np.arange(len(user))
     start, moment = (np.maximum.accumulate(np.where(new, place, 0)) for new in (new_user, new_moment))
     item = rows["item"].to_numpy().astype(np.int64)[order]
-    return _Events(
-        user, item, start, moment, rows.select(objectives).to_numpy().reshape(len(rows), -1)[order] > 0, objectives
-    )
+    objectives = _objectives(interactions)
+    served = rows.select(objectives).to_numpy().reshape(len(rows), -1)[order] > 0
+    return _Events(user, item, start, moment, served, objectives)
+
+
+def positives(interactions: Interactions) -> pl.DataFrame:
+    """Events that serve an objective; with no objectives those with a positive label; with no labels all."""
+    objectives = _objectives(interactions)
+    if not objectives:
+        return interactions.positives
+    return interactions.events.filter(pl.any_horizontal(pl.col(objectives) > 0))
+
+
+def _objectives(interactions: Interactions) -> list[str]:
+    return [field.name for field in interactions.schema.of("objective", "event")]
 
 
 def _parts(events: _Events, *, by_share: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -22,7 +22,7 @@ from jaxtyping import Int64
 from torch import Tensor
 
 from training.data.ids import table_rows
-from training.interactions import Content, Interactions
+from training.interactions import Content, Interactions, by_user
 from training.schema import Schema, size_of
 from training.system import Wanted
 
@@ -134,6 +134,11 @@ def num_categories(schema: Schema) -> int:
     return size_of(fields[0]) if fields else 1
 
 
+def choices(interactions: Interactions) -> pl.DataFrame:
+    """The events that are choices, as the module's docstring says."""
+    return interactions.events if interactions.schema.of("value", "event") else interactions.positives
+
+
 def sequences(interactions: Interactions, wanted: Wanted) -> SequenceData:
     """The view. Raises ValueError naming what the data set lacks, for a senseless `wanted.max_length`, and where no
     user has 3 items."""
@@ -167,18 +172,14 @@ def sequences(interactions: Interactions, wanted: Wanted) -> SequenceData:
 
 
 def _in_order(interactions: Interactions) -> tuple[np.ndarray, np.ndarray]:
-    """Users and items int64 [E] of all choices, a user's in the order of (time, order, published row)."""
+    """Users and items int64 [E] of all choices, as `by_user`."""
     interactions.require(TASK, ("key", "user"), ("key", "item"))
-    schema, events = interactions.schema, interactions.events
-    when = [name for name in ("time", "order") if schema.of(name, "event")]
-    if not when:
+    schema, events = interactions.schema, choices(interactions)
+    if not any(schema.of(use, "event") for use in ("time", "order")):
         raise ValueError(f"{schema.dataset} cannot be used for {TASK}: it has no event field for use as time or order")
-    if schema.of("label", "event") and not schema.of("value", "event"):
-        events = events.filter(pl.col("label") > 0)
-    user, item, *moments = (events[name].to_numpy() for name in ("user", "item", *when))
-    # lexsort is stable: what is equal keeps the published order.
-    order = np.lexsort((*moments[::-1], user))
-    return user[order], table_rows(f"{schema.dataset}: item", item[order], size_of(schema.key("item")))
+    order = by_user(events)
+    user, item = (events[name].to_numpy()[order] for name in ("user", "item"))
+    return user, table_rows(f"{schema.dataset}: item", item, size_of(schema.key("item")))
 
 
 def _training_windows(starts: np.ndarray, ends: np.ndarray, max_length: int) -> tuple[np.ndarray, np.ndarray]:

@@ -14,12 +14,11 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-import polars as pl
 import torch
 from jaxtyping import Float32, Int64
 from torch import Tensor
 
-from training.interactions import Interactions
+from training.interactions import Interactions, by_user
 from training.schema import Role, Schema, Use, size_of, width_of
 from training.system import Wanted
 
@@ -175,13 +174,6 @@ def tracing_view(interactions: Interactions, wanted: Wanted) -> TracingData:
     )
 
 
-def in_order(interactions: Interactions, student: int) -> pl.DataFrame:
-    """A student's events, oldest first."""
-    own = interactions.events.filter(pl.col("user") == student)
-    clocks = [use for use in ("time", "order") if interactions.schema.of(use, "event")]
-    return own.sort(clocks[0], maintain_order=True) if clocks else own
-
-
 def _pieces(starts: np.ndarray, ends: np.ndarray, longest: int) -> np.ndarray:
     """int64 [pieces, 3]: borders of at most `longest` answers, all of which count."""
     counts = -(-(ends - starts) // longest)
@@ -193,9 +185,7 @@ def _pieces(starts: np.ndarray, ends: np.ndarray, longest: int) -> np.ndarray:
 def _answers(interactions: Interactions) -> _Answers:
     rows = interactions.events
     student, question = (rows[name].to_numpy().astype(np.int64) for name in ("user", "item"))
-    clocks = [use for use in ("time", "order") if interactions.schema.of(use, "event")]
-    clock = rows[clocks[0]].to_numpy() if clocks else np.arange(len(rows))
-    order = np.lexsort((clock, student))
+    order = by_user(rows)
     response = (rows["label"].to_numpy() > 0).astype(np.int64)
     return _Answers(student[order], question[order], response[order], order)
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 from torch import Tensor, nn
 
-from training.asking import Question, Shown, Tensors, about, as_ids, ordered, unseen
+from training.asking import Question, Shown, Tensors, about, as_ids, met_by, ordered, unseen
 from training.data.click import FEATURES, ClickBatch, ClickData, ClickSplit, click_data
 from training.data.planted_clicks import planted_clicks
 from training.interactions import Interactions
@@ -68,9 +68,14 @@ class Click(Task[ClickData, ClickSplit]):
         return quality(split, logits) | dict(_by_scenario(split, logits))
 
     def request(self, interactions: Interactions, question: Question) -> Tensors:
+        question.refuse("history", "the model has the histories of its users")
         if question.user is None:
             raise ValueError("say for whom: --user ID")
-        return {"user_id": as_ids([[question.user]]), "candidates": as_ids([unseen(interactions, question)])}
+        offered = unseen(interactions, question)
+        return {
+            "user_id": as_ids(interactions, "user", [question.user]),
+            "candidates": as_ids(interactions, "item", offered),
+        }
 
     def shown(self, interactions: Interactions, question: Question, request: Tensors, answer: Tensors) -> Shown:
         items, scores = request["candidates"][0].tolist(), answer["scores"][0]
@@ -79,7 +84,7 @@ class Click(Task[ClickData, ClickSplit]):
         for place, number in enumerate(ordered(scores).tolist(), 1):
             title = interactions.titles[interactions.dense("item", items[number])]
             rows.append([place, title, items[number], *(float(one[number]) for one in (scores, *spread.values()))])
-        liked = interactions.items_of(question.dense_user(interactions), positive=True).tolist()
+        liked = met_by(interactions.positives, question.dense_user(interactions))[::-1].tolist()
         return Shown(
             (about(interactions, question, liked, "lately liked"),),
             f"best of {len(items)} {'candidates' if question.candidates else 'items that are new to the user'}",

@@ -20,7 +20,7 @@ from jaxtyping import Float, Int, Int64
 from torch import Tensor, nn
 
 from training.asking import Question, Shown, Tensors, as_ids, history_of, listed
-from training.data.sequences import TASK, SequenceBatch, SequenceData, SequenceSplit, sequences
+from training.data.sequences import TASK, SequenceBatch, SequenceData, SequenceSplit, choices, sequences
 from training.data.synthetic_sequences import synthetic_sequences
 from training.interactions import Interactions
 from training.layers.histories import newest
@@ -178,18 +178,20 @@ class NextItemTask(Task[SequenceData, SequenceSplit]):
 
     def request(self, interactions: Interactions, question: Question) -> Tensors:
         """The history, and the user where one is named, for those who rank."""
-        history = question.history or interactions.raws("item", np.array(history_of(interactions, question), np.int64))
-        of_user = {} if question.user is None else {"user_id": as_ids([[question.user]])}
-        return {"history": as_ids([list(history)[-MAX_HISTORY:]]), **of_user}
+        question.refuse("candidates", "the answer lists the best of all items")
+        history = history_of(interactions, question, choices(interactions))[-MAX_HISTORY:]
+        asking = {} if question.user is None else {"user_id": as_ids(interactions, "user", [question.user])}
+        return {"history": as_ids(interactions, "item", history), **asking}
 
     def shown(self, interactions: Interactions, question: Question, request: Tensors, answer: Tensors) -> Shown:
         """Items with their scores; places without an item are left out."""
-        return listed(interactions, question, answer, "next items")
+        return listed(interactions, question, request, answer, "next items")
 
     def questions(
         self, interactions: Interactions, random: np.random.Generator, count: int, most: int
     ) -> list[Question]:
-        return [Question(one.user, one.history, (), most) for one in moments(interactions, random, count)]
+        drawn = moments(interactions, choices(interactions), random, count)
+        return [Question(one.user, one.history, (), most) for one in drawn]
 
     def release(self, name: str, module: nn.Module, data: SequenceData) -> tuple[Signature, ...]:
         module = copy.deepcopy(module).eval()

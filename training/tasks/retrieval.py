@@ -15,9 +15,9 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from training.asking import Question, Shown, Tensors, about, as_ids
+from training.asking import Question, Shown, Tensors, about, as_ids, history_of
 from training.data.planted_retrieval import planted_retrieval
-from training.data.retrieval import RetrievalBatch, RetrievalData, RetrievalSplit, retrieval_view
+from training.data.retrieval import RetrievalBatch, RetrievalData, RetrievalSplit, positives, retrieval_view
 from training.interactions import Interactions
 from training.layers.towers import Towers
 from training.ranking_metrics import retrieval_quality
@@ -131,12 +131,10 @@ class Retrieval(Task[RetrievalData, RetrievalSplit]):
 
     def request(self, interactions: Interactions, question: Question) -> Tensors:
         """The history that is named, or else what the user has met; a user who is not named has unknown fields."""
-        if question.user is None and not question.history:
-            raise ValueError("say for whom: --user ID, or --history ITEM ...")
+        question.refuse("candidates", "the answer lists the best of all items")
         user = interactions.raw("user", 0) if question.user is None else question.user
-        met = interactions.items_of(question.dense_user(interactions), positive=True)[::-1]
-        history = question.history or interactions.raws("item", met)
-        return {"user_id": as_ids([[user]]), "history": as_ids([list(history[-MAX_HISTORY:])])}
+        history = history_of(interactions, question, positives(interactions))[-MAX_HISTORY:]
+        return {"user_id": as_ids(interactions, "user", [user]), "history": as_ids(interactions, "item", history)}
 
     def shown(self, interactions: Interactions, question: Question, request: Tensors, answer: Tensors) -> Shown:
         """Items with their scores; places without an item are left out."""
@@ -153,7 +151,7 @@ class Retrieval(Task[RetrievalData, RetrievalSplit]):
     def questions(
         self, interactions: Interactions, random: np.random.Generator, count: int, most: int
     ) -> list[Question]:
-        drawn = moments(interactions, random, count, positive=True)
+        drawn = moments(interactions, positives(interactions), random, count)
         return [Question(one.user, one.history, (), most) for one in drawn]
 
     def release(self, name: str, module: nn.Module, data: RetrievalData) -> tuple[Signature, ...]:

@@ -176,6 +176,8 @@ class SemanticIdsTask(Task[CatalogueData, ItemSplit]):
 
     def request(self, interactions: Interactions, question: Question) -> Tensors:
         """Of one item, with the vectors that the data set has of it."""
+        for part in ("user", "history"):
+            question.refuse(part, "the ids of an item are the same for everybody")
         if len(question.candidates) != 1:
             raise ValueError("say of which item: --candidates ITEM, one of them")
         item = interactions.dense("item", question.candidates[0])

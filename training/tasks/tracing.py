@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from training.asking import Question, Shown, Tensors, as_ids, ordered
 from training.data.simulated_students import Simulation, simulate
-from training.data.tracing import TracingBatch, TracingData, TracingSplit, in_order, tracing_view
-from training.interactions import Interactions
+from training.data.tracing import TracingBatch, TracingData, TracingSplit, tracing_view
+from training.interactions import Interactions, of_user
 from training.layers.tracer import Tracer
 from training.metrics import accuracy, auc, log_loss
 from training.servable import Signature
@@ -129,17 +129,18 @@ class Tracing(Task[TracingData, TracingSplit]):
 
     def request(self, interactions: Interactions, question: Question) -> Tensors:
         """The student's newest answers, and the questions that are named as candidates, or else all."""
+        question.refuse("history", "a history of items does not say what was right")
         if question.user is None:
-            raise ValueError("say which student: --user ID; a history of items alone does not say what was right")
+            raise ValueError("say which student: --user ID")
         student = question.dense_user(interactions)
-        answers = in_order(interactions, student).tail(MAX_ANSWERS)
+        answers = of_user(interactions.events, student).tail(MAX_ANSWERS)
         numbers = np.arange(1, min(len(interactions.items), MAX_QUESTIONS + 1))
         asked = question.candidates or interactions.raws("item", numbers)
         return {
-            "user_id": as_ids([[question.user]]),
-            "history": as_ids([interactions.raws("item", answers["item"].to_numpy())]),
+            "user_id": as_ids(interactions, "user", [question.user]),
+            "history": as_ids(interactions, "item", interactions.raws("item", answers["item"].to_numpy())),
             "responses": (answers["label"].to_numpy() > 0).astype(np.int64)[None],
-            "questions": as_ids([list(asked)]),
+            "questions": as_ids(interactions, "item", list(asked)),
         }
 
     def shown(self, interactions: Interactions, question: Question, request: Tensors, answer: Tensors) -> Shown:

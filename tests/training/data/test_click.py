@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from tests.training.click_views import BOTH, CONTEXT, NUM_USERS, everything, fields, view
 from tests.training.data.made_clicks import Row, in_time, interactions, past, rows_strategy, splittable, spread
+from training.asking import met_by
 from training.data.click import FEATURES, HISTORY, ClickBatch, ClickData, now
 
 ONLY_HISTORY, ONLY_FEATURES = frozenset({HISTORY}), frozenset({FEATURES})
@@ -129,9 +130,9 @@ def test_seen_and_liked_follow_the_events() -> None:
     rows: list[Row] = [(1, 5, 5, 10), (1, 6, 3, 11), (1, 7, 4, 12), *((2, 1, 1, 20 + n) for n in range(20))]
     data = make(rows, 4)
     found = data.interactions
-    assert found.items_of(1).tolist() == [7, 6, 5]
-    assert found.items_of(1, positive=True).tolist() == [7, 5]
-    assert found.items_of(4).tolist() == found.items_of(10**6).tolist() == []
+    assert met_by(found.events, 1).tolist() == [5, 6, 7]
+    assert met_by(found.positives, 1).tolist() == [5, 7]
+    assert met_by(found.events, 4).tolist() == met_by(found.events, 10**6).tolist() == []
 
 
 def test_settings_and_sets_that_cannot_work_are_refused() -> None:
