@@ -97,9 +97,10 @@ def check_release(repository: Path, signatures: Sequence[Signature], source: Sou
     names = [signature.name for signature in signatures]
     if not names or len(set(names)) < len(names):
         raise ValueError(f"a release needs one or more models with different names, found {names}")
+    mapped = any(spec.ids is not None for signature in signatures for spec in (*signature.inputs, *signature.outputs))
     for signature in signatures:
         if published := versions(repository / signature.name):
-            refuse_another(repository / signature.name, published[-1], signature, source)
+            refuse_another(repository / signature.name, published[-1], signature, source, by_raw_ids=mapped)
     configs = {path.parent.name: read_config(path) for path in repository.glob("*/config.pbtxt")}
     configs |= {signature.name: model_config(signature, "gpu") for signature in signatures}
     for signature in signatures:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,11 +10,12 @@ from typing import Any, NamedTuple
 from torch import Tensor, nn
 
 from training import checkpoint, datasets
+from training.fingerprint import Fingerprint
+from training.interactions import Interactions
 from training.registry import system
-from training.schema import digest
+from training.schema import unlike
 from training.servable import Origin, Signature
 from training.system import Data, System, Wanted
-from training.window import until
 
 MAX_LENGTH = 50
 """Of histories, where a configuration does not say it, as that of a tokenizer, which looks at items."""
@@ -70,22 +71,31 @@ def plan_of(folder: Path) -> Plan:
     return Plan(chosen, run.info.dataset, config, run.info.seed, run.info.until)
 
 
-def given(root: Path, plan: Plan) -> dict[str, Tensor]:
-    """What the finished runs among those that this one builds on have made."""
-    folders = [one.folder(root) for one in plan.upstream()]
-    finished = [folder for folder in folders if checkpoint.is_finished(folder)]
-    return {name: value for folder in finished for name, value in (checkpoint.load_run(folder).products or {}).items()}
+def load_data(plan: Plan, root: Path) -> Data:
+    """The data set in the form that the system takes, with histories as long as the configuration wants them, and with
+    what the finished runs among those that it builds on, below `root`, have made; a finished run needs that only where
+    its own samples consist of it.
 
-
-def load_data(plan: Plan, products: Mapping[str, Tensor] | None = None) -> Data:
-    """The data set in the form that the system takes, with histories as long as the configuration wants them.
-
-    `products`: what the runs it builds on have made; a finished run needs it only where its own samples consist of it.
+    Raises ValueError where one of those was trained on other fields or ids; other events are told in a line.
     """
-    wanted = Wanted(plan.system.reads, getattr(plan.config, "max_length", MAX_LENGTH), products or {})
-    interactions = datasets.read(plan.dataset)
-    windowed = interactions if plan.until is None else until(interactions, plan.until)
-    return plan.system.view(plan.system.task.view(windowed, wanted))
+    return _view(plan, root, datasets.read(plan.dataset, before=plan.until))
+
+
+def _view(plan: Plan, root: Path, interactions: Interactions) -> Data:
+    length = getattr(plan.config, "max_length", MAX_LENGTH)
+    wanted = Wanted(plan.system.reads, length, _given(root, plan, interactions))
+    return plan.system.view(plan.system.task.view(interactions, wanted))
+
+
+def _given(root: Path, plan: Plan, interactions: Interactions) -> dict[str, Tensor]:
+    """What the finished runs among those that this one builds on have made."""
+    products: dict[str, Tensor] = {}
+    for folder in [one.folder(root) for one in plan.upstream()]:
+        if checkpoint.is_finished(folder):
+            run = checkpoint.load_run(folder)
+            _compare(folder, run, interactions)
+            products |= run.products or {}
+    return products
 
 
 def load(folder: Path) -> Trained:
@@ -93,15 +103,23 @@ def load(folder: Path) -> Trained:
     plan = plan_of(folder)
     run = checkpoint.load_run(folder)
     if run.info.status != "finished":
-        raise ValueError(f"{folder} has not finished; go on with {_resume(folder, run, plan)}")
+        raise ValueError(f"{folder} has not finished; go on with {_command(folder, run, '--resume')}")
     module, config = checkpoint.restore(run, plan.system)
-    data = load_data(plan, given(folder.resolve().parent.parent, plan))
-    if digest(data.schema) != digest(run.schema):
-        raise ValueError(
-            f"{folder} was trained on another {plan.dataset} than the one here: its ids would mean something "
-            "else; train again"
-        )
+    interactions = datasets.read(plan.dataset, before=plan.until)
+    _compare(folder, run, interactions)
+    data = _view(plan, folder.resolve().parent.parent, interactions)
     return Trained(folder, plan.system, module.eval(), config, data, run.metrics or {})
+
+
+def _compare(folder: Path, run: checkpoint.Run, now: Interactions) -> None:
+    """Raises ValueError where ids or columns are no longer what a run was trained on; tells other values in a line."""
+    if differs := unlike(run.schema, now.schema):
+        raise ValueError(
+            f"{folder} was trained on another {now.name} than the one here, its ids or columns would mean something "
+            f"else: {', '.join(differs)}; train it again: {_command(folder, run, '--overwrite')}"
+        )
+    if changed := run.info.data.changes(Fingerprint.of(now)):
+        sys.stderr.write(f"warning: {folder} was trained on another {now.name} than the one here: {changed}\n")
 
 
 def models(trained: Trained) -> tuple[Signature, ...]:
@@ -112,14 +130,15 @@ def models(trained: Trained) -> tuple[Signature, ...]:
     return tuple(replace(signature, origin=origin) for signature in signatures)
 
 
-def _resume(folder: Path, run: checkpoint.Run, plan: Plan) -> str:
-    """The command that goes on with a run."""
-    words = ["recserve", "train", plan.system.name, "--resume", "--runs", str(folder.resolve().parent.parent)]
-    words += ["--dataset", plan.dataset, "--seed", str(run.info.seed)]
-    words += [] if plan.until is None else ["--until", plan.until]
-    words += [] if run.info.init_from is None else ["--init-from", run.info.init_from]
-    if run.info.max_epochs is not None:
-        words += ["--max-epochs", str(run.info.max_epochs)]
-    if plan.config != plan.system.config():
+def _command(folder: Path, run: checkpoint.Run, how: str) -> str:
+    """The command that goes on with a run, or trains it again."""
+    info, chosen = run.info, system(run.info.system)
+    words = ["recserve", "train", chosen.name, how, "--runs", str(folder.resolve().parent.parent)]
+    words += ["--dataset", info.dataset, "--seed", str(info.seed)]
+    words += [] if info.until is None else ["--until", info.until]
+    words += [] if info.init_from is None else ["--init-from", info.init_from]
+    if info.max_epochs is not None:
+        words += ["--max-epochs", str(info.max_epochs)]
+    if run.config != checkpoint.config_to_json(chosen.config()):
         words.append("and the --config options that it was started with")
     return " ".join(words)

@@ -23,6 +23,8 @@ from torch import Tensor, nn
 
 from serving.ids import IdMap
 from training import schema as schema_file
+from training.fingerprint import Fingerprint
+from training.interactions import Interactions
 from training.schema import Role, Schema
 from training.system import System
 
@@ -49,6 +51,8 @@ class RunInfo:
     """Day before which the events lie; None for all."""
     init_from: str | None
     """Folder of the run whose weights it started from."""
+    data: Fingerprint
+    """Of the events, users and items that it is trained on."""
     versions: dict[str, str]
     started: str
     """ISO 8601, UTC."""
@@ -112,17 +116,18 @@ class StartOptions(Protocol):
     def init_from(self) -> Path | None: ...
 
 
-def start_info(system: System, schema: Schema, options: StartOptions) -> RunInfo:
+def start_info(system: System, interactions: Interactions, options: StartOptions) -> RunInfo:
     """The info of a run that starts now, in this environment."""
     versions = {"python": platform.python_version()}
     versions |= {name: importlib.metadata.version(name) for name in _PACKAGES}
     return RunInfo(
         system=system.name,
-        dataset=schema.dataset,
+        dataset=interactions.name,
         seed=options.seed,
         max_epochs=options.max_epochs,
         until=options.until,
         init_from=None if options.init_from is None else str(options.init_from),
+        data=Fingerprint.of(interactions),
         versions=versions,
         started=now(),
     )
@@ -179,8 +184,12 @@ def is_finished(folder: Path) -> bool:
 
 
 def load_info(folder: Path) -> RunInfo:
-    """What was run in a folder that holds a run."""
-    return RunInfo(**read_json(folder / "run.json"))
+    """What was run in a folder that holds a run. Raises ValueError where another version of recserve wrote it."""
+    values = read_json(folder / "run.json")
+    try:
+        return RunInfo(**{**values, "data": Fingerprint.from_json(values["data"])})
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{folder / 'run.json'} is of another version of recserve ({error}); train again") from error
 
 
 def restore(run: Run, system: System) -> tuple[nn.Module, Any]:

@@ -14,6 +14,7 @@ from training.data import (
 from training.data.folder import folder
 from training.data.folder.registry import registered
 from training.interactions import Dataset, Interactions, Report, silent
+from training.window import until
 
 DATASETS: dict[str, Dataset] = {
     dataset.name: dataset
@@ -52,6 +53,9 @@ def source(place: str) -> Dataset:
     return folder(Path(place)) if Path(place).is_dir() and place not in DATASETS else dataset(place)
 
 
-def read(name: str, cache: Path | None = None, report: Report = silent) -> Interactions:
-    """A data set in its canonical form."""
-    return dataset(name).read(cache, report)
+def read(name: str, cache: Path | None = None, report: Report = silent, before: str | None = None) -> Interactions:
+    """A data set in its canonical form; its events before a day, YYYY-MM-DD, where one is given."""
+    found = dataset(name)
+    if before is None:
+        return found.read(cache, report)
+    return found.read_until(cache, report, before) if found.read_until else until(found.read(cache, report), before)

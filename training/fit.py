@@ -19,6 +19,7 @@ from torch import nn
 from training import checkpoint
 from training.checkpoint import Metrics, Run, snapshot
 from training.loop import FitOptions, Loop, predict
+from training.schema import unlike
 from training.system import Data, System, prepare
 from training.warm_start import warm_start
 
@@ -91,7 +92,7 @@ def _leave_group() -> None:
 
 
 def _open(fabric: "Fabric", system: System, config: Any, data: Data, options: FitOptions) -> Run:
-    info = checkpoint.start_info(system, data.schema, options)
+    info = checkpoint.start_info(system, data.interactions, options)
     config_json, ids = checkpoint.config_to_json(config), data.interactions.ids
     fresh = Run(info=info, config=config_json, schema=data.schema, ids=dict(ids))
     stored = checkpoint.load_run(options.run) if (options.run / "run.json").is_file() else None
@@ -102,7 +103,7 @@ def _open(fabric: "Fabric", system: System, config: Any, data: Data, options: Fi
     if options.resume and not stored:
         raise ValueError(f"{options.run} holds no run to resume; start it without resume")
     if stored:
-        _check_same(stored, fresh)
+        _check_same(options.run, stored, fresh)
         return stored
     if fabric.is_global_zero:
         checkpoint.save_run(options.run, fresh)
@@ -110,15 +111,19 @@ def _open(fabric: "Fabric", system: System, config: Any, data: Data, options: Fi
     return fresh
 
 
-def _check_same(stored: Run, fresh: Run) -> None:
+def _check_same(folder: Path, stored: Run, fresh: Run) -> None:
     for name in ("system", "dataset", "seed", "max_epochs", "until", "init_from"):
         before, after = getattr(stored.info, name), getattr(fresh.info, name)
         if before != after:
             raise ValueError(f"cannot resume: the run's {name} is {before}, not {after}")
     if changed := sorted(k for k in stored.config.keys() | fresh.config if stored.config.get(k) != fresh.config.get(k)):
         raise ValueError(f"cannot resume: the run has another config in {changed}")
+    remedy = "give it the tables that it had, or train anew with --overwrite"
     if stored.schema != fresh.schema:
-        raise ValueError("cannot resume: the run has another schema; give the data set the same settings")
+        differs = ", ".join(unlike(stored.schema, fresh.schema)) or "widths of vectors"
+        raise ValueError(f"cannot resume {folder}: the run has another schema, in {differs}; {remedy}")
+    if changed := stored.info.data.changes(fresh.info.data):
+        raise ValueError(f"cannot resume {folder}: {stored.info.dataset} had {changed}; {remedy}")
 
 
 @contextmanager

@@ -145,6 +145,9 @@ class Dataset:
     licence: str
     read: Callable[[Path | None, Report], Interactions]
     """(cache, or the default one; report) -> the set; fetched first where it is not cached."""
+    read_until: Callable[[Path | None, Report, str], Interactions] | None = None
+    """(as `read`; a day, YYYY-MM-DD) -> the set as its events before the day make it, ids and codes too. None where ids
+    are those of a published catalogue: the events alone are cut then."""
 
 
 def silent(_line: str) -> None:

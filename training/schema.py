@@ -37,6 +37,8 @@ class Field:
     """Names of the ids, where a person would want to read them."""
     ids: str | None = None
     """Digest of the raw ids that a key stands for; None where they are the ids themselves."""
+    source: str | None = None
+    """Column of the tables, and the rule, that it was made by; None where its name is that column."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,12 +100,34 @@ def from_json(values: dict[str, Any]) -> Schema:
 
 
 def digest(schema: Schema) -> str:
-    """16 hex digits that change with anything that decides what an id means: data set, fields, cardinalities, names.
+    """16 hex digits that change with anything that decides what an id means: data set, fields, cardinalities, names,
+    and what the fields were made of.
 
-    The width of a field is left out: how much of it is read is the model's choice, and its signature shows it.
+    The width of a field is left out: no id means something else by it. What else it decides is for `unlike`.
     """
-    fields = [[one.name, one.role, one.kind, one.uses, one.cardinality, one.values, one.ids] for one in schema.fields]
+    fields = [_meaning(field) for field in schema.fields]
     return hashlib.sha256(json.dumps([schema.dataset, fields]).encode()).hexdigest()[:16]
+
+
+def unlike(before: Schema, now: Schema) -> list[str]:
+    """The fields that are not as they were, each with what is not: a module that was built by one schema reads data of
+    the other wrongly. The width of a multi-valued field counts, as columns are laid out by it; vectors, which views
+    add, are left out."""
+    ours, theirs = (
+        {field.name: asdict(field) for field in schema.fields if field.kind != "vector"} for schema in (before, now)
+    )
+    told = [f"{name} (gone)" for name in ours if name not in theirs]
+    for name, field in theirs.items():
+        if name not in ours:
+            told.append(f"{name} (new)")
+        elif differs := [member for member, value in field.items() if value != ours[name][member]]:
+            told.append(f"{name} ({', '.join(differs)})")
+    return told or ([] if [*ours] == [*theirs] else ["order of the fields"])
+
+
+def _meaning(field: Field) -> list[Any]:
+    found = [field.name, field.role, field.kind, field.uses, field.cardinality, field.values, field.ids]
+    return found if field.source is None else [*found, field.source]
 
 
 def _field(values: dict[str, Any]) -> Field:

@@ -1,11 +1,14 @@
-"""Dated windows of a data set: what was known before a day."""
+"""Dated windows of a data set: what was known before a day.
+
+A folder's events are cut before ids, codes and buckets are made of them (`training.data.folder`). A built-in set is cut
+here, after it was read: its ids are those of its own published tables, which are of no date.
+"""
 
 from dataclasses import replace
-from datetime import UTC, datetime
 
 import polars as pl
 
-from training.data.folder.times import ticks
+from training.data.folder.times import second_of, ticks
 from training.interactions import Interactions
 
 
@@ -15,10 +18,7 @@ def until(interactions: Interactions, day: str) -> Interactions:
     Raises ValueError for what is no day, for a set without times, for one whose user fields change with time (they are
     kept as they are after all events), and where no event is left.
     """
-    try:
-        moment = datetime.strptime(day, "%Y-%m-%d").replace(tzinfo=UTC)
-    except ValueError:
-        raise ValueError(f"--until {day} is no day; write YYYY-MM-DD") from None
+    second = second_of(day)
     interactions.require("a dated window", ("time", "event"))
     varying = [
         field.name
@@ -28,7 +28,7 @@ def until(interactions: Interactions, day: str) -> Interactions:
     if varying:
         raise ValueError(f"{interactions.name}: the user fields {varying} change with time and cannot be cut at a day")
     times = interactions.events["time"]
-    kept = interactions.events.filter(pl.col("time") < int(moment.timestamp()) * ticks(times))
+    kept = interactions.events.filter(pl.col("time") < second * ticks(times))
     if not len(kept):
         raise ValueError(f"{interactions.name} has no event before {day}")
     return replace(interactions, events=kept)

@@ -105,7 +105,7 @@ class Demo(Command):
         chosen = system(name)
         plan = Plan(chosen, chosen.task.default, chosen.config(), self.seed)
         options = FitOptions(run=plan.folder(self.folder), seed=self.seed, max_epochs=self.max_epochs, quiet=self.json)
-        fit(chosen, plan.config, load_data(plan), options)
+        fit(chosen, plan.config, load_data(plan, self.folder), options)
         return load(options.run)
 
     def _serve(

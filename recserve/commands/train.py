@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal
 
 from recserve import results
 from recserve.commands.command import Command, show, table
-from recserve.runs import Plan, given, load_data
+from recserve.runs import Plan, load_data
 from serving.environment import versions
 from training import checkpoint
 from training.checkpoint import Metrics, config_to_json
@@ -30,7 +30,8 @@ class Train(Command):
     dataset: str | None = None
     """Data set by name (recserve data list); the task's own by default."""
     until: str | None = None
-    """Day, YYYY-MM-DD: only events before it are read, and the parts are cut from those; all by default."""
+    """Day, YYYY-MM-DD: only events before it are read, and ids, codes and parts are made of those; all by default. The
+    ids of a built-in data set are those of its published tables on any day."""
     init_from: Path | None = None
     """Folder of a finished run to start from; rows of tables are matched by raw id."""
     seed: int = 0
@@ -57,6 +58,18 @@ class Train(Command):
             raise ValueError(f"--seeds is {self.seeds}; it must be at least 1")
         if self.resume and self.overwrite:
             raise ValueError("--resume and --overwrite contradict each other; choose one")
+        if self.record:
+            self._refuse_unlike_others()
+
+    def _refuse_unlike_others(self) -> None:
+        """A published result is of all events, from first weights, by one process, so that it compares with others."""
+        several = int(os.environ.get("WORLD_SIZE", "1")) > 1
+        named = {"--until": self.until is not None, "--init-from": self.init_from is not None, "torchrun": several}
+        if given := [name for name, there in named.items() if there]:
+            raise ValueError(
+                "--record publishes what all events and fresh weights give in one process; leave out "
+                + " and ".join(given)
+            )
 
     def run(self) -> int:
         results_of = [self._train(seed) for seed in range(self.seed, self.seed + self.seeds)]
@@ -84,6 +97,8 @@ class Train(Command):
     def _train(self, seed: int) -> FitResult:
         plan = self._plan(seed)
         folder = plan.folder(self.runs)
+        if self.record:
+            self._refuse_warm_upstream(plan)
         started = (folder / "run.json").is_file()
         if started and self.overwrite:
             shutil.rmtree(folder, ignore_errors=True)  # under torchrun another process may be first
@@ -113,7 +128,7 @@ class Train(Command):
             accelerator=self.accelerator,
             quiet=self.json,
         )
-        return fit(plan.system, plan.config, load_data(plan, given(self.runs, plan)), options)
+        return fit(plan.system, plan.config, load_data(plan, self.runs), options)
 
     def _fit_upstream(self, plan: Plan) -> None:
         """Trains the runs that this one builds on, where they have not finished."""
@@ -124,6 +139,17 @@ class Train(Command):
             if not checkpoint.is_finished(folder):
                 self.console.print(f"{plan.system.name} builds on {name}, which is trained first", highlight=False)
                 self._fit(needed)
+
+    def _refuse_warm_upstream(self, plan: Plan) -> None:
+        """Raises ValueError where a run that this one builds on started from another's weights: no command says so."""
+        for needed in plan.upstream():
+            folder = needed.folder(self.runs)
+            before = checkpoint.load_info(folder).init_from if (folder / "run.json").is_file() else None
+            if before is not None:
+                raise ValueError(
+                    f"--record: {folder}, which {plan.system.name} builds on, started from {before}; name other --runs"
+                )
+            self._refuse_warm_upstream(needed)
 
     def _check_epochs(self, folder: Path) -> None:
         """A run goes on as it was started; its configuration and seed are in the name of its folder."""
@@ -159,6 +185,7 @@ class Train(Command):
             "--seed": self.seed or None,
             "--seeds": self.seeds,
             "--max-epochs": self.max_epochs,
+            "--accelerator": None if self.accelerator == "cpu" else self.accelerator,
         }
         words += [word for name, value in options.items() if value is not None for word in (name, str(value))]
         return shlex.join([*words, "--record"])

@@ -122,13 +122,13 @@ def test_an_error_of_use_is_one_line_that_says_what_to_do(capsys: Captured, word
 
 
 def test_a_run_that_has_not_finished_names_the_command_that_goes_on(capsys: Captured, tmp_path: Path) -> None:
-    system, schema = SYSTEMS["lrea"], planted_clicks().schema
+    system, data = SYSTEMS["lrea"], planted_clicks()
     folder = tmp_path / "lrea" / "planted-clicks-0123abcd-s3"
-    info = checkpoint.start_info(system, schema, FitOptions(run=folder, seed=3, max_epochs=2))
+    info = checkpoint.start_info(system, data, FitOptions(run=folder, seed=3, max_epochs=2))
     default = checkpoint.config_to_json(system.config())
     options = f"--runs {tmp_path} --dataset planted-clicks --seed 3 --max-epochs 2"
     for config, rest in ((default, ""), (default | {"dim": 8}, " and the --config options that it was started with")):
-        checkpoint.save_run(folder, checkpoint.Run(info=info, config=config, schema=schema))
+        checkpoint.save_run(folder, checkpoint.Run(info=info, config=config, schema=data.schema))
         assert main(["evaluate", str(folder)]) == 2
         said = f"{folder} has not finished; go on with recserve train lrea --resume {options}{rest}"
         assert capsys.readouterr().err == f"error: {said}\n"

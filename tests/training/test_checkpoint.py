@@ -17,8 +17,9 @@ from training.fit import FitOptions
 
 
 def finished_run() -> Run:
-    schema = histories().schema
-    info = checkpoint.start_info(SYSTEM, schema, FitOptions(run=Path(), seed=3))
+    data = histories()
+    schema = data.schema
+    info = checkpoint.start_info(SYSTEM, data.interactions, FitOptions(run=Path(), seed=3))
     return Run(
         info=replace(info, status="finished", finished=checkpoint.now()),
         config=checkpoint.config_to_json(Config(width=6)),

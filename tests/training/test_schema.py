@@ -8,7 +8,7 @@ import pytest
 from tests.training.click_views import everything
 from training import schema
 from training.data.planted_clicks import planted_clicks
-from training.schema import Field, Schema, digest, size_of, width_of
+from training.schema import Field, Schema, digest, size_of, unlike, width_of
 
 FIELDS = (
     Field(name="user_id", role="user", kind="id", uses=("key",), cardinality=4, ids="a1"),
@@ -68,6 +68,7 @@ def test_what_a_schema_leaves_open_is_said_by_name() -> None:
         {"cardinality": 4},
         {"values": ("unknown", "b", "a")},
         {"ids": "b2"},
+        {"source": "sort"},
     ],
     ids=str,
 )
@@ -80,3 +81,21 @@ def test_the_digest_changes_with_what_decides_an_id_s_meaning(change: dict) -> N
 def test_the_digest_does_not_change_with_how_much_of_a_field_is_read() -> None:
     wider = (*FIELDS[:3], replace(FIELDS[3], width=9), FIELDS[4])
     assert digest(replace(MADE, fields=wider)) == digest(MADE)
+
+
+def test_schemas_that_are_unlike_name_the_fields_and_what_is_not_as_it_was() -> None:
+    wider = (*FIELDS[:3], replace(FIELDS[3], width=9), FIELDS[4])
+    assert unlike(MADE, replace(MADE, fields=wider)) == ["tags (width)"]
+    user = replace(FIELDS[0], cardinality=5, ids="b2")
+    label = Field(name="label", role="event", kind="id", uses=("label",), cardinality=2, source="stars >= 4.0")
+    now = replace(MADE, fields=(user, *FIELDS[1:4], label))
+    assert unlike(MADE, now) == ["time (gone)", "user_id (cardinality, ids)", "label (new)"]
+    clicked = replace(now, fields=(*now.fields[:4], replace(label, source="clicked")))
+    assert unlike(now, clicked) == ["label (source)"]
+    assert unlike(MADE, replace(MADE, fields=FIELDS[::-1])) == ["order of the fields"]
+
+
+def test_schemas_are_alike_whatever_vectors_a_view_adds() -> None:
+    vector = Field(name="text", role="item", kind="vector", uses=(), width=3)
+    assert unlike(replace(MADE, fields=(*FIELDS, vector)), MADE) == []
+    assert unlike(MADE, MADE) == []

@@ -15,8 +15,8 @@ def folder(path: Path) -> Dataset:
     problems.stop()
     assert description is not None
 
-    def read(cache: Path | None, report: Report) -> Interactions:
-        found = inspect(path, cache, report)
+    def read(cache: Path | None, report: Report, day: str | None = None) -> Interactions:
+        found = inspect(path, cache, report, day)
         found.problems.stop()
         for warning in found.problems.warnings:
             report(f"warning: {warning}")
@@ -24,4 +24,4 @@ def folder(path: Path) -> Dataset:
         return found.interactions
 
     what = f"own tables in {path.resolve()}"
-    return Dataset(name=description.name, what=what, licence=description.licence, read=read)
+    return Dataset(name=description.name, what=what, licence=description.licence, read=read, read_until=read)

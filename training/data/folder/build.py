@@ -9,6 +9,7 @@ import polars as pl
 from serving.ids import IdMap
 from training.data.folder import checks
 from training.data.folder.content import content
+from training.data.folder.cut import cut, is_earlier, is_known
 from training.data.folder.description import Description, SidePart, describe
 from training.data.folder.events import Events, events, wanted
 from training.data.folder.files import ENDINGS, Table, find, read
@@ -46,12 +47,26 @@ class _Tables(NamedTuple):
             found.append(self.sides[role].column(self.parts[role].key or column))
         return found
 
+    def before(self, day: str) -> "_Tables | None":
+        """As they were before a day; None, with the problem told, where that cannot be said."""
+        earlier = is_earlier(self.events, self.description.events.time, day)
+        if earlier is None:
+            return None
+        sides: dict[Role, Table] = {}
+        for role, table in self.sides.items():
+            of_events, key = self.keys(role)
+            sides[role] = cut(table, is_known(key, of_events, earlier), day)
+        return self._replace(events=cut(self.events, earlier, day), sides=sides)
 
-def inspect(folder: Path, cache: Path | None, report: Report) -> Inspected:
-    """Reads and checks a folder; nothing is written. `cache` and `report` are those of the items' content."""
+
+def inspect(folder: Path, cache: Path | None, report: Report, day: str | None = None) -> Inspected:
+    """Reads and checks a folder, or what there was of it before a day, YYYY-MM-DD; nothing is written. `cache` and
+    `report` are those of the items' content."""
     problems = Problems()
     description = describe(folder, problems)
     tables = _read(folder, description, problems) if description else None
+    if tables is not None and day is not None:
+        tables = tables.before(day)
     if tables is None:
         return Inspected(None, problems)
     ids = {role: mapped(tables.keys(role)) for role, _ in _SIDES}
@@ -120,8 +135,15 @@ def _side(tables: _Tables, role: Role, ids: Mapped | None) -> Side | None:
 def _schema(description: Description, sides: Mapping[Role, Side], maps: Mapping[Role, IdMap], found: Events) -> Schema:
     fields: list[Field] = []
     for role, one in sides.items():
-        size, known = len(one.frame), maps[role].digest
-        key = Field(name=f"{role}_id", role=role, kind="id", uses=("key",), cardinality=size, ids=known)
+        key = Field(
+            name=f"{role}_id",
+            role=role,
+            kind="id",
+            uses=("key",),
+            cardinality=len(one.frame),
+            ids=maps[role].digest,
+            source=description.events.user if role == "user" else description.events.item,
+        )
         fields += [key, *one.fields]
     return Schema(dataset=description.name, fields=(*fields, *found.fields))
 

@@ -40,7 +40,7 @@ def events(table: Table, part: EventsPart) -> Events:
     for name, source in moments:
         if source and (found := _MOMENTS[name](table.column(source))) is not None:
             columns[name] = found
-            fields.append(Field(name=name, role="event", kind="dense", uses=(name,)))
+            fields.append(Field(name=name, role="event", kind="dense", uses=(name,), source=source))
     _add_outcome(table, part, columns, fields)
     for one in [_scenario(table, part.scenario), *(_objective(table, name) for name in part.objectives)]:
         if one is not None:
@@ -71,7 +71,8 @@ def _add_outcome(table: Table, part: EventsPart, columns: dict[str, pl.Series], 
                 labelled, label = column, labels_of(values, part.positive)
     if labelled and label is not None and not refuse_constant(labelled, label, part.positive):
         columns["label"] = label
-        fields.append(Field(name="label", role="event", kind="id", uses=("label",), cardinality=2))
+        made_by = f"{labelled.name} {part.positive.sign} {part.positive.bound}" if part.positive else labelled.name
+        fields.append(Field(name="label", role="event", kind="id", uses=("label",), cardinality=2, source=made_by))
 
 
 def _early(time: pl.Series | None, number: int) -> np.ndarray:

@@ -31,28 +31,39 @@ def made(table: Table, part: FieldPart, role: Role, uses: tuple[Use, ...]) -> Ma
     column = table.column(part.column)
     if part.kind == "dense":
         numbers = dense(column)
-        return None if numbers is None else Made(numbers, Field(name=part.name, role=role, kind="dense", uses=uses))
+        return None if numbers is None else Made(numbers, _plain(part, role, uses))
     if part.kind == "text":
         texts = text(column)
-        return None if texts is None else Made(texts, Field(name=part.name, role=role, kind="text", uses=uses))
+        return None if texts is None else Made(texts, _plain(part, role, uses))
     encoded = category(column) if part.kind == "id" else several(column, part)
     return None if encoded is None else Made(encoded.ids, _of_ids(part, role, uses, encoded))
+
+
+def _plain(part: FieldPart, role: Role, uses: tuple[Use, ...]) -> Field:
+    return Field(name=part.name, role=role, kind=part.kind, uses=uses, source=_source(part))
+
+
+def _source(part: FieldPart) -> str | None:
+    return None if part.column == part.name else part.column
 
 
 def _of_ids(part: FieldPart, role: Role, uses: tuple[Use, ...], encoded: Encoded) -> Field:
     return Field(
         name=part.name,
         role=role,
-        kind="id" if part.kind == "id" else "multi",
+        kind=part.kind,
         uses=uses,
         cardinality=len(encoded.names),
         width=encoded.width,
         values=encoded.names,
+        source=_source(part),
     )
 
 
 def side(table: Table, ids: pl.Series, size: int, parts: tuple[FieldPart, ...], role: Role) -> Side | None:
     """The table with its rows at their dense ids, int64, of which there are `size`; None, with the problems told."""
+    if not parts:
+        return nobody_described(size)
     found = [made(table, part, role, _uses(part, parts, role)) for part in parts]
     columns = [one for one in found if one is not None]
     if len(columns) < len(parts):

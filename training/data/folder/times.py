@@ -6,6 +6,7 @@ those without a time zone are UTC.
 """
 
 import time
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 import polars as pl
@@ -34,6 +35,14 @@ def ticks(times: pl.Series) -> int:
     before March 1973."""
     middle = abs(times.median() or 0)  # pyright: ignore[reportArgumentType]
     return next((rate for largest, rate in _LARGEST if middle < largest), 1_000_000_000)
+
+
+def second_of(day: str) -> int:
+    """The first second of a day `YYYY-MM-DD` in UTC, since 1970. Raises ValueError for what is no day."""
+    try:
+        return int(datetime.strptime(day, "%Y-%m-%d").replace(tzinfo=UTC).timestamp())
+    except ValueError:
+        raise ValueError(f"--until {day} is no day; write YYYY-MM-DD") from None
 
 
 def times(column: Column) -> pl.Series | None:
