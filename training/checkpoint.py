@@ -126,7 +126,7 @@ def start_info(system: System, interactions: Interactions, options: StartOptions
         seed=options.seed,
         max_epochs=options.max_epochs,
         until=options.until,
-        init_from=None if options.init_from is None else str(options.init_from),
+        init_from=None if options.init_from is None else str(options.init_from.resolve()),
         data=Fingerprint.of(interactions),
         versions=versions,
         started=now(),
@@ -221,6 +221,15 @@ def config_from_json(kind: type, values: Mapping[str, Any]) -> Any:
     if unknown := sorted(set(values) - known):
         raise ValueError(f"config: unknown fields {unknown}; known: {sorted(known)}")
     return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+
+
+def differing(config: Any, stored: Mapping[str, Any]) -> list[str]:
+    """What a stored config has otherwise, as "name = value, not value"; what it does not name has its default."""
+    names = {one.name for one in dataclasses.fields(config)}
+    before = config_from_json(type(config), {name: value for name, value in stored.items() if name in names})
+    pairs = [(name, getattr(before, name), getattr(config, name)) for name in sorted(names)]
+    unknown = [f"{name} = {stored[name]}, which is no setting any more" for name in sorted(stored.keys() - names)]
+    return [f"{name} = {old}, not {new}" for name, old, new in pairs if old != new] + unknown
 
 
 def snapshot(module: nn.Module) -> Weights:

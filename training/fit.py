@@ -56,7 +56,7 @@ def fit(system: System, config: Any, data: Data, options: FitOptions) -> FitResu
         module = system.build(config, data.schema)
         prepare(module, data)
         if options.init_from is not None:
-            warm_start(module, data.interactions, options.init_from)
+            warm_start(module, data.interactions, options.init_from, config)
         loop = Loop(fabric, system, fabric.to_device(module), data, options)
         metrics = loop.train(system.stages_of(config))
     module.cpu().eval()
@@ -103,7 +103,7 @@ def _open(fabric: "Fabric", system: System, config: Any, data: Data, options: Fi
     if options.resume and not stored:
         raise ValueError(f"{options.run} holds no run to resume; start it without resume")
     if stored:
-        _check_same(options.run, stored, fresh)
+        _check_same(options.run, stored, fresh, config)
         return stored
     if fabric.is_global_zero:
         checkpoint.save_run(options.run, fresh)
@@ -111,13 +111,13 @@ def _open(fabric: "Fabric", system: System, config: Any, data: Data, options: Fi
     return fresh
 
 
-def _check_same(folder: Path, stored: Run, fresh: Run) -> None:
+def _check_same(folder: Path, stored: Run, fresh: Run, config: Any) -> None:
     for name in ("system", "dataset", "seed", "max_epochs", "until", "init_from"):
         before, after = getattr(stored.info, name), getattr(fresh.info, name)
         if before != after:
             raise ValueError(f"cannot resume: the run's {name} is {before}, not {after}")
-    if changed := sorted(k for k in stored.config.keys() | fresh.config if stored.config.get(k) != fresh.config.get(k)):
-        raise ValueError(f"cannot resume: the run has another config in {changed}")
+    if differing := checkpoint.differing(config, stored.config):
+        raise ValueError(f"cannot resume: the run's configuration has {', '.join(differing)}")
     remedy = "give it the tables that it had, or train anew with --overwrite"
     if stored.schema != fresh.schema:
         differs = ", ".join(unlike(stored.schema, fresh.schema)) or "widths of vectors"

@@ -1,10 +1,11 @@
-"""A run that starts from another one's weights: rows of tables are matched by raw id, whatever their numbers.
+"""A run that starts from another one's weights: rows of tables are matched by raw id or value, whatever their numbers.
 
-Layers whose tables have a row for each id say so by `indexed`: name of the parameter -> what numbers its rows. All
+Layers whose parameters have a row for each id say so by `indexed`: name of the parameter -> what numbers its rows. All
 other parameters must have the shape that they had. What is new, an item that came since, keeps its first weights.
 """
 
 from collections.abc import Iterator, Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple, Protocol, runtime_checkable
 
@@ -28,6 +29,11 @@ class Axis(NamedTuple):
     of_values: bool = False
     """Whether a multi-valued field has a row for each of its values, and not two: there, or not."""
 
+    def size(self, field: Field) -> int:
+        """Rows of a field, and of ids below the first; a dense one is there or not, as is a multi-valued one."""
+        has_two = field.kind == "dense" or (field.kind == "multi" and not self.of_values)
+        return 2 if has_two else size_of(field)
+
 
 @runtime_checkable
 class Indexed(Protocol):
@@ -43,7 +49,17 @@ class Indexed(Protocol):
 class ByNumber(Protocol):
     """A layer whose weights belong to the numbers of ids, as hashes of them do, and cannot follow other numbers."""
 
-    by_number: bool
+    by_number: Axis
+
+
+@runtime_checkable
+class Referring(Protocol):
+    """A layer whose weights belong to what its buffers say of each id, as those of tokens do to semantic ids."""
+
+    @property
+    def referred(self) -> Mapping[str, Axis]:
+        """Of these buffers, by their names in it."""
+        ...
 
 
 class Known(NamedTuple):
@@ -53,106 +69,176 @@ class Known(NamedTuple):
     ids: Mapping[Role, IdMap]
 
 
-def warm_start(module: nn.Module, interactions: Interactions, folder: Path) -> int:
+class Both(NamedTuple):
+    """The data set of the run to start from, and that of the run which starts."""
+
+    before: Known
+    now: Known
+
+
+class Shared(NamedTuple):
+    """Rows int64 [n] of the ids that both know, and how many rows there are in all."""
+
+    now: np.ndarray
+    before: np.ndarray
+    num_now: int
+    num_before: int
+
+
+def warm_start(module: nn.Module, interactions: Interactions, folder: Path, config: object) -> int:
     """Takes over the weights of a finished run; returns how many rows of tables found theirs.
 
-    Raises ValueError for an unfinished run, and for a parameter of another shape that no ids explain.
+    Raises ValueError for an unfinished run, for a parameter of another shape that no ids explain, and for weights that
+    mean something else here: of other fields, of renumbered ids that were hashed, of other semantic ids.
     """
     run = checkpoint.load_run(folder)
     if run.weights is None:
         raise ValueError(f"{folder} has not finished, so there is nothing to start from")
-    before = Known(run.schema, checkpoint.load_ids(folder))
-    now = Known(interactions.schema, interactions.ids)
-    if renumbered := _renumbered(before, now):
-        _refuse_tables_by_number(module, renumbered)
-    axes, found = dict(_axes(module)), 0
-    with torch.no_grad():
-        for name, parameter in module.named_parameters():
-            old = run.weights.get(name)
-            if name in axes and old is not None:
-                found += _take_rows(parameter, old, axes[name], before, now)
-            elif old is not None and old.shape == parameter.shape:
-                parameter.copy_(old)
-            else:
-                shape = "missing" if old is None else list(old.shape)
-                raise ValueError(
-                    f"{folder} cannot start this run: its parameter '{name}' is {shape}, not {list(parameter.shape)}; "
-                    "train it with the same configuration"
-                )
+    both = Both(Known(run.schema, checkpoint.load_ids(folder)), Known(interactions.schema, interactions.ids))
+    try:
+        _refuse_other_numbers(module, both)
+        _refuse_other_references(module, run.weights, both)
+        return _take(module, run.weights, both)
+    except ValueError as error:
+        differing = checkpoint.differing(config, run.config)
+        hint = f"; its configuration has {', '.join(differing)}" if differing else ""
+        raise ValueError(f"{folder} cannot start this run: {error}{hint}") from error
+
+
+def _take(module: nn.Module, weights: Mapping[str, Tensor], both: Both) -> int:
+    """Copies all parameters."""
+    if unread := sorted(weights.keys() - module.state_dict().keys()):
+        raise ValueError(f"its parameter '{unread[0]}' has no place here; train it with the same fields and options")
+    axes, found = dict(_declared(module, Indexed, "indexed")), 0
+    for name, parameter in module.named_parameters():
+        old = weights.get(name)
+        axis = axes.get(name)
+        if old is None or _fixed(old, axis) != _fixed(parameter, axis):
+            shape = "missing" if old is None else list(old.shape)
+            raise ValueError(
+                f"its parameter '{name}' is {shape}, not {list(parameter.shape)}; train it with the same configuration"
+            )
+        if axis is None:
+            parameter.data.copy_(old)
+        else:
+            found += _take_rows(name, parameter, old, axis, both)
     return found
 
 
-def _renumbered(before: Known, now: Known) -> list[Field]:
-    """The keys whose ids have other numbers than before, or are more."""
-    keys = [field for field in now.schema.of("key") if _field(before.schema, field.name) is not None]
-    return [field for field in keys if field != _field(before.schema, field.name)]
+def _fixed(parameter: Tensor, axis: Axis | None) -> list[int]:
+    """The sizes of a parameter that no ids explain."""
+    return [size for dim, size in enumerate(parameter.shape) if axis is None or dim != axis.dim]
 
 
-def _refuse_tables_by_number(module: nn.Module, keys: list[Field]) -> None:
-    """Raises ValueError for a layer that belongs to numbers, and for a table that looks like one by id and says
-    nothing of it."""
-    named, axes = ", ".join(field.name for field in keys), dict(_axes(module))
-    for path, layer in module.named_modules():
-        if isinstance(layer, ByNumber) and layer.by_number:
-            raise ValueError(f"'{path}' belongs to the numbers of {named}, which have changed; train anew")
-    sizes = {size for field in keys for size in (size_of(field), size_of(field) - 1)}
-    for name, parameter in module.named_parameters():
-        if name not in axes and sizes & {*parameter.shape}:
-            raise ValueError(
-                f"parameter '{name}' has a row for each of {named}, which have changed, and no way to match"
-            )
-
-
-def _axes(module: nn.Module) -> Iterator[tuple[str, Axis]]:
-    for path, layer in module.named_modules():
-        if isinstance(layer, Indexed):
-            for name, axis in layer.indexed.items():
-                yield f"{path}.{name}" if path else name, axis
-
-
-def _take_rows(parameter: Tensor, old: Tensor, axis: Axis, before: Known, now: Known) -> int:
+def _take_rows(name: str, parameter: nn.Parameter, old: Tensor, axis: Axis, both: Both) -> int:
     """Copies the rows of ids that both know."""
-    new_rows, old_rows, start_new, start_old = [], [], 0, 0
-    for field in axis.fields:
-        earlier = _field(before.schema, field.name)
-        known = np.zeros((2, 0), np.int64)
-        numbers = _numbers(field, earlier, before, now, axis) if earlier is not None else known
-        numbers = numbers[:, (numbers >= axis.first).all(axis=0)] - axis.first
-        new_rows.append(numbers[0] + start_new)
-        old_rows.append(numbers[1] + start_old)
-        start_new += _size(field, axis) - axis.first
-        start_old += 0 if earlier is None else _size(earlier, axis) - axis.first
-    if start_new != parameter.shape[axis.dim] or start_old != old.shape[axis.dim]:
-        raise ValueError("a table has other fields than in the run to start from; train with the same fields")
-    target, source = (torch.from_numpy(np.concatenate(rows)) for rows in (new_rows, old_rows))
-    parameter.index_copy_(axis.dim, target, old.index_select(axis.dim, source).to(parameter))
+    rows = _shared(axis, both)
+    if rows.num_now != parameter.shape[axis.dim] or rows.num_before != old.shape[axis.dim]:
+        raise ValueError(f"its parameter '{name}' is of other fields; train it with the same fields")
+    target, source = torch.from_numpy(rows.now), torch.from_numpy(rows.before)
+    parameter.data.index_copy_(axis.dim, target, old.index_select(axis.dim, source).to(parameter))
     return len(target)
 
 
-def _field(schema: Schema, name: str) -> Field | None:
+def _refuse_other_numbers(module: nn.Module, both: Both) -> None:
+    """Raises ValueError where a layer belongs to numbers of ids that are others now."""
+    for path, layer in module.named_modules():
+        if not isinstance(layer, ByNumber):
+            continue
+        changed = [
+            field.name
+            for field in layer.by_number.fields
+            if (np.diff(_numbers(field, layer.by_number, both), axis=0)).any()
+        ]
+        if changed:
+            raise ValueError(f"'{path}' belongs to the numbers of {', '.join(changed)}, which have changed; train anew")
+
+
+def _refuse_other_references(module: nn.Module, weights: Mapping[str, Tensor], both: Both) -> None:
+    """Raises ValueError where a buffer that weights belong to says something else of ids that both know."""
+    for name, axis in _declared(module, Referring, "referred"):
+        old, rows = weights.get(name), _shared(axis, both)
+        if old is None or old.shape[1:] != module.get_buffer(name).shape[1:]:
+            continue  # The weights have other shapes too, or other names.
+        here, there = module.get_buffer(name)[rows.now].cpu(), old[rows.before]
+        if other := int((here != there).flatten(1).any(dim=1).sum()):
+            named = ", ".join(field.name for field in axis.fields)
+            raise ValueError(
+                f"'{name}' says something else of {other} of the {len(rows.now)} {named} that both know, so that its "
+                "weights mean nothing here; build on the same run as it did, or train anew"
+            )
+
+
+def _declared(module: nn.Module, kind: type, attribute: str) -> Iterator[tuple[str, Axis]]:
+    for path, layer in module.named_modules():
+        if isinstance(layer, kind):
+            for name, axis in getattr(layer, attribute).items():
+                yield f"{path}.{name}" if path else name, axis
+
+
+def _shared(axis: Axis, both: Both) -> Shared:
+    """The rows of an axis. Raises ValueError where its fields are not those of the run to start from."""
+    _refuse_other_fields(axis, both)
+    now, before, num_now, num_before = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], 0, 0
+    for field in axis.fields:
+        numbers = _numbers(field, axis, both)
+        numbers = numbers[:, (numbers >= axis.first).all(axis=0)] - axis.first
+        now.append(numbers[0] + num_now)
+        before.append(numbers[1] + num_before)
+        num_now += axis.size(field) - axis.first
+        num_before += axis.size(_earlier(field, both)) - axis.first
+    return Shared(np.concatenate(now), np.concatenate(before), num_now, num_before)
+
+
+def _refuse_other_fields(axis: Axis, both: Both) -> None:
+    earlier = [_earlier(field, both) for field in axis.fields]
+    for field, old in zip(axis.fields, earlier, strict=True):
+        if (old.role, old.kind) != (field.role, field.kind):
+            raise ValueError(f"field '{field.name}' was {old.kind} of {old.role}s; train it with the same fields")
+    places = [both.before.schema.fields.index(one) for one in earlier if one in both.before.schema.fields]
+    roles = [one.role for one in earlier if one in both.before.schema.fields]
+    for (one, two), (role, other) in zip(pairwise(places), pairwise(roles), strict=True):
+        if role == other and one > two:
+            raise ValueError(f"its fields of {role}s come in another order; put them in that order")
+
+
+def _earlier(field: Field, both: Both) -> Field:
+    """A field as the run to start from knew it; one that no schema names, as it stands for none, as it is."""
+    found = _of_name(both.before.schema, field.name)
+    if found is None and _of_name(both.now.schema, field.name) is not None:
+        raise ValueError(f"it knows no field '{field.name}'; train it with the same fields")
+    return found or field
+
+
+def _of_name(schema: Schema, name: str) -> Field | None:
     return next((field for field in schema.fields if field.name == name), None)
 
 
-def _size(field: Field, axis: Axis) -> int:
-    """Rows of a field in a table; a dense one is there or not, as is a multi-valued one beside its values."""
-    is_there_or_not = field.kind == "dense" or (field.kind == "multi" and not axis.of_values)
-    return 2 if is_there_or_not else size_of(field)
-
-
-def _numbers(now_field: Field, earlier: Field, before: Known, now: Known, axis: Axis) -> np.ndarray:
+def _numbers(field: Field, axis: Axis, both: Both) -> np.ndarray:
     """int64 [2, n]: numbers of the ids that both know, now and before; 0, the unknown, is known to both."""
-    if "key" in now_field.uses:
-        maps = now.ids.get(now_field.role), before.ids.get(earlier.role)
-        if all(maps):
-            raw = maps[0].ids if maps[0] else np.zeros(0)
-            then = maps[1].dense(raw) if maps[1] else np.zeros(0, np.int64)
-            known = np.flatnonzero(then > 0)
-            return np.stack([np.append(0, known + 1), np.append(0, then[known])])
-        if any(maps):
-            raise ValueError(f"ids of '{now_field.name}' are mapped in one of the two runs and not in the other")
-    elif now_field.values and earlier.values and (now_field.kind == "id" or axis.of_values):
-        place = {value: number for number, value in enumerate(earlier.values)}
-        both = [(number, place[value]) for number, value in enumerate(now_field.values) if value in place]
-        return np.array(both, np.int64).reshape(-1, 2).T
-    same = np.arange(min(_size(now_field, axis), _size(earlier, axis)))
-    return np.stack([same, same])
+    earlier = _earlier(field, both)
+    if "key" in field.uses:
+        return _of_keys(_raw_ids(field, both.now), _raw_ids(earlier, both.before), field)
+    if axis.size(field) == 2 == axis.size(earlier) and field.kind != "id" and not axis.of_values:
+        return np.array([[0, 1], [0, 1]])
+    if field.values and earlier.values:
+        place = {value: number for number, value in enumerate(earlier.values) if number}
+        both_know = [(number, place[value]) for number, value in enumerate(field.values) if number and value in place]
+        return np.array([(0, 0), *both_know], np.int64).T
+    datasets = both.now.schema.dataset, both.before.schema.dataset
+    if datasets[0] != datasets[1] or (field.cardinality, field.values) != (earlier.cardinality, earlier.values):
+        raise ValueError(f"the values of '{field.name}' are others and have no names to match them by; train anew")
+    return np.tile(np.arange(size_of(field)), (2, 1))
+
+
+def _raw_ids(key: Field, known: Known) -> IdMap:
+    """Those of a key; the ids themselves where nothing maps them."""
+    return known.ids.get(key.role) or IdMap(ids=np.arange(1, size_of(key)))
+
+
+def _of_keys(now: IdMap, before: IdMap, key: Field) -> np.ndarray:
+    if now.kind != before.kind:
+        raise ValueError(f"its ids of '{key.name}' are {before.kind}, not {now.kind}; give them the same type")
+    then = before.dense(now.ids)
+    known = np.flatnonzero(then > 0)
+    return np.stack([np.append(0, known + 1), np.append(0, then[known])])

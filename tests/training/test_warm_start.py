@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from serving.ids import IdMap
+from training.checkpoint import start_info
 from training.data.planted_clicks import planted_clicks
 from training.fit import FitOptions, FitResult, fit
 from training.interactions import Interactions
@@ -81,6 +82,12 @@ def test_another_system_and_an_unfinished_run_are_refused(tmp_path: Path) -> Non
         run("deepfm", planted_clicks(), tmp_path / "after", init_from=tmp_path / "before")
     with pytest.raises(ValueError, match="holds no run"):
         run("fm", planted_clicks(), tmp_path / "again", init_from=tmp_path / "nowhere")
+
+
+def test_a_run_remembers_the_place_of_the_other_one_and_not_how_it_was_written(tmp_path: Path) -> None:
+    told = [FitOptions(run=tmp_path, init_from=tmp_path / way / "before") for way in ("", "runs/..")]
+    infos = [start_info(system("fm"), planted_clicks().schema, options) for options in told]
+    assert {info.init_from for info in infos} == {str(tmp_path / "before")}
 
 
 def test_a_window_ends_before_its_day() -> None:

@@ -16,16 +16,18 @@ Legend: B students, T answers, Q questions, C concepts, W concepts of a question
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int, Int64
 from torch import Tensor, nn
 
 from training.data.tracing import TracingBatch, TracingData
-from training.layers.rows import rows
+from training.layers.items import IdEmbedding, known
 from training.layers.tracer import Concepts
 from training.schema import Schema, size_of, width_of
 from training.system import System
 from training.tasks.tracing import TRACING, TracingConfig, cross_entropy
+from training.warm_start import Axis
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,21 +51,33 @@ class DKT(nn.Module):
 
     def __init__(self, config: Config, schema: Schema) -> None:
         super().__init__()
-        questions, concept = size_of(schema.key("item")), schema.only("concept", "item")
-        self.concepts = Concepts(questions, width_of(concept))
+        question, concept = schema.key("item"), schema.only("concept", "item")
+        self.concepts = Concepts(size_of(question), width_of(concept))
+        # Rows of what was answered wrong, then of what was answered right.
         self.of_question, self.of_concept = (
-            nn.Embedding(2 * size, config.dim) for size in (questions, size_of(concept))
+            IdEmbedding(Axis((one, one), of_values=True), config.dim) for one in (question, concept)
         )
         self.gru = nn.GRU(config.dim, config.hidden, batch_first=True)
         self.out_question, self.out_concept = (
-            nn.Embedding(size, config.hidden + 1) for size in (questions, size_of(concept))
+            IdEmbedding(Axis((one,), of_values=True), config.hidden + 1) for one in (question, concept)
         )
         for table in (self.of_question, self.of_concept, self.out_question, self.out_concept):
             nn.init.normal_(table.weight, std=0.1)
 
     def prepare(self, data: TracingData) -> None:
-        """Fills the concepts of the questions."""
+        """Fills the concepts of the questions, and says which ones training asks."""
         self.concepts.prepare(data.concepts)
+        answered = data.interactions.events[data.train.measured().row]
+        question, right = answered["item"].to_numpy(), answered["label"].to_numpy() > 0
+        concepts = data.concepts[question]
+        for ids, tables in (
+            (question[:, None], (self.of_question, self.out_question)),
+            (concepts, (self.of_concept, self.out_concept)),
+        ):
+            size = tables[1].num_embeddings
+            by_answer = [np.bincount(met[met > 0], minlength=size) for met in (ids[~right], ids[right])]
+            tables[0].prepare(np.concatenate(by_answer))
+            tables[1].prepare(by_answer[0] + by_answer[1])
 
     def forward(self, batch: TracingBatch) -> Float[Tensor, "B T"]:
         """Logits: each from the hidden state before the answer."""
@@ -90,7 +104,7 @@ class DKT(nn.Module):
 
     def mastery(self, state: DKTState) -> Float[Tensor, "B C"]:
         """Probabilities of right answers by the concepts' readout alone."""
-        table = self.out_concept.weight[1:]
+        table = self.out_concept.table()[1:]
         return (state.hidden @ table[:, :-1].T + table[:, -1]).sigmoid()
 
     def after(self, batch: TracingBatch) -> DKTState:
@@ -106,14 +120,19 @@ class DKT(nn.Module):
 
     def _embedded(self, question: Int[Tensor, "B T"], response: Int[Tensor, "B T"]) -> Float[Tensor, "B T D"]:
         concepts = self.concepts(question)
-        own = self.of_question(2 * self.concepts.known(question) + response)
-        return own + _mean(self.of_concept(2 * concepts + response[..., None]), concepts)
+        own = _of_answer(self.of_question, question, response)
+        return own + _mean(_of_answer(self.of_concept, concepts, response[..., None]), concepts)
 
     def _read(self, hidden: Float[Tensor, "*B H"], question: Int[Tensor, "*B"]) -> Float[Tensor, "*B"]:
         concepts = self.concepts(question)
-        table = rows(self.out_question.weight, self.concepts.known(question))
-        table = table + _mean(self.out_concept(concepts), concepts)
+        table = self.out_question(question) + _mean(self.out_concept(concepts), concepts)
         return (hidden * table[..., :-1]).sum(dim=-1) + table[..., -1]
+
+
+def _of_answer(table: IdEmbedding, ids: Int[Tensor, "*B"], response: Int[Tensor, "*B"]) -> Float[Tensor, "*B D"]:
+    """Vectors of (question, response), or of (concept, response)."""
+    size = table.sizes[0]
+    return table.at(known(ids, size) + size * response)
 
 
 def _mean(vectors: Float[Tensor, "*B W D"], concepts: Int[Tensor, "*B W"]) -> Float[Tensor, "*B D"]:

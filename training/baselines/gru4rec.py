@@ -14,17 +14,19 @@ Legend: B users, L history, N items, d width.
 
 from dataclasses import dataclass
 
+import numpy as np
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from training.data.sequences import SequenceBatch, SequenceData
 from training.layers.catalogue_loss import catalogue_cross_entropy
 from training.layers.generator import newest_state
-from training.layers.items import known
+from training.layers.items import IdEmbedding
 from training.layers.listing import Best, best_of_all
-from training.schema import Schema, size_of
+from training.schema import Schema
 from training.system import System
 from training.tasks.next_item import NEXT_ITEM, NextItemConfig
+from training.warm_start import Axis
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,17 +51,18 @@ class GRU4Rec(nn.Module):
     def __init__(self, config: Config, schema: Schema) -> None:
         super().__init__()
         self.max_length = config.max_length
-        self.items = nn.Embedding(size_of(schema.key("item")), config.dim)
+        self.items = IdEmbedding(Axis((schema.key("item"),)), config.dim)
         nn.init.normal_(self.items.weight, std=0.1)
         self.gru = nn.GRU(config.dim, config.dim, config.layers, batch_first=True)
         self.dropout = nn.Dropout(config.dropout)
 
     def prepare(self, data: SequenceData) -> None:
-        """Nothing comes from the data but what is learnt."""
+        """Says which items have a vector of their own: all, as the loss moves those that nobody chose too."""
+        self.items.prepare(np.maximum(data.train_item_counts, np.arange(self.items.num_embeddings) > 0))
 
     def states(self, items: Int64[Tensor, "B L"]) -> Float[Tensor, "B L d"]:
         """What is known after each place; ids that are no item count as unknown."""
-        states, _ = self.gru(self.dropout(self.items(known(items, self.items.num_embeddings))))
+        states, _ = self.gru(self.dropout(self.items(items)))
         return self.dropout(states)
 
     def loss(self, batch: SequenceBatch, share_done: float) -> tuple[Tensor, dict[str, Tensor]]:

@@ -25,6 +25,7 @@ from training.layers.tracer import Concepts
 from training.schema import Schema, size_of, width_of
 from training.system import System
 from training.tasks.tracing import TRACING, TracingConfig, cross_entropy
+from training.warm_start import Axis
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,10 +50,17 @@ class PFA(nn.Module):
 
     def __init__(self, config: Config, schema: Schema) -> None:
         super().__init__()
-        questions, concept = size_of(schema.key("item")), schema.only("concept", "item")
+        self.key, self.concept = schema.key("item"), schema.only("concept", "item")
+        questions, concept = size_of(self.key), self.concept
         self.concepts = Concepts(questions, width_of(concept))
         self.question = nn.Parameter(torch.zeros(questions))
         self.beta, self.gamma, self.rho = (nn.Parameter(torch.zeros(size_of(concept))) for _ in range(3))
+
+    @property
+    def indexed(self) -> dict[str, Axis]:
+        """See `training.warm_start`."""
+        by_concept = Axis((self.concept,), of_values=True)
+        return {"question": Axis((self.key,)), "beta": by_concept, "gamma": by_concept, "rho": by_concept}
 
     def prepare(self, data: TracingData) -> None:
         """Fills the concepts of the questions."""

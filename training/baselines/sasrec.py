@@ -16,6 +16,7 @@ Legend: B users, L history, N items, M places with a target, d width.
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
@@ -23,12 +24,13 @@ from torch import Tensor, nn
 from training.data.sequences import SequenceBatch, SequenceData
 from training.layers.catalogue_loss import catalogue_cross_entropy
 from training.layers.generator import newest_state
-from training.layers.items import known
+from training.layers.items import IdEmbedding
 from training.layers.listing import Best, best_of_all
 from training.layers.transformer import EncoderBlock, causal_bias
-from training.schema import Schema, size_of
+from training.schema import Schema
 from training.system import System
 from training.tasks.next_item import NEXT_ITEM, NextItemConfig
+from training.warm_start import Axis
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,9 +62,9 @@ class SASRec(nn.Module):
 
     def __init__(self, config: Config, schema: Schema) -> None:
         super().__init__()
-        num_rows = size_of(schema.key("item"))
         self.max_length = config.max_length
-        self.items, self.positions = nn.Embedding(num_rows, config.dim), nn.Embedding(config.max_length, config.dim)
+        self.items = IdEmbedding(Axis((schema.key("item"),)), config.dim)
+        self.positions = nn.Embedding(config.max_length, config.dim)
         nn.init.normal_(self.items.weight, std=0.1)
         nn.init.normal_(self.positions.weight, std=0.1)
         self.blocks = nn.ModuleList(
@@ -72,12 +74,12 @@ class SASRec(nn.Module):
         self.item_penalty = config.item_penalty
 
     def prepare(self, data: SequenceData) -> None:
-        """Nothing comes from the data but what is learnt."""
+        """Says which items have a vector of their own: all, as the loss moves those that nobody chose too."""
+        self.items.prepare(np.maximum(data.train_item_counts, np.arange(self.items.num_embeddings) > 0))
 
     def states(self, items: Int64[Tensor, "B L"]) -> Float[Tensor, "B L d"]:
         """What is known after each place; ids that are no item count as unknown."""
-        embedded = self.items(known(items, self.items.num_embeddings))
-        x = self.dropout(embedded + self.positions.weight[: items.shape[1]])
+        x = self.dropout(self.items(items) + self.positions.weight[: items.shape[1]])
         bias = causal_bias(x)
         for block in self.blocks:
             x = block(x, bias)

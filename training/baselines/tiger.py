@@ -33,7 +33,7 @@ from training.layers.generator import (
 from training.layers.listing import Best, best_of_found
 from training.layers.rows import rows
 from training.layers.semantic_ids import Codebooks, semantic_ids
-from training.schema import Schema, size_of
+from training.schema import Schema
 from training.system import System, Upstream
 from training.tasks.next_item import NEXT_ITEM, NextItemConfig
 
@@ -144,7 +144,7 @@ class TIGER(nn.Module):
         super().__init__()
         shape = CODEBOOKS[config.ids]
         sizes = GeneratorSizes(
-            num_items=size_of(schema.key("item")) - 1,
+            items=schema.key("item"),
             codebooks=shape.codebooks,
             words=shape.words,
             max_length=config.max_length,

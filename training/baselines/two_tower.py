@@ -16,17 +16,19 @@ Legend: B users of a batch, L history, N items, D width of vectors.
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from training.data.columns import Layout
+from training.data.columns import Columns, Layout
 from training.data.retrieval import RetrievalBatch, RetrievalData, fields_of
 from training.layers.columns import Features
-from training.layers.items import ProfileEmbedding, known
+from training.layers.items import IdEmbedding, ProfileEmbedding
 from training.schema import Schema, size_of
 from training.system import System
 from training.tasks.retrieval import RETRIEVAL, RetrievalConfig
+from training.warm_start import Axis
 
 _MASKED = -1e9
 
@@ -51,9 +53,10 @@ class TwoTower(nn.Module):
 
     def __init__(self, config: Config, schema: Schema) -> None:
         super().__init__()
-        num_rows, dim = size_of(schema.key("item")), config.dim
+        key, dim = schema.key("item"), config.dim
+        num_rows = size_of(key)
         self.temperature = config.temperature
-        self.rows = nn.Embedding(num_rows, dim)
+        self.rows = IdEmbedding(Axis((key,)), dim)
         nn.init.normal_(self.rows.weight, std=dim**-0.5)
         self.of_user, self.of_item = (
             ProfileEmbedding(Layout(fields_of(schema, role)), dim) for role in ("user", "item")
@@ -65,15 +68,20 @@ class TwoTower(nn.Module):
         self.register_buffer("log_share", torch.zeros(num_rows))
 
     def prepare(self, data: RetrievalData) -> None:
-        """Fills the items' fields and the logarithm of their shares of the training events."""
+        """Fills the items' fields and the logarithm of their shares of the training events, and says which ids of items
+        and fields these have."""
         self.item_fields.copy_(torch.from_numpy(data.item_fields))
+        self.rows.prepare(data.train_item_counts)
+        train = data.train
+        self.of_item.prepare(_columns(data.item_fields[train.targets[:, 0]]).rows, len(train))
+        self.of_user.prepare(_columns(data.user_fields[train.user]).rows, len(train))
         counts = torch.from_numpy(data.train_item_counts).double()
         self.log_share.copy_((counts.clamp(min=1) / counts.sum()).log())
 
     def users(self, batch: RetrievalBatch) -> Float[Tensor, "B D"]:
         """Unit vectors; an empty history is zeros before the tower."""
         there = torch.arange(batch.history.shape[1], device=batch.history.device) < batch.length[:, None]
-        rows = self.rows(known(batch.history, self.rows.num_embeddings)) * there.unsqueeze(2)
+        rows = self.rows(batch.history) * there.unsqueeze(2)
         mean = rows.sum(dim=1) / batch.length.clamp(min=1)[:, None]
         return nn.functional.normalize(self.user_tower(mean + self.of_user(_features(batch.user_fields))), dim=1)
 
@@ -103,6 +111,11 @@ def corrected_softmax(
     return nn.functional.cross_entropy(
         corrected.masked_fill(same, _MASKED), torch.arange(len(items), device=items.device)
     )
+
+
+def _columns(ids: np.ndarray) -> Columns:
+    """Fields of kind id alone, int64 [n, F]."""
+    return Columns(ids, np.zeros((len(ids), 0), np.float32), ids[:, :0])
 
 
 def _features(ids: Int[Tensor, "B F"]) -> Features:

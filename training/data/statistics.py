@@ -25,8 +25,9 @@ class Statistics(NamedTuple):
     """float32 [Fd], over the samples where it is there; 0 where it never is."""
     deviation: np.ndarray
     """float32 [Fd]; 1 where it has none."""
-    set_counts: tuple[np.ndarray, ...]
-    """int64 [G_m] each: samples that hold each id of a multi-valued field; that of 0 counts nothing."""
+    set_shares: tuple[np.ndarray, ...]
+    """float32 [G_m] each: what each id of a multi-valued field is of a sample's set, 1 / size where it is in it, as the
+    mean over all samples; 0 for id 0 and for ids that no sample holds."""
 
 
 def measured(layout: Layout, samples: Samples, num_samples: int) -> Statistics:
@@ -34,7 +35,7 @@ def measured(layout: Layout, samples: Samples, num_samples: int) -> Statistics:
     sizes = np.array(layout.sizes, np.int64)
     offsets = np.cumsum(sizes) - sizes
     counts = np.zeros(int(sizes.sum()), np.int64)
-    set_counts = tuple(np.zeros(one.cardinality, np.int64) for one in layout.sets)
+    set_sums = tuple(np.zeros(one.cardinality) for one in layout.sets)
     number, total, squares = (np.zeros(len(layout.dense)) for _ in range(3))
     shift = _first(samples(np.arange(min(num_samples, _CHUNK))).dense)
     for start in range(0, num_samples, _CHUNK):
@@ -46,15 +47,25 @@ def measured(layout: Layout, samples: Samples, num_samples: int) -> Statistics:
             sum_ + new.sum(axis=0)
             for sum_, new in zip((number, total, squares), (there, values, np.square(values)), strict=True)
         )
-        for one, found in zip(layout.sets, set_counts, strict=True):
-            values_of = part.sets[:, one.start : one.stop]
-            found += np.bincount(values_of[values_of > 0], minlength=len(found))[: len(found)]
+        for one, found in zip(layout.sets, set_sums, strict=True):
+            found += _of_sets(part.sets[:, one.start : one.stop], one.cardinality)
     above = total / np.maximum(number, 1)
     deviation = np.sqrt(np.maximum(squares / np.maximum(number, 1) - np.square(above), 0))
     mean = np.where(number > 0, shift + above, 0)
     return Statistics(
-        counts, mean.astype(np.float32), np.where(deviation > 0, deviation, 1).astype(np.float32), set_counts
+        counts,
+        mean.astype(np.float32),
+        np.where(deviation > 0, deviation, 1).astype(np.float32),
+        tuple((found / max(1, num_samples)).astype(np.float32) for found in set_sums),
     )
+
+
+def _of_sets(sets: np.ndarray, cardinality: int) -> np.ndarray:
+    """float64 [cardinality]: for each id the sum of 1 / size over the sets int64 [n, w] that hold it; ids outside
+    1 .. cardinality - 1 belong to no set."""
+    valid = (sets > 0) & (sets < cardinality)
+    each = valid / np.maximum(valid.sum(axis=1, keepdims=True), 1)
+    return np.bincount(sets[valid], each[valid], minlength=cardinality)
 
 
 def _first(dense: np.ndarray) -> np.ndarray:

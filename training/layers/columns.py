@@ -6,12 +6,14 @@ width.
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from training.data.columns import Layout
 from training.data.statistics import Statistics
+from training.layers.rows import rows
 from training.schema import Field, size_of
 from training.warm_start import Axis
 
@@ -28,29 +30,45 @@ class Features(NamedTuple):
 
 
 class SetMean(nn.Module):
-    """Mean of the vectors of a set's ids; zero for the empty set. Id 0 fills, and ids beyond the field are left out."""
+    """Mean of the vectors of a set's ids; zero for the empty set. Id 0 fills; ids beyond the field, and those that
+    training never saw, are left out."""
+
+    share: Float[Tensor, " G"]
+    """What each id is of the sets of the training samples, on average; 0 for ids that training never saw."""
 
     def __init__(self, field: Field, dim: int) -> None:
         super().__init__()
         self.field, self.cardinality = field, size_of(field)
         self.vectors = nn.Linear(self.cardinality - 1, dim, bias=False)
+        share = torch.ones(self.cardinality)
+        share[0] = 0
+        self.register_buffer("share", share)
 
     @property
     def indexed(self) -> dict[str, Axis]:
         """See `training.warm_start`."""
         return {"vectors.weight": Axis((self.field,), dim=1, first=1, of_values=True)}
 
+    def prepare(self, share: np.ndarray) -> None:
+        """Takes the shares float32 [G], as `training.data.statistics` measures them."""
+        self.share.copy_(torch.from_numpy(share))
+
+    def average(self) -> Float[Tensor, " D"]:
+        """What the training samples get on average."""
+        return self.vectors.weight @ self.share[1:].to(self.vectors.weight.dtype)
+
     def forward(self, sets: Int64[Tensor, "n w"]) -> Float[Tensor, "n D"]:
-        valid = (sets > 0) & (sets < self.cardinality)
+        places = torch.where((sets > 0) & (sets < self.cardinality), sets, 0)
+        valid = rows(self.share, places) > 0
+        places = torch.where(valid, places, 0)
         weight = self.vectors.weight
         count = valid.sum(1, keepdim=True).clamp(min=1).to(weight.dtype)
-        places = torch.where(valid, sets, 0)
         if self.cardinality <= _SMALL:
             held = torch.zeros(sets.shape[0], self.cardinality, dtype=weight.dtype, device=weight.device)
             held = held.scatter_add(1, places, valid.to(weight.dtype))
             return self.vectors(held[:, 1:] / count)
-        rows = nn.functional.embedding((places - 1).clamp(min=0), weight.T)
-        return (rows * valid[..., None]).sum(1) / count
+        vectors = nn.functional.embedding((places - 1).clamp(min=0), weight.T)
+        return (vectors * valid[..., None]).sum(1) / count
 
 
 class Additions(nn.Module):
@@ -67,17 +85,19 @@ class Additions(nn.Module):
         self.means = nn.ModuleList(SetMean(layout.fields[one.place], dim) for one in layout.sets)
         self.register_buffer("mean", torch.zeros(len(layout.dense)))
         self.register_buffer("deviation", torch.ones(len(layout.dense)))
-        for number, one in enumerate(layout.sets):
-            nn.init.normal_(self.means[number].get_parameter("vectors.weight"), std=spread)
-            self.register_buffer(f"share{number}", torch.zeros(one.cardinality - 1))
+        for mean in self.means:
+            nn.init.normal_(mean.get_parameter("vectors.weight"), std=spread)
+
+    @property
+    def _set_means(self) -> list[SetMean]:
+        return [mean for mean in self.means if isinstance(mean, SetMean)]
 
     def prepare(self, statistics: Statistics) -> None:
-        """Takes mean, deviation and the sets' frequencies of the training part."""
+        """Takes mean, deviation and the sets' shares of the training part."""
         self.mean.copy_(torch.from_numpy(statistics.mean))
         self.deviation.copy_(torch.from_numpy(statistics.deviation))
-        for number, counts in enumerate(statistics.set_counts):
-            total = max(1, int(counts[1:].sum()))
-            self.get_buffer(f"share{number}").copy_(torch.from_numpy(counts[1:] / total))
+        for mean, share in zip(self._set_means, statistics.set_shares, strict=True):
+            mean.prepare(share)
 
     def forward(self, x: Features) -> Float[Tensor, "n F D"]:
         """Zero at the places of fields of kind id."""
@@ -93,9 +113,8 @@ class Additions(nn.Module):
     def averages(self) -> Float[Tensor, "F D"]:
         """What the training samples get on average; of a standardised value nothing."""
         added = [self.directions.new_zeros(self.directions.shape[1])] * self.num_fields
-        for number, one in enumerate(self.sets):
-            share = self.get_buffer(f"share{number}").to(self.directions.dtype)
-            added[one.place] = self.means[number].get_parameter("vectors.weight") @ share
+        for mean, one in zip(self._set_means, self.sets, strict=True):
+            added[one.place] = mean.average()
         return torch.stack(added)
 
 

@@ -20,14 +20,16 @@ from torch import Tensor, nn
 from training.layers.items import known
 from training.layers.rows import rows_of_each
 from training.layers.transformer import DecoderBlock, EncoderBlock, KeysValues, causal_bias, length_bias
+from training.schema import Field, size_of
+from training.warm_start import Axis
 
 
 @dataclass(frozen=True, kw_only=True)
 class GeneratorSizes:
     """Shapes of encoder and decoder."""
 
-    num_items: int
-    """N; ids are 1..N, 0 is the unknown item and the filling of histories."""
+    items: Field
+    """Key of the items; ids are 1..N, 0 is the unknown item and the filling of histories."""
     codebooks: int
     """P."""
     words: int
@@ -39,6 +41,11 @@ class GeneratorSizes:
     encoder_layers: int = 1
     decoder_layers: int = 1
     dropout: float = 0.2
+
+    @property
+    def num_rows(self) -> int:
+        """N + 1."""
+        return size_of(self.items)
 
 
 class Memory(NamedTuple):
@@ -64,10 +71,18 @@ class SequenceEncoder(nn.Module):
         self.places = nn.Embedding(sizes.max_length, dim)
         nn.init.normal_(self.tokens.weight, std=dim**-0.5)
         nn.init.normal_(self.places.weight, std=0.1 * dim**-0.5)
+        with torch.no_grad():
+            # No training sample holds the unknown item, so that its token stays what it is here: nothing.
+            self.tokens.weight[-1] = 0.0
         self.merge = nn.Sequential(nn.Linear(sizes.codebooks * dim, dim), nn.GELU(), nn.Linear(dim, dim))
         self.blocks = nn.ModuleList(EncoderBlock(dim, sizes.heads, sizes.dropout) for _ in range(sizes.encoder_layers))
         self.norm, self.dropout = nn.LayerNorm(dim), nn.Dropout(sizes.dropout)
-        self.register_buffer("tokens_of", torch.full((sizes.num_items + 1, sizes.codebooks), rows))
+        self.register_buffer("tokens_of", torch.full((sizes.num_rows, sizes.codebooks), rows))
+
+    @property
+    def referred(self) -> dict[str, Axis]:
+        """See `training.warm_start`: the weights of tokens mean nothing beside other semantic ids."""
+        return {"tokens_of": Axis((self.sizes.items,))}
 
     def prepare(self, codes: Int[Tensor, "N+1 P"]) -> None:
         """Fill the items' tokens from their semantic ids; row 0 is not read. ValueError for ids that do not fit."""
@@ -80,7 +95,7 @@ class SequenceEncoder(nn.Module):
 
     def forward(self, items: Int64[Tensor, "B L"]) -> Float[Tensor, "B L d"]:
         """The states; ids that are no item count as unknown. L is at most `max_length`."""
-        tokens = self.tokens_of[known(items, self.sizes.num_items + 1)]
+        tokens = self.tokens_of[known(items, self.sizes.num_rows)]
         x = self.merge(self.tokens(tokens).flatten(2)) + self.places.weight[: items.shape[1]]
         x, bias = self.dropout(x), causal_bias(x)
         for block in self.blocks:

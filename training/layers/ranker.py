@@ -6,6 +6,7 @@ Legend: B batch, L history, N items, D width of item and interest vectors, K hid
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -14,11 +15,13 @@ from training.data.click import ClickBatch, ClickData
 from training.data.columns import profile_layout
 from training.layers.columns import Features
 from training.layers.items import BehaviourTable, ItemTable, ProfileEmbedding, known
-from training.schema import Schema, size_of
+from training.schema import UNKNOWN, Field, Schema, size_of
 
 _TABLE_ROWS = 1 << 18
 """Pairs of item and value up to which all their vectors are computed for each batch, as that is cheaper than one by one
 for every event of it."""
+
+_POSITIVE = Field(name="positive", role="event", kind="id", uses=("value",), cardinality=2, values=(UNKNOWN, "1"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +64,7 @@ class Tables(nn.Module):
         self.num_items = size_of(key)
         layout = profile_layout(schema)
         self.items = ItemTable(key, layout.of("item"), dim)
-        self.behaviours = BehaviourTable(num_values(schema), dim)
+        self.behaviours = BehaviourTable(value_of(schema), dim)
         self.profile = ProfileEmbedding(layout.of("user", "event"), dim)
 
     def prepare(self, data: ClickData) -> None:
@@ -69,6 +72,9 @@ class Tables(nn.Module):
         train = data.train
         self.items.prepare(data.train_item_counts, data.item_profile, data.log.item[train.places])
         self.profile.prepare(train.profiles, len(train))
+        events = data.interactions.events
+        values = events["value"].to_numpy() if "value" in events.columns else np.ones(len(events), np.int64)
+        self.behaviours.prepare(values[data.log.row[train.places]])
 
     def look_up(self, batch: ClickBatch) -> Embedded:
         """History, target and profile vectors of a batch, history rows beyond the length masked."""
@@ -89,10 +95,9 @@ class Tables(nn.Module):
         return nn.functional.embedding(rows, self.behaviours(items))
 
 
-def num_values(schema: Schema) -> int:
-    """Values that events of a history can have, 0 = unknown among them; 1 is a positive where none is given."""
-    values = schema.of("value", "event")
-    return size_of(values[0]) if values else 2
+def value_of(schema: Schema) -> Field:
+    """The value that events of a history have; one whose 1 is a positive where the schema has none."""
+    return next(iter(schema.of("value", "event")), _POSITIVE)
 
 
 class HistoryModel(nn.Module):

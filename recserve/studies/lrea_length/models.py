@@ -143,9 +143,11 @@ def _schema() -> Schema:
 
 
 def _make_popular(model: LREA, data: ClickData, seed: int) -> None:
-    """Gives every item a row: the few events of short histories would leave each in that of the unknown ones."""
-    counts = np.random.default_rng([seed, 1]).integers(MIN_TRAIN_COUNT, 1000, ITEMS + 1)
-    model.tables.items.prepare(counts, data.item_profile, data.log.item[data.train.places])
+    """Gives every item and value a row: the few events of short histories would leave many in that of the unknown."""
+    tables, counts = model.tables, np.random.default_rng([seed, 1]).integers(MIN_TRAIN_COUNT, 1000, ITEMS + 1)
+    tables.items.prepare(counts, data.item_profile, np.arange(1, ITEMS + 1))
+    for table in (tables.behaviours.rating, tables.profile.rows):
+        table.prepare(np.ones(table.num_embeddings, np.int64))
 
 
 def _spread(model: LREA) -> None:

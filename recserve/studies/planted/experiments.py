@@ -73,7 +73,7 @@ class OneCodebook(PairMemory):
 def one_codebook(config: Config, schema: Schema) -> MemoryAlone:
     """A memory that is one codebook of `codebook_rows`."""
     model = MemoryAlone(config, schema)
-    model.memory = OneCodebook(model.num_fields, config)
+    model.memory = OneCodebook(model.embedding.fields, config)
     return model
 
 

@@ -134,10 +134,10 @@ def test_statistics_equal_a_walk_over_all_samples_in_chunks_of_any_size(rows: li
         deviation = math.sqrt(sum((value - mean) ** 2 for value in there) / len(there)) if there else 0.0
         assert found.mean[column] == pytest.approx(mean, rel=1e-5, abs=1e-5)
         assert found.deviation[column] == pytest.approx(deviation if len(set(there)) > 1 else 1.0, rel=1e-3, abs=1e-6)
-    tags = [tag for _, _, tags, _ in rows for tag in tags]
-    words = [word for _, _, _, words in rows for word in words if word < 3]
-    assert found.set_counts[0].tolist() == [tags.count(value) for value in range(6)]
-    assert found.set_counts[1].tolist() == [words.count(value) for value in range(3)]
+    for column, size, share in zip((2, 3), (6, 3), found.set_shares, strict=True):
+        held = [[value for value in row[column] if 0 < value < size] for row in rows]
+        of_each = [sum(one.count(value) / len(one) for one in held if one) / len(rows) for value in range(size)]
+        np.testing.assert_allclose(share, of_each, rtol=1e-6)
 
 
 def test_a_dense_field_that_never_varies_or_never_is_there_keeps_its_scale() -> None:

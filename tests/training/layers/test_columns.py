@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.training.click_views import CONTEXT, everything, view
-from training.data.columns import Layout
-from training.data.statistics import Statistics
+from training.data.columns import Columns, Layout
+from training.data.statistics import Statistics, measured
 from training.layers.columns import Additions, Features, SetMean, additions
 from training.layers.fields import FieldEmbedding
 from training.schema import Field
@@ -31,8 +31,8 @@ ANY = (-(2**63), -1, 0, 1, 2, 3, 255, 256, 257, 399, 400, 2**62)
 def made(dim: int = 4) -> Additions:
     torch.manual_seed(0)
     built = Additions(LAYOUT, dim, 0.5)
-    tags, words = np.array([9, 1, 3, 0, 4]), np.zeros(400, np.int64)
-    words[[7, 399]] = 3, 1
+    tags, words = np.array([0, 0.1, 0.3, 0, 0.4], np.float32), np.zeros(400, np.float32)
+    words[[2, 7, 399]] = 0.1, 0.6, 0.2
     built.prepare(
         Statistics(np.zeros(0), np.array([30.0, 2.0], np.float32), np.array([10.0, 4.0], np.float32), (tags, words))
     )
@@ -106,14 +106,27 @@ def test_a_missing_value_spoils_no_gradient() -> None:
     assert all(one.grad is not None and one.grad.isfinite().all() for one in built.parameters())
 
 
-def test_averages_are_what_samples_get_on_average_where_each_has_one_value() -> None:
-    built = made()
-    found = built.averages()
-    assert not found[[0, 2, 4]].any(), "of a standardised value nothing"
-    weight = built.get_parameter("means.0.vectors.weight")
-    torch.testing.assert_close(found[1], weight @ torch.tensor([1.0, 3.0, 0.0, 4.0]) / 8)
-    words = built.get_parameter("means.1.vectors.weight")
-    torch.testing.assert_close(found[3], (3 * words[:, 6] + words[:, 398]) / 4)
+def test_averages_are_what_training_samples_get_on_average() -> None:
+    random = np.random.default_rng(0)
+    tags, words = random.integers(0, 5, (60, 2)), random.integers(-1, 402, (60, 3))
+    tags[::4], words[::7] = 0, 0
+    sets = np.concatenate((tags, words), axis=1)
+    ids = np.stack([np.ones(60), tags.any(1), np.ones(60), words.any(1), np.ones(60)], axis=1).astype(np.int64)
+    samples = Columns(ids, random.normal(3, 2, (60, 2)).astype(np.float32), sets)
+    built = Additions(LAYOUT, 4, 0.5)
+    built.prepare(measured(LAYOUT, samples.rows, 60))
+    found = built(Features(*map(torch.from_numpy, samples)))
+    torch.testing.assert_close(built.averages(), found.mean(0), atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("cardinality", [5, 400])
+def test_an_id_of_a_set_that_training_never_saw_is_left_out(cardinality: int) -> None:
+    mean, share = SetMean(tags_of(cardinality), 3), np.zeros(cardinality, np.float32)
+    share[[1, 3]] = 0.2, 0.1
+    mean.prepare(share)
+    found = mean(torch.tensor([[1, 2, 3], [2, 0, 0], [2, 4, 1]]))
+    expected = [by_hand(mean, [1, 3]), by_hand(mean, []), by_hand(mean, [1])]
+    torch.testing.assert_close(found, torch.stack(expected))
 
 
 def test_ids_alone_need_nothing_beside_their_rows() -> None:

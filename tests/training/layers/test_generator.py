@@ -5,9 +5,11 @@ import torch
 
 from training.layers.generator import GeneratorSizes, SequenceEncoder, TokenDecoder, newest_state, reordered
 from training.layers.transformer import KeysValues
+from training.schema import Field
 
+ITEM = Field(name="item", role="item", kind="id", uses=("key",), cardinality=10)
 SIZES = GeneratorSizes(
-    num_items=9, codebooks=3, words=4, max_length=6, dim=8, heads=2, encoder_layers=2, decoder_layers=2, dropout=0.0
+    items=ITEM, codebooks=3, words=4, max_length=6, dim=8, heads=2, encoder_layers=2, decoder_layers=2, dropout=0.0
 )
 
 

@@ -10,18 +10,21 @@ from training.layers.items import (
     MIN_TRAIN_COUNT,
     NUM_POPULARITY_BUCKETS,
     BehaviourTable,
+    IdEmbedding,
     ItemTable,
     ProfileEmbedding,
     known,
     popularity_bucket,
 )
 from training.schema import Field
+from training.warm_start import Axis
 
 UNSEEN, RARE, KNOWN = 1, 2, 3
 """Items of `table`; 0 is out of vocabulary."""
 COUNTS = np.array([0, 0, MIN_TRAIN_COUNT - 1, MIN_TRAIN_COUNT])
 GENRES = np.array([[0, 0], [1, 0], [2, 0], [2, 1]])
 ITEM_ID = Field(name="item_id", role="item", kind="id", uses=("key",), cardinality=4)
+STARS = Field(name="stars", role="event", kind="id", uses=("value",), cardinality=6)
 ONLY_GENRES = Layout((Field(name="genres", role="item", kind="multi", cardinality=3, width=2),))
 WITH_OTHERS = Layout(
     (
@@ -105,13 +108,15 @@ def test_the_other_fields_of_a_profile_are_added_dense_ones_standardised_over_tr
     kinds, prices = profile.rows.weight[:3], profile.rows.weight[3:]
     direction = profile.get_parameter("additions.directions")[0]
     mean, deviation = 4.0, np.array([1.0, 5.0, 5.0, 5.0]).std()
+    # No item that was bought is of kind 2 or without a price: kind 2 is as the unknown kind, which item 3 has, and no
+    # price as the mean of what bought ones have.
     expected = [
-        kinds[0] + prices[0],
-        kinds[2] + prices[0] + genre(table, 1),
+        kinds[0] + prices[1],
+        kinds[0] + prices[1] + genre(table, 1),
         kinds[1] + prices[1] + genre(table, 2) + (1 - mean) / deviation * direction,
         kinds[0] + prices[1] + genre(table, 1, 2) + (5 - mean) / deviation * direction,
     ]
-    own = table.rows(table.row_of) + table.popularity(table.bucket_of)
+    own = table.rows.table() + table.popularity(table.bucket_of)
     torch.testing.assert_close(table(), own + torch.stack(expected))
 
 
@@ -122,7 +127,7 @@ def test_the_vocabulary_travels_with_the_weights(table: ItemTable) -> None:
 
 
 def test_an_event_is_looked_up_by_item_and_rating_and_an_unknown_one_as_0() -> None:
-    table = BehaviourTable(6, 3)
+    table = BehaviourTable(STARS, 3)
     items = torch.randn(4, 3)
     events = table(items)
     assert events.shape == (24, 3)
@@ -132,7 +137,7 @@ def test_an_event_is_looked_up_by_item_and_rating_and_an_unknown_one_as_0() -> N
 
 
 def test_what_an_event_is_looked_up_as_is_what_its_item_and_value_make() -> None:
-    table, items = BehaviourTable(6, 3), torch.randn(4, 3)
+    table, items = BehaviourTable(STARS, 3), torch.randn(4, 3)
     asked = torch.tensor([[3, 0], [1, 2]]), torch.tensor([[5, 9], [-1, 1]])
     rows = table(items)[table.index(*asked, num_items=4)]
     torch.testing.assert_close(table.of(items[asked[0]], asked[1]), rows)
@@ -157,3 +162,25 @@ def test_a_profile_is_the_sum_of_its_fields_and_an_unknown_value_takes_row_0_of_
 
 def test_a_profile_of_no_fields_is_zero() -> None:
     assert ProfileEmbedding(Layout(()), 5)(of_ids(torch.zeros(3, 0).long())).tolist() == [[0.0] * 5] * 3
+
+
+def test_what_training_never_met_is_the_unknown_or_where_it_never_met_that_the_mean() -> None:
+    brand = Field(name="brand", role="item", kind="id", cardinality=4)
+    table = IdEmbedding(Axis((brand, STARS)), 3, min_count=2)
+    #                     brand: 0 and 1 are rare, 2 is met, 3 is not; stars: none is rare, 0 and 5 are not met
+    table.prepare(np.array([1, 1, 6, 0, 0, 2, 2, 4, 8, 0]))
+    brands, stars = table.weight.split([4, 6])
+    mean = (2 * stars[1] + 2 * stars[2] + 4 * stars[3] + 8 * stars[4]) / 16
+    expected = torch.stack([brands[0], brands[0], brands[2], brands[0], mean, *stars[1:5], mean])
+    torch.testing.assert_close(table.table(), expected)
+    found = table(torch.tensor([[2, 1], [3, 5], [-1, 2**40]]))
+    torch.testing.assert_close(found, torch.stack([expected[[2, 5]], expected[[0, 9]], expected[[0, 4]]]))
+    torch.testing.assert_close(table.at(torch.tensor([[9], [3]])), expected[[9, 3], None])
+    other = IdEmbedding(Axis((brand, STARS)), 3, min_count=2)
+    other.load_state_dict(table.state_dict())
+    assert torch.equal(other.table(), table.table()), "what training met travels with the weights"
+
+
+def test_before_training_is_known_each_id_has_its_row() -> None:
+    table = IdEmbedding(Axis((STARS,)), 3)
+    assert torch.equal(table.table(), table.weight)

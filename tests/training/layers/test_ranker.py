@@ -9,7 +9,8 @@ from torch.nn import functional
 
 from tests.training.click_views import everything, histories, view
 from training.layers import ranker
-from training.layers.ranker import Tables, Tower, num_values
+from training.layers.ranker import Tables, Tower, value_of
+from training.schema import size_of
 
 
 def tower(dropout: float = 0.0) -> Tower:
@@ -93,16 +94,16 @@ def test_an_item_s_vector_is_the_sum_of_its_row_its_popularity_and_its_genres() 
     items = tables().items
     (mean,) = items.set_means
     for item in (0, 3, 17):
-        row, bucket = items.row_of[item], items.bucket_of[item]
+        row, bucket = items.rows.table()[item], items.bucket_of[item]
         genre = mean(torch.from_numpy(histories().item_profile.sets[item : item + 1]))[0]
-        expected = items.rows.weight[row] + items.popularity.weight[bucket] + genre
+        expected = row + items.popularity.weight[bucket] + genre
         torch.testing.assert_close(items()[item], expected)
 
 
 def test_histories_without_values_have_unknown_and_one() -> None:
-    assert num_values(histories().schema) == 6
+    assert size_of(value_of(histories().schema)) == 6
     kept = tuple(field for field in histories().schema.fields if "value" not in field.uses)
-    assert num_values(replace(histories().schema, fields=kept)) == 2
+    assert size_of(value_of(replace(histories().schema, fields=kept))) == 2
 
 
 def test_dense_fields_of_users_events_and_items_are_standardised_by_the_training_part() -> None:

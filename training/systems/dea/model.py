@@ -18,8 +18,9 @@ from kernels.combo_id_attention import Codebooks, Fusion, absorb, field_salt, mi
 from kernels.combo_id_attention.reference import PRIMES, MixMode, attend, field_codes, gate, split
 from training.layers.columns import Features
 from training.layers.fields import FieldConfig, FieldModel, FieldNetwork
-from training.schema import Schema
+from training.schema import Field, Schema
 from training.systems.dea.abundance import Abundance, thresholds
+from training.warm_start import Axis
 
 _SALT_SEED = 2503_11233
 _MOST_LAYERS = 3
@@ -75,14 +76,15 @@ class PairMemory(nn.Module):
     Rows start at zero: a pair that was never trained, and collides with none that was, has the zero code.
     """
 
-    by_number = True
-    """Rows are hashes of the ids' numbers."""
     salt: Int64[Tensor, "2 4 F"]
     left: Int64[Tensor, " Q"]
     right: Int64[Tensor, " Q"]
 
-    def __init__(self, num_fields: int, config: Config) -> None:
+    def __init__(self, fields: tuple[Field, ...], config: Config) -> None:
         super().__init__()
+        num_fields = len(fields)
+        self.by_number = Axis(fields)
+        """See `training.warm_start`: rows are hashes of the ids' numbers."""
         self.first = nn.Parameter(torch.zeros(config.codebook_rows, config.code_dim))
         self.second = nn.Parameter(torch.zeros(config.codebook_rows - 1, config.code_dim))
         self.dropout = nn.Dropout(config.code_dropout)
@@ -184,7 +186,7 @@ class DEA(FieldModel):
     def __init__(self, config: Config, schema: Schema) -> None:
         super().__init__(config, schema)
         num_fields = self.num_fields
-        self.memory = PairMemory(num_fields, config)
+        self.memory = PairMemory(self.embedding.fields, config)
         self.abundance = Abundance(num_fields)
         self.layers = nn.ModuleList(Layer(num_fields, config) for _ in range(config.layers))
         self.network = FieldNetwork(num_fields * config.dim, config)

@@ -18,6 +18,7 @@ from training.layers.tokenizer import Tokenizer, Tokens, everything
 from training.schema import Schema, size_of, width_of
 from training.systems.mmq2.richness import Richness, Sparsity
 from training.tasks.semantic_ids import TokenizerConfig
+from training.warm_start import Axis
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,6 +142,8 @@ class MMQ2(Tokenizer):
         self.richness = Richness()
         self.sparsity = Sparsity(config.behaviour, config.sparsity_start, config.sparsity_step)
         self.register_buffer("behaviour", torch.zeros(size_of(schema.key("item")), widths[2]))
+        self.referred = {"behaviour": Axis((schema.key("item"),))}
+        """See `training.warm_start`: weights mean nothing beside the vectors of another run."""
 
     @torch.no_grad()
     def prepare(self, data: CatalogueData) -> None:

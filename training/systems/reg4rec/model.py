@@ -17,6 +17,7 @@ from training.systems.reg4rec.config import Config
 from training.systems.reg4rec.decode import Decoded, Search, decode
 from training.systems.reg4rec.generator import Generator
 from training.systems.reg4rec.ranking import ranked
+from training.warm_start import Axis
 
 
 class Reg4Rec(nn.Module):
@@ -34,9 +35,9 @@ class Reg4Rec(nn.Module):
         super().__init__()
         self.config = config
         self.max_length = config.max_length
-        num_items = size_of(schema.key("item")) - 1
+        num_rows = size_of(schema.key("item"))
         sizes = GeneratorSizes(
-            num_items=num_items,
+            items=schema.key("item"),
             codebooks=config.shape.codebooks,
             words=config.shape.words,
             max_length=config.max_length,
@@ -47,16 +48,24 @@ class Reg4Rec(nn.Module):
             dropout=config.dropout,
         )
         categories = num_categories(schema)
+        self.category = schema.of("category", "item")[:1]
         self.generator = Generator(sizes, categories, config.temperature)
         self.reference = Generator(sizes, categories, config.temperature) if config.preference_epochs else None
         if self.reference is not None:
             self.reference.requires_grad_(False)
-        shape = (num_items + 1, config.shape.codebooks)
+        shape = (num_rows, config.shape.codebooks)
         self.register_buffer("codes", torch.zeros(shape, dtype=torch.int64))
         self.register_buffer("weights", torch.ones(shape))
-        self.register_buffer("categories", torch.zeros(num_items + 1, dtype=torch.int64))
-        self.register_buffer("popularity", torch.zeros(num_items + 1, dtype=torch.int64))
+        self.register_buffer("categories", torch.zeros(num_rows, dtype=torch.int64))
+        self.register_buffer("popularity", torch.zeros(num_rows, dtype=torch.int64))
         self._catalogue: tuple[Catalogue, ...] = ()
+
+    @property
+    def indexed(self) -> dict[str, Axis]:
+        """See `training.warm_start`."""
+        heads = ("category_of_state.weight", "category_of_state.bias", "category_of_token.weight")
+        parts = ("generator",) if self.reference is None else ("generator", "reference")
+        return {f"{part}.{head}": Axis(self.category) for part in parts for head in heads if self.category}
 
     def prepare(self, data: SequenceData) -> None:
         """Takes the semantic ids from the tokenizer's run. Raises ValueError where they are missing or do not fit."""
