@@ -30,10 +30,9 @@ def filled(tensor: ModelInput, value: object) -> np.ndarray:
     kind = _kind(tensor)
     if kind is None:
         return np.full(shape, value, dtype=object)
-    try:
-        return np.full(shape, kind(value))
-    except (ValueError, OverflowError):
-        raise ValueError(f"{tensor.name}={value}: it must be a {kind.__name__}") from None
+    if not _fits(value, kind):
+        raise ValueError(f"{tensor.name}={value}: it must be a {kind.__name__}")
+    return np.full(shape, value, kind)
 
 
 def missing(interactions: Interactions, name: str) -> object:
@@ -59,6 +58,16 @@ def drawn(
     if kind is not None and kind != np.float32:
         return [filled(tensor, int(random.integers(0, _KEYS))) for _ in range(count)]
     return [filled(tensor, missing(interactions, tensor.name))] * count
+
+
+def _fits(value: object, kind: type[np.number]) -> bool:
+    """Whether numpy keeps what a person wrote: it would wrap a number beyond an int32, and make 1e60 infinite."""
+    try:
+        if issubclass(kind, np.integer):
+            return np.iinfo(kind).min <= int(str(value)) <= np.iinfo(kind).max
+        return not abs(float(str(value))) > float(np.finfo(np.float32).max)
+    except ValueError:
+        return False
 
 
 def _kind(tensor: ModelInput) -> type[np.number] | None:

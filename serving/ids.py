@@ -82,13 +82,30 @@ class IdMap:
         return Facts(self.kind, len(self.ids), self.digest)
 
     def dense(self, raw: np.ndarray) -> np.ndarray:
-        """int64 of the same shape: 1 to N, and 0 for a raw id that is not in the map."""
-        asked = np.asarray(raw, self.ids.dtype)
+        """int64 of the same shape: 1 to N, and 0 for a raw id that is not in the map.
+
+        Raises ValueError, naming the first, where some are none of the map's kind; empty arrays may have any dtype.
+        """
+        asked = self._of_kind(np.asarray(raw))
         if self.kind == "string":
             numbers = [self._places.get(one, 0) for one in texts.decoded(asked).reshape(-1).tolist()]
             return np.array(numbers, np.int64).reshape(asked.shape)
         places = np.minimum(np.searchsorted(self.ids, asked.reshape(-1)), len(self.ids) - 1)
         return np.where(self.ids[places] == asked.reshape(-1), places + 1, 0).reshape(asked.shape)
+
+    def _of_kind(self, raw: np.ndarray) -> np.ndarray:
+        """With the dtype of `ids`. numpy would cut 10.7 to 10, and make 2^64 - 1 a -1."""
+        flat = raw.reshape(-1)
+        if self.kind == "string":
+            bad = flat[:1].tolist() if raw.dtype.kind not in "OUS" else []
+        elif raw.dtype.kind == "u":
+            bad = flat[flat > _INT64.max].tolist()
+        else:
+            bad = [] if raw.dtype.kind == "i" else [one for one in flat.tolist() if not _is_int64(one)]
+        if bad:
+            kind = "text" if self.kind == "string" else "whole numbers of 64 bits with a sign"
+            raise ValueError(f"{bad[0]!r} is no id: the ids are {kind}")
+        return raw.astype(self.ids.dtype)
 
     @cached_property
     def _places(self) -> dict[str, int]:
@@ -153,6 +170,12 @@ class IdMap:
 
     def __hash__(self) -> int:
         return hash(self.facts)
+
+
+def _is_int64(value: object) -> bool:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+        return False
+    return _INT64.min <= int(value) <= _INT64.max
 
 
 def mapped_ids(parameters: Mapping[str, str]) -> tuple[str, ...]:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from recserve.commands.data.findings import lacks_of
 from training.data.folder.build import inspect
-from training.data.folder.needs import missing
 from training.interactions import Interactions, silent
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "docs" / "examples"
@@ -34,7 +34,7 @@ def test_films_are_own_tables_that_all_tasks_but_tracing_can_use(tmp_path: Path)
     assert (len(films.events), len(films.users), len(films.items)) == (100_023, 707, 8_571)
     assert films.ids["user"].ids[0] == "u00001"
     assert films.titles[1] == "Toy Story (1995)"
-    assert [task for task, lacks in missing(films).items() if lacks] == ["tracing"]
+    assert [task for task, lacks in lacks_of(films).items() if lacks] == ["tracing"]
 
 
 def test_clips_are_own_tables_with_scenarios_and_objectives(tmp_path: Path) -> None:
@@ -42,4 +42,4 @@ def test_clips_are_own_tables_with_scenarios_and_objectives(tmp_path: Path) -> N
     assert (len(clips.events), len(clips.users), len(clips.items)) == (41_704, 665, 9_360)
     assert [one.name for one in clips.schema.of("objective")] == ["is_click", "long_view", "is_like"]
     assert clips.schema.only("scenario", "event").values == ("unknown", "long", "middle", "short")
-    assert [task for task, lacks in missing(clips).items() if lacks] == ["semantic_ids", "tracing"]
+    assert [task for task, lacks in lacks_of(clips).items() if lacks] == ["semantic_ids", "tracing"]

@@ -20,6 +20,7 @@ from training import checkpoint
 from training.checkpoint import Metrics, Run, snapshot
 from training.loop import FitOptions, Loop, predict
 from training.schema import unlike
+from training.settings import check_settings
 from training.system import Data, System, prepare
 from training.warm_start import warm_start
 
@@ -44,8 +45,9 @@ def fit(system: System, config: Any, data: Data, options: FitOptions) -> FitResu
     """Trains all stages, keeps each one's best weights and measures them on validation and test.
 
     A run that has finished is read back. Raises ValueError for a folder that holds a run already, for a resume with
-    another config, seed or data set, and when training diverges.
+    another config, seed or data set, for numbers with which nothing can be trained, and when training diverges.
     """
+    check_settings(config)
     fabric = _fabric(options.accelerator)
     run = _open(fabric, system, config, data, options)
     if run.info.status == "finished":
@@ -57,6 +59,10 @@ def fit(system: System, config: Any, data: Data, options: FitOptions) -> FitResu
         prepare(module, data)
         if options.init_from is not None:
             warm_start(module, data.interactions, options.init_from, config)
+        # Not before: what cannot be built leaves no run behind.
+        if fabric.is_global_zero and not options.resume:
+            checkpoint.save_run(options.run, run)
+        fabric.barrier()
         loop = Loop(fabric, system, fabric.to_device(module), data, options)
         metrics = loop.train(system.stages_of(config))
     module.cpu().eval()
@@ -105,9 +111,6 @@ def _open(fabric: "Fabric", system: System, config: Any, data: Data, options: Fi
     if stored:
         _check_same(options.run, stored, fresh, config)
         return stored
-    if fabric.is_global_zero:
-        checkpoint.save_run(options.run, fresh)
-    fabric.barrier()
     return fresh
 
 

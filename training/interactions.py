@@ -15,7 +15,7 @@ import polars as pl
 from jaxtyping import Float32
 
 from serving.ids import IdMap
-from training.schema import UNKNOWN, Role, Schema, Use, size_of
+from training.schema import UNKNOWN, Role, Schema, size_of
 
 Report = Callable[[str], None]
 """Gets one line for each thing that a person would want to know."""
@@ -128,11 +128,6 @@ class Interactions:
     def positives(self) -> pl.DataFrame:
         """The events with a label above 0; all where there are no labels."""
         return self.events.filter(pl.col("label") > 0) if "label" in self.events.columns else self.events
-
-    def require(self, task: str, *needed: tuple[Use, Role]) -> None:
-        """Raises ValueError, naming what is missing, where the schema lacks a use of a role that a task needs."""
-        if missing := [f"{role} field for use as {use}" for use, role in needed if not self.schema.of(use, role)]:
-            raise ValueError(f"{self.name} cannot be used for {task}: it has no {' and no '.join(missing)}")
 
 
 @dataclass(frozen=True, kw_only=True)

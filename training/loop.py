@@ -213,7 +213,10 @@ class Loop:
         self._seed(progress.epoch, progress.step)
         measured = self._evaluate(self.data.validation)
         if stage.monitor not in measured:
-            raise ValueError(f"stage '{stage.name}' monitors '{stage.monitor}'; evaluate gives {sorted(measured)}")
+            raise ValueError(
+                f"stage '{stage.name}' stops by '{stage.monitor}', which the validation part of "
+                f"{self.data.schema.dataset} does not give, only {', '.join(sorted(measured))} (AUC needs both classes)"
+            )
         value = measured[stage.monitor] * (1 if stage.direction == "max" else -1)
         better = progress.best is None or value > progress.best
         if better:

@@ -1,18 +1,34 @@
 """Measures of ranking quality, exact with ties, in fp64."""
 
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+
 import numpy as np
+
+
+class UndefinedError(ValueError):
+    """A measure that a part of a data set cannot have: it has no samples, or lacks a class."""
+
+
+def defined(measures: Mapping[str, Callable[[], float]]) -> dict[str, float]:
+    """The measures by name, those left out that are not defined; any other error is raised."""
+    found: dict[str, float] = {}
+    for name, measure in measures.items():
+        with suppress(UndefinedError):
+            found[name] = measure()
+    return found
 
 
 def auc(labels: np.ndarray, scores: np.ndarray) -> float:
     """Probability that a positive [N] scores above a negative, ties counting half.
 
-    Raises ValueError when there is only one class or a score is not a number.
+    Raises UndefinedError when there is only one class, ValueError when a score is not a number.
     """
     positive = _positives(labels, scores)
     num_positive = int(positive.sum())
     num_negative = len(positive) - num_positive
     if not num_positive or not num_negative:
-        raise ValueError(f"AUC needs both classes: {num_positive} positive and {num_negative} negative labels")
+        raise UndefinedError(f"AUC needs both classes: {num_positive} positive and {num_negative} negative labels")
     wins = _ranks(np.zeros(len(positive), np.int64), scores)[positive].sum() - num_positive * (num_positive + 1) / 2
     return float(wins / (num_positive * num_negative))
 
@@ -20,7 +36,7 @@ def auc(labels: np.ndarray, scores: np.ndarray) -> float:
 def gauc(users: np.ndarray, labels: np.ndarray, scores: np.ndarray) -> float:
     """AUC of each user weighted by his number of samples, over the users [N] who have both classes.
 
-    Raises ValueError when no user has both, or a score is not a number.
+    Raises UndefinedError when no user has both, ValueError when a score is not a number.
     """
     positive = _positives(labels, scores)
     _, user = np.unique(users, return_inverse=True)
@@ -29,7 +45,7 @@ def gauc(users: np.ndarray, labels: np.ndarray, scores: np.ndarray) -> float:
     pairs = positives * (samples - positives)
     mixed = pairs > 0
     if not mixed.any():
-        raise ValueError("GAUC needs a user with both classes: every user's labels are all alike")
+        raise UndefinedError("GAUC needs a user with both classes: every user's labels are all alike")
     rank_sums = np.bincount(user, np.where(positive, _ranks(user, scores), 0.0))
     wins = (rank_sums - positives * (positives + 1) / 2)[mixed]
     return float(np.average(wins / pairs[mixed], weights=samples[mixed]))
@@ -54,7 +70,7 @@ def _positives(labels: np.ndarray, scores: np.ndarray) -> np.ndarray:
     if labels.shape != scores.shape or labels.ndim != 1:
         raise ValueError(f"labels {labels.shape} and scores {scores.shape} must be two lists of the same length")
     if not len(labels):
-        raise ValueError("there are no samples to measure")
+        raise UndefinedError("there are no samples to measure")
     if missing := int(np.isnan(scores).sum()):
         raise ValueError(f"{missing} of {len(scores)} scores are not a number; did training diverge?")
     return labels > 0

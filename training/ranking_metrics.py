@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from training.metrics import UndefinedError
+
 CUTOFFS = (5, 10)
 
 
@@ -27,13 +29,16 @@ def retrieval_quality(ranks: np.ndarray, cutoffs: Sequence[int]) -> dict[str, fl
     """recall@k, the mean over samples of the share of a sample's targets among its first k, and ndcg@k.
 
     `ranks` [len, T]: places of the targets in one list, 1 = first, inf = not in it, NaN where there is no further
-    target. Samples without targets count for nothing; raises ValueError where there is no other, or a rank is below 1.
+    target. Samples without targets count for nothing. Raises UndefinedError where there is no other, and ValueError for
+    a rank below 1.
     """
     wide = np.asarray(ranks, np.float64)
     there = ~np.isnan(wide)
     counts = there.sum(axis=1)
-    if not counts.any() or (wide[there] < 1).any():
-        raise ValueError(f"ranks must be 1 or more, of at least one target; found {int(counts.sum())} targets")
+    if not counts.any():
+        raise UndefinedError("there is no target to measure")
+    if (wide[there] < 1).any():
+        raise ValueError(f"ranks must be 1 or more; the least is {wide[there].min()}")
     wide, there, counts = wide[counts > 0], there[counts > 0], counts[counts > 0]
     gains = np.where(there, 1 / np.log2(np.where(there, wide, 1) + 1), 0.0)
     measured: dict[str, float] = {}

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from training.asking import Question, Shown, Tensors
 from training.interactions import Interactions
+from training.needs import Need
 from training.schema import Schema
 from training.servable import Signature
 
@@ -139,6 +140,8 @@ class Task(ABC, Generic[D, S]):
     columns: tuple[Column, ...]
     default: str
     """Name of the data set where nobody says one."""
+    needs: tuple[Need, ...]
+    """What `view` requires of a data set."""
     traffic: str
     """What `questions` draws from, in words."""
 

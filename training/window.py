@@ -10,6 +10,7 @@ import polars as pl
 
 from training.data.folder.times import second_of, ticks
 from training.interactions import Interactions
+from training.needs import TIME, require
 
 
 def until(interactions: Interactions, day: str) -> Interactions:
@@ -19,7 +20,7 @@ def until(interactions: Interactions, day: str) -> Interactions:
     kept as they are after all events), and where no event is left.
     """
     second = second_of(day)
-    interactions.require("a dated window", ("time", "event"))
+    require(interactions, "a dated window", (TIME,))
     varying = [
         field.name
         for field in interactions.schema.fields

@@ -50,6 +50,9 @@ class Ask(Command):
             raise ValueError("--user and --history are both given; choose one")
         if bad := [one for one in self.set if "=" not in one]:
             raise ValueError(f"--set {bad[0]} is no NAME=VALUE")
+        names = [one.split("=", 1)[0] for one in self.set]
+        if twice := [name for place, name in enumerate(names) if name in names[:place]]:
+            raise ValueError(f"--set {twice[0]} is said twice; say it once")
 
     def run(self) -> int:
         with Client(self.url, deadline_s=self.deadline_s) as client:

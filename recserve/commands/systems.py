@@ -119,12 +119,12 @@ def _margin(entry: Entry) -> str:
     other = results.read(own.task, own.dataset, baseline)
     if other is None:
         return f"{baseline}: not measured"
-    gains = (
+    gains = ", ".join(
         f"{own.test[column.metric]['mean'] - other.test[column.metric]['mean']:+.4f} {column.title}"
         for column in entry.system.task.columns
-        if column.judges
+        if column.judges and {column.metric} <= own.test.keys() & other.test.keys()
     )
-    return f"{', '.join(gains)} over {baseline}"
+    return gains and f"{gains} over {baseline}"
 
 
 def markdown() -> str:

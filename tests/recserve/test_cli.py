@@ -102,6 +102,7 @@ def test_data_sets_are_listed_with_their_place(capsys: Captured, tmp_path: Path)
         ("ask --user 1 --top", "--top: expected one argument; see recserve ask --help"),
         ("ask --user 1 --history 2", "--user and --history are both given; choose one"),
         ("ask --user 1 --set theta", "--set theta is no NAME=VALUE"),
+        ("ask --user 1 --set theta=1 page=a theta=2", "--set theta is said twice"),
         ("evaluate one two", "nothing is expected where 'two' stands; see recserve evaluate --help"),
         ("evaluate", "Missing from recserve evaluate: FOLDER; see recserve evaluate --help"),
         ("stat show", "recserve has no command 'stat'; did you mean state?; see recserve --help"),

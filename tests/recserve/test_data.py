@@ -1,11 +1,13 @@
 """`recserve data` over a team's own tables: check, add, describe, template, list, remove."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from recserve.cli import main
 from recserve.commands.command import Command
 from recserve.commands.data.add import Add
 from recserve.commands.data.check import Check
@@ -88,12 +90,28 @@ def test_the_name_of_a_built_in_set_is_refused(tmp_path: Path) -> None:
     assert registered() == {}
 
 
-def test_adding_again_replaces_and_another_name_is_another_set(shop: Path, tmp_path: Path) -> None:
-    other = Shop().write(tmp_path / "other")
-    assert Add(folder=shop).run() == Add(folder=other).run() == 0
-    assert registered() == {"shop": other.resolve()}
+def test_adding_a_folder_again_says_so_and_another_name_is_another_set(shop: Path, capsys: Captured) -> None:
+    for said in ("shop is added; ", "shop was added before, and still is; "):
+        assert Add(folder=shop / ".." / "shop").run() == 0
+        assert said in capsys.readouterr().out
     assert Add(folder=Shop().say('"shop"', '"second"').write(shop)).run() == 0
-    assert registered() == {"second": shop.resolve(), "shop": other.resolve()}
+    assert registered() == {"second": shop.resolve(), "shop": shop.resolve()}
+
+
+def test_another_folder_takes_a_name_only_where_it_is_told_to_or_the_first_one_is_gone(
+    shop: Path, tmp_path: Path
+) -> None:
+    other = Shop().write(tmp_path / "other")
+    assert Add(folder=shop).run() == 0
+    line = f"'shop' is {shop} already; choose another name in {other / 'schema.toml'}, or say --replace"
+    with pytest.raises(ValueError, match=f"^{re.escape(line)}$"):
+        Add(folder=other).run()
+    assert registered() == {"shop": shop.resolve()}
+    assert Add(folder=other, replace=True).run() == 0
+    assert registered() == {"shop": other.resolve()}
+    moved = other.rename(tmp_path / "moved")
+    assert Add(folder=moved).run() == 0
+    assert registered() == {"shop": moved.resolve()}
 
 
 def test_a_folder_that_moved_or_took_another_name_is_told_in_one_line(shop: Path, tmp_path: Path) -> None:
@@ -179,6 +197,21 @@ def test_a_set_is_described_by_name_and_by_folder_within_80_columns(
     assert run_json(capsys, Describe(data=str(shop), json=True))["events"] == NUM_EVENTS
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("pic.zzz", "its name must end in one of .png, .svg, .pdf"),
+        ("pic", "its name must end in one of .png, .svg, .pdf"),
+        ("nowhere/pic.png", "make its folder first"),
+        ("folder.png", "it is a folder"),
+    ],
+)
+def test_a_picture_that_cannot_be_written_is_refused_before_the_work(tmp_path: Path, name: str, said: str) -> None:
+    (tmp_path / "folder.png").mkdir()
+    with pytest.raises(ValueError, match=f"^--out is {re.escape(str(tmp_path / name))}; {re.escape(said)}$"):
+        Describe(data="no such data set", out=tmp_path / name)
+
+
 def test_a_template_is_printed_or_written_and_never_over_another(shop: Path, capsys: Captured) -> None:
     assert Template().run() == 0
     assert capsys.readouterr().out.startswith("# What the tables of this folder hold.")
@@ -187,3 +220,36 @@ def test_a_template_is_printed_or_written_and_never_over_another(shop: Path, cap
     (shop / "schema.toml").unlink()
     assert Template(folder=shop).run() == 0
     assert Check(folder=shop).run() == 0
+
+
+DAMAGED = {
+    "truncated": ("events.parquet", lambda good: good[: len(good) // 2] + good[-400:]),
+    "cut off": ("events.parquet", lambda good: good[:-10]),
+    "no Parquet": ("events.parquet", lambda good: b"customer_id,sku\n"),
+    "no UTF-8": ("events.csv", lambda good: b"customer_id,sku,at,stars,page,seen,bought,device\n\xff,1,2,3,4,1,0,7\n"),
+    "empty": ("events.csv", lambda good: b""),
+}
+
+
+@pytest.mark.parametrize("words", ["template", "check", "add", "describe"])
+@pytest.mark.parametrize("damage", DAMAGED)
+def test_a_damaged_table_is_one_line_of_every_command(shop: Path, capsys: Captured, words: str, damage: str) -> None:
+    name, change = DAMAGED[damage]
+    content = change((shop / "events.parquet").read_bytes())
+    (shop / "events.parquet").unlink()
+    (shop / name).write_bytes(content)
+    if words == "template":
+        (shop / "schema.toml").unlink()
+    assert main(["data", words, str(shop)]) == (1 if words in ("check", "add") else 2)
+    printed = capsys.readouterr()
+    (line,) = [line for line in (printed.out + printed.err).splitlines() if line.startswith("error:")]
+    kind = "Parquet" if name.endswith(".parquet") else "CSV in UTF-8"
+    assert re.search(rf"{name}:? cannot be read as {kind} \(.+\); write it again, or give it the right ending$", line)
+
+
+@pytest.mark.parametrize("words", ["template", "check", "add", "describe"])
+def test_a_folder_that_is_not_there_is_one_line_of_every_command(tmp_path: Path, capsys: Captured, words: str) -> None:
+    assert main(["data", words, str(tmp_path / "nowhere")]) == (1 if words == "check" else 2)
+    printed = capsys.readouterr()
+    (line,) = (printed.out + printed.err).splitlines()
+    assert "nowhere is no folder" in line or "no data set is called" in line

@@ -131,11 +131,11 @@ def test_a_csv_file_is_scored_alike(shop: Path, tmp_path: Path, capsys: Captured
     [
         (table().drop("item"), "has no column item; it has user, page, device"),
         (table().head(0), "has no rows"),
-        (table(user=["u00003", None, *["u00003"] * 4]), "column user, row 1: it is empty; name a user in each row"),
-        (table(user=[1, 2, 3, 4, 5, 6]), "column user is Int64; ids of shop are strings"),
-        (table(item=["1"] * 6), "column item is String; ids of shop are whole numbers"),
-        (table(item=[1.0] * 6), "column item is Float64; ids of shop are whole numbers"),
-        (table(page=[1] * 6), "column page is Int64, not string: cast it to strings"),
+        (table(user=["u00003", None, *["u00003"] * 4]), "column 'user', row 2: is empty; name a user in each row"),
+        (table(user=[1, 2, 3, 4, 5, 6]), "column 'user', row 1: holds Int64, and the model takes text: cast it"),
+        (table(item=["1"] * 6), "column 'item', row 1: holds String, and the model takes whole numbers: cast it"),
+        (table(item=[1.0, 10.7, *[2.5] * 4]), "column 'item', row 2: is 10.7, no whole number (5 such rows); write"),
+        (table(page=[1] * 6), "column 'page', row 1: holds Int64, and the model takes text: cast it to strings"),
     ],
 )
 def test_a_wrong_table_is_refused_in_one_line(
@@ -151,8 +151,13 @@ def test_what_is_no_table_is_refused_in_one_line(shop: Path, tmp_path: Path, cap
     source = tmp_path / name
     if not name.startswith("missing"):
         source.write_text("user,item\n")
-    said = "cannot be read: " if name.startswith("broken") else "is no file that ends in .parquet or .csv"
+    said = "cannot be read as Parquet (" if name.startswith("broken") else "is no file that ends in .parquet or .csv"
     assert f"{source} {said}" in refused(capsys, run_of(shop, "deepfm"), source)
+
+
+def test_another_ending_of_the_scores_is_refused_before_any_work(tmp_path: Path, capsys: Captured) -> None:
+    assert main(["score", str(tmp_path / "run"), str(tmp_path / "pairs.csv"), "--out", str(tmp_path / "s.csv")]) == 2
+    assert "s.csv is no file that ends in .parquet" in capsys.readouterr().err
 
 
 def refused(capsys: Captured, folder: Path, source: Path) -> str:

@@ -52,6 +52,33 @@ def check(one: IdMap, ordered: list[Any], asked: list[Any]) -> None:
     assert one.dense(one.sent(wanted)).tolist() == [[0, 1, 0, 0, len(ordered)]]
 
 
+@pytest.mark.parametrize(
+    ("raw", "bad"),
+    [
+        (np.array([2, "x"], object), "'x'"),
+        (np.array(["2"]), "'2'"),
+        (np.array([10, 10.7], object), "10.7"),
+        (np.array([2.0, np.nan]), "2.0"),
+        (np.array([True, False]), "True"),
+        (np.array([None, 2], object), "None"),
+        (np.array([2, 2**64 - 1], np.uint64), str(2**64 - 1)),
+        (np.array([2, 2**63], object), str(2**63)),
+    ],
+)
+def test_what_is_no_whole_number_is_no_id_of_a_map_of_such(raw: np.ndarray, bad: str) -> None:
+    line = f"^{re.escape(bad)} is no id: the ids are whole numbers of 64 bits with a sign$"
+    with pytest.raises(ValueError, match=line):
+        numbers([-1, 2, 10]).dense(raw)
+
+
+def test_whole_numbers_of_any_width_are_looked_up_and_none_is_text() -> None:
+    for kind in (np.int8, np.uint64, np.int32, object):
+        assert numbers([-1, 2, 10]).dense(np.array([[2, 9]], kind)).tolist() == [[2, 0]]
+    assert numbers([2]).dense(np.array([])).tolist() == []
+    with pytest.raises(ValueError, match=r"^2 is no id: the ids are text$"):
+        strings(["2"]).dense(np.array([2]))
+
+
 def test_text_forms_and_encodings_are_told_apart() -> None:
     names = ["1", "01", " 1", "1 ", "\u00e9", "e\u0301", "a\t", "a"]
     one = strings(names)

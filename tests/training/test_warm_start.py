@@ -86,7 +86,7 @@ def test_another_system_and_an_unfinished_run_are_refused(tmp_path: Path) -> Non
 
 def test_a_run_remembers_the_place_of_the_other_one_and_not_how_it_was_written(tmp_path: Path) -> None:
     told = [FitOptions(run=tmp_path, init_from=tmp_path / way / "before") for way in ("", "runs/..")]
-    infos = [start_info(system("fm"), planted_clicks().schema, options) for options in told]
+    infos = [start_info(system("fm"), planted_clicks(), options) for options in told]
     assert {info.init_from for info in infos} == {str(tmp_path / "before")}
 
 

@@ -50,7 +50,7 @@ def built(one: Ready, schema: Schema, seed: int) -> nn.Module:
 
 def saved(one: Ready, interactions: Interactions, module: nn.Module, folder: Path) -> Path:
     """A finished run with the weights of the module."""
-    info = checkpoint.start_info(one.system, interactions.schema, Started())
+    info = checkpoint.start_info(one.system, interactions, Started())
     run = checkpoint.Run(
         info=replace(info, status="finished"),
         config=checkpoint.config_to_json(one.config),

@@ -15,10 +15,12 @@ from torch import Tensor
 
 from training.data.sequences import SequenceData, sequences
 from training.interactions import Interactions
+from training.needs import ITEMS, TEXTS, require
 from training.schema import Field, Schema
 from training.system import Wanted
 
 TASK = "semantic_ids"
+NEEDS = (ITEMS, TEXTS)
 VALIDATION_SHARE = 0.05
 
 
@@ -85,7 +87,7 @@ def catalogue(interactions: Interactions, wanted: Wanted) -> CatalogueData:
 
     Raises ValueError where the items have no content, and where the given vectors are of another catalogue.
     """
-    interactions.require(TASK, ("key", "item"))
+    require(interactions, TASK, NEEDS)
     content = interactions.content
     num_rows = len(content.text)
     behaviour = wanted.given.get("item_vectors", torch.zeros(num_rows, 0))

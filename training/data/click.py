@@ -31,10 +31,12 @@ from training.data.columns import Columns, Layout, columns, feature_layout, prof
 from training.data.log import Log, parts_by_time
 from training.data.statistics import Statistics, measured
 from training.interactions import Interactions
+from training.needs import ITEMS, LABEL, TIME, USERS, require
 from training.schema import Field, Schema
 from training.system import Wanted
 
 FEATURES, HISTORY = "features", "history"
+NEEDS = (USERS, ITEMS, TIME, LABEL)
 """Parts of the view that a system reads: rows of fields; the past, with a profile of the user."""
 
 
@@ -216,7 +218,7 @@ class ClickData:
 def click_data(interactions: Interactions, wanted: Wanted) -> ClickData:
     """The view that the module's docstring describes. Raises ValueError naming what is missing, for `max_length` < 1,
     and for a part that is empty."""
-    interactions.require("click prediction", ("key", "user"), ("key", "item"), ("time", "event"), ("label", "event"))
+    require(interactions, "click prediction", NEEDS)
     if wanted.max_length < 1:
         raise ValueError(f"max_length is {wanted.max_length}; it must be at least 1")
     log = Log(interactions.events)

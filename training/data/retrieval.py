@@ -19,6 +19,7 @@ from jaxtyping import Float32, Int64
 from torch import Tensor
 
 from training.interactions import Interactions, by_user, moments_of
+from training.needs import ITEMS, MOMENT, USERS, Need, require
 from training.schema import Field, Role, Schema, size_of
 from training.system import Wanted
 
@@ -145,12 +146,12 @@ def fields_of(schema: Schema, role: Role) -> tuple[Field, ...]:
 def retrieval_view(interactions: Interactions, wanted: Wanted) -> RetrievalData:
     """The split that the module's docstring describes.
 
-    Raises ValueError for `max_length` < 1, and where no user has three events.
+    Raises ValueError for `max_length` < 1, and naming what of `NEEDS` is missing.
     """
     if wanted.max_length < 1:
         raise ValueError(f"max_length is {wanted.max_length}; it must be at least 1")
     schema = interactions.schema
-    interactions.require("retrieval", ("key", "user"), ("key", "item"))
+    require(interactions, "retrieval", NEEDS)
     events = _events(interactions)
     parts = _parts(events, by_share=bool(events.names))
     user_fields = _columns(interactions, "user") if "users" in wanted.reads else _none(schema, "user")
@@ -181,11 +182,21 @@ def _none(schema: Schema, role: Role) -> np.ndarray:
     return np.zeros((size_of(schema.key(role)), 0), np.int64)
 
 
+def _has_three(interactions: Interactions) -> bool:
+    return bool((positives(interactions)["user"].value_counts()["count"] >= 3).any())
+
+
+NEEDS = (
+    USERS,
+    ITEMS,
+    MOMENT,
+    Need("a user with three positive events", _has_three, "longer histories: one each trains, validates and tests"),
+)
+
+
 def _events(interactions: Interactions) -> _Events:
     """The positives, in order."""
     rows = positives(interactions)
-    if rows.is_empty():
-        raise ValueError(f"{interactions.name} has no positive events; retrieval needs some")
     order = by_user(rows)
     user = rows["user"].to_numpy().astype(np.int64)[order]
     new_user = np.append(True, user[1:] != user[:-1])
@@ -213,11 +224,9 @@ def _objectives(interactions: Interactions) -> list[str]:
 
 
 def _parts(events: _Events, *, by_share: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Places of the targets of train [E', 1], validation and test [users, T]. ValueError where no user has three."""
+    """Places of the targets of train [E', 1], validation and test [users, T]."""
     starts, sizes = np.unique(events.start, return_counts=True)
     split = sizes >= 3
-    if not split.any():
-        raise ValueError("no user has three positive events; retrieval needs one each to train, validate and test")
     one = np.ones_like(sizes)
     tested = np.maximum(one, np.floor(TEST_SHARE * sizes).astype(int)) if by_share else one
     validated = np.maximum(one, np.floor(VALIDATION_SHARE * sizes).astype(int)) if by_share else one

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from training.data.ids import table_rows
 from training.interactions import Content, Interactions, by_user
+from training.needs import ITEMS, MOMENT, USERS, Need, require
 from training.schema import Schema, size_of
 from training.system import Wanted
 
@@ -140,14 +141,12 @@ def choices(interactions: Interactions) -> pl.DataFrame:
 
 
 def sequences(interactions: Interactions, wanted: Wanted) -> SequenceData:
-    """The view. Raises ValueError naming what the data set lacks, for a senseless `wanted.max_length`, and where no
-    user has 3 items."""
+    """The view. Raises ValueError naming what of `NEEDS` is missing, and for a senseless `wanted.max_length`."""
     if wanted.max_length < 1:
         raise ValueError(f"max_length is {wanted.max_length}; it must be at least 1")
+    require(interactions, TASK, NEEDS)
     users, items = _in_order(interactions)
     user_ids, starts, counts = np.unique(users, return_index=True, return_counts=True)
-    if counts.max(initial=0) <= HELD_OUT:
-        raise ValueError(f"no user of {interactions.name} has {HELD_OUT + 1} items; leave one out needs as many")
     ends, tested = starts + counts, np.flatnonzero(counts > HELD_OUT)
     trained = np.where(counts > HELD_OUT, ends - HELD_OUT, ends)
     rows, borders = _training_windows(starts, trained, wanted.max_length)
@@ -171,12 +170,21 @@ def sequences(interactions: Interactions, wanted: Wanted) -> SequenceData:
     )
 
 
+def _is_long_enough(interactions: Interactions) -> bool:
+    return bool((choices(interactions)["user"].value_counts()["count"] > HELD_OUT).any())
+
+
+NEEDS = (
+    USERS,
+    ITEMS,
+    MOMENT,
+    Need(f"a user who chose {HELD_OUT + 1} items", _is_long_enough, "longer histories: the last two test and validate"),
+)
+
+
 def _in_order(interactions: Interactions) -> tuple[np.ndarray, np.ndarray]:
     """Users and items int64 [E] of all choices, as `by_user`."""
-    interactions.require(TASK, ("key", "user"), ("key", "item"))
     schema, events = interactions.schema, choices(interactions)
-    if not any(schema.of(use, "event") for use in ("time", "order")):
-        raise ValueError(f"{schema.dataset} cannot be used for {TASK}: it has no event field for use as time or order")
     order = by_user(events)
     user, item = (events[name].to_numpy()[order] for name in ("user", "item"))
     return user, table_rows(f"{schema.dataset}: item", item, size_of(schema.key("item")))

@@ -19,7 +19,8 @@ from jaxtyping import Float32, Int64
 from torch import Tensor
 
 from training.interactions import Interactions, by_user
-from training.schema import Role, Schema, Use, size_of, width_of
+from training.needs import CONCEPTS, ITEMS, LABEL, MOMENT, USERS, Need, require
+from training.schema import Schema, size_of, width_of
 from training.system import Wanted
 
 TEST_SHARE, VALIDATION_SHARE = 0.2, 0.1
@@ -27,6 +28,19 @@ TEST_SHARE, VALIDATION_SHARE = 0.2, 0.1
 NEW_SHARE = 0.1
 """Of the students: for the validation, and as many for the test."""
 _LEAST_STUDENTS = 10
+
+NEEDS = (
+    USERS,
+    ITEMS,
+    LABEL,
+    CONCEPTS,
+    MOMENT,
+    Need(
+        f"{_LEAST_STUDENTS} students",
+        lambda data: data.events["user"].n_unique() >= _LEAST_STUDENTS,
+        "more of them: a tenth each is kept from training",
+    ),
+)
 
 
 class TracingBatch(NamedTuple):
@@ -137,16 +151,13 @@ def tracing_view(interactions: Interactions, wanted: Wanted) -> TracingData:
     """The split that the module's docstring describes; training samples are cut after `wanted.max_length` answers, each
     piece a start from nothing, while held-out answers always have all before them.
 
-    Raises ValueError naming what is missing, for `max_length` < 1 and for fewer than 10 students.
+    Raises ValueError naming what of `NEEDS` is missing, and for `max_length` < 1.
     """
     if wanted.max_length < 1:
         raise ValueError(f"max_length is {wanted.max_length}; it must be at least 1")
-    needed: tuple[tuple[Use, Role], ...] = (("key", "user"), ("key", "item"), ("label", "event"), ("concept", "item"))
-    interactions.require("tracing", *needed)
+    require(interactions, "tracing", NEEDS)
     answers = _answers(interactions)
     starts, sizes = np.unique(np.searchsorted(answers.student, answers.student), return_counts=True)
-    if len(starts) < _LEAST_STUDENTS:
-        raise ValueError(f"{interactions.name} has {len(starts)} students; tracing needs at least {_LEAST_STUDENTS}")
     order = np.random.default_rng(0).permutation(len(starts))
     num_new = max(1, round(NEW_SHARE * len(starts)))
     new_validation, new_test, known = np.split(order, [num_new, 2 * num_new])

@@ -5,16 +5,17 @@ is trained, measured and served. The data protocol stands in `training.data.clic
 """
 
 from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 from torch import Tensor, nn
 
 from training.asking import Question, Shown, Tensors, about, as_ids, met_by, ordered, unseen
-from training.data.click import FEATURES, ClickBatch, ClickData, ClickSplit, click_data
+from training.data.click import FEATURES, NEEDS, ClickBatch, ClickData, ClickSplit, click_data
 from training.data.planted_clicks import planted_clicks
 from training.interactions import Interactions
 from training.layers.click_release import plain_release
-from training.metrics import auc, gauc, log_loss
+from training.metrics import auc, defined, gauc, log_loss
 from training.servable import Signature
 from training.system import Column, Predict, Stage, Task, Wanted
 from training.traffic import CANDIDATES, VISITORS, candidates, visitors
@@ -30,12 +31,14 @@ def click_loss(module: nn.Module, batch: ClickBatch, done: float) -> tuple[Tenso
 
 
 def quality(split: ClickSplit, logits: np.ndarray) -> dict[str, float]:
-    """AUC, GAUC (by user) and log loss of logits [len(split)] in sample order."""
-    return {
-        "auc": auc(split.label, logits),
-        "gauc": gauc(split.user, split.label, logits),
-        "log_loss": log_loss(split.label, logits),
-    }
+    """AUC, GAUC (by user) and log loss of logits [len(split)] in sample order, where they are defined."""
+    return defined(
+        {
+            "auc": lambda: auc(split.label, logits),
+            "gauc": lambda: gauc(split.user, split.label, logits),
+            "log_loss": lambda: log_loss(split.label, logits),
+        }
+    )
 
 
 class Click(Task[ClickData, ClickSplit]):
@@ -44,6 +47,7 @@ class Click(Task[ClickData, ClickSplit]):
     name = "click"
     title = "click prediction"
     default = "ml-100k"
+    needs = NEEDS
     traffic = f"{VISITORS}, {CANDIDATES}"
     columns = (
         Column(title="AUC", metric="auc", judges=True),
@@ -113,9 +117,8 @@ def _by_scenario(split: ClickSplit, logits: np.ndarray) -> Iterator[tuple[str, f
             if min((label > 0).sum(), (label <= 0).sum()) < _FEWEST:
                 continue
             named = field.values[number] if field.values else str(number)
-            yield f"auc {field.name}={named}", auc(label, score)
-            if any(len(set(label[user == one].tolist())) > 1 for one in np.unique(user)):
-                yield f"gauc {field.name}={named}", gauc(user, label, score)
+            measures = {"auc": partial(auc, label, score), "gauc": partial(gauc, user, label, score)}
+            yield from ((f"{name} {field.name}={named}", value) for name, value in defined(measures).items())
 
 
 CLICK = Click()

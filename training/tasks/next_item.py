@@ -20,7 +20,7 @@ from jaxtyping import Float, Int, Int64
 from torch import Tensor, nn
 
 from training.asking import Question, Shown, Tensors, as_ids, history_of, listed
-from training.data.sequences import TASK, SequenceBatch, SequenceData, SequenceSplit, choices, sequences
+from training.data.sequences import NEEDS, TASK, SequenceBatch, SequenceData, SequenceSplit, choices, sequences
 from training.data.synthetic_sequences import synthetic_sequences
 from training.interactions import Interactions
 from training.layers.histories import newest
@@ -151,6 +151,7 @@ class NextItemTask(Task[SequenceData, SequenceSplit]):
         Column(title="NDCG@10", metric="ndcg10", judges=True),
     )
     default = "beauty"
+    needs = NEEDS
     traffic = MOMENTS
 
     def view(self, interactions: Interactions, wanted: Wanted) -> SequenceData:

@@ -7,6 +7,7 @@ split is that of `training.data.retrieval`; the plain served form is `training.t
 Legend: B users, L history, T targets, N items, O objectives, D width of vectors.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import cast
 
@@ -17,9 +18,10 @@ from torch import Tensor, nn
 
 from training.asking import Question, Shown, Tensors, about, as_ids, history_of
 from training.data.planted_retrieval import planted_retrieval
-from training.data.retrieval import RetrievalBatch, RetrievalData, RetrievalSplit, positives, retrieval_view
+from training.data.retrieval import NEEDS, RetrievalBatch, RetrievalData, RetrievalSplit, positives, retrieval_view
 from training.interactions import Interactions
 from training.layers.towers import Towers
+from training.metrics import UndefinedError
 from training.ranking_metrics import retrieval_quality
 from training.servable import Signature
 from training.system import Column, Predict, Stage, Task, Wanted
@@ -95,6 +97,7 @@ class Retrieval(Task[RetrievalData, RetrievalSplit]):
         Column(title="NDCG@50", metric="ndcg50"),
     )
     default = "beauty"
+    needs = NEEDS
     traffic = MOMENTS
 
     def view(self, interactions: Interactions, wanted: Wanted) -> RetrievalData:
@@ -121,12 +124,13 @@ class Retrieval(Task[RetrievalData, RetrievalSplit]):
 
     def evaluate(self, module: nn.Module, predict: Predict, split: RetrievalSplit) -> dict[str, float]:
         """recall@k and ndcg@k over all items; where events have objectives also `recall50 of <objective>` and
-        `ndcg50 of <objective>`, of the targets that served it."""
+        `ndcg50 of <objective>`, of the targets that served it, where there are some."""
         found = predict(_Rankings(module), split)
         measured = retrieval_quality(found, CUTOFFS)
         for objective, marks in zip(split.names, np.moveaxis(split.objectives, 2, 0), strict=True):
-            own = retrieval_quality(np.where(marks > 0, found, np.nan), (50,))
-            measured |= {f"{metric} of {objective}": value for metric, value in own.items()}
+            with suppress(UndefinedError):
+                own = retrieval_quality(np.where(marks > 0, found, np.nan), (50,))
+                measured |= {f"{metric} of {objective}": value for metric, value in own.items()}
         return measured
 
     def request(self, interactions: Interactions, question: Question) -> Tensors:

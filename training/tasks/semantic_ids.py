@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from training.asking import Question, Shown, Tensors
-from training.data.catalogue import TASK, CatalogueData, ItemBatch, ItemSplit, catalogue
+from training.data.catalogue import NEEDS, TASK, CatalogueData, ItemBatch, ItemSplit, catalogue
 from training.data.synthetic_sequences import synthetic_sequences
 from training.interactions import Interactions
 from training.layers.codebook_report import codebook_metrics
@@ -147,6 +147,7 @@ class SemanticIdsTask(Task[CatalogueData, ItemSplit]):
         Column(title="reconstruction loss", metric="recon_loss", direction="min"),
     )
     default = "beauty"
+    needs = NEEDS
     traffic = ITEMS
 
     def view(self, interactions: Interactions, wanted: Wanted) -> CatalogueData:

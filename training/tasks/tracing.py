@@ -8,6 +8,7 @@ Legend: B students, T answers of a student.
 """
 
 from dataclasses import dataclass
+from functools import partial
 from typing import cast
 
 import numpy as np
@@ -16,10 +17,10 @@ from torch import Tensor, nn
 
 from training.asking import Question, Shown, Tensors, as_ids, ordered
 from training.data.simulated_students import Simulation, simulate
-from training.data.tracing import TracingBatch, TracingData, TracingSplit, tracing_view
+from training.data.tracing import NEEDS, TracingBatch, TracingData, TracingSplit, tracing_view
 from training.interactions import Interactions, of_user
 from training.layers.tracer import Tracer
-from training.metrics import accuracy, auc, log_loss
+from training.metrics import accuracy, auc, defined, log_loss
 from training.servable import Signature
 from training.system import Column, Predict, Stage, Task, Wanted
 from training.tasks.tracing_served import MAX_ANSWERS, MAX_QUESTIONS, served
@@ -85,6 +86,7 @@ class Tracing(Task[TracingData, TracingSplit]):
         Column(title=f"AUC, their first {FIRST_ANSWERS} answers", metric="auc first"),
     )
     default = "simulated-students"
+    needs = NEEDS
     traffic = f"{VISITORS}, {CANDIDATES}"
 
     def view(self, interactions: Interactions, wanted: Wanted) -> TracingData:
@@ -111,7 +113,7 @@ class Tracing(Task[TracingData, TracingSplit]):
 
     def evaluate(self, module: nn.Module, predict: Predict, split: TracingSplit) -> dict[str, float]:
         """Of all answers that count: auc, accuracy, log_loss; and auc of those of known students, of new ones, and of
-        the first ten of these."""
+        the first ten of these. An auc is left out where the answers are all right or all wrong."""
         measured = split.measured()
         answers = predict(_Logits(module, split.longest), split, batch_size=_MEASURED_STUDENTS)
         logits, label = answers[measured.sample, measured.step], measured.label
@@ -120,12 +122,14 @@ class Tracing(Task[TracingData, TracingSplit]):
             "new": measured.is_new,
             "first": measured.is_new & (measured.step < FIRST_ANSWERS),
         }
-        return {
-            "auc": auc(label, logits),
-            "accuracy": accuracy(label, logits),
-            "log_loss": log_loss(label, logits),
-            **{f"auc {part}": auc(label[rows], logits[rows]) for part, rows in parts.items()},
-        }
+        return defined(
+            {
+                "auc": lambda: auc(label, logits),
+                "accuracy": lambda: accuracy(label, logits),
+                "log_loss": lambda: log_loss(label, logits),
+                **{f"auc {part}": partial(auc, label[rows], logits[rows]) for part, rows in parts.items()},
+            }
+        )
 
     def request(self, interactions: Interactions, question: Question) -> Tensors:
         """The student's newest answers, and the questions that are named as candidates, or else all."""

@@ -11,7 +11,7 @@ from recserve.options import Positional
 from training.data.fetch import ORIGINS
 from training.data.folder import folder
 from training.data.folder.build import inspect
-from training.data.folder.registry import register
+from training.data.folder.registry import is_there, register
 from training.datasets import DATASETS
 from training.interactions import silent
 
@@ -22,18 +22,22 @@ class Add(Command):
 
     folder: Positional[Path]
     """Folder with schema.toml and the tables; it stays where it is."""
+    replace: bool = False
+    """Replacement of another folder that was added under the same name."""
 
     def run(self) -> int:
         name = folder(self.folder).name
         if name in DATASETS or name in ORIGINS:
             raise ValueError(f"'{name}' is a built-in data set; choose another name in {self.folder / 'schema.toml'}")
+        again = not self.replace and is_there(name, self.folder)
         found = inspect(self.folder, None, silent)
         show_findings(self.console, found)
         self.emit(as_json(found))
         if found.problems.errors:
             self.console.print(f"[red]{escape(name)} was not added[/]", highlight=False)
             return 1
-        register(name, self.folder)
-        line = f"[bold]{escape(name)}[/] is added; commands take --dataset {escape(name)}"
+        register(name, self.folder, replace=self.replace)
+        what = "was added before, and still is" if again else "is added"
+        line = f"[bold]{escape(name)}[/] {what}; commands take --dataset {escape(name)}"
         self.console.print(line, highlight=False)
         return 0

@@ -9,6 +9,7 @@ from rich.table import Table
 
 from recserve.commands.command import Command, show, table
 from recserve.options import Positional
+from recserve.pictures import check_picture
 from training import datasets
 from training.data.overview import Overview, overview
 
@@ -23,9 +24,13 @@ class Describe(Command):
     data: Positional[str]
     """Name of a data set, or a folder of own tables."""
     out: Path | None = None
-    """Picture to draw; the suffix says the format."""
+    """Picture to draw; .png, .svg or .pdf."""
     cache: Path | None = None
     """Folder of the data sets; $RECSERVE_CACHE/data or ~/.cache/recserve/data by default."""
+
+    def __post_init__(self) -> None:
+        if self.out:
+            check_picture(self.out)
 
     def run(self) -> int:
         report = Console(stderr=True)

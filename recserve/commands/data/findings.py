@@ -6,9 +6,11 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
+from recserve.commands.systems import tasks
 from training.data.folder.build import Inspected
-from training.data.folder.needs import Missing, missing
 from training.data.folder.problems import Problem
+from training.interactions import Interactions
+from training.needs import Need, lacking
 
 _SHOWN = 30
 """Problems of a folder that are printed; --json has all."""
@@ -25,7 +27,7 @@ def show_findings(console: Console, found: Inspected) -> None:
     data = found.interactions
     size = f"{len(data.events):,} events, {len(data.users) - 1:,} users, {len(data.items) - 1:,} items"
     console.print(f"[bold]{data.name}[/]: {size}, no errors", highlight=False)
-    for task, lacks in missing(data).items():
+    for task, lacks in lacks_of(data).items():
         state = "can use it" if not lacks else f"lacks {_needs(lacks)}"
         console.print(f"{task:12} {escape(state)}", highlight=False, soft_wrap=True)
 
@@ -37,8 +39,13 @@ def as_json(found: Inspected) -> dict[str, Any]:
         "name": data.name if data else None,
         "errors": [_fields(problem) for problem in found.problems.errors],
         "warnings": [_fields(problem) for problem in found.problems.warnings],
-        "tasks": None if data is None else _tasks(missing(data)),
+        "tasks": None if data is None else _tasks(lacks_of(data)),
     }
+
+
+def lacks_of(data: Interactions) -> dict[str, list[Need]]:
+    """What each task lacks, by its name; nothing where it can use the data set."""
+    return {task.name: lacking(data, task.needs) for task in tasks()}
 
 
 def _lines(console: Console, mark: str, problems: Sequence[Problem]) -> None:
@@ -48,7 +55,7 @@ def _lines(console: Console, mark: str, problems: Sequence[Problem]) -> None:
         console.print(f"{mark} and {len(problems) - _SHOWN} more", highlight=False)
 
 
-def _needs(lacks: Sequence[Missing]) -> str:
+def _needs(lacks: Sequence[Need]) -> str:
     return "; ".join(f"{one.what}: add {one.remedy}" for one in lacks)
 
 
@@ -56,5 +63,5 @@ def _fields(problem: Problem) -> dict[str, Any]:
     return {"line": str(problem), **problem._asdict()}
 
 
-def _tasks(lacks: Mapping[str, Sequence[Missing]]) -> dict[str, Any]:
+def _tasks(lacks: Mapping[str, Sequence[Need]]) -> dict[str, Any]:
     return {task: {"can_use": not all_, "lacks": [one.what for one in all_]} for task, all_ in lacks.items()}

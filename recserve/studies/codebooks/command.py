@@ -8,6 +8,7 @@ import numpy as np
 
 from recserve.commands.command import Command, show, table
 from recserve.options import Positional
+from recserve.pictures import check_picture
 from recserve.runs import load
 from recserve.studies.codebooks.picture import draw_codebooks
 from training import checkpoint
@@ -41,9 +42,11 @@ class Codebooks(Command):
     runs: Positional[tuple[Path, ...]]
     """Folders of finished runs of one data set, as `recserve train` prints them."""
     out: Path | None = None
-    """File of the picture; the suffix says the format."""
+    """File of the picture; .png, .svg or .pdf."""
 
     def __post_init__(self) -> None:
+        if self.out:
+            check_picture(self.out)
         if not self.runs:
             raise ValueError("give at least one folder of a finished run of a tokenizer")
 

@@ -8,6 +8,7 @@ from typing import Any
 from recserve import runs
 from recserve.commands.command import Command, show, table
 from recserve.options import Positional
+from recserve.pictures import check_picture
 from recserve.runs import Trained
 from recserve.studies.corp.picture import draw
 from recserve.studies.corp.theta import THETAS, Point, sweep
@@ -15,8 +16,6 @@ from serving.environment import command, hardware, versions
 from training.checkpoint import config_to_json, load_info
 from training.data.sequences import SequenceData
 from training.systems.reg4rec import Reg4Rec
-
-_FORMATS = (".png", ".svg", ".pdf")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,8 +34,7 @@ class Corp(Command):
     """Repetitions of each timing."""
 
     def __post_init__(self) -> None:
-        if self.out.suffix not in _FORMATS:
-            raise ValueError(f"--out is {self.out}; its name must end in one of {', '.join(_FORMATS)}")
+        check_picture(self.out)
         if self.users < 1 or self.repetitions < 1 or not self.thetas:
             raise ValueError("--users and --repetitions must be at least 1, and --thetas at least one")
         for theta in self.thetas:

@@ -4,10 +4,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from recserve.commands.command import Command, show, table
+from recserve.pictures import check_picture
 from recserve.studies.planted import experiments
 from recserve.studies.planted.picture import draw_collapse, draw_pairs
-
-_FORMATS = (".png", ".svg", ".pdf")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,8 +19,7 @@ class Planted(Command):
     """Seed of everything random."""
 
     def __post_init__(self) -> None:
-        if self.out.suffix not in _FORMATS:
-            raise ValueError(f"--out is {self.out}; its name must end in one of {', '.join(_FORMATS)}")
+        check_picture(self.out)
         if self.seed < 0:
             raise ValueError(f"--seed is {self.seed}; it must not be negative")
 

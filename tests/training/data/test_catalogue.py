@@ -45,10 +45,12 @@ def test_items_have_ids_where_nobody_chose_any_but_no_sequences() -> None:
     alone = tuple(field for field in whole.schema.fields if field.role == "item")
     data = catalogue(replace(whole, schema=Schema(dataset="shop", fields=alone)), Wanted(frozenset(), 12, {}))
     assert len(data.test) == 60
-    with pytest.raises(ValueError, match="shop cannot be used for next_item: it has no user field for use as key"):
+    with pytest.raises(ValueError, match="shop cannot be used for next_item: it lacks ids of users"):
         _ = data.sequences
 
 
 def test_items_without_content_are_refused_with_a_remedy() -> None:
-    with pytest.raises(ValueError, match="hand-made knows no text of its items; give items a field of kind text"):
+    with pytest.raises(
+        ValueError, match="hand-made cannot be used for semantic_ids: it lacks texts of items; own tables: add a field"
+    ):
         catalogue(interactions([[1, 2, 3]]), Wanted(frozenset(), 12, {}))

@@ -108,14 +108,17 @@ def test_a_set_without_categories_has_one_for_all_items() -> None:
 
 
 def test_what_a_set_lacks_is_said_in_one_line() -> None:
-    with pytest.raises(ValueError, match="no user of hand-made has 3 items"):
+    with pytest.raises(
+        ValueError,
+        match="hand-made cannot be used for next_item: it lacks a user who chose 3 items; own tables: add longer",
+    ):
         data_of([[1, 2], [4, 5]])
     with pytest.raises(ValueError, match="max_length is 0"):
         data_of([[1, 2, 3]], max_length=0)
     made = interactions([[1, 2, 3]])
-    for lacking, said in (("user_id", "no user field for use as key"), ("order", "no event field for use as time or")):
+    for lacking, said in (("user_id", "ids of users; "), ("order", "a time or an order; ")):
         fields = tuple(field for field in made.schema.fields if field.name != lacking)
-        with pytest.raises(ValueError, match=f"shop cannot be used for next_item: it has {said}"):
+        with pytest.raises(ValueError, match=f"shop cannot be used for next_item: it lacks {said}"):
             sequences(replace(made, schema=Schema(dataset="shop", fields=fields)), wanted())
     beyond = made.events.with_columns(item=pl.lit(9))
     with pytest.raises(ValueError, match=r"hand-made: item ids range over 9 to 9; map them to 1 to 3 first"):

@@ -1,5 +1,6 @@
 """Click prediction as a task: loss, measures, scenarios, and what its view reads."""
 
+import copy
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -38,6 +39,14 @@ def test_the_three_figures_are_those_of_the_split_s_labels_and_users() -> None:
     assert quality(split, logits) == expected == CLICK.evaluate(Fixed(), predict, split)
     assert abs(expected["auc"] - expected["gauc"]) > 0.01, "the two would not be told apart"
     assert {column.metric for column in CLICK.columns} == set(expected)
+
+
+@pytest.mark.parametrize(("label", "alike"), [(1.0, "all"), (0.0, "all"), (1.0, "of each user")])
+def test_a_part_of_one_class_has_no_auc_and_one_of_users_of_one_class_no_gauc(label: float, alike: str) -> None:
+    split = copy.deepcopy(histories().test)
+    split.label[:] = label if alike == "all" else split.user % 2
+    found = quality(split, predict(Fixed(), split))
+    assert found.keys() == ({"log_loss"} if alike == "all" else {"auc", "log_loss"})
 
 
 def test_the_loss_is_the_binary_cross_entropy_of_the_logits() -> None:

@@ -13,6 +13,7 @@ from training.asking import Question
 from training.baselines.two_tower import Config, TwoTower
 from training.data.retrieval import RetrievalData
 from training.interactions import Interactions
+from training.loop import predict
 from training.ranking_metrics import retrieval_quality
 from training.schema import Schema
 from training.system import Wanted
@@ -117,21 +118,33 @@ def test_recall_is_the_share_of_a_users_targets_and_ndcg_knows_the_best_list() -
     assert measured["recall2"] == pytest.approx((1 / 2 + 1 / 3) / 2)
     ideal = 1 + 1 / np.log2(3)
     assert measured["ndcg2"] == pytest.approx((1 / ideal + (1 / np.log2(3)) / ideal) / 2)
-    with pytest.raises(ValueError, match="at least one target"):
+    with pytest.raises(ValueError, match="no target to measure"):
         retrieval_quality(np.full((2, 1), np.nan), (2,))
 
 
 @pytest.mark.parametrize(
     ("events", "message"),
     [
-        ({"user": [1, 1], "item": [1, 2], "time": [1, 2]}, "no user has three positive events"),
-        ({"user": [], "item": [], "time": []}, "no positive events"),
+        ({"user": [1, 1], "item": [1, 2], "time": [1, 2]}, "it lacks a user with three positive events"),
+        ({"user": [], "item": [], "time": []}, "it lacks a user with three positive events"),
     ],
 )
 def test_what_cannot_be_split_is_one_line(events: dict[str, list[int]], message: str) -> None:
     frame = pl.DataFrame(events, schema=dict.fromkeys(events, pl.Int64))
     with pytest.raises(ValueError, match=message):
         view(replace(without_objectives(RETRIEVAL.planted()), events=frame))
+
+
+def test_an_objective_that_no_target_serves_has_no_figures_and_the_others_have_theirs() -> None:
+    planted = RETRIEVAL.planted()
+    names = view(planted).test.names
+    rare = planted.events.with_columns(pl.lit(0).cast(planted.events[names[-1]].dtype).alias(names[-1]))
+    data = view(replace(planted, events=rare))
+    found = RETRIEVAL.evaluate(untrained(data), predict, data.test)
+    assert {name for name in found if " of " in name} == {
+        f"{metric}50 of {name}" for name in names[:-1] for metric in ("recall", "ndcg")
+    }
+    assert np.isfinite(list(found.values())).all()
 
 
 def untrained(data: RetrievalData) -> TwoTower:

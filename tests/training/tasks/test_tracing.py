@@ -15,10 +15,11 @@ from training.data.simulated_students import DATASET, Simulation, Students, simu
 from training.data.tracing import TracingBatch, TracingData
 from training.interactions import Interactions, silent
 from training.layers.tracer import fold_gap
+from training.loop import predict
 from training.metrics import accuracy, auc
 from training.schema import Schema
 from training.system import Wanted
-from training.tasks.tracing import TRACING, cross_entropy
+from training.tasks.tracing import FIRST_ANSWERS, TRACING, cross_entropy
 
 
 def view(interactions: Interactions, max_length: int = 200) -> TracingData:
@@ -86,10 +87,43 @@ def test_later_answers_change_no_earlier_batch() -> None:
 def test_what_is_missing_is_named() -> None:
     interactions = TRACING.planted()
     fields = tuple(field for field in interactions.schema.fields if "concept" not in field.uses)
-    with pytest.raises(ValueError, match="no item field for use as concept"):
+    with pytest.raises(
+        ValueError, match="bare cannot be used for tracing: it lacks concepts of items; own tables: add skills"
+    ):
         view(replace(interactions, schema=Schema(dataset="bare", fields=fields)))
-    with pytest.raises(ValueError, match="has 9 students; tracing needs at least 10"):
+    with pytest.raises(ValueError, match="it lacks 10 students"):
         view(replace(interactions, events=interactions.events.filter(pl.col("user") < 10)))
+
+
+def labelled(data: TracingData, rows: np.ndarray) -> TracingData:
+    """The same with right answers in these rows of the events."""
+    events = data.interactions.events.with_columns(label=pl.col("label"))
+    label = events["label"].to_numpy().copy()
+    label[rows] = 1
+    return view(replace(data.interactions, events=events.with_columns(label=pl.Series(label))))
+
+
+def test_a_part_whose_answers_are_all_right_has_no_auc_and_the_others_have_theirs() -> None:
+    data = view(TRACING.planted())
+    asked = data.test.measured()
+    complete = TRACING.evaluate(trained(data), predict, data.test)
+    for rows, lacks in (
+        (asked.is_new, {"auc new", "auc first"}),
+        (asked.is_new & (asked.step < FIRST_ANSWERS), {"auc first"}),
+        (~asked.is_new, {"auc known"}),
+        (np.ones(len(asked.row), bool), {"auc", "auc new", "auc first", "auc known"}),
+    ):
+        changed = labelled(data, asked.row[rows])
+        found = TRACING.evaluate(trained(changed), predict, changed.test)
+        assert found.keys() == complete.keys() - lacks
+        assert np.isfinite(list(found.values())).all()
+
+
+def test_students_of_few_answers_have_no_known_part_and_are_measured_all_the_same() -> None:
+    planted = TRACING.planted()
+    few = planted.events.filter(pl.int_range(pl.len()).over("user") < 1)
+    data = view(replace(planted, events=few))
+    assert "auc known" not in TRACING.evaluate(trained(data), predict, data.test)
 
 
 def students(**changes: object) -> Students:

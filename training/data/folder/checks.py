@@ -1,5 +1,7 @@
-"""What must hold of a whole table of events: enough of it, no event twice, an order in time, parts that can be used."""
+"""What must hold of a whole table of events: enough of it, no event twice, an order in time, parts that can be used,
+no field that gives the label away."""
 
+import numpy as np
 import polars as pl
 
 from training.data.folder.description import EventsPart
@@ -8,6 +10,8 @@ from training.data.folder.parts import Borders, borders
 from training.data.folder.problems import shown
 
 LEAST_EVENTS, LEAST_USERS, LEAST_ITEMS = 10, 2, 2
+_EVENTS_A_VALUE = 10
+"""On average, from which on it is no accident that each value has one label."""
 
 
 def check(table: Table, part: EventsPart, events: pl.DataFrame) -> None:
@@ -15,6 +19,7 @@ def check(table: Table, part: EventsPart, events: pl.DataFrame) -> None:
     if not _enough(table, part, events) or ("time" in events.columns and not _parts(table, part, events)):
         return
     _once(table, part, events)
+    _hidden(table, part, events)
     if {"time", "order"} <= {*events.columns}:
         _forwards(table, part, events)
 
@@ -50,6 +55,33 @@ def _once(table: Table, part: EventsPart, events: pl.DataFrame) -> None:
     where = getattr(part, moment[0])
     what = f"is the event of row {first + 1} once more (user {user}, item {item}, same {moment[0]}){others}"
     table.problems.error(table.file, f"{what}; keep one of them, or write a finer {moment[0]}", where, row + 1)
+
+
+def _hidden(table: Table, part: EventsPart, events: pl.DataFrame) -> None:
+    """Warns of fields by whose value alone the label of every event can be told, as by a copy of it."""
+    if "label" not in events.columns:
+        return
+    columns = {field.name: field.column for field in part.fields}
+    if part.scenario:
+        columns[part.scenario] = part.scenario
+    for name in [name for name in columns if name in events.columns]:
+        values, label = events[name], events["label"]
+        dense = values.dtype == pl.Float32
+        if _separates(values.to_numpy(), label.to_numpy()) if dense else _decides(values, label):
+            what = "tells the label of every event; take it out unless it was known before the event took place"
+            table.problems.warn(table.file, what, columns[name])
+
+
+def _decides(values: pl.Series, label: pl.Series) -> bool:
+    """Whether all events with the same value have the same label, and values are few enough for that to mean much."""
+    labels = pl.DataFrame({"value": values, "label": label}).group_by("value").agg(pl.col("label").n_unique())["label"]
+    return len(labels) <= len(values) / _EVENTS_A_VALUE and bool((labels == 1).all())
+
+
+def _separates(values: np.ndarray, label: np.ndarray) -> bool:
+    """Whether the numbers of positives and of negatives lie apart, and none is missing (NaN)."""
+    positives, negatives = values[label > 0], values[label <= 0]
+    return bool(positives.max() < negatives.min() or negatives.max() < positives.min())
 
 
 def _forwards(table: Table, part: EventsPart, events: pl.DataFrame) -> None:

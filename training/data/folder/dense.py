@@ -4,6 +4,8 @@ import polars as pl
 
 from training.data.folder.problems import Column
 
+_EXACT = 2**53
+
 
 def numbers(column: Column, remedy: str) -> pl.Series | None:
     """float64, null where there is nothing; None, with the problem told, for what is no number."""
@@ -32,3 +34,23 @@ def dense(column: Column) -> pl.Series | None:
     if single.is_nan().all():
         column.warn("has no number in any row; take the field out")
     return single
+
+
+def whole(column: Column, remedy: str) -> pl.Series | None:
+    """int64 of whole numbers, null where there is nothing; also of floats that are some, as tables have them where
+    values are missing. None, with the problem told, for another type, and beyond an int64 or what a float can tell."""
+    values = column.values
+    if values.dtype.is_integer() or values.dtype == pl.Null:
+        found = values.cast(pl.Int64, strict=False)
+    elif values.dtype.is_float():
+        values = values.fill_nan(None)
+        found = values.cast(pl.Int64, strict=False)
+        exact = (found.cast(pl.Float64) == values.cast(pl.Float64)) & (found.abs() < _EXACT)
+        found = found.set(~exact.fill_null(False), None)
+    elif values.dtype == pl.String:
+        found = values.str.replace(r"\.0*$", "").cast(pl.Int64, strict=False)
+    else:
+        column.error(f"holds {values.dtype}; {remedy}", 1)
+        return None
+    what = "is {value}, no whole number" + " of 64 bits with a sign" * values.dtype.is_integer()
+    return None if column.refuse(found.is_null() & values.is_not_null(), what, remedy) else found

@@ -106,6 +106,8 @@ def describe(folder: Path, problems: Problems) -> Description | None:
     events = _events(top.section("events"))
     items, users = (_side(top.section(side), side) if side in values else None for side in ("items", "users"))
     if events and not problems.errors:
+        _tell_leaks(events, items, users, problems)
+    if events and not problems.errors:
         _tell_collisions(events, items, users, problems)
     if problems.errors or events is None:
         return None
@@ -263,3 +265,18 @@ def _tell_collisions(events: EventsPart, items: SidePart | None, users: SidePart
                     SCHEMA_FILE, f"[{role}.fields] {field.name} is a field of {owner[field.name]} too; write {other}"
                 )
             owner[field.name] = role
+
+
+def _tell_leaks(events: EventsPart, items: SidePart | None, users: SidePart | None, problems: Problems) -> None:
+    """A column that says what came of an event is no input, under whatever name. The time is known when it takes
+    place, and so are user and item: they may be fields too."""
+    outcomes = [(events.label, "label"), (events.value, "value"), *((one, "an objective") for one in events.objectives)]
+    inputs = [(getattr(events, use), use) for use in ("user", "item", "time", "order", "scenario")]
+    inputs += [(field.column, f"[events.fields] {field.name}") for field in events.fields]
+    for role, side in (("items", items), ("users", users)):
+        if side and side.file and (side.file == events.file or (not events.file and side.file.startswith("events."))):
+            inputs += [(field.column, f"[{role}.fields] {field.name}") for field in side.fields]
+    for column, use in inputs:
+        if found := [outcome for name, outcome in outcomes if name and name == column]:
+            what = f"column '{column}' is {use} and {' and '.join(found)}: a model would read what it is to predict"
+            problems.error(SCHEMA_FILE, f"{what}; take it out of {use}, or name another column")

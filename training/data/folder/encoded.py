@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import polars as pl
 
+from training.data.folder.dense import whole
 from training.data.folder.description import FieldPart
 from training.data.folder.problems import Column
 from training.data.folder.raw_ids import LONGEST_BYTES
@@ -27,7 +28,7 @@ class Encoded(NamedTuple):
 
 def category(column: Column) -> Encoded | None:
     """A field of kind id; None, with the problem told, where its values are none."""
-    values = _as_values(column, column.values)
+    values = _as_values(column)
     if values is None or not _is_short(column, values):
         return None
     known = _known(column, values)
@@ -42,7 +43,7 @@ def several(column: Column, part: FieldPart) -> Encoded | None:
         return None
     rows = pl.DataFrame({"row": pl.arange(len(lists), eager=True, dtype=pl.UInt32), "value": lists})
     flat = rows.explode("value", empty_as_null=False).drop_nulls("value")
-    values = _as_values(column, flat["value"])
+    values = _as_values(column._replace(values=flat["value"], rows=flat["row"] + 1))
     if values is None:
         return None
     flat = flat.with_columns(value=values).drop_nulls("value").unique(maintain_order=True)
@@ -89,18 +90,13 @@ def _lists(column: Column, part: FieldPart) -> pl.Series | None:
     return values.str.split(part.separator).list.eval(pl.element().str.strip_chars())
 
 
-def _as_values(column: Column, values: pl.Series) -> pl.Series | None:
+def _as_values(column: Column) -> pl.Series | None:
     """Whole numbers as int64, all else as text; null where there is nothing."""
-    if values.dtype.is_integer():
-        return values.cast(pl.Int64, strict=False)
+    values = column.values
+    if values.dtype.is_integer() or values.dtype.is_float():
+        return whole(column, 'write whole numbers or text, or make it kind "dense"')
     if values.dtype == pl.Boolean or isinstance(values.dtype, pl.Categorical | pl.Enum):
         return values.cast(pl.String)
-    if values.dtype.is_float():
-        whole = values.fill_nan(None)
-        if (whole.drop_nulls() % 1 == 0).all():
-            return whole.cast(pl.Int64, strict=False)
-        column.refuse((whole % 1 != 0).fill_null(False), "is {value}, no category", 'make it kind "dense"')
-        return None
     if values.dtype != pl.String:
         column.error(f"holds {values.dtype}; categories are text or whole numbers: cast it", 1)
         return None

@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import polars as pl
-from polars.exceptions import PanicException, PolarsError
+from polars.exceptions import PolarsError
 
 from training.data.folder.description import EventsPart, SidePart, near
 from training.data.folder.problems import Column, Problems, shown
+from training.data.folder.reading import UnreadableError, readable
 
 ENDINGS = (".parquet", ".csv", ".csv.gz", ".tsv", ".tsv.gz")
 SEPARATORS = (",", ";", "\t", "|")
@@ -60,17 +61,17 @@ def read(path: Path, part: EventsPart | SidePart, wanted: Iterable[str], problem
     typed, separator = path.suffix == ".parquet", separator_of(path, part)
     columns = list(dict.fromkeys(wanted))
     try:
-        there = list(pl.read_parquet_schema(path)) if typed else header(path, separator)
-        if not _has_all(path.name, there, columns, separator, problems):
-            return None
-        frame = (
-            pl.read_parquet(path, columns=columns) if typed else _read_csv(path, separator, there, columns, problems)
-        )
-    except (PolarsError, PanicException, OSError, UnicodeError) as error:
-        # Polars panics over some damaged Parquet files, which is no Exception to Python.
-        kind = "Parquet" if typed else "CSV in UTF-8"
-        reason = "damaged" if isinstance(error, PanicException) else " ".join(str(error).split(".")[0].split())[:120]
-        problems.error(path.name, f"cannot be read as {kind} ({reason}); write it again, or give it the right ending")
+        with readable(path):
+            there = list(pl.read_parquet_schema(path)) if typed else header(path, separator)
+            if not _has_all(path.name, there, columns, separator, problems):
+                return None
+            frame = (
+                pl.read_parquet(path, columns=columns)
+                if typed
+                else _read_csv(path, separator, there, columns, problems)
+            )
+    except UnreadableError as error:
+        problems.error(path.name, error.what)
         return None
     if frame is not None and not len(frame):
         problems.error(path.name, "has no rows; fill it, or take its section out of schema.toml")

@@ -69,6 +69,8 @@ class Column(NamedTuple):
     typed: bool
     """Parquet; in a CSV file everything is text."""
     problems: Problems
+    rows: pl.Series | None = None
+    """Row of each value, from 1, where they are those of several rows of lists."""
 
     def error(self, what: str, row: int | None = None) -> None:
         """Something for which the folder cannot be used."""
@@ -87,12 +89,16 @@ class Column(NamedTuple):
         if not number:
             return False
         place = int(bad.arg_max() or 0)
-        others = f" ({number} such rows)" if number > 1 else ""
-        self.error(f"{what.format(value=shown(self.values[place]))}{others}; {remedy}", place + 1)
+        others = f" ({number} such {'rows' if self.rows is None else 'values'})" if number > 1 else ""
+        self.error(f"{what.format(value=shown(self.values[place]))}{others}; {remedy}", self.row(place))
         return True
+
+    def row(self, place: int) -> int:
+        """Row of a value, from 1."""
+        return place + 1 if self.rows is None else int(self.rows[place])
 
 
 def shown(value: object) -> str:
     """A value as it can stand in a line."""
-    text = repr(value)
+    text = repr(value.to_list() if isinstance(value, pl.Series) else value)
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."

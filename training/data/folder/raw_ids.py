@@ -7,7 +7,6 @@ they are printed (no leading zeros or plus), as they would be in Parquet, and te
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import numpy as np
 import polars as pl
 
 from serving.ids import IdMap
@@ -58,9 +57,8 @@ def _is_sound(column: Column) -> bool:
     if not values.dtype.is_integer():
         column.error(f"holds {values.dtype}; ids are int64 or text: cast it", 1)
         return False
-    if values.dtype == pl.UInt64:
-        return not column.refuse(values > np.iinfo(np.int64).max, "is {value}, beyond int64", "write the ids as text")
-    return True
+    beyond = values.cast(pl.Int64, strict=False).is_null()
+    return not column.refuse(beyond, "is {value}, beyond int64", "write the ids as text")
 
 
 def _is_text(column: Column) -> bool:

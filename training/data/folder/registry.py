@@ -6,11 +6,26 @@ import tempfile
 from pathlib import Path
 
 from training.data.fetch import default_cache, locked
+from training.data.folder.problems import SCHEMA_FILE
 
 
-def register(name: str, folder: Path) -> None:
-    """Adds a folder, or replaces the one of that name."""
+def register(name: str, folder: Path, *, replace: bool = False) -> None:
+    """Adds a folder, with `replace` in place of another one of that name. Raises ValueError as `is_there` does."""
+    if not replace:
+        is_there(name, folder)
     _change(name, folder)
+
+
+def is_there(name: str, folder: Path) -> bool:
+    """Whether this very folder has the name. Raises ValueError where another one has it that is still there."""
+    place = registered().get(name)
+    if place is None or not place.is_dir():
+        return False
+    if not place.samefile(folder):
+        raise ValueError(
+            f"'{name}' is {place} already; choose another name in {folder / SCHEMA_FILE}, or say --replace"
+        )
+    return True
 
 
 def forget(name: str) -> None:

@@ -10,6 +10,7 @@ import polars as pl
 
 from training.data.folder.description import RESERVED
 from training.data.folder.files import ENDINGS, SEPARATORS, header, separator_of
+from training.data.folder.reading import readable
 
 EXAMPLE = """\
 # What the tables of this folder hold. Tables are Parquet, or CSV (.csv, .tsv, also with .gz) in UTF-8 with a header:
@@ -86,7 +87,12 @@ class Sample(NamedTuple):
 
 
 def propose(folder: Path) -> str:
-    """A schema for the folder's tables, to be read and mended by a person. Raises ValueError without events."""
+    """A schema for the folder's tables, to be read and mended by a person.
+
+    Raises ValueError without events, and for a table that cannot be read.
+    """
+    if not folder.is_dir():
+        raise ValueError(f"{folder} is no folder; name one that holds tables")
     samples = {name: found for name in ("events", "items", "users") if (found := _sample(folder, name))}
     if "events" not in samples:
         raise ValueError(f"{folder} has no events.parquet or events.csv; write one row for each event into it")
@@ -120,13 +126,18 @@ def _sample(folder: Path, name: str) -> Sample | None:
     for ending in ENDINGS:
         path = folder / f"{name}{ending}"
         if path.is_file():
-            if ending == ".parquet":
-                return Sample(pl.scan_parquet(path).head(_ROWS).collect(), None)
-            usual = separator_of(path, None)
-            best = max((usual, *SEPARATORS), key=lambda one: len(header(path, one)))
-            frame = pl.read_csv(path, separator=best, n_rows=_ROWS, ignore_errors=True, truncate_ragged_lines=True)
-            return Sample(frame, best if best != usual else None)
+            with readable(path):
+                return _head(path)
     return None
+
+
+def _head(path: Path) -> Sample:
+    if path.suffix == ".parquet":
+        return Sample(pl.scan_parquet(path).head(_ROWS).collect(), None)
+    usual = separator_of(path, None)
+    best = max((usual, *SEPARATORS), key=lambda one: len(header(path, one)))
+    frame = pl.read_csv(path, separator=best, n_rows=_ROWS, ignore_errors=True, truncate_ragged_lines=True)
+    return Sample(frame, best if best != usual else None)
 
 
 def _outcome(events: pl.DataFrame, used: set[str]) -> list[str]:

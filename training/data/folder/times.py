@@ -11,12 +11,12 @@ from typing import NamedTuple
 
 import polars as pl
 
+from training.data.folder.dense import whole
 from training.data.folder.problems import Column
 
 _DAY = 86_400
 _LARGEST = ((100_000_000_000, 1), (100_000_000_000_000, 1_000), (100_000_000_000_000_000, 1_000_000))
 """Times up to here, in ticks of so many a second: seconds up to the year 5138, milliseconds from 1973 on."""
-_EXACT = 2**53
 _FORMATS = ("%Y-%m-%d %H:%M:%S%.f%#z", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M%#z", "%Y-%m-%d %H:%M", "%Y-%m-%d")
 _REMEDY = "write whole seconds or milliseconds since 1970, or 2024-05-17T08:30:00Z"
 
@@ -64,7 +64,7 @@ def orders(column: Column) -> pl.Series | None:
     """int64 positions; None, with the problem told, where they are none."""
     if column.refuse(column.values.is_null(), "has no order", "give each event one, or leave the row out"):
         return None
-    return _whole(column, "give each event a whole number")
+    return whole(column, "give each event a whole number")
 
 
 def _parsed(column: Column) -> _Ticking | None:
@@ -79,7 +79,7 @@ def _parsed(column: Column) -> _Ticking | None:
         utc = [one.dt.replace_time_zone(None) if one.dtype == pl.Datetime("us", "UTC") else one for one in read]
         found = pl.select(pl.coalesce(utc)).to_series()
         return None if column.refuse(found.is_null(), "is {value}, no time", _REMEDY) else _coarsest(found)
-    found = _whole(column, _REMEDY)
+    found = whole(column, _REMEDY)
     return None if found is None else _Ticking(found, ticks(found))
 
 
@@ -90,20 +90,3 @@ def _coarsest(values: pl.Series) -> _Ticking:
         if (micros % divisor == 0).all():
             return _Ticking(micros // divisor, 1_000_000 // divisor)
     return _Ticking(micros, 1_000_000)
-
-
-def _whole(column: Column, remedy: str) -> pl.Series | None:
-    """int64 of whole numbers, also of floats that are some, as tables have them where values were missing once."""
-    values = column.values
-    if values.dtype.is_integer():
-        found = values.cast(pl.Int64, strict=False)
-    elif values.dtype.is_float():
-        found = values.cast(pl.Int64, strict=False)
-        exact = (found.cast(pl.Float64) == values.cast(pl.Float64)) & (found.abs() < _EXACT)
-        found = found.set(~exact.fill_null(False), None)
-    elif values.dtype == pl.String:
-        found = values.str.replace(r"\.0*$", "").cast(pl.Int64, strict=False)
-    else:
-        column.error(f"holds {values.dtype}; {remedy}", 1)
-        return None
-    return None if column.refuse(found.is_null(), "is {value}, no whole number", remedy) else found

@@ -98,8 +98,8 @@ def evaluate(matt: Matt, predict: Predict, split: ClickSplit) -> dict[str, float
     measured = quality(split, combined) | {f"base_{name}": value for name, value in quality(split, base).items()}
     all_ids = split.features(np.arange(len(split))).ids
     is_rare = rare(matt, all_ids)
-    measured |= {"gain": measured["auc"] - measured["base_auc"], "spread": float(spread.mean())}
-    measured |= {"rare_share": float(is_rare.mean())}
+    measured |= {"gain": measured["auc"] - measured["base_auc"]} if "auc" in measured else {}
+    measured |= {"spread": float(spread.mean()), "rare_share": float(is_rare.mean())}
     measured |= against_base("rare_", split.label[is_rare], answers[is_rare])
     measured |= against_base("head_", split.label[~is_rare], answers[~is_rare])
     for fields in CORRUPTED_FIELDS:

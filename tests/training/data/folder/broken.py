@@ -238,7 +238,8 @@ BROKEN: dict[str, tuple[Change, str]] = {
     ),
     "categories of fractions": (
         lambda shop: shop.say('price = "dense"', 'price = "id"'),
-        "items.parquet, column 'price', row 2: is 1.5, no category (7 such rows); make it kind \"dense\"",
+        "items.parquet, column 'price', row 2: is 1.5, no whole number (7 such rows); write whole numbers or text, or "
+        'make it kind "dense"',
     ),
     "text of numbers": (
         lambda shop: shop.say('price = "dense"', 'price = "text"'),

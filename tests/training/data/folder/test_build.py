@@ -10,6 +10,7 @@ from tests.training.data.folder.tables import NUM_EVENTS, NUM_ITEMS, NUM_USERS, 
 from training.data import sentence_vectors
 from training.data.folder import folder
 from training.interactions import Interactions, silent
+from training.needs import LABEL, require
 from training.schema import UNKNOWN, digest
 
 
@@ -127,8 +128,8 @@ def test_users_and_items_without_tables_are_those_of_the_events(tmp_path: Path) 
     assert found.events.columns == ["user", "item", "order"]
     assert found.users.shape == (NUM_USERS + 1, 0)
     assert found.titles[1] == f"item {SKUS[0]}"
-    with pytest.raises(ValueError, match="log cannot be used for click: it has no event field for use as label"):
-        found.require("click", ("label", "event"))
+    with pytest.raises(ValueError, match="log cannot be used for click: it lacks a label"):
+        require(found, "click", (LABEL,))
 
 
 def test_columns_files_and_separators_can_have_other_names(shop: Interactions, tmp_path: Path) -> None:

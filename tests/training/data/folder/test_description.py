@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from tests.training.data.folder.tables import SCHEMA, Shop
@@ -160,3 +161,62 @@ def test_a_table_that_no_section_describes_is_told(tmp_path: Path) -> None:
     assert warnings(shop.write(tmp_path / "shop")) == [
         "users.parquet: is not read; add [users.fields] to schema.toml if it should be"
     ]
+
+
+LEAK = "a model would read what it is to predict; take it out of"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "column", "use", "outcome"),
+    [
+        ('device = "id"', 'how = { kind = "id", column = "bought" }', "bought", "[events.fields] how", "an objective"),
+        ('device = "id"', 'bought = "id"', "bought", "[events.fields] bought", "an objective"),
+        ('device = "id"', 'mark = { kind = "dense", column = "stars" }', "stars", "[events.fields] mark", "value"),
+        ('value = "stars"\npositive = ">= 4"', 'label = "device"', "device", "[events.fields] device", "label"),
+        ('scenario = "page"', 'scenario = "stars"', "stars", "scenario", "value"),
+        ('scenario = "page"', 'scenario = "seen"', "seen", "scenario", "an objective"),
+        ('time = "at"', 'order = "stars"', "stars", "order", "value"),
+        ('item = "sku"', 'item = "bought"', "bought", "item", "an objective"),
+        (
+            '[items.fields]\nprice = "dense"',
+            '[items]\nfile = "events.parquet"\n[items.fields]\nprice = { kind = "dense", column = "stars" }',
+            "stars",
+            "[items.fields] price",
+            "value",
+        ),
+    ],
+)
+def test_a_column_that_says_what_came_of_an_event_is_no_input(
+    tmp_path: Path, old: str, new: str, column: str, use: str, outcome: str
+) -> None:
+    assert old in SCHEMA
+    line = f"column '{column}' is {use} and {outcome}: {LEAK} {use}, or name another column"
+    assert told(tmp_path, SCHEMA.replace(old, new)) == [line]
+
+
+def test_the_moment_of_an_event_and_who_meets_what_may_be_fields_too_and_a_label_an_objective(tmp_path: Path) -> None:
+    more = 'when = { kind = "dense", column = "at" }\nwho = { kind = "id", column = "customer_id" }'
+    schema = SCHEMA.replace('device = "id"', f'device = "id"\n{more}')
+    schema = schema.replace('value = "stars"\npositive = ">= 4"', 'label = "bought"')
+    assert told(tmp_path, schema) == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "hint", "warned"),
+    [
+        ("id", pl.col("stars") * 2, True),
+        ("id", pl.when(pl.col("stars") >= 4).then(pl.lit("yes")), True),
+        ("multi", pl.format("a|{}", "stars"), True),
+        ("dense", -pl.col("stars") / 7 + pl.int_range(pl.len()) / 10_000, True),
+        ("dense", pl.when(pl.col("seen") > 1).then(pl.col("stars")), False),
+        ("id", pl.int_range(pl.len()), False),
+        ("id", pl.when(pl.col("bought") > 0).then(pl.col("stars")), False),
+    ],
+    ids=["renamed", "positives alone", "among many", "shifted number", "no number", "one value each", "in part"],
+)
+def test_a_field_that_tells_every_label_is_pointed_out(tmp_path: Path, kind: str, hint: pl.Expr, warned: bool) -> None:
+    shop = Shop().say('device = "id"', f'device = "id"\nhint = "{kind}"')
+    shop.events = shop.events.with_columns(hint=hint)
+    line = "events.parquet, column 'hint': tells the label of every event; take it out unless it was known before"
+    found = [one for one in warnings(shop.write(tmp_path / "shop")) if "tells" in one]
+    assert found == [f"{line} the event took place"] * warned

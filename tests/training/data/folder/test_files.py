@@ -1,11 +1,13 @@
 """Files that are not what their names say, CSV that is not even, files that are missing."""
 
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from tests.training.data.folder.tables import Shop
 from training.data.folder.build import inspect
+from training.data.folder.template import propose
 from training.interactions import silent
 
 
@@ -91,6 +93,8 @@ def test_a_damaged_parquet_file_is_named_whatever_the_reader_does(tmp_path: Path
         path.write_bytes(content[:place] + b"\1" + content[place + 1 :])
         found = inspect(folder, None, silent)
         assert found.interactions or found.problems.errors
+        with suppress(ValueError):
+            assert "[events]" in propose(folder)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,40 @@
+"""Inputs beyond what a task asks, as a person writes them: what does not fit is refused, not made another number."""
+
+import re
+
+import numpy as np
+import pytest
+from tritonclient.grpc.model_config_pb2 import ModelInput  # pyright: ignore[reportAttributeAccessIssue]
+
+from export.further import filled
+
+
+@pytest.mark.parametrize(
+    ("kind", "said", "dtype"),
+    [
+        ("TYPE_INT32", "5000000000", "int32"),
+        ("TYPE_INT64", "9" * 20, "int64"),
+        ("TYPE_INT64", "10.7", "int64"),
+        ("TYPE_FP32", "1e60", "float32"),
+        ("TYPE_FP32", "inf", "float32"),
+        ("TYPE_FP32", "dear", "float32"),
+    ],
+)
+def test_a_value_that_does_not_fit_is_refused_by_name(kind: str, said: str, dtype: str) -> None:
+    with pytest.raises(ValueError, match=f"^theta={re.escape(said)}: it must be a {dtype}$"):
+        filled(ModelInput(name="theta", data_type=kind, dims=[1]), said)
+
+
+@pytest.mark.parametrize(
+    ("kind", "said", "value"),
+    [
+        ("TYPE_INT32", "-7", -7),
+        ("TYPE_INT64", str(2**62), 2**62),
+        ("TYPE_FP32", "0.5", 0.5),
+        ("TYPE_FP32", np.nan, np.nan),
+        ("TYPE_STRING", "home", "home"),
+    ],
+)
+def test_a_value_fills_all_elements(kind: str, said: object, value: object) -> None:
+    found = filled(ModelInput(name="theta", data_type=kind, dims=[2]), said)
+    np.testing.assert_array_equal(found, np.array([[value, value]], found.dtype))

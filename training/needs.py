@@ -1,0 +1,51 @@
+"""What a task needs of a data set: a view refuses one that lacks it, `recserve data check` says what to add."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from training.interactions import Interactions
+from training.schema import Role, Use
+
+
+class Need(NamedTuple):
+    """One thing without which a task cannot use a data set."""
+
+    what: str
+    given: Callable[[Interactions], bool]
+    remedy: str
+    """What to add to own tables and their `schema.toml`."""
+
+
+def _has(role: Role, *uses: Use) -> Callable[[Interactions], bool]:
+    return lambda data: any(data.schema.of(use, role) for use in uses)
+
+
+USERS = Need("ids of users", _has("user", "key"), 'user = "..." under [events]')
+ITEMS = Need("ids of items", _has("item", "key"), 'item = "..." under [events]')
+LABEL = Need(
+    "a label",
+    _has("event", "label"),
+    'label = "..." (a column of 0 and 1), or value = "..." with positive = ">= 4", under [events]',
+)
+TIME = Need("a time", _has("event", "time"), 'time = "..." under [events]')
+MOMENT = Need("a time or an order", _has("event", "time", "order"), 'time = "..." or order = "..." under [events]')
+CONCEPTS = Need(
+    "concepts of items",
+    _has("item", "concept"),
+    'skills = { kind = "multi", use = "concept" } under [items.fields]',
+)
+TEXTS = Need(
+    "texts of items", lambda data: data.load_content is not None, 'a field of kind "text" under [items.fields]'
+)
+
+
+def lacking(interactions: Interactions, needs: Sequence[Need]) -> list[Need]:
+    """Those that are not met, in order."""
+    return [need for need in needs if not need.given(interactions)]
+
+
+def require(interactions: Interactions, task: str, needs: Sequence[Need]) -> None:
+    """Raises ValueError, naming what is missing and what to add, where needs are not met."""
+    if found := lacking(interactions, needs):
+        lacks, remedies = " and ".join(need.what for need in found), "; ".join(need.remedy for need in found)
+        raise ValueError(f"{interactions.name} cannot be used for {task}: it lacks {lacks}; own tables: add {remedies}")
