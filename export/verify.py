@@ -18,8 +18,8 @@ TOLERANCE = 1e-5
 """Largest |served - eager| / max(1, |eager|) of an fp32 export."""
 
 _BREAK_TIES = (
-    "; where scores tie, the order of their items is free: break ties in forward with "
-    "torch.sort(scores, descending=True, stable=True), or return the scores beside the ids, in the same shape and order"
+    "; where scores tie, the order of their items is free: return them beside the ids as an output 'scores' of the "
+    "same shape and order, or make no two of them equal"
 )
 
 _DECLARE_HALF = "; it is computed in float16: declare it float16, which has a tolerance of its own, and return it so"

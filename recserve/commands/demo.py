@@ -118,7 +118,7 @@ class Demo(Command):
             for user in self.users:
                 self._ask(client, interactions, user)
             gap = self._compare(client, trained)
-            return gap, self._latency(client, repository)
+            return gap, self._latency(client, repository, interactions)
 
     def _ask(self, client: Client, interactions: Interactions, user: int) -> None:
         question = Question(user, (), (), scoring.MOST)
@@ -139,12 +139,12 @@ class Demo(Command):
         self._say(f"largest difference: {gap:.1e}")
         return {"pairs": len(user), "largest": gap}
 
-    def _latency(self, client: Client, repository: Path) -> dict[str, Any]:
+    def _latency(self, client: Client, repository: Path, interactions: Interactions) -> dict[str, Any]:
         """Direct: the release in this process with what the server has at hand. Served: user id in, scores out."""
         direct = Direct(repository / DEMO.name)
         taken: dict[str, Any] = {"direct": {}, "served": {}}
         for count in track(CANDIDATES, "measuring latency", console=self.console, transient=True):
-            ids = np.resize(np.arange(1, 1683), count)[None]
+            ids = np.resize(np.arange(1, len(interactions.items)), count)[None]
             request = {"user_id": np.array([[self.users[0]]], np.int64), "candidates": ids}
             prepared = direct.prepare(request)
             calls: dict[str, Callable[[], object]] = {

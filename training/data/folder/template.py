@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Sequence
+from itertools import chain, count
 from pathlib import Path
 from typing import NamedTuple
 
@@ -114,7 +115,7 @@ def propose(folder: Path) -> str:
     rest = [column for column in events.columns if column not in used]
     if rest:
         lines += ["", "[events.fields]    # only what was known before the event took place, never what came of it"]
-        lines += [f"# {_field(events[column])}" for column in rest]
+        lines += [f"# {line}" for line in _fields(events.select(rest))]
     for side, key, words in (("items", item, _ITEMS), ("users", user, _USERS)):
         if side in samples:
             lines += _side(side, samples[side], key, words)
@@ -163,17 +164,26 @@ def _side(side: str, sample: Sample, key: str | None, words: Sequence[str]) -> l
     frame = sample.frame
     own = key if key in frame.columns else _key(frame, words) or frame.columns[0]
     lines = ["", f"[{side}]", *_separator(sample)] + ([f"key = {json.dumps(own)}"] if own != key else [])
-    return [*lines, f"[{side}.fields]", *(_field(frame[column]) for column in frame.columns if column != own)]
+    return [*lines, f"[{side}.fields]", *_fields(frame.drop(own))]
 
 
 def _separator(sample: Sample) -> list[str]:
     return [f"separator = {json.dumps(sample.separator)}"] if sample.separator else []
 
 
-def _field(values: pl.Series) -> str:
+def _fields(frame: pl.DataFrame) -> list[str]:
+    """A line for each column, each with a name of its own."""
+    lines: dict[str, str] = {}
+    for values in frame:
+        short = re.sub(r"\W+", "_", values.name).strip("_") or "field"
+        short = f"my_{short}" if short in RESERVED or short[0].isdigit() else short
+        name = next(one for one in chain([short], (f"{short}_{n}" for n in count(2))) if one not in lines)
+        lines[name] = _field(name, values)
+    return [*lines.values()]
+
+
+def _field(name: str, values: pl.Series) -> str:
     kind = _kind(values)
-    name = re.sub(r"\W+", "_", values.name).strip("_") or "field"
-    name = f"my_{name}" if name in RESERVED or name[0].isdigit() else name
     if name == values.name:
         return f'{name} = "{kind}"'
     return f'{name} = {{ kind = "{kind}", column = {json.dumps(values.name)} }}'

@@ -1,5 +1,6 @@
 """What `recserve data template` writes is a schema that is read, and a proposal that fits the tables."""
 
+import tomllib
 from pathlib import Path
 
 import polars as pl
@@ -70,3 +71,16 @@ def test_a_folder_without_events_is_told_what_is_needed(tmp_path: Path) -> None:
         ValueError, match=r"has no events\.parquet or events\.csv; write one row for each event into it"
     ):
         propose(tmp_path)
+
+
+def test_columns_whose_names_differ_in_signs_alone_become_two_fields(tmp_path: Path) -> None:
+    pl.DataFrame({"user": [1], "item": [2], "at": [3], "label": [1]}).write_parquet(tmp_path / "events.parquet")
+    pl.DataFrame({"item": [2], "size (m)": ["a"], "size m": ["b"], "size-m": ["c"]}).write_parquet(
+        tmp_path / "items.parquet"
+    )
+    fields = tomllib.loads(propose(tmp_path))["items"]["fields"]
+    assert {name: one["column"] for name, one in fields.items()} == {
+        "size_m": "size (m)",
+        "size_m_2": "size m",
+        "size_m_3": "size-m",
+    }
