@@ -86,4 +86,5 @@ SYSTEM = System(
     config=Config,
     baseline=None,
     build=GRU4Rec,
+    quick={"max_length": 12, "dim": 16},
 )
