@@ -1,14 +1,14 @@
 """Releases of models: several models that belong together get one version number and appear together or not at all.
 
-A release is staged in hidden folders beside the versions that serve (`<model>/.<version>.<random>`), proven against
-the eager models there, written through to the disk, and only then renamed into place. A publish that was cut off
-leaves hidden folders only; tritonserver ignores them, and the next publish removes them.
+A release is staged in a folder beside the repository (`.<repository>.staging`), proven against the eager models there,
+written through to the disk, and only then renamed into place: a version of a model that is there, or a new model as a
+whole, as tritonserver does not start over a folder without a configuration, be it hidden. What a publish that was cut
+off leaves, the next one removes.
 """
 
 import fcntl
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -46,17 +46,17 @@ def publish(
     with _only_publisher(repository):
         version = _next_version(repository, signatures, version)
         names = [signature.name for signature in signatures]
-        staged: dict[Path, Path] = {}
-        try:
+        new = {name for name in names if not (repository / name).exists()}
+        with _staging(repository) as place:
             for signature in signatures:
-                final = repository / signature.name / str(version)
                 report(f"{signature.name}: staging version {version}")
-                staged[final] = _stage(final)
-                write_version(staged[final], signature, version, source, names)
-            write_configs(repository, signatures)
-            _reveal(staged)
-        finally:
-            _discard(staged)
+                folder = place / signature.name / str(version)
+                folder.mkdir(parents=True)
+                write_version(folder, signature, version, source, names)
+            for signature in signatures:
+                write_configs(place if signature.name in new else repository, [signature])
+            parts = [name if name in new else f"{name}/{version}" for name in names]
+            _reveal({repository / part: place / part for part in parts})
     report(f"published version {version} of {', '.join(names)}")
     return version
 
@@ -129,22 +129,27 @@ def _next_version(repository: Path, signatures: Sequence[Signature], wanted: int
     return wanted
 
 
-def _stage(final: Path) -> Path:
-    final.parent.mkdir(parents=True, exist_ok=True)
-    for leftover in final.parent.glob(".[0-9]*.*"):
-        shutil.rmtree(leftover)
-    staged = Path(tempfile.mkdtemp(prefix=f".{final.name}.", dir=final.parent))
-    # Likewise mkdtemp lets only its owner in.
-    staged.chmod(0o755)
-    return staged
+@contextmanager
+def _staging(repository: Path) -> Iterator[Path]:
+    """An empty folder on the repository's file system; in the repository where that is a mount of its own, or where
+    nothing may be written beside it."""
+    beside = repository.resolve()
+    can_rename = beside.stat().st_dev == beside.parent.stat().st_dev and os.access(beside.parent, os.W_OK)
+    place = (beside.parent if can_rename else beside) / f".{beside.name}.staging"
+    shutil.rmtree(place, ignore_errors=True)
+    place.mkdir()
+    try:
+        yield place
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
 
 
-def _reveal(staged: dict[Path, Path]) -> None:
+def _reveal(staged: Mapping[Path, Path]) -> None:
     """Renames all staged folders into place; when one rename fails, takes the others back."""
     for folder in staged.values():
-        for path in folder.iterdir():
+        for path in folder.rglob("*"):
             # safetensors lets only the owner read what it writes, and a server often runs as somebody else.
-            path.chmod(0o644)
+            path.chmod(0o755 if path.is_dir() else 0o644)
             _sync(path)
         _sync(folder)
     revealed: list[Path] = []
@@ -157,14 +162,6 @@ def _reveal(staged: dict[Path, Path]) -> None:
         for final in revealed:
             final.rename(staged[final])
         raise
-
-
-def _discard(staged: dict[Path, Path]) -> None:
-    """Removes what was not revealed, and folders of new models that got no version: a server would not start."""
-    for final, folder in staged.items():
-        shutil.rmtree(folder, ignore_errors=True)
-        if not any(final.parent.iterdir()):
-            final.parent.rmdir()
 
 
 @contextmanager

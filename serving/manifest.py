@@ -5,6 +5,7 @@ A flipped bit in a row of weights that no golden request touches is a wrong scor
 
 import hashlib
 import json
+import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -43,11 +44,13 @@ def read(version: Path) -> dict[str, Any]:
 
 
 def verify(version: Path) -> None:
-    """Compares every file of a version with its manifest.
+    """Compares every file of a version with its manifest, and removes bytecode, which Python would run unasked in place
+    of what is listed; a server that loads the version writes it anew.
 
     Raises:
-        ValueError: names the first file that differs, is missing, or is not listed.
+        ValueError: names the first file that differs, is missing, is not listed, or cannot be removed.
     """
+    _remove_bytecode(version)
     listed = read(version)["files"]
     found = {str(path.relative_to(version)): path for path in _files(version)}
     for name in sorted(listed.keys() | found.keys()):
@@ -56,6 +59,15 @@ def verify(version: Path) -> None:
         if name not in listed:
             raise ValueError(f"{version / name} is not listed in {MANIFEST_FILE}; remove it, or {_REMEDY}")
         _compare(found[name], listed[name])
+
+
+def _remove_bytecode(version: Path) -> None:
+    for folder in [*version.rglob("__pycache__")]:
+        try:
+            shutil.rmtree(folder)
+        except OSError as error:
+            if folder.exists():
+                raise ValueError(f"{folder} may hold other code than was published; remove it ({error})") from error
 
 
 def _compare(path: Path, expected: Any) -> None:

@@ -117,8 +117,6 @@ def environment(state: Path, metrics_url: str, num_restarts: int = 0) -> dict[st
         "OMP_NUM_THREADS": "1",
         "OPENBLAS_NUM_THREADS": "1",
         "MKL_NUM_THREADS": "1",
-        # A published version of a model stays as it was published.
-        "PYTHONDONTWRITEBYTECODE": "1",
         "RECSERVE_STATE": url_of(state),
         backlog.METRICS: metrics_url,
         restarts.VARIABLE: str(num_restarts),

@@ -6,6 +6,7 @@ import stat
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,8 +14,10 @@ import torch
 from safetensors.numpy import load_file
 from torch import Tensor
 
-from export.artifacts import Source
+from export import repository
+from export.artifacts import Source, write_version
 from export.model_config import read_config, render
+from export.renaming import under_name
 from export.repository import publish, versions, write_configs
 from serving import golden
 from serving.manifest import fingerprint
@@ -122,7 +125,7 @@ def test_nothing_of_a_release_appears_when_its_last_model_fails(published: Path)
     with pytest.raises(ValueError, match="model 'scorer', batch of 1: output 'scores'"):
         publish(published, [encoder_model(), wrong_scorer()], SOURCE)
     assert tree(published) == before
-    assert not list(published.glob("*/.*"))
+    assert not [*published.glob("*/.*"), *published.parent.glob(".*.staging")]
 
 
 def test_failed_first_release_leaves_no_folder_that_a_server_would_try_to_load(tmp_path: Path) -> None:
@@ -154,11 +157,29 @@ def test_changed_signature_is_welcome_where_nothing_serves_yet(published: Path) 
 
 
 def test_leftovers_of_a_publish_that_was_cut_off_are_removed(published: Path) -> None:
-    leftover = published / "scorer" / ".2.abcdef"
-    leftover.mkdir()
+    leftover = published.parent / f".{published.name}.staging" / "other" / "1"
+    leftover.mkdir(parents=True)
     (leftover / "model.onnx").write_text("half a mod")
     publish(published, [scorer_model()], SOURCE)
-    assert not leftover.exists()
+    assert not leftover.parents[1].exists()
+
+
+def test_a_release_of_new_models_is_staged_where_no_server_looks(
+    published_once: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder without a configuration keeps tritonserver from starting; a publish takes minutes, or is killed."""
+    live = Path(shutil.copytree(published_once, tmp_path / "live"))
+    before, seen = {*live.rglob("*")}, []
+
+    def look(*arguments: Any) -> None:
+        seen.append({*live.rglob("*")} == before)
+        write_version(*arguments)
+
+    monkeypatch.setattr(repository, "write_version", look)
+    publish(live, under_name([profile_model()], "other"), SOURCE)
+    assert seen == [True]
+    assert versions(live / "other") == [1]
+    assert (live / "other" / "config.pbtxt").is_file()
 
 
 def test_second_publisher_is_turned_away(published: Path) -> None:

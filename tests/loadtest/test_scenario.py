@@ -21,7 +21,7 @@ MODELS = ("deepfm", "fm", "shop", "reg4rec", "generate_then_rank", "rqvae", "two
 def released(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A repository with a system of each task, on own tables with ids of text and of 62 bits."""
     with registered(tmp_path_factory.mktemp("traffic")) as root:
-        yield everything(root / "models")
+        yield everything(root / "models", tmp_path_factory)
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,8 @@
 """Own tables with ids of text and of 62 bits, and untrained systems on them, in one repository."""
 
 import hashlib
+import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -17,6 +19,7 @@ from export.repository import publish
 from recserve.cli import main
 from training import datasets
 from training.data import sentence_vectors
+from training.data.fetch import locked
 from training.generate_then_rank import generate_then_rank
 from training.registry import SYSTEMS
 from training.servable import Origin, Signature
@@ -107,8 +110,20 @@ def _given(num_items: int) -> dict[str, torch.Tensor]:
     return {"codes": codes, "weights": torch.ones(codes.shape)}
 
 
-def everything(folder: Path) -> Path:
-    """A repository with a system of each task, on the data sets plain, moment and simulated-students; MATT as shop."""
+def everything(folder: Path, factory: pytest.TempPathFactory) -> Path:
+    """A repository with a system of each task, on the data sets plain, moment and simulated-students; MATT as shop.
+
+    Exported once for all processes of a run of the tests, and copied.
+    """
+    base = factory.getbasetemp()
+    made = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "everything"
+    with locked(made.with_suffix(".lock")):
+        if not made.exists():
+            _publish(made)
+    return Path(shutil.copytree(made, folder))
+
+
+def _publish(folder: Path) -> None:
     deepfm, reg4rec = released("deepfm", "plain", **SMALL), released("reg4rec", "plain", **REG4REC)
     parts = (
         *released("fm", "moment", dim=8),
@@ -121,4 +136,3 @@ def everything(folder: Path) -> Path:
         *released("dkt", "simulated-students"),
     )
     publish(folder, parts, Source(kind="factory", name="tests.recserve.releases:everything"))
-    return folder

@@ -19,7 +19,6 @@ from serving.client import Client
 from training import checkpoint
 from training.data.fetch import default_cache
 from training.data.planted_clicks import planted_clicks
-from training.datasets import DATASETS
 from training.fit import FitOptions
 from training.registry import SYSTEMS
 
@@ -58,17 +57,6 @@ def test_systems_are_listed_for_scripts_people_and_the_readme(capsys: Captured) 
     assert main(["systems"]) == 0
     printed = capsys.readouterr().out
     assert re.search("LREA: low-rank efficient attention .*over din", printed), "one line, however narrow the terminal"
-
-
-def test_data_sets_are_listed_with_their_place(capsys: Captured, tmp_path: Path) -> None:
-    listed = run_json(capsys, "data", "list", "--cache", tmp_path)
-    assert {"beauty", "hin-amazon", "ml-100k", "sports"} <= {one["name"] for one in listed}
-    fetched, made = ([one for one in listed if (one["folder"] is None) == is_made] for is_made in (False, True))
-    assert all((one["there"], one["folder"]) == (False, str(tmp_path / one["name"])) for one in fetched)
-    assert {"planted-clicks", "simulated-students"} <= {one["name"] for one in made if one["there"]}
-    assert {one["name"] for one in listed} >= {*DATASETS}
-    folders = {one["name"]: one["folder"] for one in run_json(capsys, "data", "list")}
-    assert folders["ml-100k"] == str(default_cache() / "ml-100k")
 
 
 @pytest.mark.parametrize(

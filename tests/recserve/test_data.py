@@ -156,6 +156,17 @@ def test_own_sets_are_listed_with_the_built_in_ones(shop: Path, capsys: Captured
     }
 
 
+def test_built_in_sets_are_listed_with_their_place(capsys: Captured, tmp_path: Path, cache: Path) -> None:
+    listed = run_json(capsys, List(cache=tmp_path, json=True))
+    assert {"beauty", "hin-amazon", "ml-100k", "sports"} <= {one["name"] for one in listed}
+    fetched, made = ([one for one in listed if (one["folder"] is None) == is_made] for is_made in (False, True))
+    assert all((one["there"], one["folder"]) == (False, str(tmp_path / one["name"])) for one in fetched)
+    assert {"planted-clicks", "simulated-students"} <= {one["name"] for one in made if one["there"]}
+    assert {one["name"] for one in listed} >= {*datasets.DATASETS}
+    folders = {one["name"]: one["folder"] for one in run_json(capsys, List(json=True))}
+    assert folders["ml-100k"] == str(cache / "data" / "ml-100k")
+
+
 def test_a_list_that_cannot_be_read_says_what_to_do(shop: Path, cache: Path) -> None:
     Add(folder=shop).run()
     (cache / "folders.json").write_text("{")

@@ -76,9 +76,19 @@ def test_a_file_that_nobody_published_is_named(repository: Path) -> None:
 
 def test_what_tools_leave_behind_is_no_file_of_the_release(repository: Path) -> None:
     (repository / "scaled" / "1" / ".nfs01").write_text("")
-    (repository / "scaled" / "1" / "__pycache__").mkdir()
-    (repository / "scaled" / "1" / "__pycache__" / "model.pyc").write_text("")
     readiness.check_files(repository, "cpu")
+
+
+def test_bytecode_that_python_would_run_in_place_of_a_published_file_is_removed(repository: Path) -> None:
+    left = repository / "scaled" / "1" / "__pycache__" / "model.cpython-311.pyc"
+    left.parent.mkdir()
+    left.write_bytes(b"anything")
+    readiness.check_files(repository, "cpu")
+    assert not left.parent.exists()
+    left.parent.symlink_to(repository)
+    with pytest.raises(ValueError, match="__pycache__ may hold other code than was published; remove it"):
+        readiness.check_files(repository, "cpu")
+    assert repository.exists()
 
 
 def test_only_versions_that_are_loaded_count(repository: Path) -> None:

@@ -1,6 +1,7 @@
 """A running server goes to a new release, or stays where it is."""
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,26 @@ pytestmark = pytest.mark.triton_server
 SOURCE = Source(kind="factory", name="tests.conftest:lrea")
 
 
+Appear = Callable[[Path, int, int], None]
+
+
+@pytest.fixture(scope="module")
+def appear(tmp_path_factory: pytest.TempPathFactory) -> Appear:
+    """(repository, seed, version): that release of LREA is published there; each is exported once."""
+    made: dict[tuple[int, int], Path] = {}
+
+    def put(live: Path, seed: int, version: int) -> None:
+        if (seed, version) not in made:
+            made[seed, version] = tmp_path_factory.mktemp("release")
+            publish(made[seed, version], lrea(seed), SOURCE, version=version)
+        for model in made[seed, version].iterdir():
+            for config in (model / "config.pbtxt", model / "configs" / "cpu.pbtxt"):
+                shutil.copy(config, live / config.relative_to(made[seed, version]))
+            shutil.copytree(model / str(version), live / model.name / str(version))
+
+    return put
+
+
 @pytest.fixture
 def chained(live: Path) -> str:
     """A target whose ensemble is tritonserver's own, with a process for each step."""
@@ -32,13 +53,13 @@ def first_scores(repository: Path, version: int) -> golden.Golden:
     return golden.read(repository / "lrea" / str(version) / "golden.safetensors")[0]
 
 
-def rolls_out_twice(live: Path, live_server: TritonServer) -> list[str]:
+def rolls_out_twice(live: Path, live_server: TritonServer, appear: Appear) -> list[str]:
     """What was said last of two roll-outs, after each of which the new release answered."""
     target, said = live_server.options.target, []
     with live_server.client() as client:
         assert not roll_out(client, live, target), "there is nothing new"
         for version in (2, 3):
-            publish(live, lrea(version), SOURCE)
+            appear(live, version, version)
             reports: list[str] = []
             assert roll_out(client, live, target, report=reports.append)
             said.append(reports[-1])
@@ -51,14 +72,18 @@ def rolls_out_twice(live: Path, live_server: TritonServer) -> list[str]:
     return said
 
 
-def test_the_new_release_answers_and_the_one_before_stays_loaded(live: Path, live_server: TritonServer) -> None:
-    assert rolls_out_twice(live, live_server) == ["loading lrea version 2", "loading lrea version 3"]
+def test_the_new_release_answers_and_the_one_before_stays_loaded(
+    live: Path, live_server: TritonServer, appear: Appear
+) -> None:
+    assert rolls_out_twice(live, live_server, appear) == ["loading lrea version 2", "loading lrea version 3"]
 
 
-def test_an_ensemble_of_several_processes_switches_last(live: Path, chained: str, tmp_path: Path) -> None:
+def test_an_ensemble_of_several_processes_switches_last(
+    live: Path, chained: str, tmp_path: Path, appear: Appear
+) -> None:
     options = ServerOptions(state=tmp_path / "state", model_control="explicit", target=chained)
     with TritonServer(live, options) as server:
-        assert rolls_out_twice(live, server) == [
+        assert rolls_out_twice(live, server, appear) == [
             "switching lrea to version 2",
             "switching lrea to version 3",
         ]
@@ -66,10 +91,10 @@ def test_an_ensemble_of_several_processes_switches_last(live: Path, chained: str
 
 @pytest.mark.parametrize("model", ["lrea_scorer", "lrea"])
 def test_a_release_that_answers_wrongly_is_taken_back_and_the_one_before_goes_on(
-    live: Path, live_server: TritonServer, model: str
+    live: Path, live_server: TritonServer, model: str, appear: Appear
 ) -> None:
     old = {name: golden.read(live / name / "1" / "golden.safetensors")[0] for name in ("lrea_scorer", "lrea")}
-    publish(live, lrea(1), SOURCE)
+    appear(live, 1, 2)
     shutil.copy(live / model / "1" / "golden.safetensors", live / model / "2" / "golden.safetensors")
     reseal(live)
     with live_server.client() as client:
@@ -82,18 +107,18 @@ def test_a_release_that_answers_wrongly_is_taken_back_and_the_one_before_goes_on
         assert golden.compare(old[model].outputs, answer, 1e-5).ok
 
 
-def test_an_ensemble_that_is_not_pinned_is_named(live: Path, chained: str, tmp_path: Path) -> None:
+def test_an_ensemble_that_is_not_pinned_is_named(live: Path, chained: str, tmp_path: Path, appear: Appear) -> None:
     with TritonServer(live, ServerOptions(state=tmp_path / "state", target=chained)) as one, one.client() as client:
-        publish(live, lrea(1), SOURCE)
+        appear(live, 1, 2)
         with pytest.raises(ValueError, match="ensemble 'lrea' is not pinned"):
             roll_out(client, live, chained)
 
 
 @pytest.mark.parametrize("model", ["lrea_scorer", "lrea", "lrea_state"])
 def test_a_release_with_a_flipped_bit_is_refused_by_file_before_anything_is_loaded(
-    live: Path, live_server: TritonServer, model: str
+    live: Path, live_server: TritonServer, model: str, appear: Appear
 ) -> None:
-    publish(live, lrea(1), SOURCE)
+    appear(live, 1, 2)
     path = max((path for path in (live / model / "2").iterdir()), key=lambda path: path.stat().st_size)
     path.write_bytes(flipped(path.read_bytes()))
     with live_server.client() as client:
@@ -111,10 +136,10 @@ def flipped(content: bytes) -> bytes:
 
 
 def test_a_restart_serves_what_was_served_although_something_newer_is_published(
-    live: Path, live_server: TritonServer
+    live: Path, live_server: TritonServer, appear: Appear
 ) -> None:
     old = first_scores(live, 1)
-    publish(live, lrea(1), SOURCE)
+    appear(live, 1, 2)
     path = live / "lrea_scorer" / "2" / "model.onnx"
     path.write_bytes(flipped(path.read_bytes()))
     live_server.process.kill()
@@ -127,5 +152,5 @@ def test_a_restart_serves_what_was_served_although_something_newer_is_published(
         shutil.rmtree(live / "lrea_scorer" / "2")
         for model in live.iterdir():
             shutil.rmtree(model / "2", ignore_errors=True)
-        publish(live, lrea(1), SOURCE)
+        appear(live, 1, 2)
         assert roll_out(client, live), "and a sound release is taken over afterwards"

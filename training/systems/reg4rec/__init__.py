@@ -74,7 +74,7 @@ SYSTEM = System(
     explained=explained,
     quick={
         "max_length": 12,
-        "codebooks": 3,
+        "codebooks": 2,
         "words": 16,
         "dim": 16,
         "encoder_layers": 1,
