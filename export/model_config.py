@@ -240,6 +240,8 @@ def _add_bounds(config: ModelConfig, signature: Signature) -> None:
                 places = value if isinstance(value, tuple) else (value,)
                 text = ",".join("" if place is None else str(place) for place in places)
                 config.parameters[f"{bound}.{spec.name}"].string_value = text
+        if spec.missing:
+            config.parameters[f"missing.{spec.name}"].string_value = "NaN"
     _add_axes(config, signature)
 
 

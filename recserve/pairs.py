@@ -65,7 +65,7 @@ def further(table: Table, spec: TensorSpec, interactions: Interactions) -> np.nd
     (width,) = spec.shape
     assert isinstance(width, int)
     is_float, is_text = spec.dtype == "float32", spec.client_dtype == "string"
-    empty = np.nan if is_float and spec.minimum is None else 0
+    empty = np.nan if is_float and spec.missing else 0
     found = np.full(
         (len(table.frame), width),
         empty if spec.mapped is None else spec.mapped.filling,

@@ -15,6 +15,9 @@ Kind = Literal["id", "dense", "multi", "vector", "text"]
 Use = Literal[
     "key", "feature", "profile", "label", "value", "time", "order", "scenario", "objective", "concept", "category"
 ]
+LARGEST = 9 * 10**18
+"""Of dense values, and with a minus the smallest: what counts nanoseconds fits in, what spells "nothing" as the largest
+float does not."""
 UNKNOWN = "unknown"
 """Name of id 0 of every field."""
 

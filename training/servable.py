@@ -39,7 +39,9 @@ class TensorSpec:
     Ragged output: the input whose lengths it has."""
     minimum: Bound | None = None
     maximum: Bound | None = None
-    """Smallest and largest legal value; a request beyond them is refused and names the field."""
+    """Smallest and largest legal value; a request beyond them is refused and names the field, and so is NaN."""
+    missing: bool = False
+    """Whether NaN is legal in spite of bounds: it says that a number is missing."""
     min_elements: int | None = None
     max_elements: int | None = None
     """Fewest and most elements that one request may carry in a ragged input."""

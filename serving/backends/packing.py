@@ -113,7 +113,7 @@ def _check_bounds(model: str, field: InputSpec, array: np.ndarray) -> None:
         raise ValueError(f"{where} has {array.size} elements; send {field.min_elements} or more")
     if array.size == 0:
         return
-    if array.dtype.kind == "f" and np.isnan(array).any():
+    if array.dtype.kind == "f" and not field.missing and np.isnan(array).any():
         raise ValueError(f"{where} holds NaN; send numbers")
     if field.minimum is not None and (wrong := array < field.minimum).any():
         value, bound = _first(array, field.minimum, wrong)

@@ -7,7 +7,7 @@ from export.model_config import Target, ensemble_problems, model_config, parse, 
 from tests.export.brought import flat, pooled, recurrent
 from tests.export.models import profile_model, release, scorer_model
 from tests.serving import path_models
-from training.servable import EnsembleServable, EnsembleStep, Signature
+from training.servable import EnsembleServable, EnsembleStep, Signature, TensorSpec
 
 _, SCORER, USER_STATE, RANKER = release()
 
@@ -100,6 +100,13 @@ def test_threads_and_bounds_travel_as_parameters() -> None:
         "minimum.candidates": "-1",
         "max_elements.candidates": "1000",
     }
+
+
+def test_a_bounded_number_that_may_be_missing_says_so() -> None:
+    hour = TensorSpec(name="hour", dtype="float32", shape=(1,), minimum=-9, maximum=9, missing=True)
+    parameters = model_config(replace(SCORER, inputs=(*SCORER.inputs, hour)), "cpu").parameters
+    assert [parameters[f"{one}.hour"].string_value for one in ("minimum", "maximum", "missing")] == ["-9", "9", "NaN"]
+    assert not any(name.startswith("missing") for name in model_config(SCORER, "cpu").parameters)
 
 
 def test_only_what_a_client_depends_on_counts_as_a_change() -> None:

@@ -92,7 +92,8 @@ def test_ids_of_csv_are_read_as_the_data_set_has_them(shop: Interactions, tmp_pa
         ("slots", ".csv", pl.Series(["a", "a|b|c|a"]), "row 2: has more values than a request carries"),
         ("slots", ".parquet", pl.Series([[1], [2]]), "row 1: holds Int64, and the model takes text"),
         ("price_then", ".csv", pl.Series(["3.5", "dear"]), "row 2: is 'dear', no number"),
-        ("price_then", ".parquet", pl.Series([1.0, 1e60]), "row 2: is 1e+60, beyond a float32"),
+        ("price_then", ".parquet", pl.Series([1.0, 1e60]), "row 2: is 1e+60, beyond 9e+18"),
+        ("price_then", ".csv", pl.Series(["-3.4e38", "1"]), "row 1: is '-3.4e38', beyond 9e+18"),
         ("device", ".parquet", pl.Series([True, False]), "row 1: holds Boolean, and the model takes text"),
     ],
 )

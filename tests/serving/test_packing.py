@@ -5,6 +5,7 @@ import pytest
 
 from serving.backends import packing
 from serving.backends.onnxruntime.model_spec import ModelSpec
+from training.schema import LARGEST
 
 SPEC = ModelSpec.parse(
     {
@@ -13,6 +14,7 @@ SPEC = ModelSpec.parse(
         "input": [
             {"name": "history", "data_type": "TYPE_INT64", "allow_ragged_batch": True},
             {"name": "theta", "data_type": "TYPE_FP32"},
+            {"name": "hour", "data_type": "TYPE_FP32"},
         ],
         "output": [],
         "parameters": {
@@ -23,14 +25,29 @@ SPEC = ModelSpec.parse(
                 ("max_elements.history", "3"),
                 ("minimum.theta", "0"),
                 ("maximum.theta", "1"),
+                ("minimum.hour", str(-LARGEST)),
+                ("maximum.hour", str(LARGEST)),
+                ("missing.hour", "NaN"),
             )
         },
     }
 )
 
 
-def request(history: list[int], theta: float) -> packing.Request:
-    return {"history": np.array([history], np.int64), "theta": np.array([[theta]], np.float32)}
+def request(history: list[int], theta: float, hour: float = 0.0) -> packing.Request:
+    numbers = {name: np.array([[value]], np.float32) for name, value in (("theta", theta), ("hour", hour))}
+    return {"history": np.array([history], np.int64), **numbers}
+
+
+@pytest.mark.parametrize("hour", [np.nan, 0.0, 1.7e18, -1.7e18])
+def test_of_a_number_that_may_be_missing_nan_passes_beside_what_lies_within_the_bounds(hour: float) -> None:
+    packing.check(SPEC, request([1], 0.5, hour))
+
+
+@pytest.mark.parametrize(("hour", "said"), [(np.inf, "above 9"), (-np.inf, "below -9"), (3.4e38, "above 9")])
+def test_a_number_that_may_be_missing_has_bounds_all_the_same(hour: float, said: str) -> None:
+    with pytest.raises(ValueError, match=rf"generator: input 'hour': value .* is {said}0{{18}}; send "):
+        packing.check(SPEC, request([1], 0.5, hour))
 
 
 @pytest.mark.parametrize(("history", "theta"), [([0], 0.0), ([1, 2, 3], 1.0), ([2**40], 0.5)])

@@ -15,7 +15,7 @@ from torch import Tensor
 from serving.ids import IdMap
 from training.data.click import ClickData
 from training.data.columns import Layout, columns
-from training.schema import Field
+from training.schema import LARGEST, Field
 from training.servable import TensorSpec
 
 _LONGEST = len(str(2**63))
@@ -53,6 +53,9 @@ def context_specs(data: ClickData) -> tuple[TensorSpec, ...]:
             dtype="float32" if field.kind == "dense" else "int64",
             shape=(field.width if field.kind == "multi" and field.width else 1,),
             ids=map_of(field),
+            minimum=-LARGEST if field.kind == "dense" else None,
+            maximum=LARGEST if field.kind == "dense" else None,
+            missing=field.kind == "dense",
         )
         for field in data.context
     )

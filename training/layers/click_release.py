@@ -63,21 +63,28 @@ class Scorer(nn.Module):
     def __init__(self, module: nn.Module, data: ClickData) -> None:
         super().__init__()
         self.module = module
-        self.names = (*user_row(data).arrays(), *(spec.name for spec in context_specs(data)))
+        context = context_specs(data)
+        self.names = (*user_row(data).arrays(), *(spec.name for spec in context))
+        self.asked = [spec.name for spec in context if spec.dtype == "float32"]
         self.features, self.profile = data.features.layout, data.profile.layout
         self.num_items = len(data.interactions.items)
         for name, array in zip(("item", "item_dense", "item_sets"), data.features.items, strict=True):
             self.register_buffer(name, torch.from_numpy(array))
 
     def forward(self, candidates: Int[Tensor, " C"], candidate_offsets: Int[Tensor, " B"], *rows: Tensor) -> Packed:
-        """Probabilities [C]; NaN, never a plausible score, for a negative candidate and a length that cannot be."""
+        """Probabilities [C]; NaN, never a plausible score, for a negative candidate, a length that cannot be and an
+        infinite number of the event."""
         # One candidate more, dropped at the end: ORT divides by zero where a batch has none at all.
         ids = torch.cat([candidates, candidates.new_zeros(1)])
         request = ragged.requests(candidate_offsets, ids.shape[0])
-        named = {name: _numbers(row).index_select(0, request) for name, row in zip(self.names, rows, strict=True)}
+        named = {name: row.index_select(0, request) for name, row in zip(self.names, rows, strict=True)}
+        infinite = [named[name][:, 0].isinf() for name in self.asked]
+        named = {name: row if name in self.asked else _numbers(row) for name, row in named.items()}
         batch = self.batch(known(ids, self.num_items), named)
         length = batch.history_length
         valid = (ids >= 0) & (length >= 0) & (length <= batch.history_items.shape[1])
+        for one in infinite:
+            valid = valid & ~one
         return (torch.where(valid, torch.sigmoid(self.module(batch)), torch.nan)[:-1],)
 
     def batch(self, item: Int[Tensor, " C"], named: dict[str, Tensor]) -> ClickBatch:

@@ -21,6 +21,11 @@ _SMALL = 256
 """Ids of a multi-valued field up to which its mean is one matrix product."""
 
 
+_FARTHEST = 1e6
+"""Deviations from the mean to which a dense value counts: of 1e12 values none can lie farther, and what a model makes
+of it stays finite."""
+
+
 class Features(NamedTuple):
     """Values of some fields, as `training.data.columns.Columns`."""
 
@@ -103,7 +108,8 @@ class Additions(nn.Module):
         """Zero at the places of fields of kind id."""
         there = (x.ids > 0).to(self.directions.dtype)
         added = [self.directions.new_zeros(x.ids.shape[0], self.directions.shape[1])] * self.num_fields
-        values = torch.where(torch.isnan(x.dense), 0.0, (x.dense - self.mean) / self.deviation)
+        values = ((x.dense - self.mean) / self.deviation).clamp(-_FARTHEST, _FARTHEST)
+        values = torch.where(torch.isnan(x.dense), 0.0, values)
         for number, place in enumerate(self.dense):
             added[place] = (values[:, number] * there[:, place])[:, None] * self.directions[number]
         for mean, one in zip(self.means, self.sets, strict=True):

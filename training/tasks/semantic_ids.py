@@ -24,6 +24,9 @@ from training.servable import Packed, Servable, Signature, TensorSpec
 from training.system import Column, Predict, Split, Stage, Task, Wanted
 from training.traffic import ITEMS, items
 
+_LARGEST = 10**9
+"""Of the elements of a client's vectors, and with a minus the smallest: their squares, summed, are finite."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class TokenizerConfig:
@@ -223,7 +226,10 @@ def vector_inputs(tokenizer: Tokenizer, data: CatalogueData) -> tuple[TensorSpec
     widths = {name: getattr(data.vectors, name).shape[1] for name in tokenizer.reads}
     if missing := [name for name, width in widths.items() if not width]:
         raise ValueError(f"the {missing[0]} vectors are missing; the runs that this one builds on must be there")
-    return tuple(TensorSpec(name=name, dtype="float32", shape=(width,)) for name, width in widths.items())
+    return tuple(
+        TensorSpec(name=name, dtype="float32", shape=(width,), minimum=-_LARGEST, maximum=_LARGEST)
+        for name, width in widths.items()
+    )
 
 
 SEMANTIC_IDS = SemanticIdsTask()

@@ -51,6 +51,8 @@ class InputSpec:
     minimum: np.ndarray | None
     maximum: np.ndarray | None
     """int64 [], or one for each place along the only axis beside the batch."""
+    missing: bool
+    """Whether NaN says that a number is missing, and is legal in spite of bounds."""
     min_elements: int | None
     max_elements: int | None
     max_bytes: int | None
@@ -180,6 +182,7 @@ def _input(model: str, entry: Mapping[str, Any], parameters: Mapping[str, str]) 
         reshape=_shape(entry["reshape"].get("shape", [])) if "reshape" in entry else None,
         minimum=_bound(model, parameters, f"minimum.{name}", _INT64.min),
         maximum=_bound(model, parameters, f"maximum.{name}", _INT64.max),
+        missing=f"missing.{name}" in parameters,
         min_elements=_integer(model, parameters, f"min_elements.{name}"),
         max_elements=_integer(model, parameters, f"max_elements.{name}"),
         max_bytes=_integer(model, parameters, f"max_bytes.{name}"),

@@ -7,7 +7,7 @@ import pytest
 
 from tests.training.click_views import everything, view
 from training.layers.click_context import context_specs, map_of, nothing
-from training.schema import UNKNOWN, Field
+from training.schema import LARGEST, UNKNOWN, Field
 
 
 def field(*names: str) -> Field:
@@ -63,4 +63,6 @@ def test_a_request_asks_for_each_field_in_its_own_way() -> None:
         ("hour", "float32"),
         ("words", "int64"),
     ]
+    bounds = [(one.minimum, one.maximum, one.missing) for one in context_specs(data)]
+    assert bounds == [(None, None, False), (-LARGEST, LARGEST, True), (None, None, False)]
     assert [one.mapped for one in context_specs(data)] == [None, None, None], "shop comes before feed"

@@ -187,6 +187,18 @@ def test_a_request_carries_the_moment_s_fields_and_they_count(name: str) -> None
         assert (signature.eager(*other)[0] != before).float().mean() > 0.5, field
 
 
+@pytest.mark.parametrize("name", ["fm", "din"])
+def test_an_infinite_number_of_the_moment_is_not_taken_for_a_missing_one_and_a_huge_one_has_a_score(name: str) -> None:
+    signature, inputs = asked_of(name, "everything")
+    hours = inputs[4].clone()
+    hours[1:4, 0] = torch.tensor([torch.inf, -torch.inf, 9e18])
+    found = signature.eager(*inputs[:4], hours, inputs[5])[0]
+    counts = inputs[2].diff(prepend=inputs[2].new_zeros(1))
+    infinite = torch.tensor([False, True, True] + [False] * 7).repeat_interleave(counts.long())
+    assert infinite.any()
+    assert torch.equal(found.isnan(), infinite)
+
+
 def test_examples_hold_missing_values_of_the_moment_and_the_users_with_the_longest_and_the_shortest_history() -> None:
     _, inputs = asked_of("fm", "everything")
     user, candidates, ends, channel, hour, words = inputs

@@ -99,6 +99,13 @@ def test_what_is_missing_adds_nothing_said_by_its_id_or_by_its_value(there: int)
     assert not built(hidden).any(), "an id that was made unknown hides the value"
 
 
+@pytest.mark.parametrize("value", [9e18, -9e18])
+def test_what_lies_absurdly_far_from_the_mean_leaves_room_for_squares(value: float) -> None:
+    found = made()(Features(torch.ones(1, 5).long(), torch.full((1, 2), value), torch.zeros(1, 5).long()))
+    assert found.square().isfinite().all()
+    assert found.square().square().isfinite().all()
+
+
 def test_a_missing_value_spoils_no_gradient() -> None:
     built = made()
     x = Features(torch.ones(2, 5).long(), torch.tensor([[NAN, 1.0], [2.0, NAN]]), torch.ones(2, 5).long())

@@ -3,6 +3,7 @@
 import polars as pl
 
 from training.data.folder.problems import Column
+from training.schema import LARGEST
 
 _EXACT = 2**53
 
@@ -20,16 +21,17 @@ def numbers(column: Column, remedy: str) -> pl.Series | None:
 
 
 def dense(column: Column) -> pl.Series | None:
-    """float32, NaN where there is nothing; None, with the problem told, where it is not finite."""
+    """float32, NaN where there is nothing; None, with the problem told, where it is beyond `LARGEST`."""
     found = numbers(column, "write numbers with a decimal point, or give the field another kind")
     if found is None:
         return None
-    single = found.cast(pl.Float32, strict=False)
-    infinite = single.is_infinite() | (single.is_null() & found.is_not_null())
     if column.refuse(
-        infinite, "is {value}, beyond a float32", "write a finite number, or nothing where it is not known"
+        found.fill_nan(None).abs() > LARGEST,
+        f"is {{value}}, beyond {LARGEST:.0e}",
+        "write a smaller number, or nothing where it is not known",
     ):
         return None
+    single = found.cast(pl.Float32)
     single = single.fill_null(float("nan"))
     if single.is_nan().all():
         column.warn("has no number in any row; take the field out")

@@ -214,15 +214,18 @@ BROKEN: dict[str, tuple[Change, str]] = {
     ),
     "infinite price": (
         lambda shop: shop.put("items", "price", 6, float("inf")),
-        "items.parquet, column 'price', row 6: is inf, beyond a float32; write a finite number, or nothing where it "
-        "is not "
-        "known",
+        "items.parquet, column 'price', row 6: is inf, beyond 9e+18; write a smaller number, or nothing where it is "
+        "not known",
+    ),
+    "price that spells nothing": (
+        lambda shop: shop.put("items", "price", 6, -3.4e38),
+        "items.parquet, column 'price', row 6: is -3.4e+38, beyond 9e+18; write a smaller number, or nothing where it "
+        "is not known",
     ),
     "price beyond a float32": (
         lambda shop: shop.put("items", "price", 6, 1e300),
-        "items.parquet, column 'price', row 6: is 1e+300, beyond a float32; write a finite number, or nothing where "
-        "it is "
-        "not known",
+        "items.parquet, column 'price', row 6: is 1e+300, beyond 9e+18; write a smaller number, or nothing where it "
+        "is not known",
     ),
     "price of text": (
         lambda shop: (column(shop, "items", pl.col("price").cast(pl.String)), shop.put("items", "price", 2, "1,5")),
