@@ -49,6 +49,8 @@ class DKTState(NamedTuple):
 class DKT(nn.Module):
     """Implements `training.layers.tracer.Tracer`."""
 
+    bounds = ((-1, 1),)
+
     def __init__(self, config: Config, schema: Schema) -> None:
         super().__init__()
         question, concept = schema.key("item"), schema.only("concept", "item")
@@ -94,9 +96,9 @@ class DKT(nn.Module):
         return DKTState(self.out_concept.weight.new_zeros(student.shape[0], self.gru.hidden_size))
 
     def step(self, state: DKTState, question: Int64[Tensor, " B"], response: Int64[Tensor, " B"]) -> DKTState:
-        """One step of the network."""
+        """One step of the network. Its units lie in [-1, 1]; no rounding goes beyond, as that would be refused."""
         _, hidden = self.gru(self._embedded(question[:, None], response[:, None]), state.hidden[None])
-        return DKTState(hidden[0])
+        return DKTState(hidden[0].clamp(-1, 1))
 
     def ask(self, state: DKTState, question: Int64[Tensor, " B"]) -> Float[Tensor, " B"]:
         """Logits."""

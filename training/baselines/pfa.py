@@ -38,6 +38,10 @@ class Config(TracingConfig):
     """Rate of AdamW."""
 
 
+_MOST = 2**24
+"""Answers to a concept: up to there a float32 counts each one."""
+
+
 class PFAState(NamedTuple):
     """What is kept of a student: answers by concept, 0 for no concept."""
 
@@ -47,6 +51,8 @@ class PFAState(NamedTuple):
 
 class PFA(nn.Module):
     """Implements `training.layers.tracer.Tracer`."""
+
+    bounds = ((0, _MOST), (0, _MOST))
 
     def __init__(self, config: Config, schema: Schema) -> None:
         super().__init__()
@@ -83,7 +89,7 @@ class PFA(nn.Module):
     def step(self, state: PFAState, question: Int64[Tensor, " B"], response: Int64[Tensor, " B"]) -> PFAState:
         """Counts the answer for each concept of the question."""
         wins, fails = self._changes(question, response)
-        return PFAState(state.wins + wins, state.fails + fails)
+        return PFAState((state.wins + wins).clamp(max=_MOST), (state.fails + fails).clamp(max=_MOST))
 
     def ask(self, state: PFAState, question: Int64[Tensor, " B"]) -> Float[Tensor, " B"]:
         """Logits."""

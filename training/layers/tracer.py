@@ -21,6 +21,9 @@ State = TypeVar("State", bound=tuple[Tensor, ...])
 class Tracer(Protocol[State]):
     """What every module of the task `tracing` is, beside `nn.Module`. Ids that are no question's count as unknown."""
 
+    bounds: tuple[tuple[int, int], ...]
+    """Least and greatest value of each part of the state; a caller, who may send back any, is refused beyond them."""
+
     def prepare(self, data: TracingData, /) -> None:
         """Fills buffers from the training part."""
         ...
@@ -72,6 +75,13 @@ def fold(tracer: Tracer[State], batch: TracingBatch) -> Folded:
         kept = (_where(counts, new, old) for new, old in zip(stepped, state, strict=True))
         state = type(state)(*kept)
     return Folded(torch.stack(logits, dim=1) if logits else batch.counts, state)
+
+
+def legal(tracer: Tracer[State], state: State) -> Bool[Tensor, " B"]:
+    """Which states lie within the tracer's bounds; one that holds NaN does not."""
+    ends = zip(state, tracer.bounds, strict=True)
+    inside = [((part >= least) & (part <= most))[:, None].flatten(1).all(dim=1) for part, (least, most) in ends]
+    return torch.stack(inside).all(dim=0)
 
 
 def fold_gap(tracer: Tracer[State], batch: TracingBatch) -> float:

@@ -26,7 +26,7 @@ from training.data.tracing import TracingBatch, TracingData
 from training.layers.histories import newest
 from training.layers.items import known
 from training.layers.ragged import requests
-from training.layers.tracer import Tracer, fold
+from training.layers.tracer import Tracer, fold, legal
 from training.servable import Packed, Signature, TensorSpec, servable
 
 MAX_ANSWERS = 500
@@ -105,13 +105,17 @@ class _WithState(_Served):
 class _Step(_WithState):
     def forward(self, *tensors: Tensor) -> Packed:
         question, response = tensors[self.parts :]
-        return self.tracer.step(self.state(tensors), question[:, 0], response[:, 0])
+        state = self.state(tensors)
+        possible = legal(self.tracer, state)[:, None]
+        stepped = self.tracer.step(state, question[:, 0], response[:, 0])
+        return tuple(torch.where(possible, part, torch.nan) if part.is_floating_point() else part for part in stepped)
 
 
 class _Ask(_WithState):
     def forward(self, *tensors: Tensor) -> Packed:
         questions, offsets = tensors[self.parts :]
-        return _asked(self.tracer, self.state(tensors), questions, offsets)
+        state = self.state(tensors)
+        return _asked(self.tracer, state, questions, offsets, legal(self.tracer, state))
 
 
 class _Trace(_Served):
@@ -125,25 +129,23 @@ class _Trace(_Served):
         questions: Int[Tensor, " Q"],
         questions_offsets: Int[Tensor, " B"],
     ) -> Packed:
-        """Probabilities [Q], mastery [B, C]; NaN for a request with more or fewer responses than questions answered,
-        never a plausible figure."""
+        """Probabilities [Q], mastery [B, C]; NaN for a request with more or fewer responses than questions answered."""
         # An open size, of at least one: the exporter unrolls a recurrent network over a fixed one, and ONNX Runtime
         # aborts in a GRU over none.
         width = history.shape[0] + 1
         answered, length = newest(history, history_offsets, width)
         right, count = newest(responses, responses_offsets, width)
         batch = TracingBatch(self.known(user_id), answered, right, length, answered.float())
-        probabilities, mastery = _asked(self.tracer, self.tracer.after(batch), questions, questions_offsets)
-        possible = length == count
-        asking = possible.index_select(0, requests(questions_offsets, questions.shape[0]))
-        return torch.where(asking, probabilities, torch.nan), torch.where(possible[:, None], mastery, torch.nan)
+        return _asked(self.tracer, self.tracer.after(batch), questions, questions_offsets, length == count)
 
 
-def _asked(tracer: Tracer, state: Packed, questions: Tensor, offsets: Tensor) -> Packed:
-    """Probabilities of packed questions [Q], each of its request's state, and mastery [B, C]."""
+def _asked(tracer: Tracer, state: Packed, questions: Tensor, offsets: Tensor, possible: Tensor) -> Packed:
+    """Probabilities of packed questions [Q], each of its request's state, and mastery [B, C]; NaN, never a plausible
+    figure, where bool [B] says that a request is not possible."""
     row = requests(offsets, questions.shape[0])
     own = cast(Callable[..., Packed], type(state))(*(part.index_select(0, row) for part in state))
-    return tracer.ask(own, questions).sigmoid(), tracer.mastery(state)
+    probabilities = torch.where(possible.index_select(0, row), tracer.ask(own, questions).sigmoid(), torch.nan)
+    return probabilities, torch.where(possible[:, None], tracer.mastery(state), torch.nan)
 
 
 def served(name: str, module: nn.Module, data: TracingData) -> tuple[Signature, ...]:
@@ -155,7 +157,10 @@ def served(name: str, module: nn.Module, data: TracingData) -> tuple[Signature, 
     with torch.no_grad():
         state = tracer.start(torch.zeros(2, dtype=torch.int64))
         num_concepts = tracer.mastery(state).shape[1]
-    parts, following = (_specs(state, prefix) for prefix in ("", "next_"))
+    following, kept = _specs(state, "next_"), _specs(state, "")
+    parts = tuple(
+        replace(spec, minimum=least, maximum=most) for spec, (least, most) in zip(kept, tracer.bounds, strict=True)
+    )
     outputs = PROBABILITIES, TensorSpec(name="mastery", dtype="float32", shape=(num_concepts,))
     ids = data.interactions.ids
     minimum = None if "item" in ids else 0
@@ -276,10 +281,8 @@ class _Requests:
     def steps(self, batch_size: int, seed: int) -> Packed:
         """The inputs of `_Step`: any answer after a history."""
         random = np.random.default_rng(seed)
-        question, response = (
-            random.integers(1, len(self.data.concepts), batch_size),
-            random.integers(2, size=batch_size),
-        )
+        question = random.integers(1, len(self.data.concepts), batch_size)
+        response = random.integers(2, size=batch_size)
         answer = torch.from_numpy(question)[:, None], torch.from_numpy(response)[:, None]
         return (*self._states(batch_size, seed), *answer)
 

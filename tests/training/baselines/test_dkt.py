@@ -4,8 +4,14 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from google.protobuf import json_format
 
+from export.model_config import model_config
 from export.onnx import export_onnx
+from export.run_alone import open_session
+from export.verify import run_session
+from serving.backends.onnxruntime.model_spec import ModelSpec
+from serving.backends.packing import check
 from tests.training.baselines.test_pfa import item_mean
 from training.baselines.dkt import DKT, SYSTEM, Config
 from training.data.tracing import TracingBatch, TracingData
@@ -74,6 +80,28 @@ def test_readout_is_the_questions_own_and_the_mean_of_its_concepts(model: DKT, d
     concept = model.out_concept.weight[2]
     mastery = (state.hidden[0] @ concept[:-1] + concept[-1]).sigmoid()
     torch.testing.assert_close(model.mastery(state)[0, 1], mastery)
+
+
+@pytest.mark.parametrize("form", ["dkt_step", "dkt_ask"])
+def test_a_state_that_no_answers_lead_to_is_refused_by_name_and_says_nothing_in_the_graph(
+    model: DKT, data: TracingData, tmp_path: Path, form: str
+) -> None:
+    kept = next(one for one in TRACING.release("dkt", model, data) if one.name == form)
+    assert isinstance(kept, Servable)
+    hidden, *others = kept.example(8, 1)
+    hidden[1:7, 5] = torch.tensor([np.nan, np.inf, -np.inf, 3.4e38, 1.001, -1.001])
+    hidden[7] = 1
+    spec = ModelSpec.parse(json_format.MessageToDict(model_config(kept, "cpu"), preserving_proto_field_name=True))
+    further = {"question": np.array([[3]]), "response": np.array([[1]]), "questions": np.array([[3, 4]])}
+    for row in hidden[1:7, None].numpy():
+        with pytest.raises(ValueError, match=f"{form}: input 'hidden'"):
+            check(spec, {"hidden": row, **further})
+    check(spec, {"hidden": hidden[7:].numpy(), **further})
+    export_onnx(kept, tmp_path / "model.onnx")
+    answers = run_session(open_session(tmp_path / "model.onnx"), kept, (hidden, *others))
+    own = answers["next_hidden" if form == "dkt_step" else "mastery"]
+    assert np.isnan(own[1:7]).all()
+    assert not np.isnan(own[[0, 7]]).any()
 
 
 def test_no_answers_are_the_start(model: DKT) -> None:

@@ -44,6 +44,16 @@ def item_mean(data: TracingData) -> float:
     return auc(label, share[question])
 
 
+def test_counts_are_bounded_where_one_more_would_be_no_other_number(model: PFA, data: TracingData) -> None:
+    _, step, _, _ = TRACING.release("pfa", model, data)
+    wins, fails, question, response = step.example(8, 1)
+    assert [(spec.minimum, spec.maximum) for spec in step.inputs[:2]] == [(0, 2**24)] * 2
+    wins[:2], fails[2], wins[3, 1] = 2**24, -1, torch.nan
+    counted = step.eager(wins, fails, question, response)
+    assert (counted[0][:2] == 2**24).all()
+    assert torch.equal(counted[0].isnan().all(1), torch.tensor([False, False, True, True, *[False] * 4]))
+
+
 def test_training_beats_the_questions_means(data: TracingData, tmp_path: Path) -> None:
     measured = fit(SYSTEM, Config(), data, FitOptions(run=tmp_path / "run", quiet=True)).metrics["test"]
     assert measured["auc"] > item_mean(data) + 0.02
