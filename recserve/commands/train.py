@@ -71,7 +71,24 @@ class Train(Command):
                 + " and ".join(given)
             )
 
+    def _check_start(self) -> None:
+        """Raises ValueError for a run to start from that is another system's, or that would be written over."""
+        if self.init_from is None or not (self.init_from / "run.json").is_file():
+            return
+        info = checkpoint.load_info(self.init_from)
+        if info.system != self.system.name:
+            raise ValueError(
+                f"--init-from {self.init_from} is a run of {info.system} on {info.dataset}, not of {self.system.name}"
+            )
+        folders = [self._plan(seed).folder(self.runs).resolve() for seed in range(self.seed, self.seed + self.seeds)]
+        if self.init_from.resolve() in folders:
+            raise ValueError(
+                f"--init-from {self.init_from} is the folder that the new run would go to; name other --runs "
+                "or another --seed"
+            )
+
     def run(self) -> int:
+        self._check_start()
         results_of = [self._train(seed) for seed in range(self.seed, self.seed + self.seeds)]
         if int(os.environ.get("RANK", "0")) > 0:  # under torchrun one process speaks for all
             return 0

@@ -125,6 +125,20 @@ def test_a_run_of_other_tables_is_not_built_on(shop: Path, tmp_path: Path, capsy
     assert "user_id (cardinality, ids); train it again: recserve train sasrec --overwrite" in said
 
 
+def test_a_run_does_not_start_from_itself_nor_from_another_systems(tmp_path: Path, capsys: Captured) -> None:
+    options = ["--dataset", "planted-clicks", "--max-epochs", "1", "--runs", str(tmp_path / "runs"), "--json"]
+    assert main(["train", "fm", *SIZES[:2], *options]) == 0
+    run = Path(json.loads(capsys.readouterr().out)["runs"][0])
+    before = (run / "run.json").read_bytes()
+    for how in (["--overwrite"], ["--resume"], [], ["--overwrite", "--seeds", "2"]):
+        said = refused(capsys, "train", "fm", *SIZES[:2], *options, "--init-from", run, *how)
+        assert f"--init-from {run} is the folder that the new run would go to; name other --runs or another --s" in said
+    said = refused(capsys, "train", "autoint", *options, "--init-from", run)
+    assert f"--init-from {run} is a run of fm on planted-clicks, not of autoint" in said
+    assert (run / "run.json").read_bytes() == before
+    assert main([*map(str, ("train", "fm", *SIZES[:2], *options, "--init-from", run, "--seed", 1))]) == 0
+
+
 @pytest.mark.parametrize("words", [("--until", "2020-01-01"), ("--init-from", "runs/fm/a"), ("torchrun",)])
 def test_what_no_other_result_is_measured_with_is_not_recorded(
     words: tuple[str, ...], tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
