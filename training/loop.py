@@ -151,8 +151,9 @@ class Loop:
                     bar.update(task, advance=1, note=_note(loss, stage.monitor, self.progress.best))
                 self._validate(stage)
                 self._checkpoint(optimizer)
+                best = _note(None, stage.monitor, self.progress.best)
+                bar.update(task, note=best)
                 if not (bar.disable or bar.console.is_terminal):
-                    best = f"best {stage.monitor} {abs(self.progress.best or 0.0):.4f}"
                     bar.console.print(f"{self.system.name} {stage.name}: epoch {self.progress.epoch}, {best}")
             if self.progress.epoch < stage.epochs:
                 bar.update(task, description=f"{self.system.name} {stage.name}, stopped early")
@@ -254,8 +255,9 @@ class Loop:
             checkpoint.save_state(self.options.run, TrainingState(progress, snapshot(self.module), self.best, moments))
 
 
-def _note(loss: float, monitor: str, best: float | None) -> str:
-    return f"loss {loss:.4f}" + ("" if best is None else f"  best {monitor} {abs(best):.4f}")
+def _note(loss: float | None, monitor: str, best: float | None) -> str:
+    told = [] if loss is None else [f"loss {loss:.4f}"]
+    return "  ".join(told if best is None else [*told, f"best {monitor} {abs(best):.4f}"])
 
 
 def _rate(stage: Stage, share_done: float) -> float:

@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 import pytest
 import torch
+from rich.progress import Progress
 from safetensors.torch import load_file
 
 from tests.training import tiny
@@ -39,6 +40,15 @@ def start(*arguments: str) -> "subprocess.CompletedProcess[str]":
     if "torch.distributed.run" in arguments:
         environment["OMP_NUM_THREADS"] = "1"
     return subprocess.run([sys.executable, *arguments], env=environment, capture_output=True, text=True, timeout=300)
+
+
+def test_the_bar_ends_with_the_best_of_all_validations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    notes: list[str] = []
+    monkeypatch.setattr(Progress, "update", lambda _bar, _task, note="", **_: notes.append(note))
+    run = train(tmp_path / "run", Config(epochs=(1, 1))).run
+    values = [line["validation"]["auc"] for line in lines(run) if line["kind"] == "epoch"]
+    assert notes[STEPS_PER_EPOCH] == f"best auc {values[0]:.4f}"
+    assert notes[-1] == f"best auc {values[1]:.4f}"
 
 
 def test_it_learns_the_planted_rule(tmp_path: Path) -> None:
