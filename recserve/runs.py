@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from training import checkpoint, datasets
 from training.fingerprint import Fingerprint
 from training.interactions import Interactions
+from training.needs import require
 from training.registry import system
 from training.schema import unlike
 from training.servable import Origin, Signature
@@ -76,9 +77,12 @@ def load_data(plan: Plan, root: Path) -> Data:
     what the finished runs among those that it builds on, below `root`, have made; a finished run needs that only where
     its own samples consist of it.
 
-    Raises ValueError where one of those was trained on other fields or ids; other events are told in a line.
+    Raises ValueError where the data set lacks what the system needs, and where one of those was trained on other fields
+    or ids; other events are told in a line.
     """
-    return _view(plan, root, datasets.read(plan.dataset, before=plan.until))
+    interactions = datasets.read(plan.dataset, before=plan.until)
+    require(interactions, plan.system.name, plan.system.needs)
+    return _view(plan, root, interactions)
 
 
 def _view(plan: Plan, root: Path, interactions: Interactions) -> Data:

@@ -38,6 +38,12 @@ TEXTS = Need(
     "texts of items", lambda data: data.load_content is not None, 'a field of kind "text" under [items.fields]'
 )
 
+NO_EVENT_FIELDS = Need(
+    "events without fields of their own",
+    lambda data: not _has("event", "feature", "profile", "scenario")(data),
+    "a copy of them with no [events.fields] and no scenario",
+)
+
 
 def lacking(interactions: Interactions, needs: Sequence[Need]) -> list[Need]:
     """Those that are not met, in order."""

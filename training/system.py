@@ -212,6 +212,8 @@ class System:
     own `prepare(data)` fills them."""
     reads: frozenset[str] = frozenset()
     """Parts of the task's view, as `Wanted.reads`."""
+    needs: tuple[Need, ...] = ()
+    """What it, or its release, requires of a data set beyond its task's needs."""
     stages: Callable[..., Sequence[Stage]] | None = None
     """(config) -> stages, where they are not the task's one."""
     evaluate: Callable[..., dict[str, float]] | None = None

@@ -55,6 +55,19 @@ def test_a_folder_that_was_added_is_a_data_set_by_its_name(shop: Path, capsys: C
     assert len(datasets.read("shop").events) == NUM_EVENTS
 
 
+def test_a_system_that_needs_more_than_its_task_says_so_to_check_and_before_training(
+    shop: Path, tmp_path: Path, capsys: Captured
+) -> None:
+    what = "events without fields of their own"
+    assert run_json(capsys, Add(folder=shop, json=True))["systems"] == {"matt": {"can_use": False, "lacks": [what]}}
+    assert Check(folder=shop).run() == 0
+    assert f"matt         lacks {what}: add a copy of them with no [events.fields]" in capsys.readouterr().out
+    assert main(["train", "matt", "--dataset", "shop", "--runs", str(tmp_path / "runs")]) == 2
+    said = "error: shop cannot be used for matt: it lacks events without fields of their own; own tables: add a copy"
+    assert capsys.readouterr().err.startswith(said)
+    assert not (tmp_path / "runs").exists()
+
+
 def test_a_relative_path_is_registered_as_an_absolute_one(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(shop.parent)
     assert Add(folder=Path("shop")).run() == 0

@@ -11,6 +11,7 @@ from training.data.folder.build import Inspected
 from training.data.folder.problems import Problem
 from training.interactions import Interactions
 from training.needs import Need, lacking
+from training.registry import SYSTEMS
 
 _SHOWN = 30
 """Problems of a folder that are printed; --json has all."""
@@ -30,6 +31,8 @@ def show_findings(console: Console, found: Inspected) -> None:
     for task, lacks in lacks_of(data).items():
         state = "can use it" if not lacks else f"lacks {_needs(lacks)}"
         console.print(f"{task:12} {escape(state)}", highlight=False, soft_wrap=True)
+    for name, lacks in lacks_of_systems(data).items():
+        console.print(f"{name:12} lacks {escape(_needs(lacks))}", highlight=False, soft_wrap=True)
 
 
 def as_json(found: Inspected) -> dict[str, Any]:
@@ -40,12 +43,19 @@ def as_json(found: Inspected) -> dict[str, Any]:
         "errors": [_fields(problem) for problem in found.problems.errors],
         "warnings": [_fields(problem) for problem in found.problems.warnings],
         "tasks": None if data is None else _tasks(lacks_of(data)),
+        "systems": None if data is None else _tasks(lacks_of_systems(data)),
     }
 
 
 def lacks_of(data: Interactions) -> dict[str, list[Need]]:
     """What each task lacks, by its name; nothing where it can use the data set."""
     return {task.name: lacking(data, task.needs) for task in tasks()}
+
+
+def lacks_of_systems(data: Interactions) -> dict[str, list[Need]]:
+    """What each system lacks that needs more than its task, by its name; those that lack nothing are left out."""
+    lacks = {one.name: lacking(data, one.needs) for one in SYSTEMS.values()}
+    return {name: needs for name, needs in lacks.items() if needs}
 
 
 def _lines(console: Console, mark: str, problems: Sequence[Problem]) -> None:
@@ -64,4 +74,5 @@ def _fields(problem: Problem) -> dict[str, Any]:
 
 
 def _tasks(lacks: Mapping[str, Sequence[Need]]) -> dict[str, Any]:
-    return {task: {"can_use": not all_, "lacks": [one.what for one in all_]} for task, all_ in lacks.items()}
+    """Of tasks or systems, by their names."""
+    return {name: {"can_use": not all_, "lacks": [one.what for one in all_]} for name, all_ in lacks.items()}

@@ -21,6 +21,7 @@ from kernels.path_sampling.hph import Frequencies
 from training.data.click import FEATURES, ClickBatch
 from training.data.columns import feature_layout
 from training.layers.fields import FieldConfig, FieldModel
+from training.needs import NO_EVENT_FIELDS
 from training.schema import Schema
 from training.system import Column, ParameterGroup, Stage, System
 from training.systems.matt.evaluation import evaluate
@@ -97,6 +98,7 @@ SYSTEM = System(
     baseline=lambda config: config.base,
     build=build,
     reads=frozenset({FEATURES}),
+    needs=(NO_EVENT_FIELDS,),
     stages=stages,
     evaluate=evaluate,
     columns=(Column(title="AUC over its base", metric="gain"),),
