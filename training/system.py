@@ -127,6 +127,9 @@ class Wanted(NamedTuple):
     """What other systems' runs gave (`System.products`), by name."""
 
 
+PLAIN = Wanted(frozenset(), 1_000, {})
+"""Nothing that costs something."""
+
 D = TypeVar("D", bound=Data)
 S = TypeVar("S", bound=Split)
 
@@ -148,6 +151,11 @@ class Task(ABC, Generic[D, S]):
     @abstractmethod
     def view(self, interactions: Interactions, wanted: Wanted) -> D:
         """The data set as the task sees it, split by the task's protocol. Raises ValueError naming what is missing."""
+
+    @abstractmethod
+    def tested(self, interactions: Interactions) -> str:
+        """What the test part of the view has, in a few words: how much of it, and how it is chosen. Raises ValueError
+        as `view`."""
 
     @abstractmethod
     def planted(self, seed: int = 0) -> Interactions:

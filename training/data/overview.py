@@ -1,13 +1,15 @@
-"""A data set in figures: how much of it there is, how long histories are, how much of the test part is new."""
+"""A data set in figures: how much of it there is, how long histories are, how much of the last part is new."""
 
 from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
 
+from training.data.click import NEEDS
 from training.data.folder.parts import borders
 from training.data.folder.times import ticks
 from training.interactions import Interactions
+from training.needs import lacking
 from training.schema import Field
 
 QUANTILES = (0.0, 0.25, 0.5, 0.75, 0.9, 0.99, 1.0)
@@ -17,6 +19,8 @@ QUANTILES = (0.0, 0.25, 0.5, 0.75, 0.9, 0.99, 1.0)
 class LastPart:
     """The last 10 % of the events in time."""
 
+    task: str | None
+    """Whose test part that is; None where click prediction cannot use the set. Other tasks split in other ways."""
     events: int
     cold_users: float
     """Share of its users without an event in the first 80 %."""
@@ -63,6 +67,7 @@ class Overview:
     positives: float | None
     """Share of the events; None without labels, where all are positives."""
     test: LastPart | None
+    """None without times."""
     fields: tuple[FieldOverview, ...]
 
 
@@ -85,7 +90,7 @@ def overview(data: Interactions) -> Overview:
         last=int(seconds.to_numpy().max()) if timed else None,
         histories={_percent(share): length for share, length in zip(QUANTILES, lengths, strict=True)},
         positives=_positives(events),
-        test=_test_part(events) if timed else None,
+        test=_last_part(data) if timed else None,
         fields=tuple(_field(data, field) for field in data.schema.fields),
     )
 
@@ -98,7 +103,8 @@ def _positives(events: pl.DataFrame) -> float | None:
     return float(events["label"].to_numpy().mean()) if "label" in events.columns else None
 
 
-def _test_part(events: pl.DataFrame) -> LastPart | None:
+def _last_part(data: Interactions) -> LastPart | None:
+    events = data.events
     edges = borders(events["time"].to_numpy())
     train, test = events.filter(pl.col("time") <= edges.train), events.filter(pl.col("time") > edges.validation)
     if not len(test):
@@ -106,6 +112,7 @@ def _test_part(events: pl.DataFrame) -> LastPart | None:
     cold = {name: ~test[name].is_in(train[name].unique().implode()) for name in ("user", "item")}
     distinct = {name: test.filter(cold[name])[name].n_unique() / test[name].n_unique() for name in cold}
     return LastPart(
+        task=None if lacking(data, NEEDS) else "click",
         events=len(test),
         cold_users=distinct["user"],
         cold_items=distinct["item"],

@@ -17,7 +17,7 @@ from training.interactions import Interactions
 from training.layers.click_release import plain_release
 from training.metrics import auc, defined, gauc, log_loss
 from training.servable import Signature
-from training.system import Column, Predict, Stage, Task, Wanted
+from training.system import PLAIN, Column, Predict, Stage, Task, Wanted
 from training.traffic import CANDIDATES, VISITORS, candidates, visitors
 
 _FEWEST = 10
@@ -57,6 +57,10 @@ class Click(Task[ClickData, ClickSplit]):
 
     def view(self, interactions: Interactions, wanted: Wanted) -> ClickData:
         return click_data(interactions, wanted._replace(reads=wanted.reads or frozenset({FEATURES})))
+
+    def tested(self, interactions: Interactions) -> str:
+        test = click_data(interactions, PLAIN).test
+        return f"{len(test):,} events of {len(np.unique(test.user)):,} users, the last 10 % in time"
 
     def planted(self, seed: int = 0) -> Interactions:
         return planted_clicks(seed=seed)

@@ -37,7 +37,7 @@ from training.layers.served_lists import (
 )
 from training.ranking_metrics import CUTOFFS, ranking_quality
 from training.servable import Packed, Servable, Signature, TensorSpec, servable
-from training.system import Column, Predict, Stage, Task, Wanted
+from training.system import PLAIN, Column, Predict, Stage, Task, Wanted
 from training.traffic import MOMENTS, moments
 
 LISTED = 20
@@ -156,6 +156,9 @@ class NextItemTask(Task[SequenceData, SequenceSplit]):
 
     def view(self, interactions: Interactions, wanted: Wanted) -> SequenceData:
         return sequences(interactions, wanted)
+
+    def tested(self, interactions: Interactions) -> str:
+        return f"the last choice of each of {len(sequences(interactions, PLAIN).test):,} users"
 
     def planted(self, seed: int = 0) -> Interactions:
         return synthetic_sequences(seed=seed)

@@ -24,7 +24,7 @@ from training.layers.towers import Towers
 from training.metrics import UndefinedError
 from training.ranking_metrics import retrieval_quality
 from training.servable import Signature
-from training.system import Column, Predict, Stage, Task, Wanted
+from training.system import PLAIN, Column, Predict, Stage, Task, Wanted
 from training.tasks.retrieval_served import MAX_HISTORY, NO_SCORE, served
 from training.traffic import MOMENTS, moments
 
@@ -103,6 +103,11 @@ class Retrieval(Task[RetrievalData, RetrievalSplit]):
     def view(self, interactions: Interactions, wanted: Wanted) -> RetrievalData:
         """As `retrieval_view`; of `wanted.reads`, "users" gives the users' profile fields."""
         return retrieval_view(interactions, wanted)
+
+    def tested(self, interactions: Interactions) -> str:
+        test = retrieval_view(interactions, PLAIN).test
+        last = "last fifth" if test.names else "last one"
+        return f"{int((test.targets > 0).sum()):,} events of {len(test):,} users, the {last} of each, new items alone"
 
     def planted(self, seed: int = 0) -> Interactions:
         """As `planted_retrieval`: tastes for clusters, three nested objectives."""

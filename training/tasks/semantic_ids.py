@@ -156,6 +156,9 @@ class SemanticIdsTask(Task[CatalogueData, ItemSplit]):
     def view(self, interactions: Interactions, wanted: Wanted) -> CatalogueData:
         return catalogue(interactions, wanted)
 
+    def tested(self, interactions: Interactions) -> str:
+        return f"all {len(interactions.items) - 1:,} items"
+
     def planted(self, seed: int = 0) -> Interactions:
         return synthetic_sequences(seed=seed)
 

@@ -22,7 +22,7 @@ from training.interactions import Interactions, of_user
 from training.layers.tracer import Tracer
 from training.metrics import accuracy, auc, defined, log_loss
 from training.servable import Signature
-from training.system import Column, Predict, Stage, Task, Wanted
+from training.system import PLAIN, Column, Predict, Stage, Task, Wanted
 from training.tasks.tracing_served import MAX_ANSWERS, MAX_QUESTIONS, served
 from training.traffic import CANDIDATES, VISITORS, candidates, visitors
 
@@ -92,6 +92,14 @@ class Tracing(Task[TracingData, TracingSplit]):
     def view(self, interactions: Interactions, wanted: Wanted) -> TracingData:
         """As `tracing_view`."""
         return tracing_view(interactions, wanted)
+
+    def tested(self, interactions: Interactions) -> str:
+        found = tracing_view(interactions, PLAIN).test.measured()
+        later, new = (
+            f"{int(some.sum()):,} answers of {len(np.unique(found.sample[some])):,} {which} students"
+            for some, which in ((~found.is_new, "known"), (found.is_new, "new"))
+        )
+        return f"{later}, the last fifth of each, and all {new}"
 
     def planted(self, seed: int = 0) -> Interactions:
         """400 simulated students in two modes, 40 questions of 5 concepts."""

@@ -1,6 +1,7 @@
 """`recserve data describe`."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -8,10 +9,13 @@ from rich.console import Console
 from rich.table import Table
 
 from recserve.commands.command import Command, show, table
+from recserve.commands.data.findings import lacks_of
+from recserve.commands.systems import tasks
 from recserve.options import Positional
 from recserve.pictures import check_picture
 from training import datasets
 from training.data.overview import Overview, overview
+from training.interactions import Interactions
 
 _SMALL = 0.001
 """Share below which a figure would read as none."""
@@ -19,7 +23,7 @@ _SMALL = 0.001
 
 @dataclass(frozen=True, kw_only=True)
 class Describe(Command):
-    """Describe a data set: rows, users, items, time span, histories, what is new in the test part, fields."""
+    """Describe a data set: rows, users, items, time span, histories, test parts of the tasks, what is new, fields."""
 
     data: Positional[str]
     """Name of a data set, or a folder of own tables."""
@@ -38,19 +42,26 @@ class Describe(Command):
             self.cache, lambda line: report.print(line, highlight=False, markup=False, soft_wrap=True)
         )
         found = overview(interactions)
-        _show(self.console, found)
+        tested = _tested(interactions)
+        _show(self.console, found, tested)
         if self.out:
             from recserve.data_picture import draw
 
             draw(interactions, found, self.out)
             self.console.print(f"picture: {self.out}", highlight=False)
-        self.emit(found)
+        self.emit({**asdict(found), "tested": tested})
         return 0
 
 
-def _show(console: Console, found: Overview) -> None:
+def _tested(data: Interactions) -> dict[str, str]:
+    """What the test part has of each task that can use the set, by the task's name."""
+    lacks = lacks_of(data)
+    return {task.name: task.tested(data) for task in tasks() if not lacks[task.name]}
+
+
+def _show(console: Console, found: Overview, tested: Mapping[str, str]) -> None:
     drawn = Table.grid(padding=(0, 2))
-    for name, value in _figures(found):
+    for name, value in [*_figures(found), *_parts(found, tested)]:
         drawn.add_row(name, value)
     console.print(f"[bold]{found.name}[/], {found.licence}", highlight=False)
     console.print(drawn)
@@ -62,7 +73,7 @@ def _show(console: Console, found: Overview) -> None:
 
 
 def _figures(found: Overview) -> list[tuple[str, str]]:
-    lines = [
+    return [
         ("events", f"{found.events:,}"),
         ("users", f"{found.users:,}, {found.users_with_events:,} of them with events"),
         ("items", f"{found.items:,}, {found.items_with_events:,} of them with events"),
@@ -70,14 +81,21 @@ def _figures(found: Overview) -> list[tuple[str, str]]:
         ("positives", "all (no label)" if found.positives is None else f"{found.positives:.1%} of the events"),
         ("history", ", ".join(f"{name} {length:,}" for name, length in found.histories.items()) + " events"),
     ]
+
+
+def _parts(found: Overview, tested: Mapping[str, str]) -> list[tuple[str, str]]:
+    """The test part of each task; of the last 10 % in time also what is new, whosesoever they are."""
+    lines: list[tuple[str, str]] = []
     if one := found.test:
         share = "" if one.positives is None else f", {one.positives:.1%} positives"
+        said = tested[one.task] if one.task else f"{one.events:,} events"
         lines += [
-            ("test part", f"{one.events:,} events, the last 10 % in time{share}"),
-            ("  new users", f"{one.cold_users:.1%}, in {one.cold_user_events:.1%} of its events"),
-            ("  new items", f"{one.cold_items:.1%}, in {one.cold_item_events:.1%} of its events"),
+            (f"{one.task}: test part" if one.task else "last 10 % in time", said + share),
+            ("  new users", f"{one.cold_users:.1%}, in {one.cold_user_events:.1%} of these events"),
+            ("  new items", f"{one.cold_items:.1%}, in {one.cold_item_events:.1%} of these events"),
         ]
-    return lines
+    told = found.test and found.test.task
+    return lines + [(f"{task}: test part", said) for task, said in tested.items() if task != told]
 
 
 def _span(found: Overview) -> str:

@@ -30,12 +30,20 @@ def test_users_items_and_time_are_counted(found: Overview) -> None:
 def test_what_is_new_in_the_test_part_is_counted(found: Overview) -> None:
     events = Shop().events
     assert found.test is not None
+    assert found.test.task == "click"
     assert found.test.events == NUM_EVENTS // 10
     assert found.test.cold_user_events == pytest.approx(2 / 24)
     assert found.test.cold_item_events == pytest.approx(3 / 24)
     users = {*events["customer_id"][216:237], "u00100", "u00001"}
     assert found.test.cold_users == pytest.approx(1 / len(users))
     assert found.test.positives == pytest.approx((events["stars"][216:] >= 4).mean())
+
+
+def test_the_last_part_is_no_tasks_test_part_where_events_have_no_label(tmp_path: Path) -> None:
+    shop = Shop().say('value = "stars"\npositive = ">= 4"\n', "")
+    last = overview(folder(shop.write(tmp_path / "shop")).read(None, silent)).test
+    assert last is not None
+    assert (last.task, last.positives, last.events) == (None, None, NUM_EVENTS // 10)
 
 
 def test_histories_and_missing_values_are_counted(found: Overview) -> None:
