@@ -103,6 +103,19 @@ def test_the_name_of_a_built_in_set_is_refused(tmp_path: Path) -> None:
     assert registered() == {}
 
 
+def test_a_check_says_of_a_name_what_adding_would_say(shop: Path, tmp_path: Path, capsys: Captured) -> None:
+    built_in = Shop().say('name = "shop"', 'name = "ml-100k"').write(tmp_path / "mine")
+    (error,) = run_json(capsys, Check(folder=built_in, json=True), code=1)["errors"]
+    assert error["line"].startswith("schema.toml: 'ml-100k' is a built-in data set; choose another name in ")
+    assert Check(folder=built_in).run() == 1
+    assert "no errors" not in capsys.readouterr().out
+    assert Add(folder=shop).run() == Check(folder=shop).run() == 0
+    assert "warning" not in capsys.readouterr().out
+    other = Shop().write(tmp_path / "other")
+    (warning,) = run_json(capsys, Check(folder=other, json=True))["warnings"]
+    assert warning["line"].startswith(f"schema.toml: 'shop' is {shop} already; ")
+
+
 def test_adding_a_folder_again_says_so_and_another_name_is_another_set(shop: Path, capsys: Captured) -> None:
     for said in ("shop is added; ", "shop was added before, and still is; "):
         assert Add(folder=shop / ".." / "shop").run() == 0

@@ -6,13 +6,11 @@ from pathlib import Path
 from rich.markup import escape
 
 from recserve.commands.command import Command
-from recserve.commands.data.findings import as_json, show_findings
+from recserve.commands.data.findings import as_json, refuse_built_in, show_findings
 from recserve.options import Positional
-from training.data.fetch import ORIGINS
 from training.data.folder import folder
 from training.data.folder.build import inspect
 from training.data.folder.registry import is_there, register
-from training.datasets import DATASETS
 from training.interactions import silent
 
 
@@ -27,8 +25,7 @@ class Add(Command):
 
     def run(self) -> int:
         name = folder(self.folder).name
-        if name in DATASETS or name in ORIGINS:
-            raise ValueError(f"'{name}' is a built-in data set; choose another name in {self.folder / 'schema.toml'}")
+        refuse_built_in(name, self.folder)
         again = not self.replace and is_there(name, self.folder)
         found = inspect(self.folder, None, silent)
         show_findings(self.console, found)

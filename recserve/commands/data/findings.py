@@ -1,14 +1,17 @@
 """What a folder of own tables is good for, for people and for programs: problems, warnings, tasks."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 
 from recserve.commands.systems import tasks
+from training.data.fetch import ORIGINS
 from training.data.folder.build import Inspected
-from training.data.folder.problems import Problem
+from training.data.folder.problems import SCHEMA_FILE, Problem
+from training.datasets import DATASETS
 from training.interactions import Interactions
 from training.needs import Need, lacking
 from training.registry import SYSTEMS
@@ -23,7 +26,7 @@ def show_findings(console: Console, found: Inspected) -> None:
     _lines(console, "[yellow]warning:[/]", found.problems.warnings)
     if any(problem.row for problem in found.problems.found):
         console.print("Rows count from 1, the header of a CSV file aside.")
-    if found.interactions is None:
+    if found.interactions is None or found.problems.errors:
         return
     data = found.interactions
     size = f"{len(data.events):,} events, {len(data.users) - 1:,} users, {len(data.items) - 1:,} items"
@@ -45,6 +48,12 @@ def as_json(found: Inspected) -> dict[str, Any]:
         "tasks": None if data is None else _tasks(lacks_of(data)),
         "systems": None if data is None else _tasks(lacks_of_systems(data)),
     }
+
+
+def refuse_built_in(name: str, folder: Path) -> None:
+    """Raises ValueError where a folder has the name of a data set that comes with recserve."""
+    if name in DATASETS or name in ORIGINS:
+        raise ValueError(f"'{name}' is a built-in data set; choose another name in {folder / SCHEMA_FILE}")
 
 
 def lacks_of(data: Interactions) -> dict[str, list[Need]]:

@@ -32,9 +32,12 @@ def dense(column: Column) -> pl.Series | None:
     ):
         return None
     single = found.cast(pl.Float32)
+    nan = single.is_nan().fill_null(False)
     single = single.fill_null(float("nan"))
     if single.is_nan().all():
         column.warn("has no number in any row; take the field out")
+    elif nan.any():
+        column.warn(f"is NaN ({int(nan.sum())} such rows), read as missing", int(nan.arg_max() or 0) + 1)
     return single
 
 

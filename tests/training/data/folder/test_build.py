@@ -9,6 +9,7 @@ import pytest
 from tests.training.data.folder.tables import NUM_EVENTS, NUM_ITEMS, NUM_USERS, SKUS, START, Shop
 from training.data import sentence_vectors
 from training.data.folder import folder
+from training.data.folder.build import inspect
 from training.interactions import Interactions, silent
 from training.needs import LABEL, require
 from training.schema import UNKNOWN, digest
@@ -176,3 +177,16 @@ def test_a_folder_that_changed_has_another_digest(shop: Interactions, tmp_path: 
     changed.users = changed.users.with_columns(pl.col("customer_id").replace("u00003", "u10003"))
     found = read(changed.write(tmp_path / "shop"))
     assert digest(found.schema) != digest(shop.schema)
+
+
+@pytest.mark.parametrize("ending", [".parquet", ".csv"])
+def test_numbers_that_are_nan_are_missing_and_counted_and_empty_cells_are_missing_alone(
+    tmp_path: Path, ending: str
+) -> None:
+    shop = Shop(ending=ending).put("items", "price", 2, float("nan")).put("items", "price", 7, float("nan"))
+    found = inspect(shop.write(tmp_path / "shop"), None, silent)
+    lines = [str(one) for one in found.problems.warnings]
+    assert lines == [f"items{ending}, column 'price', row 2: is NaN (2 such rows), read as missing"]
+    assert found.interactions is not None
+    # Those two, the empty one, and the unknown item's.
+    assert np.isnan(found.interactions.items["price"].to_numpy()).sum() == 4
