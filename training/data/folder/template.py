@@ -68,13 +68,17 @@ _ITEMS = (
     "book",
     "song",
 )
-_TIMES = ("time", "timestamp", "at", "date", "datetime", "ts")
-_LABELS = ("label", "click", "clicked", "is_click", "purchased", "bought", "correct", "liked")
+_TIMES = ("time", "timestamp", "at", "date", "datetime", "ts", "when")
+_LABELS = ("label", "click", "clicked", "is_click", "purchased", "bought", "correct", "right", "liked")
 _VALUES = ("value", "rating", "stars", "score")
 _ROWS = 20_000
 """From the head of a table, on which a proposal rests."""
 _FEW = 50
 """Distinct whole numbers up to which they look like categories."""
+_MANY = 0.1
+"""Share of rows with "|" from which on it looks like a separator."""
+_YEARS = (1_000_000_000, 4_102_444_800)
+"""Seconds of the years 2001 and 2100, between which whole numbers look like times; also in milli- and microseconds."""
 _LONG = 20
 """Characters on average from which distinct strings look like a text."""
 
@@ -115,7 +119,8 @@ def propose(folder: Path) -> str:
     rest = [column for column in events.columns if column not in used]
     if rest:
         lines += ["", "[events.fields]    # only what was known before the event took place, never what came of it"]
-        lines += [f"# {line}" for line in _fields(events.select(rest))]
+        proposed = zip(rest, _fields(events.select(rest)), strict=True)
+        lines += [f"# {line}{_doubt(events[column])}" for column, line in proposed]
     for side, key, words in (("items", item, _ITEMS), ("users", user, _USERS)):
         if side in samples:
             lines += _side(side, samples[side], key, words)
@@ -142,13 +147,15 @@ def _head(path: Path) -> Sample:
 
 
 def _outcome(events: pl.DataFrame, used: set[str]) -> list[str]:
-    """The lines of time, and of label or value; what they take is added to `used`."""
+    """The lines of time, and of label or value; what they take, and further times, is added to `used`."""
     rest = [column for column in events.columns if column not in used]
+    timed = [one for one in rest if _looks_like_times(events[one])]
     time = next((one for one in rest if events[one].dtype.is_temporal()), None) or _named(rest, _TIMES)
+    time = time or next(iter(timed), None)
     flags = [one for one in rest if one != time and _is_flag(events[one])]
     label = _named(flags, _LABELS)
     value = None if label else _named([one for one in rest if events[one].dtype.is_numeric()], _VALUES)
-    used |= {column for column in (time, label, value) if column}
+    used |= {column for column in (time, label, value, *timed) if column}
     lines = [_line("time", time, "which column says when? or order = ..., or neither")]
     if value:
         bound = f"{events[value].cast(pl.Float64).median() or 0:g}"
@@ -157,6 +164,7 @@ def _outcome(events: pl.DataFrame, used: set[str]) -> list[str]:
     if others := [one for one in flags if one != label]:
         listed = ", ".join(map(json.dumps, others))
         lines.append(f"# objectives = [{listed}]    # more columns of 0 and 1")
+        used |= {*others}
     return lines
 
 
@@ -199,7 +207,7 @@ def _kind(values: pl.Series) -> str:
         return "id" if known.n_unique() <= _FEW else "dense"
     if values.dtype != pl.String or not len(known):
         return "id"
-    if known.str.contains("|", literal=True).mean() > 0.1:  # pyright: ignore[reportOptionalOperand, reportOperatorIssue]
+    if _looks_like_several(known):
         return "multi"
     long = (known.str.len_chars().mean() or 0) > _LONG  # pyright: ignore[reportOperatorIssue]
     return "text" if values.name == "title" or (long and known.n_unique() > len(known) / 2) else "id"
@@ -230,6 +238,31 @@ def _named(columns: Sequence[str], words: Sequence[str]) -> str | None:
 def _is_flag(values: pl.Series) -> bool:
     known = values.drop_nulls()
     return values.dtype == pl.Boolean or (values.dtype.is_integer() and known.n_unique() == 2 and known.max() == 1)
+
+
+def _doubt(values: pl.Series) -> str:
+    """A comment behind a field of events that may be the user, the item or the event's own number."""
+    known = values.drop_nulls()
+    if not (values.dtype == pl.String or values.dtype.is_integer()) or known.n_unique() <= _FEW:
+        return ""
+    return "    # many distinct values: if they are ids, leave it out"
+
+
+def _looks_like_several(texts: pl.Series) -> bool:
+    """Whether "|" separates values, in many rows or with parts that recur: in a few titles it does not."""
+    number, distinct = int(texts.str.contains("|", literal=True).sum()), texts.unique()
+    if number > _MANY * len(texts):
+        return True
+    return number > 0 and distinct.str.split("|").explode().n_unique() <= len(distinct)
+
+
+def _looks_like_times(values: pl.Series) -> bool:
+    """Whole seconds, milliseconds or microseconds of this century."""
+    known = values.drop_nulls()
+    if not values.dtype.is_integer() or known.n_unique() <= 1:
+        return False
+    first, last = _YEARS
+    return any(known.is_between(first * rate, last * rate).all() for rate in (1, 1_000, 1_000_000))
 
 
 def _line(key: str, column: str | None, question: str) -> str:

@@ -1,6 +1,7 @@
 """What `recserve data template` writes is a schema that is read, and a proposal that fits the tables."""
 
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 
 import polars as pl
@@ -84,3 +85,49 @@ def test_columns_whose_names_differ_in_signs_alone_become_two_fields(tmp_path: P
         "size_m_2": "size m",
         "size_m_3": "size-m",
     }
+
+
+def proposed(tmp_path: Path, **columns: Sequence[object]) -> list[str]:
+    pl.DataFrame(columns).write_parquet(tmp_path / "events.parquet")
+    return propose(tmp_path).splitlines()
+
+
+@pytest.mark.parametrize("rate", [1, 1_000, 1_000_000])
+def test_whole_numbers_that_are_moments_are_the_time_whatever_their_name(tmp_path: Path, rate: int) -> None:
+    times = [(1_700_000_000 + step) * rate for step in range(3)]
+    lines = proposed(tmp_path, user=[1, 2, 3], item=[4, 5, 6], price=[7, 8, 9], created=times)
+    assert 'time = "created"' in lines
+    assert [line for line in lines if "price" in line] == ['# price = "id"']
+    assert len([line for line in lines if "created" in line]) == 1
+
+
+def test_flags_are_label_and_objectives_and_not_fields_too(tmp_path: Path) -> None:
+    flags = {"right": [0, 1, 1], "hinted": [1, 0, 1]}
+    lines = proposed(tmp_path, student=[1, 2, 3], question=[4, 5, 6], when=[1, 2, 3], page=["a", "b", "a"], **flags)
+    assert 'label = "right"' in lines
+    assert 'time = "when"' in lines
+    assert [line for line in lines if "hinted" in line] == [
+        '# objectives = ["hinted"]    # more columns of 0 and 1',
+    ]
+    assert lines[-1] == '# page = "id"'
+
+
+def test_a_field_of_events_that_may_be_ids_says_so(tmp_path: Path) -> None:
+    lines = proposed(tmp_path, who=[f"u{row}" for row in range(99)], item=[*range(99)], page=["a", "b", "c"] * 33)
+    assert '# who = "id"    # many distinct values: if they are ids, leave it out' in lines
+    assert '# page = "id"' in lines
+
+
+@pytest.mark.parametrize(
+    ("texts", "kind"),
+    [
+        (["a"] * 40 + ["a|b"], "multi"),
+        (["a"] + ["b|a", "c|b"] * 20, "multi"),
+        (["a"] * 41, "id"),
+        ([f"part {row}" for row in range(39)] + ["one | two", "three | four"], "id"),
+    ],
+)
+def test_a_text_holds_several_values_where_their_parts_recur_or_most_rows_have_them(
+    tmp_path: Path, texts: list[str], kind: str
+) -> None:
+    assert f'# tags = "{kind}"' in proposed(tmp_path, user=[*range(41)], item=[*range(41)], tags=texts)
