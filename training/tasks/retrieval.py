@@ -1,10 +1,19 @@
 """The task `retrieval`: the items that a user will meet, found by one product of a user's vector with all items'.
 
-A module of the task (`training.layers.towers.Towers`) speaks user vectors and item vectors; an item's score is their
-product, the order is (score descending, id ascending), and what the user has met is left out. The protocol of the
-split is that of `training.data.retrieval`; the plain served form is `training.tasks.retrieval_served`.
+A module of the task has (as a type: `training.layers.towers.Towers`)
+- `prepare(data: RetrievalData)`: fills its buffers from the training part, such as item fields int64 [N+1, G] and
+  training events of each item int64 [N+1];
+- `users(batch: RetrievalBatch) -> [B, D]`: vectors of users, from `batch.user_fields` int64 [B, F], `batch.history`
+  int64 [B, L], oldest first and 0 beyond `batch.length` int64 [B], alone; an empty history is legal, and so is any id;
+- `items() -> [N+1, D]`: vectors of all items by dense id; row 0, the unknown one, is never listed;
+- `loss(batch, share_done) -> (scalar, scalars to log)`, unless its system brings its own stages; `batch.targets` int64
+  [B, 1] is what came after each history, `batch.objectives` float32 [B, 1, O] what it served.
 
-Legend: B users, L history, T targets, N items, O objectives, D width of vectors.
+An item's score is the product of the vectors, the order is (score descending, id ascending), and what the user has met
+is left out. The protocol of the split is that of `training.data.retrieval`; the plain served form is
+`training.tasks.retrieval_served`.
+
+Legend: B users, L history, T targets, N items, O objectives, D width of vectors, F and G fields of users and items.
 """
 
 from contextlib import suppress
