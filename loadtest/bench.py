@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from loadtest import RESULTS
 from loadtest.cores import Pinning, split, started_on
 from loadtest.driver import Load, drive
 from loadtest.latency import times_of
@@ -212,7 +211,7 @@ def _ratio(one: float | None, other: float | None) -> float | None:
     return round(one / other, 3) if one is not None and other else None
 
 
-def write_result(result: dict[str, Any], folder: Path = RESULTS) -> Path:
+def write_result(result: dict[str, Any], folder: Path) -> Path:
     """Writes <scenario>-<time>.json; the path."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{result['scenario']}-{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}.json"

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from loadtest.bench import RESULTS
+from loadtest import RESULTS
 from recserve import cli, results
 from recserve.commands.train import Train
 from training.checkpoint import config_to_json

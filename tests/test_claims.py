@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from loadtest import RESULTS as MEASURED
 from loadtest import abuse, faults
-from loadtest.bench import RESULTS as MEASURED
 from recserve import results
 from tests.pages import PAGES, blocks, prose
 

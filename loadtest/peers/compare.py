@@ -17,7 +17,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
-from loadtest.bench import RESULTS, keeps, serving, source_of
+from loadtest import RESULTS
+from loadtest.bench import keeps, serving, source_of
 from loadtest.cores import Pinning, split
 from loadtest.driver import Load, drive
 from loadtest.peers import environments, traffic

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from loadtest.bench import RESULTS
+from loadtest import RESULTS
 from loadtest.tables.generate import generate
 from serving.environment import hardware, versions
 from training.data.folder.build import inspect

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from loadtest.bench import RESULTS, Plan, run, write_result
+from loadtest.bench import Plan, run, write_result
 from loadtest.gate import Row, compare, parse_tolerance, require_comparable
 from loadtest.report import write_report
 from loadtest.scenario import Scenario
-from recserve.commands.command import Command, show, table
+from recserve.commands.command import OUTPUT, Command, show, table
 from recserve.options import Positional
 
 _RUNS = ["load", "rate/s", "p50 ms", "p95 ms", "p99 ms", "p50 x floor", "CPU s/1,000", "wrong", "errors"]
@@ -39,7 +39,7 @@ class Bench(Command):
     """Locust workers beside a master; 0 for one process."""
     seed: int = 0
     """Seed of everything random."""
-    output: Path = RESULTS
+    output: Path = OUTPUT
     """Folder of the result and its report page."""
     against: Path | None = None
     """Earlier result that the page compares with."""

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from loadtest.abuse import AbusePlan, holds, run
-from loadtest.bench import RESULTS, write_result
+from loadtest.bench import write_result
 from loadtest.scenario import with_states
-from recserve.commands.command import Command, show, table
+from recserve.commands.command import OUTPUT, Command, show, table
 from recserve.options import Positional
 
 
@@ -31,7 +31,7 @@ class BenchAbuse(Command):
     """Seconds between two killed stubs."""
     seed: int = 0
     """Seed of everything random."""
-    output: Path = RESULTS
+    output: Path = OUTPUT
     """Folder of the result."""
 
     def __post_init__(self) -> None:

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from loadtest.bench import RESULTS, write_result
+from loadtest.bench import write_result
 from loadtest.faults import Plan, holds, run
 from loadtest.scenario import with_states
-from recserve.commands.command import Command, show, table
+from recserve.commands.command import OUTPUT, Command, show, table
 from recserve.options import Positional
 
 _COLUMNS = ["experiment", "requests", "ok", "wrong", "errors", "unclean", "p50 ms", "p99 ms", "outage s", "what else"]
@@ -36,7 +36,7 @@ class BenchFaults(Command):
     """Seconds between the roll-outs of the soak."""
     seed: int = 0
     """Seed of everything random."""
-    output: Path = RESULTS
+    output: Path = OUTPUT
     """Folder of the result."""
 
     def __post_init__(self) -> None:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from loadtest.bench import RESULTS
+from loadtest import RESULTS
 from loadtest.peers.compare import SERVERS, Plan, compare
 from recserve.commands.command import Command, show, table
 from training.checkpoint import write_json

@@ -5,6 +5,7 @@ import json
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -12,6 +13,8 @@ from rich.markup import escape
 from rich.measure import Measurement
 from rich.table import Table
 
+OUTPUT = Path("runs/bench")
+"""Folder of results of load runs; those that are published are copied into the checkout by hand."""
 _CELL = 72
 """Characters after which a cell goes on in the next line."""
 _WIDEST = 1000

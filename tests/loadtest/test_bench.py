@@ -13,6 +13,9 @@ from loadtest.driver import Load, drive
 from loadtest.pool import Pool, Request
 from loadtest.scenario import Scenario
 from recserve.cli import main
+from recserve.commands.bench import Bench
+from recserve.commands.bench_abuse import BenchAbuse
+from recserve.commands.bench_faults import BenchFaults
 from serving.server import TritonServer
 
 pytestmark = pytest.mark.triton_server
@@ -66,6 +69,10 @@ def test_a_server_that_is_not_there_is_an_error_of_every_request(load: Load) -> 
 def test_what_locust_says_is_passed_on_when_nothing_was_sent(load: Load) -> None:
     with pytest.raises(RuntimeError, match=r"(?s)locust sent nothing.*No such file"):
         drive(replace(load, pool=Path("/nowhere/pool")))
+
+
+def test_results_go_where_nothing_is_committed() -> None:
+    assert {Bench(model="lrea").output, BenchFaults().output, BenchAbuse().output} == {Path("runs/bench")}
 
 
 @pytest.mark.slow
