@@ -17,7 +17,8 @@ def target_findings(entries: Sequence[Entry], cores: int) -> Iterator[Finding]:
     files = {DEFAULT_TARGET, *(file for entry in entries for file in entry.configs)}
     for file in sorted(files):
         yield from _ensembles(entries, file)
-        yield from _cores(entries, file, cores)
+        yield from _own_cores(entries, file, cores)
+    yield from _all_cores(entries, sorted(files), cores)
 
 
 def _same_signature(entry: Entry) -> Iterator[Finding]:
@@ -43,22 +44,35 @@ def _ensembles(entries: Sequence[Entry], file: str) -> Iterator[Finding]:
             yield from ensemble_findings(entry, file, config, models)
 
 
-def _cores(entries: Sequence[Entry], file: str, cores: int) -> Iterator[Finding]:
-    total = 0
+def _own_cores(entries: Sequence[Entry], file: str, cores: int) -> Iterator[Finding]:
+    """Of each model that has more threads than there are cores."""
     for entry in entries:
-        config = _used(entry, file)
-        if config is None or not (is_onnx(config) or is_kernel_form(config)):
+        config = entry.configs.get(file)
+        if config is None or not _has_threads(config):
             continue
         instances, threads = _instances(config), intra_op_threads(config) or 1
-        total += instances * threads
-        if instances * threads > cores and file in entry.configs:
+        if instances * threads > cores:
             reason = f"{instances} instances x {threads} threads on {cores} cores: threads take turns, latency jumps"
             remedy = f"keep the product at or below {cores}"
             yield entry.warning(file, f"parameters.{INTRA_OP_THREADS}", reason, remedy)
-    if total > cores:
-        reason = f"all models of this target together run {total} threads on {cores} cores"
-        remedy = "fine while few models work at the same time; otherwise fewer instances or more cores"
-        yield Finding("warning", f"*/{file}", f"parameters.{INTRA_OP_THREADS}", reason, remedy)
+
+
+def _all_cores(entries: Sequence[Entry], files: Sequence[str], cores: int) -> Iterator[Finding]:
+    """Of all models together: one finding for the targets with the same number of threads."""
+    alike: dict[int, list[str]] = {}
+    for file in files:
+        used = [config for entry in entries if (config := _used(entry, file)) is not None and _has_threads(config)]
+        total = sum(_instances(config) * (intra_op_threads(config) or 1) for config in used)
+        alike.setdefault(total, []).append(f"*/{file}")
+    for total, places in alike.items():
+        if total > cores:
+            reason = f"all models of one target together run {total} threads on {cores} cores"
+            remedy = "fine while few models work at the same time; otherwise fewer instances or more cores"
+            yield Finding("warning", ", ".join(places), f"parameters.{INTRA_OP_THREADS}", reason, remedy)
+
+
+def _has_threads(config: ModelConfig) -> bool:
+    return is_onnx(config) or is_kernel_form(config)
 
 
 def _instances(config: ModelConfig) -> int:
