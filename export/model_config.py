@@ -88,10 +88,10 @@ def model_config(signature: Signature, target: Target) -> ModelConfig:
 
 def identity_of(signature: Signature) -> Identity:
     """What the configuration says of the model's origin."""
-    system, schema = signature.origin.system, signature.origin.schema
+    origin, schema = signature.origin, signature.origin.schema
     if schema is None:
-        return Identity(system, signature.origin.task)
-    return Identity(system, signature.origin.task, schema.dataset, schema_file.digest(schema))
+        return Identity(origin.system, origin.task, part_of=origin.part_of)
+    return Identity(origin.system, origin.task, schema.dataset, schema_file.digest(schema), origin.part_of)
 
 
 def render(config: ModelConfig) -> str:

@@ -103,7 +103,9 @@ def data_of(served: Served, wanted: str | None = None) -> Interactions:
 
 
 def system_of(served: Served) -> System:
-    """The system that the model is of. Raises ValueError where it is of none."""
+    """The system that the model is of. Raises ValueError where it is of none, and for a part of a release."""
+    if (whole := served.identity.part_of) is not None:
+        raise ValueError(f"'{served.model}' is a part of '{whole}'; ask '{whole}'")
     name = served.identity.system
     if name is None:
         raise ValueError(f"the served model '{served.model}' is of no system here: ask it with your own client")

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,7 +14,7 @@ from training.interactions import Interactions
 from training.needs import require
 from training.registry import system
 from training.schema import unlike
-from training.servable import Origin, Signature
+from training.servable import Origin, Signature, of_origin
 from training.system import Data, System, Wanted
 
 MAX_LENGTH = 50
@@ -131,7 +130,7 @@ def models(trained: Trained) -> tuple[Signature, ...]:
     chosen = trained.system
     origin = Origin(system=chosen.name, task=chosen.task.name, schema=trained.data.interactions.schema)
     signatures = chosen.release(trained.module, trained.config, trained.data)
-    return tuple(replace(signature, origin=origin) for signature in signatures)
+    return of_origin(signatures, origin)
 
 
 def _command(folder: Path, run: checkpoint.Run, how: str) -> str:

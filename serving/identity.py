@@ -13,6 +13,8 @@ class Identity(NamedTuple):
     dataset: str | None = None
     schema_digest: str | None = None
     """Another one where an id of the data set may mean something else."""
+    part_of: str | None = None
+    """The model of the same release that clients ask; None for that model itself, and in releases from before."""
 
     @classmethod
     def of(cls, config: ModelConfig) -> Self:
@@ -35,5 +37,9 @@ class Identity(NamedTuple):
         ]
 
     def __str__(self) -> str:
-        known = {name.replace("_", " "): value for name, value in self._asdict().items() if value and name != "task"}
+        known = {
+            name.replace("_", " "): value
+            for name, value in self._asdict().items()
+            if value and name not in ("task", "part_of")
+        }
         return ", ".join(f"{name} {value}" for name, value in known.items()) or "no data set"

@@ -2,7 +2,6 @@
 
 import shutil
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,7 @@ from serving.client import Client
 from serving.server import ServerOptions, TritonServer
 from training.data.fetch import default_cache
 from training.data.planted_clicks import planted_clicks
-from training.servable import Origin, Signature
+from training.servable import Origin, Signature, of_origin
 from training.system import Wanted
 from training.systems.lrea import LREA, SYSTEM, Config
 
@@ -41,7 +40,7 @@ def lrea(seed: int = 0) -> tuple[Signature, ...]:
     with torch.no_grad():
         model.bias.copy_(torch.randn(SMALL.heads))
     origin = Origin(system=SYSTEM.name, task=SYSTEM.task.name, schema=data.schema)
-    return tuple(replace(one, origin=origin) for one in SYSTEM.release(model.eval(), SMALL, data))
+    return of_origin(SYSTEM.release(model.eval(), SMALL, data), origin)
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,6 @@ seconds, and whose configuration the papers' systems without a faster form show 
 
 import os
 import subprocess
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -27,7 +26,7 @@ from training.generate_then_rank import NAME, generate_then_rank
 from training.interactions import Interactions
 from training.registry import SYSTEMS
 from training.schema import digest
-from training.servable import Origin, Signature
+from training.servable import Origin, Signature, of_origin
 from training.system import System, Wanted, prepare
 from training.systems import dea, lrea, matt, mmq, mmq2, mpq, reg4rec
 
@@ -60,7 +59,7 @@ def released() -> tuple[Signature, ...]:
         module = system.build(config, data.schema)
         prepare(module, data)
         origin = Origin(system=system.name, task=system.task.name, schema=interactions.schema)
-        signatures += [replace(one, origin=origin) for one in system.release(module.eval(), config, data)]
+        signatures += of_origin(system.release(module.eval(), config, data), origin)
     named = {signature.name: signature for signature in signatures}
     ranker = [named[name] for name in ("lrea_encoder", "lrea_scorer", "lrea_state", "lrea")]
     return *signatures, generate_then_rank(named["reg4rec"], ranker)

@@ -72,6 +72,8 @@ class Origin:
     task: str | None = None
     schema: Schema | None = None
     """Of the data set whose ids a request holds."""
+    part_of: str | None = None
+    """Name of the model of the same release that clients ask; None for that model itself."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,7 +129,16 @@ class Signature:
     def renamed(self, new: Rename) -> Self:
         """The same model where all models are called otherwise."""
         steps = tuple(replace(step, model=new(step.model)) for step in self.steps)
-        return replace(self, name=new(self.name), steps=steps)
+        whole = self.origin.part_of
+        origin = replace(self.origin, part_of=None if whole is None else new(whole))
+        return replace(self, name=new(self.name), steps=steps, origin=origin)
+
+
+def of_origin(release: Sequence[Signature], origin: Origin) -> tuple[Signature, ...]:
+    """The models of one release with their origin: all are parts of the last, which clients ask."""
+    *parts, whole = release
+    part = replace(origin, part_of=whole.name)
+    return *(replace(one, origin=part) for one in parts), replace(whole, origin=origin)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -185,7 +185,7 @@ BROKEN: dict[str, tuple[Break, str, str, str, str]] = {
     "too many threads in all": (
         config(lambda c: c.instance_group.add(count=1)),
         "warning",
-        "*/config.pbtxt",
+        "*/config.pbtxt, */configs/cpu.pbtxt",
         INTRA_OP,
         "together run 3 threads on 2 cores",
     ),

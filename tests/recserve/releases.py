@@ -5,7 +5,6 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +21,7 @@ from training.data import sentence_vectors
 from training.data.fetch import locked
 from training.generate_then_rank import generate_then_rank
 from training.registry import SYSTEMS
-from training.servable import Origin, Signature
+from training.servable import Origin, Signature, of_origin
 from training.system import Wanted, prepare
 
 NUM_USERS, NUM_ITEMS, NUM_EVENTS = 30, 80, 900
@@ -101,7 +100,7 @@ def released(name: str, dataset: str, **settings: object) -> tuple[Signature, ..
         for parameter in module.parameters():
             parameter.add_(0.3 * torch.randn_like(parameter))
     origin = Origin(system=name, task=system.task.name, schema=interactions.schema)
-    return tuple(replace(one, origin=origin) for one in system.release(module.eval(), config, data))
+    return of_origin(system.release(module.eval(), config, data), origin)
 
 
 def _given(num_items: int) -> dict[str, torch.Tensor]:
