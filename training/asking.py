@@ -1,13 +1,13 @@
 """What a person asks a served model, and the answer as a table: the shapes that tasks fill for `recserve ask`."""
 
 from collections.abc import Callable, Sequence
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import polars as pl
 
 from training.interactions import Interactions, RawId, of_user
-from training.schema import Role
+from training.schema import Field, Role
 
 Tensors = dict[str, np.ndarray]
 """Of one request or answer by name, each [1, ...], as a client sends and gets them."""
@@ -108,22 +108,50 @@ def listed(interactions: Interactions, question: Question, request: Tensors, ans
     unknown = sum(not item for item in history)
     lines = (about(interactions, question, history[::-1], f"chose {len(history)} items, lately"),)
     if unknown:
-        lines += (f"{unknown} items of the history are not known to {interactions.name}",)
+        counted = "1 item of the history is" if unknown == 1 else f"{unknown} items of the history are"
+        lines += (f"{counted} not known to {interactions.name}",)
     return Shown(lines, title, ("", "title", "item", *columns), rows)
 
 
-def fields_of(interactions: Interactions, role: str, row: int) -> str:
-    """The fields of a user or an item for people: name=value, named where the schema has names."""
-    frame = interactions.users if role == "user" else interactions.items
-    found = []
-    for field in interactions.schema.fields:
-        if field.role != role or field.name not in frame.columns or field.kind == "text":
-            continue
-        value = frame[field.name][row]
-        several = value.to_list() if field.kind == "multi" else [value]
-        named = [field.values[one] if field.values and field.kind != "dense" else f"{one:g}" for one in several]
-        found.append(f"{field.name}={'|'.join(named) or 'none'}")
-    return ", ".join(found)
+def profiles(interactions: Interactions, user: str | None, items: Sequence[str]) -> Shown:
+    """What the data set has of user and items, whichever of it the system reads."""
+
+    def told(role: Role, name: str) -> str:
+        return fields_of(interactions, role, interactions.dense(role, interactions.named(role, name)))
+
+    who = () if user is None else (f"user: {told('user', user)}",)
+    title = f"what {interactions.name} has of the items"
+    if not _told(interactions, "item"):
+        return Shown((*who, f"{interactions.name} has no fields of the items"), title, (), [])
+    rows: list[list[object]] = [[place, told("item", item)] for place, item in enumerate(items, 1)]
+    return Shown(who, title, ("", "fields"), rows)
+
+
+def fields_of(interactions: Interactions, role: Role, row: int) -> str:
+    """The fields of a user or an item for people: name=value, named where the schema has names; or that there are
+    none, or that it is unknown."""
+    if not row:
+        return f"not known to {interactions.name}"
+    frame, fields = _profiles(interactions, role), _told(interactions, role)
+    found = ", ".join(f"{field.name}={_value(field, frame[field.name][row])}" for field in fields)
+    return found or f"no fields in {interactions.name}"
+
+
+def _profiles(interactions: Interactions, role: Role) -> pl.DataFrame:
+    return interactions.users if role == "user" else interactions.items
+
+
+def _told(interactions: Interactions, role: Role) -> list[Field]:
+    columns = _profiles(interactions, role).columns
+    fields = interactions.schema.fields
+    return [one for one in fields if one.role == role and one.name in columns and one.kind != "text"]
+
+
+def _value(field: Field, value: Any) -> str:
+    if field.kind == "dense":
+        return "missing" if value is None or np.isnan(value) else f"{value:g}"
+    several = value.to_list() if field.kind == "multi" else [value]
+    return "|".join(field.values[one] if field.values else f"{one:g}" for one in several) or "none"
 
 
 def as_ids(interactions: Interactions, role: Role, raw: Sequence[RawId]) -> np.ndarray:

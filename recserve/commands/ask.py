@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 from export.further import complete, filled, further, missing
 from export.served import Served, data_of, find, system_of
-from recserve.commands.command import Command, table
+from recserve.commands.command import Command, show_titled, table
 from recserve.options import Positional
 from serving.client import Client
-from training.asking import Question, Shown, Tensors, fields_of
+from training.asking import Question, Shown, Tensors, profiles
 from training.interactions import Interactions
 from training.system import System
 
@@ -35,7 +35,7 @@ class Ask(Command):
     top: int = 10
     """Rows to print."""
     explain: bool = False
-    """Reasons below the answer: the fields of user and items, and what the system itself knows."""
+    """Reasons below the answer: what the data set has of user and items, or what the system itself knows."""
     dataset: str | None = None
     """Data set that the model must be of, else it is refused; by default any."""
     url: str = "127.0.0.1:8001"
@@ -67,7 +67,7 @@ class Ask(Command):
             if self.explain and chosen.explained:
                 tables += chosen.explained(client.infer, served.model, interactions, request, answer)
             elif self.explain:
-                tables.append(_fields(interactions, self.user, self._items(tables[0])))
+                tables.append(profiles(interactions, self.user, self._items(tables[0])))
         for one in tables:
             self._show(one)
         self.emit(
@@ -120,24 +120,12 @@ class Ask(Command):
         console.print()
         for line in one.lines:
             console.print(line, highlight=False, markup=False)
+        if not one.columns:
+            return
         console.width = max(console.width, _NARROWEST)
         title = one.columns.index("title") if "title" in one.columns else None
         rows = [[_short(cell) if place == title else cell for place, cell in enumerate(row)] for row in one.rows]
-        console.print(table(one.title, one.columns, rows))
-
-
-def _fields(interactions: Interactions, user: str | None, items: list[str]) -> Shown:
-    """The fields of user and items, of which the answer is a function."""
-    rows: list[list[object]] = [
-        [place, fields_of(interactions, "item", interactions.dense("item", interactions.named("item", item)))]
-        for place, item in enumerate(items, 1)
-    ]
-    who = (
-        ""
-        if user is None
-        else fields_of(interactions, "user", interactions.dense("user", interactions.named("user", user)))
-    )
-    return Shown((f"user: {who}",) if who else (), "what the model knows of the items", ("", "fields"), rows)
+        show_titled(console, table(one.title, one.columns, rows))
 
 
 def _short(cell: object) -> str:

@@ -40,7 +40,7 @@ def server(sets: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tri
         for file in CONFIG_FILES:
             config = read_config(folder / name / file)
             config.name = name
-            for parameter in parameters:
+            for parameter in {*parameters} & {*config.parameters}:
                 del config.parameters[parameter]
             if name == "changed":
                 config.parameters["schema_digest"].string_value = "0123456789abcdef"
@@ -110,6 +110,15 @@ def test_the_fields_of_user_and_items_explain_a_model_that_knows_no_more(ask: An
     assert [row["fields"] for row in why["rows"]] == [f"brand=brand {place % 7}" for place in places]
 
 
+def test_who_is_unknown_or_without_fields_is_told_in_words(ask: Any) -> None:
+    _, why = ask("deepfm", "--user", "nobody", "--candidates", 5, SKUS[1], "--explain")
+    assert why["title"] == "what plain has of the items"
+    assert why["lines"] == ["user: not known to plain"]
+    assert {row["fields"] for row in why["rows"]} == {"not known to plain", "brand=brand 1"}
+    _, bare = ask("dkt", "--user", 3, "--candidates", 5, "--explain")
+    assert bare["lines"] == ["user: no fields in simulated-students"]
+
+
 def test_what_is_set_reaches_the_model_and_what_is_not_is_missing(ask: Any, client: Client) -> None:
     items = SKUS[:4]
     for words, moment in (
@@ -154,7 +163,7 @@ def test_next_items_of_a_user_and_of_a_history_are_the_served_ones(ask: Any, cli
     assert answer["rows"]
     assert answer["lines"][0].startswith(f"user {USER} (plain) chose {len(history)} items, lately: ")
     answer, why = ask("reg4rec", "--history", SKUS[0], 7, SKUS[2], "--explain")
-    assert answer["lines"][1] == "1 items of the history are not known to plain"
+    assert answer["lines"][1] == "1 item of the history is not known to plain"
     assert answer["lines"][0].startswith("history of 3 items (plain), newest first: A thing")
     assert [row["item"] for row in why["rows"]] == [row["item"] for row in answer["rows"]]
     assert set(why["rows"][0]) == {"item", "path (codebook:word)", "categories"}
@@ -244,6 +253,8 @@ def test_an_answer_fits_into_80_columns_and_shortens_no_number(
         ("reg4rec --user anna3 --set theta=1.5", "input 'theta': value 1.5 is above 1"),
         ("rqvae", "say of which item: --candidates ITEM, one of them"),
         ("rqvae --user anna3", "the ids of an item are the same for everybody; leave --user out"),
+        ("dkt_step --user 3", "'dkt_step' is a part of 'dkt'; ask 'dkt'"),
+        ("shop_scorer --user anna3", "'shop_scorer' is a part of 'shop'; ask 'shop'"),
         ("dkt", "say which student: --user ID"),
         ("dkt --history 1 2", "a history of items does not say what was right; leave --history out"),
         ("reg4rec --user anna3 --candidates 3", "the answer lists the best of all items; leave --candidates out"),
