@@ -11,7 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from training.registry import SYSTEMS
 from training.servable import Packed, Signature, TensorSpec
+from training.tasks.click import CLICK
 
 _USER, _CANDIDATES = "user_id", "candidates"
 MOST = 20_000
@@ -26,7 +28,11 @@ def ranker(signatures: tuple[Signature, ...]) -> Signature:
     """The model of a release that scores candidates of a user. Raises ValueError where it does not."""
     asked = signatures[-1]
     if {_USER, _CANDIDATES} - {spec.name for spec in asked.inputs} or "scores" not in {s.name for s in asked.outputs}:
-        raise ValueError(f"'{asked.name}' does not score candidates of a user, so no pairs can be scored with it")
+        able = ", ".join(one.name for one in SYSTEMS.values() if one.task is CLICK)
+        raise ValueError(
+            f"'{asked.name}' does not score candidates of a user, so no pairs can be scored with it; choose a run "
+            f"of one of {able}"
+        )
     return asked
 
 

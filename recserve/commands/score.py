@@ -42,14 +42,25 @@ class Score(Command):
         scores = scoring.offline(asked, user, item, given)
         self._write(pairs.frame.with_columns(score=pl.Series(scores)))
         unknown = {"users": int((user == 0).sum()), "items": int((item == 0).sum())}
+        columns = pairs.frame.columns
+        lacks = [name for name in given if name not in columns]
+        unread = [name for name in columns if name not in (*_ROLES, *given)]
         self.console.print(
             f"{self.out}: {len(user)} rows scored by {asked.name} ({interactions.name}); rows of users who are "
             f"not known: {unknown['users']}, of items: {unknown['items']}",
             highlight=False,
             soft_wrap=True,
         )
-        self.emit({"out": self.out, "rows": len(user), "unknown": unknown, "system": trained.system.name})
+        self._name("not in the table, scored as missing", lacks)
+        self._name("not read", unread)
+        facts = {"out": self.out, "rows": len(user), "unknown": unknown, "system": trained.system.name}
+        self.emit(facts | {"inputs_missing": lacks, "columns_not_read": unread})
         return 0
+
+    def _name(self, what: str, columns: list[str]) -> None:
+        """A line, where there are any."""
+        if columns:
+            self.console.print(f"{what}: {', '.join(columns)}", highlight=False, markup=False, soft_wrap=True)
 
     def _write(self, frame: pl.DataFrame) -> None:
         """In one step, so that nobody reads half a file."""

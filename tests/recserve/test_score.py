@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from torch.nn import Identity
 
 from recserve import runs, scoring
 from recserve.cli import main
 from serving.client import Client
 from serving.server import ServerOptions, TritonServer
 from tests.training.data.folder.tables import SKUS, Shop
+from training.servable import Servable
 
 Captured = pytest.CaptureFixture[str]
 SYSTEMS = ("deepfm", "din")
@@ -55,6 +57,8 @@ def score(capsys: Captured, folder: Path, source: Path) -> pl.DataFrame:
     capsys.readouterr()
     assert main(["score", str(folder), str(source), "--out", str(out), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
+    inputs, columns = found.pop("inputs_missing"), found.pop("columns_not_read")
+    assert {*inputs} | {*columns} <= {"page", "device"}
     assert found == {"out": str(out), "rows": 6, "unknown": {"users": 1, "items": 1}, "system": folder.parent.name}
     assert [path.name for path in out.parent.iterdir()] == [out.name]
     return pl.read_parquet(out)
@@ -116,6 +120,38 @@ def test_the_moment_counts_and_a_table_without_it_is_scored_as_if_nothing_were_k
     for name in ("empty", "strange"):
         np.testing.assert_array_equal(found["left out"], found[name], err_msg=name)
     assert (np.abs(found["said"] - found["left out"]) > 1e-6).all()
+
+
+def test_inputs_that_the_table_lacks_and_columns_that_nothing_reads_are_named(
+    shop: Path, tmp_path: Path, capsys: Captured
+) -> None:
+    source = written(table().rename({"page": "pages"}), tmp_path / "pairs.parquet")
+    words = ["score", str(run_of(shop, "deepfm")), str(source), "--out", str(tmp_path / "scores.parquet")]
+    capsys.readouterr()
+    assert main(words) == 0
+    assert capsys.readouterr().out.splitlines()[1:] == ["not in the table, scored as missing: page", "not read: pages"]
+    assert main([*words, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["inputs_missing"], found["columns_not_read"]) == (["page"], ["pages"])
+    written(table(), source)
+    assert main(words) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 1
+
+
+def test_a_model_that_scores_no_candidates_is_refused_with_those_that_do() -> None:
+    asked = Servable(
+        name="dkt",
+        inputs=(),
+        outputs=(),
+        example=lambda size, seed: (),
+        eager=lambda *tensors: tensors,
+        module=Identity(),
+    )
+    with pytest.raises(
+        ValueError, match=r"'dkt' does not score candidates of a user, .* one of .*deepfm, din, "
+    ) as raised:
+        scoring.ranker((asked,))
+    assert "two_tower" not in str(raised.value)
 
 
 def test_a_csv_file_is_scored_alike(shop: Path, tmp_path: Path, capsys: Captured) -> None:
