@@ -6,13 +6,13 @@ Only the module of the chosen command is imported: `recserve --help` reads nothi
 import importlib
 import signal
 import sys
+import textwrap
 import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from recserve.commands.command import Command
 from recserve.options import near, parse, positionals
@@ -111,10 +111,11 @@ def _list(program: str, group: Group, members: Mapping[str, Group | Place | type
         one = class_of(group.itself)
         console.print(f"       {program} {positionals(one)} [options]", highlight=False, markup=False)
     console.print(f"\n{group.description}\n", highlight=False, markup=False)
-    drawn = Table.grid(padding=(0, 2))
+    width = max(map(len, members))
     for name, one in members.items():
-        drawn.add_row(f"  {name}", escape(description_of(one)))
-    console.print(drawn)
+        line = f"  {name:{width}}  {description_of(one)}"
+        filled = textwrap.fill(line, console.width, subsequent_indent=" " * (width + 4), break_on_hyphens=False)
+        console.print(filled, highlight=False, markup=False)
     console.print(f"\n{program} COMMAND --help lists its options.", highlight=False, markup=False)
 
 

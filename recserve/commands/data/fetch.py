@@ -23,6 +23,5 @@ class Fetch(Command):
         folder = fetch(self.name, self.cache, lambda line: console.print(line, highlight=False))
         source = json.loads((folder / "SOURCE.json").read_text())
         console.print(f"[bold]{self.name}[/] is in {folder}, from {source['source']}", highlight=False)
-        console.print(f"licence: {source['licence']}", highlight=False)
         self.emit({"folder": folder, **source})
         return 0

@@ -20,7 +20,8 @@ class List(Command):
     def run(self) -> int:
         root = self.cache or default_cache()
         entries = [
-            {"name": name, "own": False, "what": one.what, "folder": root / name} for name, one in ORIGINS.items()
+            {"name": name, "own": False, "what": _what(name, one.what), "folder": root / name}
+            for name, one in ORIGINS.items()
         ]
         entries += [
             {"name": name, "own": False, "what": one.what, "folder": None}
@@ -35,6 +36,11 @@ class List(Command):
         show(self.console, table("data sets", ["name", "what", "folder"], rows))
         self.emit(listed)
         return 0
+
+
+def _what(name: str, what: str) -> str:
+    """Says it of what is fetched for another data set and cannot be trained on by itself."""
+    return what if name in DATASETS else f"{what} (side table, no data set)"
 
 
 def _place(entry: dict[str, Any]) -> str:
