@@ -1,11 +1,16 @@
 """How tables are printed: whole into a pipe, within the terminal else."""
 
+import json
 from io import StringIO
+from pathlib import Path
 
 import pytest
 from rich.console import Console
 
+from recserve.cli import main
 from recserve.commands.command import show, table
+from training.data.fetch import ORIGINS
+from training.datasets import DATASETS
 
 HEAD = ["system", "what", "AUC", "served AUC"]
 ROWS = [["din", "a network that reads what one has met before", "0.7507 ± 0.0021", ""], ["fm", "pairs", "0.70", ""]]
@@ -47,3 +52,17 @@ def test_a_terminal_that_is_too_narrow_for_words_gets_a_line_for_each_cell() -> 
 def test_a_title_is_one_line_above_whatever_the_width_of_the_table(terminal: bool) -> None:
     title = "paths of [x]: a title that is wider than the table below it is"
     assert printed(80, terminal=terminal, title=title, rows=[["din", "a", "", ""]])[0] == title
+
+
+def test_no_line_of_a_list_of_commands_ends_with_blanks(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["data", "--help"])
+    lines = capsys.readouterr().out.splitlines()
+    assert any(line.startswith("  fetch ") for line in lines)
+    assert [line for line in lines if line != line.rstrip()] == []
+
+
+def test_what_is_no_data_set_is_marked_in_the_list(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["data", "list", "--cache", str(tmp_path), "--json"]) == 0
+    listed = {one["name"]: one["what"] for one in json.loads(capsys.readouterr().out)}
+    assert {name for name in listed if name in ORIGINS and "side table" in listed[name]} == {*ORIGINS} - {*DATASETS}
