@@ -10,7 +10,7 @@ from training.data.folder.parts import borders
 from training.data.folder.times import ticks
 from training.interactions import Interactions
 from training.needs import lacking
-from training.schema import Field
+from training.schema import Field, size_of
 
 QUANTILES = (0.0, 0.25, 0.5, 0.75, 0.9, 0.99, 1.0)
 
@@ -82,8 +82,8 @@ def overview(data: Interactions) -> Overview:
         name=data.name,
         licence=data.licence,
         events=len(events),
-        users=len(data.users) - 1,
-        items=len(data.items) - 1,
+        users=size_of(data.schema.key("user")) - 1,
+        items=size_of(data.schema.key("item")) - 1,
         users_with_events=len(per_user),
         items_with_events=events["item"].n_unique(),
         first=int(seconds.to_numpy().min()) if timed else None,

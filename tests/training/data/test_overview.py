@@ -1,5 +1,6 @@
 """Figures of a data set against a count by hand."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -8,6 +9,7 @@ import pytest
 from tests.training.data.folder.tables import NUM_EVENTS, NUM_ITEMS, NUM_USERS, START, Shop
 from training.data.folder import folder
 from training.data.overview import Overview, overview
+from training.data.synthetic_sequences import synthetic_sequences
 from training.interactions import silent
 
 
@@ -25,6 +27,11 @@ def test_users_items_and_time_are_counted(found: Overview) -> None:
     assert (found.events, found.users, found.items) == (NUM_EVENTS, NUM_USERS + 1, NUM_ITEMS + 3)
     assert (found.users_with_events, found.items_with_events) == (NUM_USERS + 1, NUM_ITEMS + 2)
     assert (found.first, found.last) == (START, START + 60 * (NUM_EVENTS - 1))
+
+
+def test_users_of_whom_no_table_says_anything_are_counted_too() -> None:
+    made = synthetic_sequences()
+    assert overview(replace(made, users=pl.DataFrame())).users == overview(made).users_with_events == 200
 
 
 def test_what_is_new_in_the_test_part_is_counted(found: Overview) -> None:
