@@ -69,7 +69,7 @@ def repository(trained: dict[str, runs.Trained], tmp_path_factory: pytest.TempPa
         for file in CONFIG_FILES:
             config = read_config(folder / name / file)
             config.name = name
-            for parameter in parameters:
+            for parameter in {*parameters} & {*config.parameters}:
                 del config.parameters[parameter]
             if name == "changed":
                 config.parameters["schema_digest"].string_value = "0123456789abcdef"
