@@ -13,7 +13,7 @@ _DATA = {
         "recserve.commands.data.check:Check",
     ),
     "describe": Place(
-        "Describe a data set: rows, users, items, time span, histories, what is new in the test part, fields.",
+        "Describe a data set: rows, users, items, time span, histories, test parts of the tasks, what is new, fields.",
         "recserve.commands.data.describe:Describe",
     ),
     "fetch": Place("Fetch a data set into the cache, checked by sha256.", "recserve.commands.data.fetch:Fetch"),
