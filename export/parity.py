@@ -15,31 +15,15 @@ stops at the first rung that breaks.
 
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-
-from export.kinds import KERNEL_BACKEND
-from serving import golden, manifest
-from serving.client import Client
-from serving.configs import FUSED, is_ensemble, read_config
-from serving.errors import ServingError
-from serving.golden import Gap, Golden
-from serving.in_process import InProcessModel
-from serving.readiness import latest_version, models
+from export import rungs
+from export.rungs import Concurrency, Model, Row
+from serving.configs import is_ensemble
+from serving.readiness import models
 from serving.server import ServerOptions, TritonServer
-from serving.steps import kind_of
-
-FP64_TOLERANCE = 1e-10
-FP32_TOLERANCE = 1e-5
-EXACT = 0.0
-BATCH_SIZES = (1, 2, 7)
-_MOST_ROUNDS = 8
-DEADLINE_S = 30.0
-Answer = dict[str, np.ndarray]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,26 +38,6 @@ class ParityOptions:
     """Source folder of the Python-based backends; the project's own where None."""
 
 
-class Row(NamedTuple):
-    """One rung of one model; `worst` and `absolute` are of its worst element."""
-
-    model: str
-    rung: str
-    ok: bool
-    worst: float
-    """|actual - expected| / max(1, |expected|)."""
-    absolute: float
-    where: str
-    """The output element, and the request that shows it."""
-
-
-class Concurrency(NamedTuple):
-    """Proof that the concurrent rung met real batches."""
-
-    requests: int
-    executions: int
-
-
 class Ladder(NamedTuple):
     """All rungs that were walked."""
 
@@ -86,22 +50,6 @@ class Ladder(NamedTuple):
         return all(row.ok for row in self.rows)
 
 
-@dataclass(frozen=True)
-class Model:
-    """A model of the repository with its goldens; `direct` is the model in this process, of a kernel form the model
-    that it is a form of, and None for a Python model of somebody's own."""
-
-    name: str
-    goldens: list[Golden]
-    direct: InProcessModel | None
-    is_graph: bool
-    """Of ONNX."""
-    is_kernel_form: bool
-    batched: str
-    """The model whose statistics show the batching: itself, or an ensemble's last step."""
-    max_batch_size: int
-
-
 def walk(repository: Path, options: ParityOptions, report: Callable[[Row], None] = lambda row: None) -> Ladder:
     """Walks all models of a repository; `report` hears of each rung as it is done.
 
@@ -111,7 +59,7 @@ def walk(repository: Path, options: ParityOptions, report: Callable[[Row], None]
     total = Concurrency(0, 0)
     # What a part does is told of the part, before the ensemble that runs it.
     paths = sorted(models(repository, options.target), key=is_ensemble)
-    opened = [_open(path, options.target) for path in paths]
+    opened = [rungs.opened(path, options.target) for path in paths]
 
     def passed(row: Row) -> bool:
         rows.append(row)
@@ -123,10 +71,10 @@ def walk(repository: Path, options: ParityOptions, report: Callable[[Row], None]
     with tempfile.TemporaryDirectory(prefix="recserve-parity-") as state, _server(repository, state, options) as server:
         with server.client() as client:
             for model in opened:
-                row, alone = _served(model, client)
+                row, alone = rungs.served(model, client)
                 if not passed(row):
                     return Ladder(rows, total)
-                row, counted = _concurrent(model, alone, server, options)
+                row, counted = rungs.concurrent(model, alone, server, options.requests, options.clients)
                 total = Concurrency(total.requests + counted.requests, total.executions + counted.executions)
                 if not passed(row):
                     return Ladder(rows, total)
@@ -135,43 +83,7 @@ def walk(repository: Path, options: ParityOptions, report: Callable[[Row], None]
 
 def offline(repository: Path, target: str = "cpu") -> list[Row]:
     """The rungs that need no server, of all models of a repository. Raises ValueError as `walk` does."""
-    return list(_offline([_open(path, target) for path in models(repository, target)]))
-
-
-def _open(path: Path, target: str) -> Model:
-    config = read_config(path, target)
-    goldens = latest_version(path) / "golden.safetensors"
-    if not goldens.is_file():
-        raise ValueError(f"{goldens} is missing: nothing to compare with; export the model again")
-    manifest.verify(goldens.parent)
-    steps = config.ensemble_scheduling.step
-    return Model(
-        name=path.name,
-        goldens=golden.read(goldens),
-        direct=_direct(path, config.backend, target),
-        is_graph=config.backend == "onnxruntime",
-        is_kernel_form=config.backend == KERNEL_BACKEND,
-        batched=steps[-1].model_name if steps else path.name,
-        max_batch_size=config.max_batch_size,
-    )
-
-
-def _direct(path: Path, backend: str, target: str) -> InProcessModel | None:
-    if backend == KERNEL_BACKEND:
-        return InProcessModel.open(path.parent / _form_of(path), target)
-    is_own = backend in ("onnxruntime", FUSED, "") or kind_of(path) is not None
-    return InProcessModel.open(path, target) if is_own else None
-
-
-def _form_of(path: Path) -> str:
-    """Name of the ONNX model that a kernel form must equal."""
-    version = latest_version(path)
-    form_of = manifest.read(version).get("form_of")
-    if not isinstance(form_of, str):
-        raise ValueError(
-            f"{version / manifest.MANIFEST_FILE} does not say which model this is a form of; export it again"
-        )
-    return form_of
+    return list(_offline([rungs.opened(path, target) for path in models(repository, target)]))
 
 
 def _server(repository: Path, state: str, options: ParityOptions) -> TritonServer:
@@ -185,123 +97,6 @@ def _server(repository: Path, state: str, options: ParityOptions) -> TritonServe
 def _offline(opened: Sequence[Model]) -> Iterator[Row]:
     for model in opened:
         if model.goldens[0].reference64:
-            yield _trained(model)
+            yield rungs.trained(model)
         if model.direct is not None and not model.is_kernel_form:
-            yield _exported(model, model.direct)
-
-
-def _trained(model: Model) -> Row:
-    gaps = []
-    for number, one in enumerate(model.goldens):
-        shape = {name: array.shape for name, array in one.outputs.items()}
-        served = {name: array.reshape(shape[name]) for name, array in one.served64.items()}
-        trained = {name: array.reshape(shape[name]) for name, array in one.reference64.items()}
-        gaps.append((number, golden.compare(trained, served, FP64_TOLERANCE), trained, served))
-        rounded = {name: array.astype(one.outputs[name].dtype) for name, array in trained.items()}
-        gaps.append((number, golden.compare(rounded, one.outputs, FP32_TOLERANCE), rounded, one.outputs))
-    return _worst(model, "model", gaps)
-
-
-def _exported(model: Model, direct: InProcessModel) -> Row:
-    gaps = []
-    for size in (*BATCH_SIZES, model.max_batch_size):
-        repeated = [number % len(model.goldens) for number in range(max(size, len(model.goldens)))]
-        for start in range(0, len(repeated) - size + 1, size):
-            numbers = repeated[start : start + size]
-            answers = direct.run([model.goldens[number].inputs for number in numbers])
-            for number, answer in zip(numbers, answers, strict=True):
-                expected = model.goldens[number].outputs
-                gaps.append((number, golden.compare(expected, answer, FP32_TOLERANCE), expected, answer))
-    return _worst(model, "export", gaps)
-
-
-def _served(model: Model, client: Client) -> tuple[Row, list[Answer]]:
-    rung = "kernel" if model.is_kernel_form else "served"
-    tolerance = EXACT if model.is_graph else FP32_TOLERANCE
-    gaps, alone = [], []
-    for number, one in enumerate(model.goldens):
-        expected = one.outputs if model.direct is None else model.direct.run([one.inputs])[0]
-        try:
-            answer = client.infer(model.name, one.inputs, deadline_s=DEADLINE_S)
-        except ServingError as error:
-            return _failed(model, rung, number, error), alone
-        alone.append(answer)
-        gaps.append((number, golden.compare(expected, answer, tolerance), expected, answer))
-    return _worst(model, rung, gaps), alone
-
-
-def _concurrent(
-    model: Model, alone: Sequence[Answer], server: TritonServer, options: ParityOptions
-) -> tuple[Row, Concurrency]:
-    """Asks anew where no two requests met, as on a machine that is busy elsewhere."""
-    counted, gaps = Concurrency(0, 0), []
-    for seed in range(_MOST_ROUNDS):
-        asked, found = _round(model, server, options, seed)
-        counted = Concurrency(counted.requests + found.requests, counted.executions + found.executions)
-        for number, future in asked:
-            error = future.exception()
-            if error is not None:
-                return _failed(model, "concurrent", number, error), counted
-            expected, answer = alone[number], future.result()
-            gaps.append((number, golden.compare(expected, answer, FP32_TOLERANCE), expected, answer))
-        if counted.executions < counted.requests:
-            break
-    row = _worst(model, "concurrent", gaps)
-    if counted.executions >= counted.requests:
-        idle = f"{counted.requests} requests took {counted.executions} executions: nothing was batched, nothing proved"
-        return row._replace(ok=False, where=idle), counted
-    batched = f"{counted.requests} requests in {counted.executions} executions; {row.where}"
-    return row._replace(where=batched), counted
-
-
-def _round(
-    model: Model, server: TritonServer, options: ParityOptions, seed: int
-) -> tuple[list[tuple[int, Future[Answer]]], Concurrency]:
-    """Requests of many clients at once, by the number of their golden, and what the server counted of them."""
-    numbers = np.random.default_rng(seed).integers(0, len(model.goldens), size=options.requests).tolist()
-    with server.client() as client:
-        before = client.statistics(model.batched)
-        with ThreadPoolExecutor(options.clients) as pool:
-            asked = [
-                (number, pool.submit(client.infer, model.name, model.goldens[number].inputs, deadline_s=DEADLINE_S))
-                for number in numbers
-            ]
-        after = client.statistics(model.batched)
-    return asked, Concurrency(after.requests - before.requests, after.executions - before.executions)
-
-
-def _worst(model: Model, rung: str, gaps: Sequence[tuple[int, Gap, Answer, Answer]]) -> Row:
-    number, gap, expected, actual = max(gaps, key=lambda entry: (not entry[1].ok, entry[1].relative))
-    return Row(
-        model.name,
-        rung,
-        gap.ok,
-        gap.relative,
-        gap.absolute,
-        _describe(model.goldens[number], number, gap, expected, actual),
-    )
-
-
-def _failed(model: Model, rung: str, number: int, error: BaseException) -> Row:
-    return Row(model.name, rung, False, float("inf"), float("inf"), f"golden {number} was not answered: {error}")
-
-
-def _describe(one: Golden, number: int, gap: Gap, expected: Answer, actual: Answer) -> str:
-    element = f"golden {number}, {gap.output}{list(gap.index)}"
-    if gap.ok:
-        return element
-    if not gap.index:
-        found = actual.get(gap.output)
-        shape = "nothing" if found is None else f"{found.dtype} {list(found.shape)}"
-        wanted = expected[gap.output]
-        return f"{element}: expected {wanted.dtype} {list(wanted.shape)}, got {shape}"
-    values = f"expected {_shown(expected[gap.output][gap.index])}, got {_shown(actual[gap.output][gap.index])}"
-    request = ", ".join(
-        f"{name}={np.array2string(array.reshape(-1)[:4], separator=',')}{list(array.shape)}"
-        for name, array in one.inputs.items()
-    )
-    return f"{element}: {values}; request: {request}"
-
-
-def _shown(value: object) -> str:
-    return repr(value) if isinstance(value, str) else f"{value:.9g}"
+            yield rungs.exported(model, model.direct)

@@ -132,12 +132,15 @@ def _next_version(repository: Path, signatures: Sequence[Signature], wanted: int
 @contextmanager
 def _staging(repository: Path) -> Iterator[Path]:
     """An empty folder on the repository's file system; in the repository where that is a mount of its own, or where
-    nothing may be written beside it."""
+    nothing may be written beside it. Raises ValueError where something stands in its way that cannot be removed."""
     beside = repository.resolve()
     can_rename = beside.stat().st_dev == beside.parent.stat().st_dev and os.access(beside.parent, os.W_OK)
     place = (beside.parent if can_rename else beside) / f".{beside.name}.staging"
     shutil.rmtree(place, ignore_errors=True)
-    place.mkdir()
+    try:
+        place.mkdir()
+    except OSError as error:
+        raise ValueError(f"{place}, where a release is staged, cannot be made: {error.strerror}; remove it") from error
     try:
         yield place
     finally:

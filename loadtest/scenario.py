@@ -14,10 +14,10 @@ from serving.in_process import InProcessModel
 from serving.readiness import models
 from serving.state.builder import models_with_states
 from training.system import Task
+from training.traffic import LARGEST
 
 REQUESTS = 512
 """Of one pool."""
-_MOST = 1000
 
 
 class Direct:
@@ -60,7 +60,7 @@ class Scenario(NamedTuple):
         """Requests of users of the model's data set, drawn with its skew; everything follows from the seed."""
         served, task = published(repository, self.model), self._task(repository)
         interactions, random = data_of(served), np.random.default_rng(seed)
-        asked = task.questions(interactions, random, REQUESTS, served.most("candidates", _MOST))
+        asked = task.questions(interactions, random, REQUESTS, served.most("candidates", LARGEST))
         requests = [task.request(interactions, question) for question in asked]
         for name, tensor in further(served, requests[0]).items():
             for request, value in zip(requests, drawn(served, interactions, tensor, random, REQUESTS), strict=True):

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from export.parity import Ladder, ParityOptions, Row, walk
+from export.parity import Ladder, ParityOptions, walk
+from export.rungs import Row
 from recserve.commands.command import Command, show, table
 from training.checkpoint import write_json
 

@@ -11,8 +11,9 @@ import pytest
 from onnx import numpy_helper
 
 from export.artifacts import Source
-from export.parity import ParityOptions, Row, walk
+from export.parity import ParityOptions, walk
 from export.repository import publish
+from export.rungs import Row
 from recserve.cli import main
 from serving import golden, runtime
 from tests.conftest import lrea

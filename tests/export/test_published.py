@@ -162,6 +162,7 @@ def two(repository: Path, tmp_path: Path) -> Iterator[TritonServer]:
         yield server
 
 
+@pytest.mark.slow(45)
 @pytest.mark.triton_server
 def test_two_releases_side_by_side_share_neither_states_nor_answers(two: TritonServer) -> None:
     scores = {}

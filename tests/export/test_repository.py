@@ -182,6 +182,17 @@ def test_a_release_of_new_models_is_staged_where_no_server_looks(
     assert (live / "other" / "config.pbtxt").is_file()
 
 
+def test_what_stands_where_a_release_is_staged_is_named(published: Path) -> None:
+    place = published.parent / f".{published.name}.staging"
+    place.symlink_to(published)
+    before = tree(published)
+    with pytest.raises(
+        ValueError, match=r"\.staging, where a release is staged, cannot be made: File exists; remove it"
+    ):
+        publish(published, [scorer_model()], SOURCE)
+    assert tree(published) == before
+
+
 def test_second_publisher_is_turned_away(published: Path) -> None:
     lock = os.open(published, os.O_RDONLY)
     fcntl.flock(lock, fcntl.LOCK_EX)

@@ -23,34 +23,7 @@ Result = dict[str, Any]
 WIDTH = 1280
 HOSTILE = "<script>alert('$x_1$')</script>&\"><img src=x onerror=alert(1)>"
 VOID = ("wbr", "meta", "br", "img", "link")
-MEASURE = """
-<script>
-const seen = [], pixel = 1;
-const inside = (a, b) => a.left >= b.left - pixel && a.right <= b.right + pixel && a.top >= b.top - pixel
-  && a.bottom <= b.bottom + pixel;
-const overlap = (a, b) => Math.min(a.right, b.right) - Math.max(a.left, b.left) > pixel
-  && Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top) > pixel;
-const page = {left: 0, top: 0, right: innerWidth, bottom: document.documentElement.scrollHeight};
-if (document.documentElement.scrollWidth > innerWidth) seen.push("the page is wider than the window");
-for (const box of document.querySelectorAll("svg, table, .facts div")) {
-  if (!inside(box.getBoundingClientRect(), page)) seen.push(`${box.tagName} leaves the page`);
-}
-for (const svg of document.querySelectorAll("svg")) {
-  const texts = [...svg.querySelectorAll("text")].map(one => [one.textContent, one.getBoundingClientRect()]);
-  for (const [text, box] of texts) {
-    if (!inside(box, svg.getBoundingClientRect())) seen.push(`'${text}' leaves its plot`);
-  }
-  texts.forEach(([text, box], position) => {
-    for (const [other, at] of texts.slice(position + 1)) {
-      if (overlap(box, at)) seen.push(`'${text}' overlaps '${other}' in ${svg.getAttribute("aria-label")}`);
-    }
-  });
-}
-const measured = document.createElement("pre");
-measured.textContent = JSON.stringify(seen);
-document.body.append(measured);
-</script>
-"""
+MEASURE = (Path(__file__).parent / "measure.html").read_text()
 
 
 class Page(HTMLParser):

@@ -1,18 +1,19 @@
 """The loop: what it learns, and that neither a kill nor a second process changes where it ends."""
 
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pytest
 import torch
-from rich.progress import Progress
+from rich.progress import Progress, TaskID
 from safetensors.torch import load_file
 
 from tests.training import tiny
@@ -24,6 +25,9 @@ from training.fit import FitOptions, predict
 from training.system import ParameterGroup
 
 STEPS_PER_EPOCH = 17
+PROCESSES = multiprocessing.get_context("forkserver")
+"""Each is a copy of one that has imported torch and run nothing."""
+PROCESSES.set_forkserver_preload([tiny.__name__])
 
 
 @pytest.fixture(scope="module")
@@ -35,16 +39,21 @@ def lines(run: Path) -> list[dict]:
     return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
 
 
-def start(*arguments: str) -> "subprocess.CompletedProcess[str]":
-    environment = {**os.environ, "PYTHONPATH": str(Path(tiny.__file__).parents[2])}
-    if "torch.distributed.run" in arguments:
-        environment["OMP_NUM_THREADS"] = "1"
-    return subprocess.run([sys.executable, *arguments], env=environment, capture_output=True, text=True, timeout=300)
+def ranks(run: Path) -> "subprocess.CompletedProcess[str]":
+    environment = {**os.environ, "PYTHONPATH": str(Path(tiny.__file__).parents[2]), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", tiny.__file__]
+    return subprocess.run([*command, str(run)], env=environment, capture_output=True, text=True, timeout=300)
 
 
 def test_the_bar_ends_with_the_best_of_all_validations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     notes: list[str] = []
-    monkeypatch.setattr(Progress, "update", lambda _bar, _task, note="", **_: notes.append(note))
+    update = Progress.update
+
+    def noted(bar: Progress, task: TaskID, **said: Any) -> None:
+        notes.append(said.get("note", ""))
+        update(bar, task, **said)
+
+    monkeypatch.setattr(Progress, "update", noted)
     run = train(tmp_path / "run", Config(epochs=(1, 1))).run
     values = [line["validation"]["auc"] for line in lines(run) if line["kind"] == "epoch"]
     assert notes[STEPS_PER_EPOCH] == f"best auc {values[0]:.4f}"
@@ -71,8 +80,10 @@ def test_it_learns_the_planted_rule(tmp_path: Path) -> None:
 )
 def test_a_run_that_is_killed_and_resumed_ends_bit_identical(uninterrupted: Path, tmp_path: Path, step: int) -> None:
     run = tmp_path / "run"
-    died = start(str(Path(tiny.__file__)), "die", str(run), str(step))
-    assert died.returncode == -signal.SIGKILL, died.stderr
+    process = PROCESSES.Process(target=tiny.die, args=(run, step))
+    process.start()
+    process.join(300)
+    assert process.exitcode == -signal.SIGKILL
     assert json.loads((run / "run.json").read_text())["status"] == "running"
     train(run, resume=True, checkpoint_every=5)
     for name in ("model.safetensors", "metrics.jsonl", "metrics.json"):
@@ -90,11 +101,10 @@ def test_another_seed_ends_elsewhere(uninterrupted: Path, tmp_path: Path) -> Non
     assert (run / "model.safetensors").read_bytes() != (uninterrupted / "model.safetensors").read_bytes()
 
 
-@pytest.mark.slow
+@pytest.mark.slow(30)
 def test_two_processes_end_with_one_set_of_weights_and_the_metrics_of_one_process(tmp_path: Path) -> None:
     run = tmp_path / "two"
-    script = str(Path(tiny.__file__))
-    done = start("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", script, "train", str(run))
+    done = ranks(run)
     assert done.returncode == 0, done.stderr
     first, second = (load_file(run / f"rank{rank}.safetensors") for rank in (0, 1))
     assert all(torch.equal(first[name], second[name]) for name in first)
@@ -141,29 +151,6 @@ def test_a_stage_stops_after_its_patience_and_keeps_the_best_weights(
     result = train(tmp_path / "run", system=one_stage)
     assert sum(line["kind"] == "epoch" for line in lines(result.run)) == epochs
     assert torch.equal(result.module.get_parameter("items.weight"), seen[best])
-
-
-def test_predictions_come_in_sample_order_whatever_the_batch_size() -> None:
-    data = histories()
-    torch.manual_seed(0)
-    module = Tiny(Config(), data.schema)
-    together = predict(module, data.test, batch_size=7)
-    assert together.dtype == np.float32
-    module.eval()
-    with torch.inference_mode():
-        alone = [module(data.test.batch(np.array([row]))).item() for row in range(len(data.test))]
-    np.testing.assert_allclose(together, alone, rtol=1e-5, atol=1e-6)
-
-
-@pytest.mark.parametrize("training", [True, False])
-def test_prediction_leaves_a_module_in_its_mode_also_inside_another(training: bool) -> None:
-    torch.manual_seed(0)
-    module = Tiny(Config(), histories().schema).train(training)
-    wrapped = torch.nn.Sequential(module)
-    wrapped.training = True
-    predict(wrapped, histories().test)
-    assert wrapped.training
-    assert module.training == module.dropout.training == training
 
 
 def test_a_finished_run_is_read_back_when_resumed(uninterrupted: Path) -> None:

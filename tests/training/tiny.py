@@ -1,4 +1,4 @@
-"""A tiny system, and a process that trains it: alone, to be killed at a step, or as one of torchrun's ranks."""
+"""A tiny system, and a process that trains it as one of torchrun's ranks."""
 
 import os
 import signal
@@ -123,11 +123,12 @@ def counting(rows: list[int]) -> System:
     return replace(SYSTEM, stages=lambda config: [replace(stage, loss=counted) for stage in stages(config)])
 
 
+def die(run: Path, step: int) -> None:
+    """Trains until the given step kills the process."""
+    train(run, system=killing_itself_at(step), checkpoint_every=5)
+
+
 if __name__ == "__main__":
-    command, folder = sys.argv[1], Path(sys.argv[2])
-    if command == "die":
-        train(folder, system=killing_itself_at(int(sys.argv[3])), checkpoint_every=5)
-    else:
-        counts: list[int] = []
-        weights = train(folder, Config(dropout=0.0), system=counting(counts)).module.state_dict()
-        save_file({**weights, "counts": torch.tensor(counts)}, folder / f"rank{os.environ['RANK']}.safetensors")
+    folder, counts = Path(sys.argv[1]), list[int]()
+    weights = train(folder, Config(dropout=0.0), system=counting(counts)).module.state_dict()
+    save_file({**weights, "counts": torch.tensor(counts)}, folder / f"rank{os.environ['RANK']}.safetensors")
