@@ -1,7 +1,9 @@
 """A small LREA, published once, and a server that serves it: for every test that needs the whole line."""
 
+import gc
 import shutil
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from export.artifacts import Source
 from export.repository import publish
 from serving.client import Client
 from serving.server import ServerOptions, TritonServer
+from tests.once import once
 from training.data.fetch import default_cache
 from training.data.planted_clicks import planted_clicks
 from training.servable import Origin, Signature, of_origin
@@ -21,13 +24,31 @@ SMALL = Config(dim=8, heads=2, rank=4, max_length=16, hidden=(8, 4), dropout=0.0
 
 
 @pytest.fixture(scope="session", autouse=True)
+def _garbage_waits() -> None:
+    """torch's exporter makes millions of small objects; looking for garbage among them is a tenth of an export."""
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 100)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _operators_read_once() -> Iterator[None]:
+    """torch's exporter reads the sources of all its operators anew for each graph, a tenth of an export."""
+    from torch.onnx._internal.exporter import _registration
+
+    with pytest.MonkeyPatch.context() as patch:
+        apis = _registration.onnxscript_apis  # pyright: ignore[reportPrivateImportUsage]
+        patch.setattr(apis, "get_torchlib_ops", cache(apis.get_torchlib_ops))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
 def _cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Backends and logs go to a folder of this session; data sets stay where they are, as nobody fetches them twice."""
-    cache = tmp_path_factory.mktemp("cache")
+    folder = tmp_path_factory.mktemp("cache")
     default_cache().mkdir(parents=True, exist_ok=True)
-    (cache / "data").symlink_to(default_cache())
+    (folder / "data").symlink_to(default_cache())
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RECSERVE_CACHE", str(cache))
+        patch.setenv("RECSERVE_CACHE", str(folder))
         yield
 
 
@@ -46,9 +67,11 @@ def lrea(seed: int = 0) -> tuple[Signature, ...]:
 @pytest.fixture(scope="session")
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A release of LREA; not to be changed."""
-    folder = tmp_path_factory.mktemp("lrea") / "repository"
-    publish(folder, lrea(), Source(kind="factory", name="tests.conftest:lrea"))
-    return folder
+
+    def make(folder: Path) -> None:
+        publish(folder, lrea(), Source(kind="factory", name="tests.conftest:lrea"))
+
+    return once(tmp_path_factory, "lrea", make)
 
 
 @pytest.fixture
@@ -73,6 +96,9 @@ def lrea_client(lrea_server: TritonServer) -> Iterator[Client]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The files with the longest tests first, so that no process is left with one of them at the end."""
-    longest = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: item.path not in longest)
+    """The longest files first, so that no process is left with one of them at the end."""
+    seconds: dict[Path, float] = {}
+    for item in items:
+        for mark in item.iter_markers("slow"):
+            seconds[item.path] = max(seconds.get(item.path, 0), *mark.args, 10)
+    items.sort(key=lambda item: -seconds.get(item.path, 0))

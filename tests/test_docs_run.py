@@ -85,6 +85,7 @@ def _serving(words: Sequence[str], folder: Path) -> Iterator[str]:
         assert server.wait(timeout=60) == 0
 
 
+@pytest.mark.slow(105)
 @pytest.mark.triton_server
 @pytest.mark.parametrize(
     "page", [pytest.param(page, marks=[pytest.mark.slow] if page in SLOW else [], id=page) for page in RUN]

@@ -10,7 +10,7 @@ import pytest
 FOLDER = Path(__file__).parent
 
 
-@pytest.mark.slow
+@pytest.mark.slow(160)
 @pytest.mark.parametrize(("lane", "interpret"), [("interpreter", "1"), ("compile", "0")])
 def test_the_lane_passes(lane: str, interpret: str) -> None:
     environment = os.environ | {"RECSERVE_LANE": lane, "TRITON_INTERPRET": interpret}

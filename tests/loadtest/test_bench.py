@@ -80,10 +80,10 @@ def test_the_command_measures_reports_compares_and_gates(
     repository: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ["bench", "lrea", "--repository", str(repository), "--output", str(tmp_path), "--seconds", "1"]
-    words += ["--users", "1", "4", "--rates", "50", "--json"]
+    words += ["--users", "2", "--rates", "50", "--json"]
     assert main(words) == 0
     result = json.loads(capsys.readouterr().out)
-    assert [(run["mode"], run["users"]) for run in result["runs"]] == [("closed", 1), ("closed", 4), ("open", None)]
+    assert [(run["mode"], run["users"]) for run in result["runs"]] == [("closed", 2), ("open", None)]
     for run in result["runs"]:
         assert run["wrong"] == 0 < run["ok"]
         assert run["server"].keys() == {"lrea"}
@@ -100,7 +100,7 @@ def test_the_command_measures_reports_compares_and_gates(
     gate = {row["name"]: row["ok"] for row in json.loads(capsys.readouterr().out)["gate"]}
     assert gate["wrong"]
     assert gate["failed"]
-    assert not gate["closed-1.over_floor.p50"]
+    assert not gate["closed-2.over_floor.p50"]
 
 
 @pytest.mark.parametrize(

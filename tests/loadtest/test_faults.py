@@ -10,9 +10,9 @@ from loadtest.faults import Plan
 from loadtest.releases import Releases
 from loadtest.scenario import Scenario
 
-pytestmark = [pytest.mark.triton_server, pytest.mark.slow]
+pytestmark = [pytest.mark.triton_server, pytest.mark.slow(140)]
 RANKER = Scenario("lrea")
-PLAN = Plan(rate=40.0, seconds=7.0, overload_rate=150.0, soak_minutes=0.35, swap_every_s=5.0)
+PLAN = Plan(rate=40.0, seconds=5.0, overload_rate=150.0, soak_minutes=0.25, swap_every_s=5.0)
 
 
 def test_a_roll_out_needs_two_releases(repository: Path, tmp_path: Path) -> None:
@@ -54,7 +54,7 @@ def test_nobody_notices_a_drain_who_heeds_readiness_or_retries(two_releases: Pat
 
 
 def test_abuse_costs_honest_clients_no_wrong_answer_and_the_server_comes_back(two_releases: Path) -> None:
-    result = abuse.run(RANKER, two_releases, AbusePlan(minutes=0.25, honest=4, rude=1, kill_every_s=5.0))
+    result = abuse.run(RANKER, two_releases, AbusePlan(minutes=0.2, honest=4, rude=1, kill_every_s=5.0))
     assert abuse.holds(result), result
     assert result["honest"]["ok"] > 0
     assert result["killed_stubs"] > 0

@@ -13,15 +13,15 @@ from serving.client import Client
 from serving.server import ServerOptions, TritonServer
 from tests.recserve.releases import SKUS, everything, registered
 
-pytestmark = [pytest.mark.slow, pytest.mark.triton_server]
+pytestmark = [pytest.mark.slow(110), pytest.mark.triton_server]
 MODELS = ("deepfm", "fm", "shop", "reg4rec", "generate_then_rank", "rqvae", "two_tower", "dkt")
 
 
 @pytest.fixture(scope="module", autouse=True)
 def released(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A repository with a system of each task, on own tables with ids of text and of 62 bits."""
-    with registered(tmp_path_factory.mktemp("traffic")) as root:
-        yield everything(root / "models", tmp_path_factory)
+    with registered(tmp_path_factory.mktemp("traffic")):
+        yield everything(tmp_path_factory)
 
 
 @pytest.fixture(scope="module")

@@ -1,8 +1,6 @@
 """Own tables with ids of text and of 62 bits, and untrained systems on them, in one repository."""
 
 import hashlib
-import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,9 +14,9 @@ from export.artifacts import Source
 from export.renaming import under_name
 from export.repository import publish
 from recserve.cli import main
+from tests.once import once
 from training import datasets
 from training.data import sentence_vectors
-from training.data.fetch import locked
 from training.generate_then_rank import generate_then_rank
 from training.registry import SYSTEMS
 from training.servable import Origin, Signature, of_origin
@@ -27,7 +25,7 @@ from training.system import Wanted, prepare
 NUM_USERS, NUM_ITEMS, NUM_EVENTS = 30, 80, 900
 SKUS = [2**55 * number + 7 for number in range(1, NUM_ITEMS + 1)]
 SMALL = {"dim": 8, "hidden": (8, 4), "dropout": 0.0}
-REG4REC = {"dim": 16, "codebooks": 3, "words": 8, "beams": 8, "encoder_layers": 1}
+REG4REC = {"dim": 16, "codebooks": 2, "words": 16, "beams": 8, "encoder_layers": 1}
 _SCHEMA = """\
 name = "{name}"
 licence = "none: generated"
@@ -104,22 +102,17 @@ def released(name: str, dataset: str, **settings: object) -> tuple[Signature, ..
 
 
 def _given(num_items: int) -> dict[str, torch.Tensor]:
-    """What a tokenizer's run would give: three ids of eight words for each item."""
-    codes = torch.arange(num_items)[:, None] // torch.tensor([1, 8, 64]) % 8
+    """What a tokenizer's run would give: two ids of sixteen words for each item."""
+    codes = torch.arange(num_items)[:, None] // torch.tensor([1, 16]) % 16
     return {"codes": codes, "weights": torch.ones(codes.shape)}
 
 
-def everything(folder: Path, factory: pytest.TempPathFactory) -> Path:
+def everything(factory: pytest.TempPathFactory) -> Path:
     """A repository with a system of each task, on the data sets plain, moment and simulated-students; MATT as shop.
 
     Exported once for all processes of a run of the tests, and copied.
     """
-    base = factory.getbasetemp()
-    made = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "everything"
-    with locked(made.with_suffix(".lock")):
-        if not made.exists():
-            _publish(made)
-    return Path(shutil.copytree(made, folder))
+    return once(factory, "everything", _publish)
 
 
 def _publish(folder: Path) -> None:

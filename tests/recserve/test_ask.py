@@ -34,7 +34,7 @@ def sets(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def server(sets: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonServer]:
     """Beside `everything`: deepfm as one that names no data set (nameless), and as one of other tables (changed)."""
-    folder = everything(sets / "models", tmp_path_factory)
+    folder = everything(tmp_path_factory)
     for name, parameters in {"nameless": Identity._fields, "changed": ("schema_digest",)}.items():
         shutil.copytree(folder / "deepfm", folder / name)
         for file in CONFIG_FILES:

@@ -14,7 +14,7 @@ from training.registry import SYSTEMS
 RECSERVE = Path(sys.executable).with_name("recserve")
 
 
-@pytest.mark.slow
+@pytest.mark.slow(70)
 @pytest.mark.triton_server
 def test_the_demo_proves_what_it_serves_and_leaves_nothing_behind(tmp_path: Path) -> None:
     shared_memory = {path.name for path in Path("/dev/shm").iterdir()}

@@ -21,6 +21,7 @@ Captured = pytest.CaptureFixture[str]
 SYSTEMS = ("deepfm", "din")
 """One graph, and an ensemble that reads histories."""
 SMALL = ["--config.dim", "4", "--config.hidden", "8", "4"]
+SHORT = {"din": ["--config.max-length", "12"]}
 TABLE = {
     "user": ["u00003", "u00003", "nobody", "u00007", "u00007", "u00001"],
     "item": [SKUS[0], SKUS[4], SKUS[0], SKUS[2], 5, SKUS[14]],
@@ -39,7 +40,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         assert main(["data", "add", str(Shop().write(root / "shop"))]) == 0
         for name in SYSTEMS:
             words = ["--dataset", "shop", "--max-epochs", "1", "--runs", str(root / "runs"), "--json"]
-            assert main(["train", name, *words, *SMALL]) == 0
+            assert main(["train", name, *words, *SMALL, *SHORT.get(name, [])]) == 0
         yield root
 
 

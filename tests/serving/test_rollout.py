@@ -16,7 +16,7 @@ from serving.server import ServerOptions, TritonServer
 from tests.conftest import lrea
 from tests.sealing import reseal
 
-pytestmark = pytest.mark.triton_server
+pytestmark = [pytest.mark.triton_server, pytest.mark.slow(80)]
 SOURCE = Source(kind="factory", name="tests.conftest:lrea")
 
 

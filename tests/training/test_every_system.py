@@ -26,7 +26,7 @@ from training.schema import Schema
 from training.servable import Signature
 from training.system import Data, Split, Stage, System, Wanted, prepare
 
-pytestmark = pytest.mark.parametrize("name", SYSTEMS)
+pytestmark = [pytest.mark.slow(200), pytest.mark.parametrize("name", SYSTEMS)]
 EPOCHS = 3
 _MAX_LENGTH = 12
 

@@ -59,7 +59,7 @@ PROBABILITIES = TensorSpec(name="probabilities", dtype="float32", shape=("questi
 QUESTION = TensorSpec(name="question", dtype="int64", shape=(1,), minimum=0)
 RESPONSE = TensorSpec(name="response", dtype="int64", shape=(1,), minimum=0, maximum=1)
 _UNKNOWN = 2**40
-_EDGE_LENGTHS = (3, 0, 1, 5, 4, 2, 6, MAX_ANSWERS)
+_EDGE_LENGTHS = (1, 0, 1, 5, 4, 2, 6, MAX_ANSWERS)
 """Answers of the first requests. The longest comes late: the exporter, which takes a small batch, walks through a
 recurrent network place by place."""
 _UNKNOWN_ROW = 3

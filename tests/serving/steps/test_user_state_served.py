@@ -23,7 +23,7 @@ from tests.serving import state_models as tiny
 from tests.serving.patience import shared
 from tests.serving.state.test_store import flip_stored_byte
 
-pytestmark = pytest.mark.triton_server
+pytestmark = [pytest.mark.triton_server, pytest.mark.slow(50)]
 
 CANDIDATES = np.array([[4, 0, 7]])
 
