@@ -1,0 +1,85 @@
+"""Histories in LMDB: read and written by all processes of one machine.
+
+Events are nobody's cache: each transaction is on the disk before `update` returns, and a failed one has changed
+nothing. Writers wait for one another; readers for nobody.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import lmdb
+
+from serving.histories.store import Change, HistoryStoreError, HistoryStoreFull, Stat
+from serving.histories.value import HEAD_BYTES
+
+MAX_BYTES = 1 << 36
+"""Of address space, and of the file at most: 64 GiB. The file is as large as its content."""
+_READERS = 512
+
+
+class LmdbHistories:
+    """A directory with one LMDB environment; open it once per process."""
+
+    def __init__(self, path: Path, *, max_bytes: int = MAX_BYTES) -> None:
+        """Opens the store, or makes it. Raises HistoryStoreError."""
+        self._path, self._max_bytes = path, max_bytes
+        try:
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._env = lmdb.open(str(path), map_size=max_bytes, max_readers=_READERS, mode=0o600)
+        except (OSError, lmdb.Error) as error:
+            raise HistoryStoreError(f"the histories in {path} cannot be opened: {error}") from error
+        self._env.reader_check()
+
+    def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        with self._transaction(write=False) as transaction:
+            return [transaction.get(key) for key in keys]
+
+    def heads(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        with self._transaction(write=False, buffers=True) as transaction:
+            found = [transaction.get(key) for key in keys]
+            return [None if one is None else bytes(one[:HEAD_BYTES]) for one in found]
+
+    def update(self, keys: Sequence[bytes], change: Change) -> None:
+        with self._transaction(write=True) as transaction:
+            for place, key in enumerate(keys):
+                value = change(place, transaction.get(key))
+                if value is not None:
+                    transaction.put(key, value)
+
+    def keys(self, prefix: bytes) -> Iterator[bytes]:
+        with self._transaction(write=False) as transaction:
+            cursor = transaction.cursor()
+            if cursor.set_range(prefix):
+                for key in cursor.iternext(keys=True, values=False):
+                    if not key.startswith(prefix):
+                        return
+                    yield key
+
+    def drop(self, keys: Sequence[bytes]) -> None:
+        with self._transaction(write=True) as transaction:
+            for key in keys:
+                transaction.delete(key)
+
+    def stat(self) -> Stat:
+        with self._transaction(write=False) as transaction:
+            number = transaction.stat()["entries"]
+        used = (self._env.info()["last_pgno"] + 1) * self._env.stat()["psize"]
+        return Stat(f"lmdb://{self._path}", number, used, self._max_bytes)
+
+    def close(self) -> None:
+        self._env.close()
+
+    @contextmanager
+    def _transaction(self, *, write: bool, buffers: bool = False) -> Iterator[Any]:
+        try:
+            with self._env.begin(write=write, buffers=buffers) as transaction:
+                yield transaction
+        except lmdb.MapFullError as error:
+            raise HistoryStoreFull(
+                f"the histories in {self._path} have reached {self._max_bytes:,} bytes, and no event is taken: "
+                "drop the users of a data set that nobody serves any more (recserve events drop), or move to Valkey"
+            ) from error
+        except (lmdb.Error, OSError) as error:
+            raise HistoryStoreError(f"the histories in {self._path} failed: {error}") from error

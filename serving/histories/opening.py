@@ -1,0 +1,28 @@
+"""The store of histories that a URL names."""
+
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from serving.histories.store import HistoryStore
+
+_FORMS = "lmdb:///absolute/directory or valkey://host:port/0, valkeys:// with TLS"
+
+
+def open_histories(url: str) -> HistoryStore:
+    """The store under `lmdb:///directory`, `valkey://host:port/database`, or `valkeys://` with TLS.
+
+    Raises:
+        ValueError: there is no store of that kind.
+        HistoryStoreError: it cannot be opened.
+    """
+    scheme, host, path, query, fragment = urlsplit(url)
+    # What one store needs, the other need not have installed.
+    if scheme == "lmdb" and not (host or query or fragment) and path.startswith("/"):
+        from serving.histories.lmdb_store import LmdbHistories
+
+        return LmdbHistories(Path(unquote(path)))
+    if scheme in ("valkey", "valkeys") and host and not fragment:
+        from serving.histories.valkey_store import ValkeyHistories
+
+        return ValkeyHistories(url)
+    raise ValueError(f"'{scheme}:' names no store of histories; write {_FORMS}")
