@@ -22,7 +22,7 @@ MODEL_FILE = "model.onnx"
 KERNEL_BACKEND = "recserve"
 """The Python-based backend that runs saved programs."""
 
-_STEP_MODEL = '''"""A step that is no graph; config.pbtxt says which, the code lives in serving.steps."""
+STEP_MODEL = '''"""A step that is no graph; config.pbtxt says which, the code lives in serving.steps."""
 
 from serving.steps.model import TritonPythonModel
 
@@ -86,7 +86,7 @@ def _write_program(servable: KernelServable, folder: Path) -> None:
 def _write_step(step: StepServable, folder: Path) -> None:
     if step.kind not in STEPS:
         raise ValueError(f"model '{step.name}': nothing opens a step of kind '{step.kind}'; those are {sorted(STEPS)}")
-    (folder / "model.py").write_text(_STEP_MODEL)
+    (folder / "model.py").write_text(STEP_MODEL)
     step.write(folder, step.asks)
 
 

@@ -78,7 +78,7 @@ def model_config(signature: Signature, target: Target) -> ModelConfig:
     config.backend, config.default_model_filename = kind.backend, kind.filename
     for name, value in kind.parameters(signature).items():
         config.parameters[name].string_value = value
-    _add_scheduling(config, target)
+    add_scheduling(config, target)
     _add_bounds(config, signature)
     if signature.is_graph:
         _add_packing(config, signature)
@@ -201,7 +201,7 @@ def _fused(ensemble: ModelConfig, signature: Signature) -> ModelConfig:
     ragged = {spec.name for spec in signature.inputs if spec.ragged}
     for tensor in config.input:
         tensor.allow_ragged_batch = tensor.name in ragged
-    _add_scheduling(config, "cpu")
+    add_scheduling(config, "cpu")
     return config
 
 
@@ -217,7 +217,8 @@ def _of_ensemble(config: ModelConfig) -> ModelConfig:
     return ensemble
 
 
-def _add_scheduling(config: ModelConfig, target: Target) -> None:
+def add_scheduling(config: ModelConfig, target: Target) -> None:
+    """One instance, and how requests wait for it."""
     # The user state is read on the CPU on every target.
     on_gpu = target == "gpu" and config.backend != "python"
     config.instance_group.add(count=1, kind="KIND_GPU" if on_gpu else "KIND_CPU")

@@ -61,6 +61,21 @@ def publish(
     return version
 
 
+def add_model(repository: Path, name: str, write: Callable[[Path], None]) -> bool:
+    """Adds a model with all that `write` puts into its folder, unless there is one of that name; whether it did.
+
+    Raises ValueError while another publish is under way.
+    """
+    with _only_publisher(repository):
+        if (repository / name).exists():
+            return False
+        with _staging(repository) as place:
+            (place / name).mkdir()
+            write(place / name)
+            _reveal({repository / name: place / name})
+    return True
+
+
 def write_configs(repository: Path, signatures: Sequence[Signature]) -> list[Path]:
     """Writes the config files that differ from what the signatures say, each atomically; returns those."""
     written = []

@@ -85,10 +85,11 @@ def class_of(found: Place | type[Command]) -> type[Command]:
 
 def _expected() -> tuple[type[Exception], ...]:
     """What a user can cause; anything else is our fault and shows its traceback. Imported once something is raised."""
+    from serving.histories.store import HistoryStoreError
     from serving.state.source import EncoderError
     from serving.state.store import StateStoreError
 
-    return ValueError, OSError, ServingError, StateStoreError, EncoderError
+    return ValueError, OSError, ServingError, HistoryStoreError, StateStoreError, EncoderError
 
 
 def _load(where: str) -> Any:

@@ -3,6 +3,7 @@
 What a request could not say is refused in one line with table, column and row (from 1).
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,14 +33,19 @@ class Pairs(NamedTuple):
     """As it is in the file: of CSV everything is text."""
 
 
-def read(path: Path) -> Pairs:
-    """Raises ValueError for what is no table with columns user and item and at least one row."""
+def read(path: Path, names: Mapping[str, str] | None = None) -> Pairs:
+    """`names`: what columns are called, where not user and item, and are to be called here.
+
+    Raises ValueError for what is no table with columns user and item and at least one row.
+    """
     if not path.is_file() or path.suffix not in _ENDINGS:
         raise ValueError(f"{path} is no file that ends in {' or '.join(_ENDINGS)}")
     with readable(path):
         typed = path.suffix == ".parquet"
         frame = pl.read_parquet(path) if typed else pl.read_csv(path, infer_schema_length=None)
         plain = frame if typed else pl.read_csv(path, infer_schema=False)
+    own = {old: new for old, new in (names or {}).items() if old in frame.columns and new not in frame.columns}
+    frame, plain = frame.rename(own), plain.rename(own)
     if missing := [name for name in ("user", "item") if name not in frame.columns]:
         raise ValueError(f"{path} has no column {missing[0]}; it has {', '.join(frame.columns)}")
     if not len(frame):

@@ -30,6 +30,26 @@ _DATA = {
     ),
 }
 
+_EVENTS = {
+    "load": Place(
+        "Load the events of a data set as histories, and make a repository take more of them through gRPC.",
+        "recserve.commands.events.load:Load",
+    ),
+    "push": Place(
+        "Push the events of a file into a running server; 1 where some are refused. Pushing twice changes nothing.",
+        "recserve.commands.events.push:Push",
+    ),
+    "follow": Place(
+        "Push what arrives in a stream into a running server, until SIGINT or SIGTERM.",
+        "recserve.commands.events.follow:Follow",
+    ),
+    "show": Place("Show what the store holds: of one user, or in all.", "recserve.commands.events.show:Show"),
+    "drop": Place(
+        "Forget the histories of a data set, or of one of its users; what a server is asked next, it answers without.",
+        "recserve.commands.events.show:Drop",
+    ),
+}
+
 _STATE = {
     "build": Place(
         "Compute the states of all users who lack one, with the repository's encoder in this process.",
@@ -104,6 +124,7 @@ COMMANDS = Group(
             "Score a table of users and items with a finished run, offline; the scores are those that would be served.",
             "recserve.commands.score:Score",
         ),
+        "events": Group("Load, push, follow, show and drop what users do.", _EVENTS),
         "state": Group("Build, show and drop prestored user states.", _STATE),
         "bench": Group(
             "Measure latency and throughput of a model under load, against the floor; or break things.",

@@ -10,6 +10,9 @@ from typing import Self
 
 from serving.backends.fused.chain import open_model
 from serving.direct import DirectModel
+from serving.histories.histories import Histories
+from serving.histories.opening import histories_beside
+from serving.histories.pausing import PausingStore
 from serving.readiness import latest_version
 from serving.state.states import Entry, Lookup, Read, States, Write
 from serving.steps.step import NotAnsweredError, Refusal, Step, Tensors
@@ -66,6 +69,10 @@ class Here:
         """A memory for this model."""
         self.keeps_states = True
         return Remembered()
+
+    def histories(self) -> Histories:
+        """The store beside the repository."""
+        return Histories(PausingStore(histories_beside(self._repository)))
 
 
 class InProcessModel:

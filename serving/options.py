@@ -13,6 +13,9 @@ class ServerOptions:
     """Which configs/<target>.pbtxt the models use."""
     state: Path | None = None
     """Directory of the user-state store; <repository>.state beside the repository where None."""
+    histories: str | None = None
+    """URL of the store of users' histories, see `open_histories`; <repository>.histories beside the repository where
+    None."""
     host: str = "127.0.0.1"
     grpc_port: int = 0
     """0 takes a free one."""

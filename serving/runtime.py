@@ -98,7 +98,7 @@ def _publish(files: Mapping[str, Path], target: Path) -> None:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def environment(state: Path, metrics_url: str, num_restarts: int = 0) -> dict[str, str]:
+def environment(state: Path, histories: str, metrics_url: str, num_restarts: int = 0) -> dict[str, str]:
     """The server's environment: libraries of the wheel, this virtual environment first, one thread per library.
 
     Raises:
@@ -118,6 +118,7 @@ def environment(state: Path, metrics_url: str, num_restarts: int = 0) -> dict[st
         "OPENBLAS_NUM_THREADS": "1",
         "MKL_NUM_THREADS": "1",
         "RECSERVE_STATE": url_of(state),
+        "RECSERVE_HISTORIES": histories,
         backlog.METRICS: metrics_url,
         restarts.VARIABLE: str(num_restarts),
     }

@@ -18,6 +18,7 @@ from serving.client import Client
 from serving.command import container_command, shared_flags
 from serving.errors import StartupError
 from serving.guardian import Guardian
+from serving.histories.opening import histories_beside
 from serving.options import ServerOptions
 from serving.watchdog import Watchdog
 
@@ -45,6 +46,8 @@ class TritonServer:
         self.repository = repository.resolve()
         self.options = options or ServerOptions()
         self.state = self.options.state or self.repository.with_name(f"{self.repository.name}.state")
+        self.histories = self.options.histories or histories_beside(self.repository)
+        """URL of the store of users' histories."""
         self.log = self.options.log or server_log.new(self.repository.name)
         self.admin_key = self.options.admin_key or secrets.token_hex(16)
         """Opens the model control, trace and log APIs."""
@@ -238,7 +241,7 @@ class TritonServer:
             # Its own session, so that Ctrl-C reaches only the program, which then stops the server in order.
             self._process = subprocess.Popen(
                 command,
-                env=runtime.environment(self.state, self.metrics_url, self.restarts),
+                env=runtime.environment(self.state, self.histories, self.metrics_url, self.restarts),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

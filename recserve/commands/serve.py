@@ -32,6 +32,9 @@ class Serve(Command):
     """Target whose configs/<target>.pbtxt the models use."""
     state: Path | None = None
     """Directory of the user-state store; <repository>.state by default."""
+    histories: str | None = None
+    """URL of the store of users' histories, lmdb:///directory or valkey://host:port/0; <repository>.histories by
+    default."""
     grpc_port: int = 8001
     """Port where clients ask; 0 takes a free one."""
     metrics_port: int = 8002
@@ -75,6 +78,7 @@ class Serve(Command):
         return ServerOptions(
             target=self.target,
             state=self.state,
+            histories=self.histories,
             grpc_port=self.grpc_port,
             metrics_port=self.metrics_port,
             log=self.log,

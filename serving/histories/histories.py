@@ -33,7 +33,10 @@ class Histories:
 
     def facts(self, dataset: str) -> Facts:
         """What is known of a data set. Raises UnknownDatasetError."""
-        key = facts_key(dataset)
+        try:
+            key = facts_key(dataset)
+        except ValueError as error:
+            raise UnknownDatasetError(f"'{dataset[:100]}' names no data set: {error}") from None
         (head,) = self.store.heads([key])
         if head is None:
             raise UnknownDatasetError(

@@ -1,11 +1,17 @@
 """The store of histories that a URL names."""
 
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from serving.histories.store import HistoryStore
 
 _FORMS = "lmdb:///absolute/directory or valkey://host:port/0, valkeys:// with TLS"
+
+
+def histories_beside(repository: Path) -> str:
+    """The URL of a repository's own store, <repository>.histories beside it."""
+    resolved = repository.resolve()
+    return f"lmdb://{quote(str(resolved.with_name(f'{resolved.name}.histories')))}"
 
 
 def open_histories(url: str) -> HistoryStore:

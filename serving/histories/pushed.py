@@ -22,10 +22,13 @@ MOST = 1000
 """Events of one push."""
 _FUTURE_S = 86_400
 """How far ahead of this machine's clock a time may lie."""
-_NUMBERS = {"time": np.int64, "order": np.int64}
-TEXTS = ("user_id", "item_id", "event_id")
 
-Reason = Literal["malformed", "unknown_item", "future_time"]
+Reason = Literal["malformed", "unknown_dataset", "unknown_item", "future_time"]
+
+
+def event_name(item: int | str, time: int, order: int, value: float) -> str:
+    """What names an event of a user to whom nobody gave an id: all that is known of it."""
+    return f"{item}|{time}|{order}|{value!r}"
 
 
 class Refused(NamedTuple):
@@ -56,7 +59,8 @@ def push_of(columns: dict[str, np.ndarray]) -> Push:
     if number > MOST:
         raise ValueError(f"user_id has {number} elements, at most {MOST} events are taken at once: split the push")
     flat = {name: columns[name].reshape(-1).tolist() for name in Push._fields}
-    return Push(**{name: [_text(one) for one in column] if name in TEXTS else column for name, column in flat.items()})
+    users, items, ids = ([_text(one) for one in flat[name]] for name in ("user_id", "item_id", "event_id"))
+    return Push(users, items, flat["value"], flat["time"], flat["order"], ids)
 
 
 def _text(one: bytes | str) -> str:

@@ -8,6 +8,7 @@ from serving.steps.step import Host, Step
 
 PARAMETER = "step"
 """Of `config.pbtxt`: the kind of the step."""
+USER_EVENTS = "user_events"
 USER_STATE = "user_state"
 
 Opener = Callable[[Host, Path], Step]
@@ -33,7 +34,18 @@ def _user_state(host: Host, folder: Path) -> Step:
     return StateStep(host, folder)
 
 
-STEPS: Mapping[str, Opener] = {"path_sampler": _path_sampler, "user_rows": _user_rows, USER_STATE: _user_state}
+def _user_events(host: Host, folder: Path) -> Step:
+    from serving.steps.user_events import EventsStep
+
+    return EventsStep(host, folder)
+
+
+STEPS: Mapping[str, Opener] = {
+    "path_sampler": _path_sampler,
+    USER_EVENTS: _user_events,
+    "user_rows": _user_rows,
+    USER_STATE: _user_state,
+}
 
 
 def kind_of(model: Path) -> str | None:

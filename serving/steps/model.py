@@ -13,6 +13,8 @@ import triton_python_backend_utils as pb_utils  # pyright: ignore[reportMissingI
 
 from serving.backends import restarts
 from serving.backends.backlog import Backlog
+from serving.histories.histories import Histories
+from serving.histories.pausing import PausingStore
 from serving.state.states import States
 from serving.steps import open_step
 from serving.steps.step import Answer, NotAnsweredError, Refusal, Step, Tensors
@@ -65,6 +67,13 @@ class TritonHost:
 
         warn = pb_utils.Logger.log_warn
         return GuardedStore(os.environ.get("RECSERVE_STATE"), lambda text: warn(f"{model}: {text}"))
+
+    def histories(self) -> Histories:
+        """The store that RECSERVE_HISTORIES names."""
+        url = os.environ.get("RECSERVE_HISTORIES")
+        if not url:
+            raise ValueError("RECSERVE_HISTORIES is not set: name the store of histories, lmdb:///directory")
+        return Histories(PausingStore(url))
 
 
 class TritonPythonModel:

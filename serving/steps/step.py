@@ -5,6 +5,7 @@ from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 
+from serving.histories.histories import Histories
 from serving.state.states import States
 
 Tensors = dict[str, np.ndarray]
@@ -56,4 +57,8 @@ class Host(Protocol):
 
     def states(self, model: str) -> States:
         """Where a model's states are kept."""
+        ...
+
+    def histories(self) -> Histories:
+        """Where the users' histories are kept. Raises ValueError where nobody says."""
         ...

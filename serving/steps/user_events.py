@@ -4,12 +4,14 @@ All pushes of a dynamic batch are written together. A push is answered when its 
 request after it knows them, on every server that shares the store.
 """
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import get_args
 
 import numpy as np
 
+from serving import texts
 from serving.histories.facts import Facts
 from serving.histories.histories import Histories, UnknownDatasetError
 from serving.histories.history import Events, Outcome
@@ -61,21 +63,26 @@ class _Batch:
         self._count = count
 
     def answer(self, requests: Sequence[Tensors]) -> list[Answer]:
-        answers: list[Answer | None] = [None] * len(requests)
+        answers: dict[int, Answer] = {}
         pushes: dict[str, dict[int, tuple[Push, Judged]]] = {}
         for number, request in enumerate(requests):
             try:
-                dataset = _name(request["dataset"])
-                facts = self._histories.facts(dataset)
-                push = push_of(request)
-            except (UnknownDatasetError, ValueError) as error:
+                dataset, push = _name(request["dataset"]), push_of(request)
+                found = judged(self._histories.facts(dataset), push)
+            except UnknownDatasetError as error:
+                answers[number] = self._unknown(str(error), request["user_id"].size)
+            except ValueError as error:
                 answers[number] = Refusal(str(error), "INVALID_ARG")
             else:
-                pushes.setdefault(dataset, {})[number] = push, judged(facts, push)
+                pushes.setdefault(dataset, {})[number] = push, found
         for dataset, ours in pushes.items():
-            for number, told in self._append(self._histories.facts(dataset), ours).items():
-                answers[number] = {"outcome": np.array([told], object)}
-        return [answer for answer in answers if answer is not None]
+            told = self._append(self._histories.facts(dataset), ours)
+            answers |= {number: _outcome(one) for number, one in told.items()}
+        return [answers[number] for number in range(len(requests))]
+
+    def _unknown(self, why: str, number: int) -> Answer:
+        self._count("unknown_dataset", number)
+        return _outcome([f"refused: {why}"] * number)
 
     def _append(self, facts: Facts, pushes: dict[int, tuple[Push, Judged]]) -> dict[int, list[str]]:
         """What is told of each event, by number of the request."""
@@ -95,9 +102,13 @@ class _Batch:
         for whose, ours in outcomes.items():
             for (number, place), outcome in zip(origins[whose], ours, strict=True):
                 told[number][place] = _TOLD.get(outcome, outcome)
-            for outcome in {*ours}:
-                self._count(outcome, _number(ours, outcome))
+            for outcome, number in Counter(ours).items():
+                self._count(outcome, number)
         return told
+
+
+def _outcome(told: Sequence[str]) -> Answer:
+    return {"outcome": np.array([told], object)}
 
 
 def _told(count: Callable[[str, int], None], push: Push, found: Judged) -> list[str]:
@@ -109,15 +120,9 @@ def _told(count: Callable[[str, int], None], push: Push, found: Judged) -> list[
     return told
 
 
-def _number(outcomes: Sequence[Outcome], one: Outcome) -> int:
-    return sum(outcome == one for outcome in outcomes)
-
-
 def _name(dataset: np.ndarray) -> str:
-    names = dataset.reshape(-1).tolist()
-    if len(names) != 1:
-        raise ValueError(f"dataset has {len(names)} elements: name the one data set that the events belong to")
-    try:
-        return names[0].decode() if isinstance(names[0], bytes) else str(names[0])
-    except UnicodeDecodeError:
-        raise ValueError("dataset is no UTF-8 text: name the data set that the events belong to") from None
+    names = dataset.reshape(-1)
+    if names.size != 1:
+        raise ValueError(f"dataset has {names.size} elements: name the one data set that the events belong to")
+    texts.check(names)
+    return str(texts.decoded(names)[0])

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
+from serving.histories.histories import Histories
 from serving.state.states import States
 from serving.steps.step import Tensors
 
@@ -17,3 +18,6 @@ class Unhosted:
 
     def states(self, model: str) -> States:
         raise AssertionError(model)
+
+    def histories(self) -> Histories:
+        raise AssertionError

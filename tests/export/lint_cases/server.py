@@ -90,7 +90,7 @@ def _server(command: Sequence[str], folder: Path, log: Path) -> Iterator[Inferen
     with log.open("wb") as output:
         process = subprocess.Popen(
             [*command, *own],
-            env=runtime.environment(folder / "state", ""),
+            env=runtime.environment(folder / "state", "", ""),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,

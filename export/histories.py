@@ -1,0 +1,109 @@
+"""A data set's own events as histories: what training has seen is where live users begin."""
+
+import re
+from collections.abc import Iterator
+
+import numpy as np
+import polars as pl
+
+from serving.histories.facts import Facts
+from serving.histories.histories import MOST_EVENTS, Histories
+from serving.histories.history import Events, id_of
+from serving.histories.keys import Whose
+from serving.histories.pushed import event_name
+from serving.ids import IdMap
+from training.data.folder.times import ticks
+from training.interactions import Interactions, by_user
+from training.needs import ITEMS, TIME, USERS, require
+from training.schema import Field
+
+_USERS_AT_ONCE = 500
+_BETWEEN = re.compile(r"over (\S+) to (\S+)")
+_SMALLEST_TIME = 10**8
+"""Smaller ones are no seconds since 1970, but an order."""
+
+
+def facts_of(interactions: Interactions, most: int = MOST_EVENTS) -> Facts:
+    """What events of the data set may be about. Raises ValueError naming what it lacks."""
+    require(interactions, "histories", (USERS, ITEMS, TIME))
+    items = interactions.ids.get("item") or IdMap(ids=np.arange(1, len(interactions.items)))
+    users = interactions.ids["user"].kind if "user" in interactions.ids else "int64"
+    time = interactions.events["time"]
+    counts = int(time.median() or 0) >= _SMALLEST_TIME  # pyright: ignore[reportArgumentType]
+    return Facts(dataset=interactions.name, users=users, items=items, ticks=ticks(time) if counts else None, most=most)
+
+
+def load(histories: Histories, interactions: Interactions, most: int = MOST_EVENTS) -> Iterator[int]:
+    """Registers the data set and appends all its events, a few hundred users at a time; yields how many users are done.
+    What is there already is not appended twice."""
+    histories.register(facts_of(interactions, most))
+    done = 0
+    for batch in _batches(interactions):
+        histories.append(batch, most)
+        done += len(batch)
+        yield done
+
+
+def _batches(interactions: Interactions) -> Iterator[dict[Whose, Events]]:
+    own = kept(interactions)
+    own = own[by_user(own)]
+    users = own["user"].to_numpy()
+    starts = np.flatnonzero(np.append(True, users[1:] != users[:-1])) if len(users) else np.zeros(0, np.int64)
+    raw_users = interactions.raws("user", users[starts])
+    events = _events(interactions, own)
+    ends = np.append(starts[1:], len(users))
+    for first in range(0, len(starts), _USERS_AT_ONCE):
+        chosen = range(first, min(first + _USERS_AT_ONCE, len(starts)))
+        yield {Whose(interactions.name, raw_users[one]): events.of(np.arange(starts[one], ends[one])) for one in chosen}
+
+
+def kept(interactions: Interactions) -> pl.DataFrame:
+    """The events of which histories consist: all where events have values, else the positive ones."""
+    return interactions.events if "value" in interactions.events.columns else interactions.positives
+
+
+def _events(interactions: Interactions, own: pl.DataFrame) -> Events:
+    """Of events in the order of `by_user`."""
+    items = np.array(interactions.raws("item", own["item"].to_numpy()), _dtype(interactions))
+    times = own["time"].to_numpy().astype(np.int64)
+    orders = (
+        own["order"].to_numpy().astype(np.int64) if "order" in own.columns else _places(own["user"].to_numpy(), times)
+    )
+    values = np.ones(len(own))
+    if "value" in own.columns:
+        field = next(one for one in interactions.schema.fields if "value" in one.uses)
+        values = raw_values(field)[own["value"].to_numpy()]
+    rows = zip(items.tolist(), times.tolist(), orders.tolist(), values.tolist(), strict=True)
+    ids = np.fromiter((id_of(event_name(*row)) for row in rows), np.uint64, len(own))
+    return Events(items, values, times, orders, ids)
+
+
+def _dtype(interactions: Interactions) -> type:
+    return object if interactions.has_text_ids("item") else np.int64
+
+
+def _places(users: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """Which of its user's events of its time each is, from 0."""
+    if not len(users):
+        return np.zeros(0, np.int64)
+    places = np.arange(len(users))
+    new = np.append(True, (users[1:] != users[:-1]) | (times[1:] != times[:-1]))
+    return places - np.maximum.accumulate(np.where(new, places, 0))
+
+
+def raw_values(field: Field) -> np.ndarray:
+    """float64 by code: a value that has this code. The code itself where the field has no names; of a range its upper
+    border, which belongs to it; NaN for the unknown."""
+    if field.values is None:
+        return np.arange(field.cardinality or 0, dtype=np.float64)
+    return np.array([np.nan, *(_raw(name) for name in field.values[1:])])
+
+
+def _raw(name: str) -> float:
+    if found := _BETWEEN.fullmatch(name):
+        return float(found[2])
+    if name.startswith("up to "):
+        return float(name.removeprefix("up to "))
+    if name.startswith("over "):
+        return float(np.nextafter(float(name.removeprefix("over ")), np.inf))
+    return float(name)

@@ -1,0 +1,1 @@
+"""`recserve events load|push|follow|show|drop`: what users do, on its way to a running server."""

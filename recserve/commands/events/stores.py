@@ -1,0 +1,29 @@
+"""Which store of histories a command means."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from recserve.commands.command import Command
+from serving.histories.histories import Histories
+from serving.histories.opening import histories_beside, open_histories
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoreCommand(Command):
+    """A command that opens the store itself, whether or not a server runs."""
+
+    repository: Path | None = None
+    """Model repository beside which the histories lie, in <repository>.histories."""
+    histories: str | None = None
+    """URL of the store, lmdb:///directory or valkey://host:port/0, in place of the repository's own."""
+
+    @property
+    def url(self) -> str:
+        if self.histories:
+            return self.histories
+        if self.repository is None:
+            raise ValueError("say which histories: --repository DIR, or --histories URL")
+        return histories_beside(self.repository)
+
+    def opened(self) -> Histories:
+        return Histories(open_histories(self.url))

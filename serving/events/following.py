@@ -1,0 +1,56 @@
+"""A source of events, followed: what it has is pushed, and confirmed when the server has it."""
+
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+from serving.events.pushing import Pusher
+from serving.events.source import EventSource, Message, SourceError
+
+_AT_ONCE = 500
+_PAUSE_S = 0.5
+
+
+class Followed(NamedTuple):
+    """What one round did."""
+
+    pushed: int
+    refused: int
+
+
+class Following:
+    """Moves events from a source to a server."""
+
+    def __init__(self, source: EventSource, pusher: Pusher, report: Callable[[str], None]) -> None:
+        """`report` is told of what is refused, and of a source that is away."""
+        self._source = source
+        self._pusher = pusher
+        self._report = report
+        self._away = ""
+
+    def step(self) -> Followed:
+        """One round: reads, pushes, confirms. A source that is away is tried again in the next; raises ServingError
+        where the server stays away, and nothing is confirmed then."""
+        try:
+            messages = self._source.read(_AT_ONCE)
+            found = self._moved(messages)
+        except SourceError as error:
+            if str(error) != self._away:
+                self._away = str(error)
+                self._report(f"waiting: {error}")
+            time.sleep(_PAUSE_S)
+            return Followed(0, 0)
+        self._away = ""
+        return found
+
+    def _moved(self, messages: list[Message]) -> Followed:
+        faults = [(one.token, one.fault) for one in messages if one.row is None]
+        events = [(one.token, one.row) for one in messages if one.row is not None]
+        told = self._pusher.push([row for _, row in events]) if events else []
+        taken = [token for (token, _), one in zip(events, told, strict=True) if not one.startswith("refused")]
+        faults += [(token, one) for (token, _), one in zip(events, told, strict=True) if one.startswith("refused")]
+        self._source.confirm(taken)
+        if faults:
+            self._source.refuse(faults)
+            self._report(f"{len(faults)} refused, the first: {faults[0][1]}")
+        return Followed(len(taken), len(faults))
