@@ -10,17 +10,20 @@ IMAGE = "nvcr.io/nvidia/tritonserver:26.06-py3"
 ADMIN_APIS = ("model-repository", "trace", "logging")
 
 
-def container_command(repository: Path, state: Path, image: str = IMAGE, admin_key: str | None = None) -> list[str]:
+def container_command(
+    repository: Path, state: Path, histories: Path, image: str = IMAGE, admin_key: str | None = None
+) -> list[str]:
     """The command line that serves the same repository in NVIDIA's container, on a GPU, for this machine only.
 
-    The image needs the packages `lmdb` and `safetensors` where the repository has a `user_state` model, and `torch`,
-    `triton`, `jaxtyping` and `onnx` where it has kernel forms. Without an `admin_key` nobody gets at the
-    administrative APIs.
+    The image needs the packages `lmdb` and `safetensors` where the repository has a model `user_events` or one with
+    user states, and `torch`, `triton`, `jaxtyping` and `onnx` where it has kernel forms. Without an `admin_key` nobody
+    gets at the administrative APIs.
     """
     source = Path(__file__).parent
     mounts = {
         repository.resolve(): "/models:ro",
         state.resolve(): "/state",
+        histories.resolve(): "/histories",
         source: "/recserve/serving:ro",
         Path(kernels.__path__[0]): "/recserve/kernels:ro",
         source / "backends" / "recserve": "/opt/tritonserver/backends/recserve:ro",
@@ -30,7 +33,8 @@ def container_command(repository: Path, state: Path, image: str = IMAGE, admin_k
         *("--security-opt=no-new-privileges", "--cap-drop=ALL", f"--user={os.getuid()}:{os.getgid()}"),
         *("--publish=127.0.0.1:8001:8001", "--publish=127.0.0.1:8002:8002"),
         *(f"--volume={outside}:{inside}" for outside, inside in mounts.items()),
-        *("--env=RECSERVE_STATE=lmdb:///state", "--env=PYTHONPATH=/recserve", "--env=PYTHONDONTWRITEBYTECODE=1"),
+        *("--env=RECSERVE_STATE=lmdb:///state", "--env=RECSERVE_HISTORIES=lmdb:///histories"),
+        *("--env=PYTHONPATH=/recserve", "--env=PYTHONDONTWRITEBYTECODE=1"),
         image,
         "tritonserver",
         *shared_flags(Path("/models"), None, admin_key or secrets.token_hex(16)),

@@ -216,13 +216,16 @@ def test_the_state_lies_beside_the_repository_unless_told_otherwise(tmp_path: Pa
 
 
 def test_the_container_serves_the_same_repository_with_the_same_restrictions(tmp_path: Path) -> None:
-    command = container_command(tmp_path / "models", tmp_path / "state", image="tritonserver:test", admin_key="secret")
+    command = container_command(
+        *(tmp_path / name for name in ("models", "state", "histories")), image="tritonserver:test", admin_key="secret"
+    )
     image = command.index("tritonserver:test")
     docker, flags = command[:image], command[image + 2 :]
     assert command[image + 1] == "tritonserver"
     assert f"--volume={tmp_path}/models:/models:ro" in docker
     assert f"--volume={tmp_path}/state:/state" in docker
-    assert "--env=RECSERVE_STATE=lmdb:///state" in docker
+    assert f"--volume={tmp_path}/histories:/histories" in docker
+    assert {"--env=RECSERVE_STATE=lmdb:///state", "--env=RECSERVE_HISTORIES=lmdb:///histories"} <= set(docker)
     mounted = {flag.split(":")[1] for flag in docker if flag.startswith("--volume=")}
     assert {"/recserve/serving", "/recserve/kernels", "/opt/tritonserver/backends/recserve"} <= mounted
     assert {flag for flag in docker if flag.startswith("--publish")} == {

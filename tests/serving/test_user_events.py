@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from export import lint
+from export.parity import ParityOptions, walk
 from export.user_events import add_user_events
 from serving.client import Client
 from serving.errors import InvalidRequest, ServingError
@@ -57,6 +59,12 @@ def histories(server: TritonServer) -> Iterator[Histories]:
     one = Histories(open_histories(server.histories))
     yield one
     one.close()
+
+
+def test_the_model_passes_the_linter_and_the_ladder(repository: Path) -> None:
+    assert lint.check(repository) == []
+    ladder = walk(repository, ParityOptions(requests=32))
+    assert ladder.ok, ladder.rows
 
 
 def rows(user: str, *items: str) -> list[Row]:
