@@ -9,6 +9,8 @@ import torch
 from export import client_ids, eager
 from export.signature import HIGHEST, LOWEST, Bounds, axis_bounds, client_inputs, limit
 from serving.golden import Golden
+from serving.histories.examples import example_ids, refuse_examples
+from training.layers.requests import USER_ID
 from training.servable import Packed, Signature, TensorSpec
 
 NUM_GOLDENS = 16
@@ -45,6 +47,12 @@ def make_goldens(signature: Signature, seed: int = 0) -> list[Golden]:
 def _of_client(signature: Signature, golden: Golden) -> Golden:
     """With raw ids, as a client sends and gets them."""
     inputs = client_ids.sent(signature.inputs, golden.inputs)
+    if signature.reads_histories:
+        user = next(spec for spec in signature.inputs if spec.name == USER_ID.name)
+        if user.mapped is not None:
+            refuse_examples(user.mapped.ids)
+        kind = "string" if user.client_dtype == "string" else "int64"
+        inputs[USER_ID.name] = example_ids(golden.inputs[USER_ID.name], kind)
     return Golden(inputs, client_ids.answered(signature.outputs, golden.outputs))
 
 

@@ -34,14 +34,15 @@ def facts_of(interactions: Interactions, most: int = MOST_EVENTS) -> Facts:
 
 
 def load(histories: Histories, interactions: Interactions, most: int = MOST_EVENTS) -> Iterator[int]:
-    """Registers the data set and appends all its events, a few hundred users at a time; yields how many users are done.
-    What is there already is not appended twice."""
-    histories.register(facts_of(interactions, most))
-    done = 0
+    """Appends all events of the data set, a few hundred users at a time, and yields how many users are done; then
+    registers it, so that no event is pushed before a history that is half there. What is there is not appended twice.
+    """
+    facts, done = facts_of(interactions, most), 0
     for batch in _batches(interactions):
         histories.append(batch, most)
         done += len(batch)
         yield done
+    histories.register(facts)
 
 
 def _batches(interactions: Interactions) -> Iterator[dict[Whose, Events]]:

@@ -194,6 +194,10 @@ class IdMaps:
         """From the files of a version folder. Raises ValueError for one that is missing or damaged."""
         return cls({tensor: IdMap.load(folder, tensor) for tensor in tensors})
 
+    def of(self, tensor: str) -> IdMap | None:
+        """The map of one tensor; None where raw and dense ids are the same."""
+        return self._maps.get(tensor)
+
     def check(self, tensors: Mapping[str, np.ndarray]) -> None:
         """Raises ValueError, naming the tensor, where what came from a client is no text that can be an id."""
         for name, one in self._maps.items():

@@ -47,6 +47,7 @@ class Here:
         self._repository = repository
         self._target = target
         self._graphs: dict[tuple[str, int], DirectModel] = {}
+        self._histories: Histories | None = None
         self.keeps_states = False
         """Whether a step asked for a place to keep states."""
 
@@ -70,9 +71,11 @@ class Here:
         self.keeps_states = True
         return Remembered()
 
-    def histories(self) -> Histories:
-        """The store beside the repository."""
-        return Histories(PausingStore(histories_beside(self._repository)))
+    def histories(self) -> Histories | None:
+        """The store beside the repository; it is not made where there is none."""
+        if self._histories is None:
+            self._histories = Histories(PausingStore(histories_beside(self._repository), create=False))
+        return self._histories
 
 
 class InProcessModel:

@@ -55,6 +55,7 @@ def generate_then_rank(generator: Signature, ranker: Sequence[Signature]) -> Ens
         origin=generator.origin,
         max_batch_size=min(generator.max_batch_size, *(one.max_batch_size for one in ranker)),
         steps=(_as_step(generator, names), *(_on_items(step) for step in _steps_of(whole))),
+        reads_histories=whole.reads_histories,
     )
 
 

@@ -110,6 +110,8 @@ class Signature:
     """What a graph computes; None for a model that is no graph."""
     steps: tuple[EnsembleStep, ...] = ()
     """Of an ensemble; any other model has none."""
+    reads_histories: bool = False
+    """Whether an answer depends on what the user of a request did since the export."""
 
     @property
     def is_graph(self) -> bool:

@@ -22,8 +22,10 @@ _READERS = 512
 class LmdbHistories:
     """A directory with one LMDB environment; open it once per process."""
 
-    def __init__(self, path: Path, *, max_bytes: int = MAX_BYTES) -> None:
+    def __init__(self, path: Path, *, create: bool = True, max_bytes: int = MAX_BYTES) -> None:
         """Opens the store, or makes it. Raises HistoryStoreError."""
+        if not create and not (path / "data.mdb").is_file():
+            raise HistoryStoreError(f"there are no histories in {path}; make some with recserve events load")
         self._path, self._max_bytes = path, max_bytes
         try:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -14,8 +14,10 @@ def histories_beside(repository: Path) -> str:
     return f"lmdb://{quote(str(resolved.with_name(f'{resolved.name}.histories')))}"
 
 
-def open_histories(url: str) -> HistoryStore:
+def open_histories(url: str, *, create: bool = True) -> HistoryStore:
     """The store under `lmdb:///directory`, `valkey://host:port/database`, or `valkeys://` with TLS.
+
+    `create`: whether a directory that holds none gets one.
 
     Raises:
         ValueError: there is no store of that kind.
@@ -26,7 +28,7 @@ def open_histories(url: str) -> HistoryStore:
     if scheme == "lmdb" and not (host or query or fragment) and path.startswith("/"):
         from serving.histories.lmdb_store import LmdbHistories
 
-        return LmdbHistories(Path(unquote(path)))
+        return LmdbHistories(Path(unquote(path)), create=create)
     if scheme in ("valkey", "valkeys") and host and not fragment:
         from serving.histories.valkey_store import ValkeyHistories
 

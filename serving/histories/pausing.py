@@ -17,8 +17,9 @@ Found = TypeVar("Found")
 class PausingStore:
     """The store under `url`. A process that serves starts without it, and finds it when it is there."""
 
-    def __init__(self, url: str, *, pause_s: float = PAUSE_S) -> None:
+    def __init__(self, url: str, *, create: bool = True, pause_s: float = PAUSE_S) -> None:
         self._url = url
+        self._create = create
         self._pause_s = pause_s
         self._store: HistoryStore | None = None
         self._opening = threading.Lock()
@@ -63,5 +64,5 @@ class PausingStore:
     def _opened(self) -> HistoryStore:
         with self._opening:
             if self._store is None:
-                self._store = open_histories(self._url)
+                self._store = open_histories(self._url, create=self._create)
             return self._store

@@ -14,6 +14,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from serving import texts
+from serving.histories.examples import example_of
 from serving.histories.facts import Facts
 from serving.histories.history import Events, id_of
 from serving.histories.keys import Whose
@@ -105,6 +106,8 @@ def _faults(  # noqa: PLR0913 - an event's parts
     kinds = {"int64": "a whole number of 64 bits as decimal text", "string": "text that is not empty"}
     if user is None:
         yield Refused("malformed", f"user_id is no id of {facts.dataset}: send {kinds[facts.users]}")
+    elif example_of(user) is not None:
+        yield Refused("malformed", f"user_id {user} stands for a user of golden requests: give that user another one")
     if item is None:
         yield Refused("malformed", f"item_id is no id of {facts.dataset}: send {kinds[facts.items.kind]}")
     if not push.event_id[place]:

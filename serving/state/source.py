@@ -3,6 +3,7 @@
 Axes: U users with a stored history, k users of one call of the encoder.
 """
 
+import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from typing import NamedTuple, Self
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
+from serving.histories.reading import ITEMS, NAMES
 from serving.state.record import Key, digest_of
 from serving.state.states import Lookup
 
@@ -112,14 +114,12 @@ class Question(NamedTuple):
     """A user whose state is wanted: what to ask the store, and what to ask the encoder if that does not help."""
 
     lookup: Lookup
-    histories: Histories
+    read: Callable[[], dict[str, np.ndarray]]
 
     @property
     def inputs(self) -> dict[str, np.ndarray]:
-        """What the encoder reads, [1, ...] each; from the file, as a hit in the store does not need it."""
-        found = self.histories.of(self.lookup.key.user)
-        assert found is not None
-        return found
+        """What the encoder reads, [1, ...] each; read now, as a hit in the store does not need it."""
+        return self.read()
 
 
 class StateSource:
@@ -141,7 +141,30 @@ class StateSource:
         if len(self._lookups) >= _REMEMBERED:
             self._lookups.clear()
         self._lookups[user] = lookup
-        return Question(lookup, self.histories)
+        return Question(lookup, lambda: self._exported(user))
+
+    def live(self, user: int, raw: int | str, digest: bytes, read: Callable[[int], dict[str, np.ndarray]]) -> Question:
+        """Of a user whose history came since the export.
+
+        Args:
+            user: dense id, 0 for one whom the release does not know.
+            raw: the id that the client sends.
+            digest: of the history.
+            read: length of a history -> its arrays [1, ...] by name, which take the place of the exported ones.
+        """
+        others = self.histories.of(user) or self.histories.empty
+        length = others[ITEMS].shape[1]
+        rest = {name: others[name] for name in self.spec.inputs if name not in NAMES}
+        own = hashlib.blake2b(digest + digest_of(rest) + str(raw).encode(), digest_size=8).digest()
+        # A user whom the release does not know has a number that no dense id is.
+        number = user or -1 - int.from_bytes(hashlib.blake2b(str(raw).encode(), digest_size=7).digest(), "big")
+        lookup = Lookup(Key(self.model, self.version, number), self.spec.stamp, own)
+        return Question(lookup, lambda: {**rest, **read(length)})
+
+    def _exported(self, user: int) -> dict[str, np.ndarray]:
+        found = self.histories.of(user)
+        assert found is not None
+        return found
 
     def question(self, user: int) -> Question:
         """Raises ValueError for a user without a history."""

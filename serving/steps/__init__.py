@@ -25,7 +25,7 @@ def _path_sampler(host: Host, folder: Path) -> Step:
 def _user_rows(host: Host, folder: Path) -> Step:
     from serving.steps.user_rows import RowsStep
 
-    return RowsStep(folder)
+    return RowsStep(host, folder)
 
 
 def _user_state(host: Host, folder: Path) -> Step:

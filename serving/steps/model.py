@@ -28,6 +28,7 @@ class TritonHost:
         # The server drops a family, with its series, when the last reference to it goes.
         self._families: list[Any] = []
         self._tallies: list[Tally] = []
+        self._histories: Histories | None = None
 
     def ask(self, model: str, version: int, inputs: Tensors, outputs: Sequence[str]) -> Tensors:
         """Asks inside the server. Raises NotAnsweredError."""
@@ -68,12 +69,12 @@ class TritonHost:
         warn = pb_utils.Logger.log_warn
         return GuardedStore(os.environ.get("RECSERVE_STATE"), lambda text: warn(f"{model}: {text}"))
 
-    def histories(self) -> Histories:
+    def histories(self) -> Histories | None:
         """The store that RECSERVE_HISTORIES names."""
         url = os.environ.get("RECSERVE_HISTORIES")
-        if not url:
-            raise ValueError("RECSERVE_HISTORIES is not set: name the store of histories, lmdb:///directory")
-        return Histories(PausingStore(url))
+        if url and self._histories is None:
+            self._histories = Histories(PausingStore(url))
+        return self._histories
 
 
 class TritonPythonModel:

@@ -59,6 +59,6 @@ class Host(Protocol):
         """Where a model's states are kept."""
         ...
 
-    def histories(self) -> Histories:
-        """Where the users' histories are kept. Raises ValueError where nobody says."""
+    def histories(self) -> Histories | None:
+        """Where the users' histories are kept, one for all steps; None where nobody says."""
         ...

@@ -35,8 +35,12 @@ class EventsStep:
     """Appends the events of dynamic batches of pushes."""
 
     def __init__(self, host: Host, folder: Path) -> None:
-        """Of a version folder, which says nothing: what is known of a data set lies in the store."""
-        self._histories = host.histories()
+        """Of a version folder, which says nothing: what is known of a data set lies in the store. Raises ValueError
+        where there is none."""
+        histories = host.histories()
+        if histories is None:
+            raise ValueError("there is no store of histories: name one in RECSERVE_HISTORIES, lmdb:///directory")
+        self._histories = histories
         self._count = host.counter(
             _COUNTER, "Events that were pushed, by what came of them", folder.parent.name, OUTCOMES
         )

@@ -13,15 +13,18 @@ from pathlib import Path
 
 import numpy as np
 
-from serving.steps.checked import CheckedModel
-from serving.steps.step import Refusal, Tensors
+from serving.histories.examples import example_of
+from serving.histories.live import RawUser
+from serving.histories.reading import ITEMS
+from serving.steps.checked import RAW_USERS, CheckedModel
+from serving.steps.live_users import USER_ID, open_live, raw_users
+from serving.steps.step import Host, Refusal, Tensors
 
 ROWS_FILE = "rows.safetensors"
 UNKNOWN = "unknown."
 """What the names of the unknown user's rows begin with."""
 KEYS = "keys"
 """The array of the file that holds the user ids, int64 [U] ascending."""
-USER_ID = "user_id"
 
 _DTYPES = {"BOOL": np.bool_, "I32": np.int32, "I64": np.int64, "F16": np.float16, "F32": np.float32}
 
@@ -29,7 +32,7 @@ _DTYPES = {"BOOL": np.bool_, "I32": np.int32, "I64": np.int64, "F16": np.float16
 class RowsStep:
     """The rows of dynamic batches of users, from the file of one version folder."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, host: Host, folder: Path) -> None:
         """Raises ValueError for a damaged file, or one that is not of the model's configuration."""
         self._model = CheckedModel(folder)
         path = folder / ROWS_FILE
@@ -37,6 +40,7 @@ class RowsStep:
         names = [output.name for output in self._model.spec.outputs]
         if missing := sorted({KEYS, *names} - set(arrays)):
             raise ValueError(f"{path} has no {missing}: export the model again")
+        self._live = open_live(host, folder, self._model.ids, set(names))
         self._keys = arrays[KEYS]
         self._arrays = {name: arrays[name] for name in names}
         self._unknown = {name: arrays.get(f"{UNKNOWN}{name}", np.zeros((), arrays[name].dtype)) for name in names}
@@ -54,7 +58,9 @@ class RowsStep:
         return self._model.answer(requests, self._rows)
 
     def close(self) -> None:
-        """Nothing is held: the rows are mapped from the file."""
+        """Closes the store of histories; the rows are mapped from the file."""
+        if self._live is not None:
+            self._live.close()
 
     def _rows(self, requests: Sequence[Tensors]) -> list[Tensors]:
         users = np.concatenate([request[USER_ID].reshape(-1) for request in requests])
@@ -67,6 +73,19 @@ class RowsStep:
             values[is_unknown] = self._unknown[name]
             for one, part in zip(found, np.split(values, borders), strict=True):
                 one[name] = part
+        return self._with_live(found, [raw_users(request[RAW_USERS]) for request in requests])
+
+    def _with_live(self, found: list[Tensors], users: Sequence[Sequence[RawUser]]) -> list[Tensors]:
+        """Histories as they are now in place of those that were exported."""
+        if self._live is None:
+            return found
+        asked = dict.fromkeys(user for own in users for user in own if example_of(user) is None)
+        live = self._live.of([*asked])
+        for rows, own in zip(found, users, strict=True):
+            for row, user in enumerate(own):
+                if user in live:
+                    for name, array in live[user].arrays(rows[ITEMS].shape[1]).items():
+                        rows[name][row] = array[0]
         return found
 
 

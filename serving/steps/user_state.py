@@ -7,9 +7,12 @@ from typing import NamedTuple, Self
 import numpy as np
 
 from serving.configs import read_config
+from serving.histories.examples import example_of
+from serving.histories.live import Live, RawUser
 from serving.ids import IdMaps, mapped_ids
 from serving.state.source import Encode, EncoderError, Question, State, StateSource
 from serving.state.states import Entry, States
+from serving.steps.live_users import dense_users, open_live, raw_users
 from serving.steps.step import Host, NotAnsweredError, Refusal, Tensors
 
 NO_HISTORY = "no_history"
@@ -29,6 +32,12 @@ class Request(NamedTuple):
     """int64 [1, 1]"""
     candidates: np.ndarray
     """int64 [1, n]"""
+    live: Question | None = None
+    """Of a user whose history came since the export."""
+
+
+Who = int | Question
+"""A user by dense id, or one whose history came since the export."""
 
 
 class Bounds(NamedTuple):
@@ -100,20 +109,23 @@ class UserState:
     def resolve(self, requests: Sequence[Request]) -> list[State | Refusal]:
         """One answer per request, in order; a request that is wrong is refused alone."""
         asked = [self._user_of(request) for request in requests]
-        users = dict.fromkeys(user for user in asked if isinstance(user, int))
-        found = {user: self._source.find(user) for user in users}
-        questions = {user: question for user, question in found.items() if question is not None}
+        found = {one: self._question(one) for one in asked if not isinstance(one, Refusal)}
+        questions = {one: question for one, question in found.items() if question is not None}
         states = self._states(questions) if questions else {}
-        if unknown := [user for user in users if user not in questions]:
+        if unknown := [one for one in found if one not in questions]:
             self._counters.read(NO_HISTORY, len(unknown))
             states |= dict.fromkeys(unknown, self._of_nobody())
         return [one if isinstance(one, Refusal) else states[one] for one in asked]
 
-    def _user_of(self, request: Request) -> int | Refusal:
+    def _question(self, who: Who) -> Question | None:
+        return self._source.find(who) if isinstance(who, int) else who
+
+    def _user_of(self, request: Request) -> Who | Refusal:
         try:
-            return self._bounds.user_of(request)
+            user = self._bounds.user_of(request)
         except ValueError as error:
             return Refusal(str(error), "INVALID_ARG")
+        return request.live or user
 
     def _of_nobody(self) -> State | Refusal:
         """The state of the empty history, which all users without one share; the store would fill with invented ids."""
@@ -124,8 +136,8 @@ class UserState:
                 return _refused(error)
         return self._empty
 
-    def _states(self, questions: dict[int, Question]) -> dict[int, State | Refusal]:
-        states: dict[int, State | Refusal] = {}
+    def _states(self, questions: dict[Who, Question]) -> dict[Who, State | Refusal]:
+        states: dict[Who, State | Refusal] = {}
         reads = self._store.get_many([question.lookup for question in questions.values()])
         if reads is None:
             self._counters.read("store_error", len(questions))
@@ -137,9 +149,9 @@ class UserState:
         missing = {user: question for user, question in questions.items() if user not in states}
         return states | self._computed(missing) if missing else states
 
-    def _computed(self, questions: dict[int, Question]) -> dict[int, State | Refusal]:
+    def _computed(self, questions: dict[Who, Question]) -> dict[Who, State | Refusal]:
         """Asks the encoder, and writes to the store what it answered."""
-        states: dict[int, State | Refusal] = {}
+        states: dict[Who, State | Refusal] = {}
         entries = []
         users, size = list(questions), self._source.spec.encoder_max_batch_size
         for chunk in (users[start : start + size] for start in range(0, len(users), size)):
@@ -160,7 +172,7 @@ def _refused(error: EncoderError) -> Refusal:
 
 
 class StateStep:
-    """`UserState` over a version folder: its files, its store, its counters, its encoder."""
+    """`UserState` over a version folder: its files, its store, its counters, its encoder; and histories as they are."""
 
     def __init__(self, host: Host, folder: Path) -> None:
         """Reads the folder. Raises ValueError for a damaged one."""
@@ -172,6 +184,7 @@ class StateStep:
         parameters = {name: value.string_value for name, value in read.items()}
         bounds = Bounds.of(parameters)
         self._ids = IdMaps.load(folder, mapped_ids(parameters))
+        self._live = open_live(host, folder, self._ids, set(self._source.spec.inputs))
         self._states = host.states(model)
         counters = Counters(
             *(host.counter(name, description, model, outcomes) for name, description, outcomes in _COUNTED)
@@ -180,7 +193,8 @@ class StateStep:
 
     def answer(self, requests: Sequence[Mapping[str, np.ndarray]]) -> list[State | Refusal]:
         """The state [1, ...] of each request's user, in order, or why there is none."""
-        asked = [self._asked(request) for request in requests]
+        live, questions = self._live_of(requests), dict[RawUser, Question]()
+        asked = [self._asked(request, live, questions) for request in requests]
         states = iter(self._user_state.resolve([one for one in asked if isinstance(one, Request)]))
         found = [one if isinstance(one, Refusal) else next(states) for one in asked]
         # Arrays of their own: rows of an encoder's batch share one.
@@ -190,17 +204,31 @@ class StateStep:
         ]
 
     def close(self) -> None:
-        """Closes the store."""
+        """Closes the stores."""
         self._states.close()
+        if self._live is not None:
+            self._live.close()
 
-    def _asked(self, tensors: Mapping[str, np.ndarray]) -> Request | Refusal:
-        """With dense ids."""
+    def _live_of(self, requests: Sequence[Mapping[str, np.ndarray]]) -> dict[RawUser, Live]:
+        if self._live is None:
+            return {}
+        users = [user for request in requests for user in raw_users(request["user_id"])]
+        return self._live.of([*dict.fromkeys(user for user in users if example_of(user) is None)])
+
+    def _asked(
+        self, tensors: Mapping[str, np.ndarray], live: Mapping[RawUser, Live], questions: dict[RawUser, Question]
+    ) -> Request | Refusal:
+        """With dense ids, and the one question about a live user."""
         try:
             self._ids.check(tensors)
         except ValueError as error:
             return Refusal(str(error), "INVALID_ARG")
-        dense = self._ids.dense(tensors)
-        return Request(dense["user_id"], dense["candidates"])
+        dense = dense_users(self._ids, tensors)
+        raw = next(iter(raw_users(tensors["user_id"])), "")
+        if raw in live and raw not in questions:
+            user = int(dense["user_id"].reshape(-1)[0])
+            questions[raw] = self._source.live(user, raw, live[raw].digest, live[raw].arrays)
+        return Request(dense["user_id"], dense["candidates"], questions.get(raw))
 
     def _ask_encoder(self, inputs: Tensors) -> Tensors:
         """At the version of this model: the two are published together."""

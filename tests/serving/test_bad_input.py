@@ -16,6 +16,7 @@ from serving.client import Client
 from serving.direct import DirectModel
 from serving.errors import DeadlineExceeded, InvalidRequest, QueueFull, ServingError, StaleState
 from serving.golden import Golden
+from serving.histories.examples import example_of
 from serving.server import ServerOptions, TritonServer
 from serving.state.builder import latest, show
 from serving.state.states import Entry
@@ -169,7 +170,8 @@ def test_a_store_that_is_stale_corrupt_or_gone_is_computed_again_and_counted(
     repository: Path, lrea_server: TritonServer, lrea_client: Client
 ) -> None:
     one = goldens(repository, "lrea")[0]
-    user = int(one.inputs["user_id"][0, 0])
+    user = example_of(int(one.inputs["user_id"][0, 0]))
+    assert user is not None
 
     def outcomes() -> Counter[str]:
         """What was counted for one request, which was answered right."""

@@ -235,6 +235,7 @@ def _ensemble(name: str, module: nn.Module, data: ClickData) -> tuple[Signature,
         reference=reference_of(module, data),
         max_batch_size=HISTORY_BATCH,
         steps=_steps(history, scorer, context),
+        reads_histories=True,
     )
     return history, scorer, ensemble
 

@@ -11,6 +11,7 @@ import numpy as np
 from safetensors.numpy import save_file
 from torch import Tensor
 
+from serving.histories.reading import NAMES
 from training.servable import Packed, StepServable, TensorSpec
 from training.steps.rows import Rows
 
@@ -62,6 +63,7 @@ def user_rows(
         eager=eager,
         kind=KIND,
         write=write,
+        reads_histories={*NAMES} <= set(rows),
     )
 
 

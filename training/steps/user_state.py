@@ -12,6 +12,7 @@ import torch
 from safetensors.numpy import save_file
 from torch import Tensor
 
+from serving.histories.reading import NAMES
 from training.servable import Packed, Servable, StepServable, TensorSpec
 from training.steps.rows import Rows
 
@@ -65,6 +66,7 @@ def user_state(
         kind=KIND,
         write=write,
         asks={ENCODER: encoder.name},
+        reads_histories={*NAMES} <= set(asked),
     )
 
 

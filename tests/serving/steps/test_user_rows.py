@@ -33,7 +33,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def step(repository: Path) -> RowsStep:
-    return RowsStep(repository / f"{NAME}_history" / "1")
+    return RowsStep(Unhosted(), repository / f"{NAME}_history" / "1")
 
 
 def request(user: int, candidates: Sequence[int] = (1,)) -> dict[str, np.ndarray]:
@@ -94,7 +94,7 @@ def test_a_file_of_another_model_is_refused_when_it_is_opened(
     folder = Path(shutil.copytree(repository / f"{NAME}_history", tmp_path / f"{NAME}_history")) / "1"
     save_file(change({KEYS: USERS, **ROWS}), folder / ROWS_FILE)
     with pytest.raises(ValueError, match=f"{ROWS_FILE}.* ?{message}"):
-        RowsStep(folder)
+        RowsStep(Unhosted(), folder)
 
 
 def test_a_file_that_was_cut_short_is_refused_when_it_is_opened(repository: Path, tmp_path: Path) -> None:
@@ -103,7 +103,7 @@ def test_a_file_that_was_cut_short_is_refused_when_it_is_opened(repository: Path
     for size in (0, 5, 100, len(content) - 1):
         (folder / ROWS_FILE).write_bytes(content[:size])
         with pytest.raises(ValueError, match=f"{ROWS_FILE} holds no rows .*: export the model again"):
-            RowsStep(folder)
+            RowsStep(Unhosted(), folder)
 
 
 def test_the_chain_in_this_process_answers_every_golden(repository: Path) -> None:

@@ -125,6 +125,7 @@ def servables(name: str, model: LREA, config: Config, data: ClickData) -> tuple[
         eager64=exact.rank,
         reference=reference_of(model, data),
         steps=_steps(encoder, state, scorer),
+        reads_histories=True,
     )
     return encoder, scorer, state, ranker
 
