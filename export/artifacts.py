@@ -1,16 +1,17 @@
 """The files of one version folder."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version as installed
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from export import client_ids
 from export.goldens import make_goldens
 from export.kinds import kind_of
+from export.model_config import identity_of
 from serving import golden, manifest
 from training import schema as schema_file
 from training.servable import Signature
@@ -22,19 +23,43 @@ _LIBRARIES = ("torch", "triton", "onnx", "onnxscript", "onnxruntime-gpu")
 
 
 @dataclass(frozen=True, kw_only=True)
+class Measured:
+    """What a run reaches on its test part, which is that of `data` up to `until`."""
+
+    run: str
+    """Its folder."""
+    system: str
+    dataset: str
+    until: str | None
+    data: Mapping[str, Any]
+    """The fingerprint of its events, users and items, as JSON values."""
+    test: Mapping[str, float]
+    """Metric -> value."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Source:
     """Where a release comes from."""
 
     kind: Literal["run", "factory"]
     name: str
     """The folder of the run, or `package.module:factory`."""
+    measured: tuple[Measured, ...] = ()
+    """Of each run that it is made of."""
+
+
+class Release(NamedTuple):
+    """What appears together."""
+
+    whole: str
+    """The model that clients ask."""
+    models: Sequence[str]
 
 
 def write_version(
-    folder: Path, signature: Signature, version: int, source: Source, release: Sequence[str] = ()
+    folder: Path, signature: Signature, version: int, source: Source, release: Release | None = None
 ) -> None:
-    """Writes all files of one version into an empty folder, the manifest last. `release` names the models that appear
-    together with this one.
+    """Writes all files of one version into an empty folder, the manifest last; it is a release of its own by default.
 
     Raises ValueError where the model breaks a rule of export, or the graph answers differently than the module.
     """
@@ -47,8 +72,11 @@ def write_version(
     facts: dict[str, Any] = {
         "model": signature.name,
         "version": version,
-        "source": asdict(source),
-        "release": sorted({signature.name, *release}),
+        "source": {"kind": source.kind, "name": source.name},
+        "measured": [asdict(one) for one in source.measured],
+        "identity": identity_of(signature)._asdict(),
+        "whole": release.whole if release else signature.name,
+        "release": sorted({signature.name, *(release.models if release else ())}),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": {library: installed(library) for library in _LIBRARIES},
         **kind.facts(signature),

@@ -14,11 +14,15 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from export.artifacts import Source, write_version
+from export.artifacts import Release, Source, write_version
 from export.client_ids import ensemble_faults
 from export.kinds import kind_of
 from export.model_config import ensemble_problems, model_config, read_config, render
 from export.published import CONFIG_FILES, refuse_another
+from serving import releases
+from serving.files import replace_text, sync
+from serving.identity import Identity
+from serving.versions import versions
 from training.schema import Schema
 from training.servable import Signature
 
@@ -31,7 +35,8 @@ def publish(
     version: int | None = None,
     report: Callable[[str], None] = lambda line: None,
 ) -> int:
-    """Publishes one release of all `signatures` and returns its version: one above the newest of any of them.
+    """Publishes one release of all `signatures`, which is then the one to be served, and returns its version: one above
+    the newest of any of them.
 
     `schema` is that of all models whose origin has none, or each one's by its name.
 
@@ -41,6 +46,40 @@ def publish(
     """
     origins = schema if isinstance(schema, Mapping) else {signature.name: schema for signature in signatures}
     signatures = [_of_schema(signature, origins.get(signature.name)) for signature in signatures]
+    version = _add(repository, signatures, source, version, report)
+    if releases.served_versions(repository).keys() & {signature.name for signature in signatures}:
+        releases.change(repository, whole_of(signatures), lambda now: now.at(version, "exported"))
+    return version
+
+
+def publish_beside(
+    repository: Path, signatures: Sequence[Signature], source: Source, report: Callable[[str], None]
+) -> int:
+    """As `publish`, but what is served of these models stays it; where nothing is, the release is served, as a server
+    loads all models that it finds.
+
+    Raises ValueError as well where a release of a new name has models that are served.
+    """
+    whole, names = whole_of(signatures), [signature.name for signature in signatures]
+    there = {name: found[-1] for name in names if (found := versions(repository / name))}
+    if there and whole not in there:
+        raise ValueError(
+            f"'{whole}' is new and joins {', '.join(there)} of {repository}, which are served: publish it under "
+            "another --name, or serve it at once with recserve export"
+        )
+    check_release(repository, signatures, source)
+    releases.hold(repository, there)
+    return _add(repository, signatures, source, None, report)
+
+
+def _add(
+    repository: Path,
+    signatures: Sequence[Signature],
+    source: Source,
+    version: int | None,
+    report: Callable[[str], None],
+) -> int:
+    """Proves a release and reveals it."""
     check_release(repository, signatures, source)
     signatures = [kind_of(signature).settle(signature, report) for signature in signatures]
     with _only_publisher(repository):
@@ -52,7 +91,7 @@ def publish(
                 report(f"{signature.name}: staging version {version}")
                 folder = place / signature.name / str(version)
                 folder.mkdir(parents=True)
-                write_version(folder, signature, version, source, names)
+                write_version(folder, signature, version, source, Release(whole_of(signatures), names))
             for signature in signatures:
                 write_configs(place if signature.name in new else repository, [signature])
             parts = [name if name in new else f"{name}/{version}" for name in names]
@@ -77,34 +116,25 @@ def add_model(repository: Path, name: str, write: Callable[[Path], None]) -> boo
 
 
 def write_configs(repository: Path, signatures: Sequence[Signature]) -> list[Path]:
-    """Writes the config files that differ from what the signatures say, each atomically; returns those."""
+    """Writes the config files that differ from what the signatures say, each atomically; returns those. Where a version
+    was chosen to be served, the choice stays, and what the configuration says that version was made of."""
     written = []
     for signature in signatures:
         for name, target in CONFIG_FILES.items():
             path = repository / signature.name / name
-            text = render(model_config(signature, target))
-            if path.exists() and path.read_text() == text:
-                continue
-            path.parent.mkdir(parents=True, exist_ok=True)
-            partial = path.with_name(f".{path.name}.{os.getpid()}")
-            partial.write_text(text)
-            _sync(partial)
-            partial.replace(path)
-            _sync(path.parent)
-            written.append(path)
+            config = model_config(signature, target)
+            if path.exists() and (now := read_config(path)).version_policy.HasField("specific"):
+                config.version_policy.CopyFrom(now.version_policy)
+                Identity.of(now).replace_in(config)
+            if not path.exists() or path.read_text() != render(config):
+                replace_text(path, render(config))
+                written.append(path)
     return written
 
 
-def versions(model: Path) -> list[int]:
-    """The published versions of the model in this folder, ascending; tritonserver sees the same."""
-    if not model.is_dir():
-        return []
-    return sorted(int(entry.name) for entry in model.iterdir() if entry.is_dir() and is_version(entry.name))
-
-
-def is_version(name: str) -> bool:
-    """Whether tritonserver takes a folder of this name for a version: a number without leading zeros."""
-    return name.isascii() and name.isdigit() and not name.startswith("0")
+def whole_of(signatures: Sequence[Signature]) -> str:
+    """Name of the model of a release that clients ask: the last that is no other form of one."""
+    return [one.name for one in signatures if "form_of" not in kind_of(one).facts(one)][-1]
 
 
 def check_release(repository: Path, signatures: Sequence[Signature], source: Source) -> None:
@@ -168,14 +198,14 @@ def _reveal(staged: Mapping[Path, Path]) -> None:
         for path in folder.rglob("*"):
             # safetensors lets only the owner read what it writes, and a server often runs as somebody else.
             path.chmod(0o755 if path.is_dir() else 0o644)
-            _sync(path)
-        _sync(folder)
+            sync(path)
+        sync(folder)
     revealed: list[Path] = []
     try:
         for final, folder in staged.items():
             folder.rename(final)
             revealed.append(final)
-            _sync(final.parent)
+            sync(final.parent)
     except OSError:
         for final in revealed:
             final.rename(staged[final])
@@ -193,13 +223,5 @@ def _only_publisher(repository: Path) -> Iterator[None]:
         except BlockingIOError as error:
             raise ValueError(f"{repository}: another publish is under way; wait for it to finish") from error
         yield
-    finally:
-        os.close(descriptor)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
     finally:
         os.close(descriptor)

@@ -11,13 +11,12 @@ import numpy as np
 from export.kinds import KERNEL_BACKEND
 from serving import golden, manifest
 from serving.client import Client
-from serving.configs import FUSED, read_config
+from serving.configs import read_config
 from serving.errors import ServingError
 from serving.golden import Gap, Golden
-from serving.in_process import InProcessModel
-from serving.readiness import latest_version
+from serving.in_process import InProcessModel, runs_here
 from serving.server import TritonServer
-from serving.steps import kind_of
+from serving.versions import served_version
 
 FP64_TOLERANCE = 1e-10
 FP32_TOLERANCE = 1e-5
@@ -66,7 +65,7 @@ class Model:
 
 def opened(path: Path, target: str) -> Model:
     config = read_config(path, target)
-    goldens = latest_version(path) / "golden.safetensors"
+    goldens = served_version(path) / "golden.safetensors"
     if not goldens.is_file():
         raise ValueError(f"{goldens} is missing: nothing to compare with; export the model again")
     manifest.verify(goldens.parent)
@@ -85,13 +84,12 @@ def opened(path: Path, target: str) -> Model:
 def _direct(path: Path, backend: str, target: str) -> InProcessModel | None:
     if backend == KERNEL_BACKEND:
         return InProcessModel.open(path.parent / _form_of(path), target)
-    is_own = backend in ("onnxruntime", FUSED, "") or kind_of(path) is not None
-    return InProcessModel.open(path, target) if is_own else None
+    return InProcessModel.open(path, target) if runs_here(path, target) else None
 
 
 def _form_of(path: Path) -> str:
     """Name of the ONNX model that a kernel form must equal."""
-    version = latest_version(path)
+    version = served_version(path)
     form_of = manifest.read(version).get("form_of")
     if not isinstance(form_of, str):
         raise ValueError(

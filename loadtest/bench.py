@@ -23,8 +23,8 @@ from serving import manifest
 from serving.client import Client
 from serving.environment import command, hardware, versions
 from serving.errors import ServerFailure
-from serving.readiness import latest_version
 from serving.server import ServerOptions, TritonServer
+from serving.versions import served_version
 
 FLOOR_REQUESTS = 256
 FLOOR_ROUNDS = 4
@@ -98,7 +98,7 @@ def run(scenario: Scenario, repository: Path, plan: Plan, report: Report = lambd
 
 def source_of(model: Path) -> str:
     """The folder of the run, or the factory, that the newest version of a model was made from."""
-    return manifest.read(latest_version(model))["source"]["name"]
+    return manifest.read(served_version(model))["source"]["name"]
 
 
 def trusted_pool(scenario: Scenario, repository: Path, seed: int) -> Pool:

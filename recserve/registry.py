@@ -50,6 +50,29 @@ _EVENTS = {
     ),
 }
 
+_RELEASES = {
+    "list": Place(
+        "List the releases of a repository, with which is served, what they are of and what they reach.",
+        "recserve.commands.releases.listing:List",
+    ),
+    "publish": Place(
+        "Export a run, or the models of package.module:factory, beside what is served, which goes on.",
+        "recserve.commands.releases.publish:Publish",
+    ),
+    "promote": Place(
+        "Serve a published release; the one that is served stays loaded, and a running server misses no request.",
+        "recserve.commands.releases.promote:Promote",
+    ),
+    "rollback": Place(
+        "Serve the release before again; once more, and the one before that. Never forward: that is promote.",
+        "recserve.commands.releases.rollback:Rollback",
+    ),
+    "prune": Place(
+        "Remove old releases and their user states; nothing else ever deletes one.",
+        "recserve.commands.releases.prune:Prune",
+    ),
+}
+
 _STATE = {
     "build": Place(
         "Compute the states of all users who lack one, with the repository's encoder in this process.",
@@ -125,6 +148,7 @@ COMMANDS = Group(
             "recserve.commands.score:Score",
         ),
         "events": Group("Load, push, follow, show and drop what users do.", _EVENTS),
+        "releases": Group("Publish, promote, roll back, list and prune the releases of a repository.", _RELEASES),
         "state": Group("Build, show and drop prestored user states.", _STATE),
         "bench": Group(
             "Measure latency and throughput of a model under load, against the floor; or break things.",

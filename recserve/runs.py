@@ -3,19 +3,24 @@
 import hashlib
 import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor, nn
 
+from export.artifacts import Measured
 from training import checkpoint, datasets
 from training.fingerprint import Fingerprint
+from training.fit import predict
 from training.interactions import Interactions
 from training.needs import require
 from training.registry import system
 from training.schema import unlike
 from training.servable import Origin, Signature, of_origin
-from training.system import Data, System, Wanted
+from training.system import Data, System, Wanted, prepare
+from training.warm_start import warm_start
 
 MAX_LENGTH = 50
 """Of histories, where a configuration does not say it, as that of a tokenizer, which looks at items."""
@@ -131,6 +136,34 @@ def models(trained: Trained) -> tuple[Signature, ...]:
     origin = Origin(system=chosen.name, task=chosen.task.name, schema=trained.data.interactions.schema)
     signatures = chosen.release(trained.module, trained.config, trained.data)
     return of_origin(signatures, origin)
+
+
+def measured(trained: Trained) -> Measured:
+    """What a run reaches on its test part, and of which data that is the test part."""
+    info = checkpoint.load_info(trained.folder)
+    return Measured(
+        run=str(trained.folder),
+        system=trained.system.name,
+        dataset=info.dataset,
+        until=info.until,
+        data=json.loads(json.dumps(asdict(info.data))),
+        test=trained.metrics["test"],
+    )
+
+
+def measured_on(folder: Path, interactions: Interactions) -> dict[str, float]:
+    """Test metrics of a finished run's weights where its system would be trained on other events of its data set. Rows
+    of tables follow the raw ids; those of ids that came since have never been trained.
+
+    Raises ValueError where the folder holds no finished run, and where its weights would mean something else.
+    """
+    plan = plan_of(folder)
+    data = _view(plan, folder.resolve().parent.parent, interactions)
+    torch.manual_seed(plan.seed)
+    module = plan.system.build(plan.config, data.schema)
+    prepare(module, data)
+    warm_start(module, interactions, folder, plan.config)
+    return plan.system.measure(module.eval(), predict, data.test)
 
 
 def _command(folder: Path, run: checkpoint.Run, how: str) -> str:

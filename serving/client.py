@@ -132,6 +132,11 @@ class Client:
         index = self._call("RepositoryIndex", messages.RepositoryIndexRequest())
         return sorted({model.name for model in index.models if model.state == "READY"})
 
+    def version_states(self, model: str) -> dict[str, str]:
+        """READY, UNAVAILABLE or another state of each version that was ever loaded. Needs the admin key."""
+        index = self._call("RepositoryIndex", messages.RepositoryIndexRequest())
+        return {one.version: one.state for one in index.models if one.name == model}
+
     def metadata(self, model: str) -> ModelMetadata:
         """Versions and tensors of a model."""
         reply = self._call("ModelMetadata", messages.ModelMetadataRequest(name=model))

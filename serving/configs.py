@@ -18,7 +18,11 @@ def is_ensemble(model: Path) -> bool:
 def read_config(model: Path, target: str) -> ModelConfig:
     """The configuration that the target uses: configs/<target>.pbtxt, else config.pbtxt."""
     own = model / "configs" / f"{target}.pbtxt"
-    path = own if own.is_file() else model / "config.pbtxt"
+    return read_file(own if own.is_file() else model / "config.pbtxt")
+
+
+def read_file(path: Path) -> ModelConfig:
+    """The configuration in a file. Raises ValueError where it holds none."""
     try:
         return text_format.Parse(path.read_text(), ModelConfig())
     except (OSError, text_format.ParseError) as error:

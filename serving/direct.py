@@ -12,7 +12,7 @@ from serving.backends import packing
 from serving.backends.onnxruntime import batching
 from serving.backends.onnxruntime.model_spec import ModelSpec
 from serving.configs import read_config
-from serving.readiness import latest_version
+from serving.versions import served_version
 
 
 class DirectModel:
@@ -26,7 +26,7 @@ class DirectModel:
     def open(cls, model: Path, target: str = "cpu", version: str | None = None) -> Self:
         """A version in a model's folder, the newest by default. Raises ValueError where anything there is not fit."""
         spec = ModelSpec.parse(json_format.MessageToDict(read_config(model, target), preserving_proto_field_name=True))
-        folder = latest_version(model) if version is None else model / version
+        folder = served_version(model) if version is None else model / version
         return cls(batching.load_session(folder / spec.filename, spec), spec)
 
     def run_checked(self, requests: Sequence[Mapping[str, np.ndarray]]) -> list[dict[str, np.ndarray]]:

@@ -28,6 +28,12 @@ class Identity(NamedTuple):
             if value is not None:
                 config.parameters[name].string_value = value
 
+    def replace_in(self, config: ModelConfig) -> None:
+        """Says it in a configuration in place of what that says."""
+        for name in self._fields:
+            config.parameters.pop(name, None)
+        self.add_to(config)
+
     def changed_by(self, other: "Identity") -> list[str]:
         """Names of the fields that this model says, and the other one does not say or says otherwise."""
         return [

@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import Self
 
 from serving.backends.fused.chain import open_model
+from serving.configs import FUSED, read_config
 from serving.direct import DirectModel
 from serving.histories.histories import Histories
 from serving.histories.opening import histories_beside
 from serving.histories.pausing import PausingStore
-from serving.readiness import latest_version
 from serving.state.states import Entry, Lookup, Read, States, Write
+from serving.steps import kind_of
 from serving.steps.step import NotAnsweredError, Refusal, Step, Tensors
+from serving.versions import served_version
 
 
 class Remembered:
@@ -78,6 +80,12 @@ class Here:
         return self._histories
 
 
+def runs_here(model: Path, target: str = "cpu") -> bool:
+    """Whether a model can be opened in this process; a kernel form and somebody's own Python model cannot."""
+    backend = read_config(model, target).backend
+    return backend in ("onnxruntime", FUSED, "") or kind_of(model) is not None
+
+
 class InProcessModel:
     """One version of a model, as the server would run it."""
 
@@ -90,7 +98,7 @@ class InProcessModel:
     def open(cls, model: Path, target: str = "cpu", version: str | None = None) -> Self:
         """A version in a model's folder, the newest by default. Raises ValueError where it cannot run here."""
         here = Here(model.parent, target)
-        step = open_model(here, model, version or latest_version(model).name, target)
+        step = open_model(here, model, version or served_version(model).name, target)
         return cls(step, keeps_states=here.keeps_states)
 
     def run(self, requests: Sequence[Tensors]) -> list[Tensors]:

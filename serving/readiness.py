@@ -8,8 +8,8 @@ from pathlib import Path
 
 from serving import golden, manifest
 from serving.client import Client
-from serving.configs import read_config
 from serving.errors import ServingError, StartupError
+from serving.versions import loaded_versions, served_version
 
 TOLERANCE = 1e-5
 REQUESTS = 3
@@ -39,15 +39,6 @@ def models(repository: Path, target: str) -> list[Path]:
     return found
 
 
-def latest_version(model: Path) -> Path:
-    """The directory of the highest version number.
-
-    Raises:
-        ValueError: there is none.
-    """
-    return _versions(model)[-1]
-
-
 def check_files(repository: Path, target: str, pinned: Mapping[str, int] | None = None) -> None:
     """Compares all files of the versions that a server would load with their manifests.
 
@@ -57,30 +48,11 @@ def check_files(repository: Path, target: str, pinned: Mapping[str, int] | None 
         ValueError: names the file.
     """
     if pinned is None:
-        paths = [version for model in models(repository, target) for version in _loaded_versions(model, target)]
+        paths = [version for model in models(repository, target) for version in loaded_versions(model, target)]
     else:
         paths = [repository / name / str(version) for name, version in pinned.items()]
     for path in paths:
         manifest.verify(path)
-
-
-def _loaded_versions(model: Path, target: str) -> list[Path]:
-    """The version directories that tritonserver loads by the model's version policy, oldest first."""
-    versions, policy = _versions(model), read_config(model, target).version_policy
-    match policy.WhichOneof("policy_choice"):
-        case "all":
-            return versions
-        case "specific":
-            return [version for version in versions if int(version.name) in policy.specific.versions]
-        case _:
-            return versions[-max(1, policy.latest.num_versions) :]
-
-
-def _versions(model: Path) -> list[Path]:
-    versions = [path for path in model.iterdir() if path.name.isdecimal() and not path.name.startswith("0")]
-    if not versions:
-        raise ValueError(f"{model} has no version directory; export the model again")
-    return sorted(versions, key=lambda path: int(path.name))
 
 
 def check_goldens(client: Client, repository: Path, target: str, pinned: Mapping[str, int] | None = None) -> None:
@@ -92,7 +64,7 @@ def check_goldens(client: Client, repository: Path, target: str, pinned: Mapping
     for model in models(repository, target):
         if pinned is not None and model.name not in pinned:
             continue
-        version = latest_version(model) if pinned is None else model / str(pinned[model.name])
+        version = served_version(model, target) if pinned is None else model / str(pinned[model.name])
         for fault in _faults(client, model, version):
             raise StartupError(f"{model.name}: {fault}")
 

@@ -1,57 +1,71 @@
-"""Takes a running server to the newest published release, without a failed request.
+"""Takes a running server from one release to another, newer or older, without a failed request.
 
 Models of a release are loaded one after the other, and an ensemble whose steps follow "the newest version" would mix
-two releases meanwhile. So ensembles are pinned: to the versions that serve, right after the start, and to the new ones
-in a single step, after every new model has answered its golden requests. The version before stays loaded until the
-next roll-out, so requests under way end where they began.
+two releases meanwhile. So ensembles are pinned: to the versions that serve, right after the start, and to others in a
+single step, after every model has answered its golden requests.
+
+tritonserver answers who names no version from the highest one that is loaded. So on the way up the version before stays
+loaded, until the next roll-out, and requests under way end where they began; on the way down the higher one is unloaded
+last, what clients ask first, and the parts of a release only when no request of it is left that may ask them.
 """
 
+import contextlib
+import time
 from collections.abc import Callable, Set
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
 from tritonclient.grpc.model_config_pb2 import ModelConfig  # pyright: ignore[reportAttributeAccessIssue]
 
-from serving import golden, manifest
+from serving import golden, manifest, releases
 from serving.client import Client
 from serving.configs import FUSED, read_config
 from serving.errors import ServingError, StartupError
-from serving.readiness import DEADLINE_S, TOLERANCE, latest_version, models
+from serving.readiness import DEADLINE_S, TOLERANCE, models
+from serving.served_configs import with_versions
+from serving.versions import latest_version, versions
 
 LOAD_DEADLINE_S = 300.0
+DRAIN_DEADLINE_S = 60.0
+_POLL_S = 0.02
 
 
 class Release(NamedTuple):
-    """The newest version of each model in the repository."""
+    """The version of each model of a repository that is served."""
 
     versions: dict[str, int]
 
     @classmethod
-    def newest(cls, repository: Path, target: str) -> "Release":
-        """Of releases that are there as a whole. Raises ValueError where a model has no version."""
-        return cls({model.name: _newest_whole(model) for model in models(repository, target)})
+    def wanted(cls, repository: Path, target: str) -> "Release":
+        """What `releases.json` says, and of models that it does not speak of the newest that is there as a whole.
+
+        Raises ValueError where a model has no version, or where a release is not there that is to be served.
+        """
+        said = releases.served_versions(repository)
+        return cls({one.name: said.get(one.name) or _newest_whole(one) for one in models(repository, target)})
 
 
 def served(client: Client) -> Release:
-    """The newest version of each model that the server has loaded."""
-    return Release({name: max(map(int, client.metadata(name).versions)) for name in client.model_names()})
+    """The version of each loaded model that answers who names none."""
+    return Release({name: max(found) for name, found in _loaded(client).items()})
 
 
 def pin(client: Client, repository: Path, target: str = "cpu") -> None:
-    """Pins all ensembles to what is served now; for a server in the control mode `explicit`, before any publish."""
+    """Pins all ensembles to what is served now; for a server in the control mode `explicit`, before any roll-out."""
     now = served(client)
     for name, config in _ensembles(repository, target).items():
-        client.load(name, _pinned(config, now), deadline_s=LOAD_DEADLINE_S)
+        client.load(name, _pinned(repository, config, now), deadline_s=LOAD_DEADLINE_S)
 
 
 def load(client: Client, repository: Path, target: str, release: Release) -> None:
     """Loads exactly this release into a server in the control mode `explicit` that has loaded nothing."""
     ensembles = _ensembles(repository, target)
     for name in _in_order(repository, target, release.versions.keys() - ensembles.keys()):
-        config = read_config(repository / name, target)
-        client.load(name, _with_versions(config, {release.versions[name]}), deadline_s=LOAD_DEADLINE_S)
+        config = with_versions(repository / name, read_config(repository / name, target), {release.versions[name]})
+        client.load(name, config, deadline_s=LOAD_DEADLINE_S)
     for name in ensembles.keys() & release.versions.keys():
-        client.load(name, _pinned(ensembles[name], release), deadline_s=LOAD_DEADLINE_S)
+        client.load(name, _pinned(repository, ensembles[name], release), deadline_s=LOAD_DEADLINE_S)
 
 
 def roll_out(
@@ -69,16 +83,18 @@ def roll_out(
         repository: what the server serves.
         target: whose configurations it uses.
         report: told of each step.
-        release: what to serve; the newest one by default.
+        release: what to serve; by default what the repository says. A model that it does not name stays as it is.
 
     Raises:
-        ValueError: an ensemble is not pinned, or a file of the release is not the published one.
-        StartupError: a new model answers its golden requests wrong or not at all; it is taken back, and the release
-            before goes on serving. A model asked by its own name was the new one meanwhile.
-        ServingError: the server refused to load a model; the release before goes on serving.
+        ValueError: an ensemble is not pinned, or a file of the release is not the published one; nothing was loaded.
+        StartupError: a model answers its golden requests wrong or not at all; all that was loaded is taken back, and
+            the release before goes on serving. A model asked by its own name was the other one meanwhile.
+        ServingError: the server refused to load a model; taken back as well.
     """
-    before, after = served(client), release or Release.newest(repository, target)
-    changed = [name for name, version in after.versions.items() if before.versions.get(name) != version]
+    after = release or Release.wanted(repository, target)
+    loaded = _loaded(client)
+    before = Release({name: max(found) for name, found in loaded.items()})
+    changed = {name for name, version in after.versions.items() if before.versions.get(name) != version}
     if not changed:
         return None
     ensembles = _ensembles(repository, target)
@@ -87,37 +103,106 @@ def roll_out(
             raise ValueError(f"ensemble '{name}' is not pinned: start the server with model_control='explicit'")
     for name in changed:
         manifest.verify(repository / name / str(after.versions[name]))
-    for name in _in_order(repository, target, set(changed) - ensembles.keys()):
-        report(f"loading {name} version {after.versions[name]}")
-        config, old = read_config(repository / name, target), before.versions.get(name)
-        both = {after.versions[name]} | ({old} if old else set())
-        client.load(name, _with_versions(config, both), deadline_s=LOAD_DEADLINE_S)
-        _check(client, repository / name, after.versions[name], _with_versions(config, {old}) if old else None)
-    for name, config in ensembles.items():
-        report(f"switching {name} to version {after.versions[name]}")
-        known = name in before.versions
-        client.load(name, _pinned(config, after), deadline_s=LOAD_DEADLINE_S)
-        _check(client, repository / name, after.versions[name], _pinned(config, before) if known else None)
+    move = _Move(client, repository, target, loaded, after, report)
+    try:
+        move.run(_in_order(repository, target, changed - ensembles.keys()), ensembles)
+    except BaseException:
+        move.take_back()
+        raise
     now = served(client)
     return Release({name: now.versions[name] for name in changed})
+
+
+@dataclass
+class _Move:
+    """One roll-out, step by step, which can be taken back."""
+
+    client: Client
+    repository: Path
+    target: str
+    loaded: dict[str, set[int]]
+    """Before."""
+    after: Release
+    report: Callable[[str], None]
+    touched: list[str] = field(default_factory=list)
+
+    @property
+    def before(self) -> Release:
+        return Release({name: max(found) for name, found in self.loaded.items()})
+
+    def run(self, names: list[str], ensembles: dict[str, ModelConfig]) -> None:
+        """`names`: those that change and are no ensembles, parts first."""
+        for name in names:
+            self._beside(name)
+        everything = Release(self.before.versions | self.after.versions)
+        for name in ensembles.keys() & everything.versions.keys():
+            self.report(f"switching {name} to version {everything.versions[name]}")
+            self._load(name, _pinned(self.repository, ensembles[name], everything))
+            self._check(name, everything.versions[name])
+            self._drain(name, everything.versions[name])
+        for name in reversed(names):
+            if self.after.versions[name] < self.before.versions.get(name, 0):
+                self.report(f"switching {name} to version {self.after.versions[name]}")
+                self._load(name, self._config(name, {self.after.versions[name]}))
+                self._drain(name, self.after.versions[name])
+
+    def take_back(self) -> None:
+        """Loads what was loaded before, as far as the server still does."""
+        ensembles = _ensembles(self.repository, self.target)
+        for name in reversed(self.touched):
+            with contextlib.suppress(ServingError, ValueError, OSError):
+                if name not in self.loaded:
+                    self.client.unload(name)
+                elif name in ensembles:
+                    self._load(name, _pinned(self.repository, ensembles[name], self.before))
+                else:
+                    self._load(name, self._config(name, self.loaded[name]))
+
+    def _beside(self, name: str) -> None:
+        """Loads a model beside the version that serves, and asks it."""
+        version, old = self.after.versions[name], self.before.versions.get(name)
+        both = {version} | ({old} if old else set())
+        if self.loaded.get(name) != both:
+            self.report(f"loading {name} version {version}")
+            self._load(name, self._config(name, both))
+        self._check(name, version)
+
+    def _drain(self, name: str, version: int) -> None:
+        """Returns when no other version of the model answers a request."""
+        deadline = time.monotonic() + DRAIN_DEADLINE_S
+        while self._others(name, version):
+            if time.monotonic() > deadline:
+                raise StartupError(f"{name} {self._others(name, version)} did not end within {DRAIN_DEADLINE_S:g} s")
+            time.sleep(_POLL_S)
+
+    def _others(self, name: str, version: int) -> list[str]:
+        states = self.client.version_states(name)
+        return [other for other, state in states.items() if other != str(version) and state != "UNAVAILABLE"]
+
+    def _load(self, name: str, config: ModelConfig) -> None:
+        if name not in self.touched:
+            self.touched.append(name)
+        self.client.load(name, config, deadline_s=LOAD_DEADLINE_S)
+
+    def _config(self, name: str, chosen: set[int]) -> ModelConfig:
+        model = self.repository / name
+        return with_versions(model, read_config(model, self.target), chosen)
+
+    def _check(self, name: str, version: int) -> None:
+        """Compares the version's answers with its goldens. Raises StartupError."""
+        fault = _fault(self.client, self.repository / name, version)
+        if fault is not None:
+            raise StartupError(f"{name} version {version}: {fault}; the release before goes on serving: export again")
+
+
+def _loaded(client: Client) -> dict[str, set[int]]:
+    return {name: set(map(int, client.metadata(name).versions)) for name in client.model_names()}
 
 
 def _newest_whole(model: Path) -> int:
     """The newest version all of whose release is there: a release appears model by model."""
     newest = int(latest_version(model).name)
-    numbers = [int(path.name) for path in model.iterdir() if path.name.isdecimal() and not path.name.startswith("0")]
-    whole = (number for number in sorted(numbers, reverse=True) if _is_whole(model, number))
-    return next(whole, newest)
-
-
-def _is_whole(model: Path, number: int) -> bool:
-    """Earlier releases do not say of what they consist, and count as whole."""
-    try:
-        parts = manifest.read(model / str(number)).get("release", [])
-    except ValueError:
-        # It is refused by its own name when it is rolled out.
-        parts = []
-    return all((model.parent / part / str(number)).is_dir() for part in parts)
+    return next((number for number in reversed(versions(model)) if releases.is_whole(model, number)), newest)
 
 
 def _in_order(repository: Path, target: str, names: Set[str]) -> list[str]:
@@ -130,29 +215,12 @@ def _ensembles(repository: Path, target: str) -> dict[str, ModelConfig]:
     return {config.name: config for config in configs if config.platform == "ensemble"}
 
 
-def _pinned(config: ModelConfig, release: Release) -> ModelConfig:
+def _pinned(repository: Path, config: ModelConfig, release: Release) -> ModelConfig:
     """The ensemble with the release's version in each step."""
-    pinned = _with_versions(config, {release.versions[config.name]})
+    pinned = with_versions(repository / config.name, config, {release.versions[config.name]})
     for step in pinned.ensemble_scheduling.step:
         step.model_version = release.versions[step.model_name]
     return pinned
-
-
-def _with_versions(config: ModelConfig, versions: set[int]) -> ModelConfig:
-    chosen = ModelConfig()
-    chosen.CopyFrom(config)
-    chosen.version_policy.specific.versions.extend(sorted(versions))
-    return chosen
-
-
-def _check(client: Client, model: Path, version: int, before: ModelConfig | None) -> None:
-    """Compares the version's answers with its goldens; where one is wrong, `before` is loaded instead."""
-    fault = _fault(client, model, version)
-    if fault is None:
-        return
-    if before is not None:
-        client.load(model.name, before, deadline_s=LOAD_DEADLINE_S)
-    raise StartupError(f"{model.name} version {version}: {fault}; the release before goes on serving: export again")
 
 
 def _fault(client: Client, model: Path, version: int) -> str | None:

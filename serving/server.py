@@ -13,13 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from serving import draining, processes, pruning, readiness, rollout, runtime, server_log, shared_memory
+from serving import draining, processes, pruning, readiness, releases, rollout, runtime, server_log, shared_memory
 from serving.client import Client
 from serving.command import container_command, shared_flags
 from serving.errors import StartupError
 from serving.guardian import Guardian
 from serving.histories.opening import histories_beside
 from serving.options import ServerOptions
+from serving.served_configs import settle
 from serving.watchdog import Watchdog
 
 __all__ = ["ServerOptions", "TritonServer", "container_command"]
@@ -120,6 +121,7 @@ class TritonServer:
         if self._process is not None:
             raise RuntimeError("the server is running already; stop() it first")
         readiness.models(self.repository, self.options.target)
+        settle(self.repository, releases.served_versions(self.repository))
         if self.options.check_golden:
             readiness.check_files(self.repository, self.options.target, self._pinned)
         shared_memory.sweep()
@@ -147,11 +149,11 @@ class TritonServer:
 
     @property
     def _pinned(self) -> dict[str, int] | None:
-        """The versions that it served before, where something newer is in the repository that nobody rolled out."""
+        """The versions that it served before, where the repository says others and nobody rolled those out."""
         if self.release is None:
             return None
         with contextlib.suppress(ValueError):
-            if self.release == rollout.Release.newest(self.repository, self.options.target):
+            if self.release == rollout.Release.wanted(self.repository, self.options.target):
                 return None
         return self.release.versions
 

@@ -28,7 +28,7 @@ from loadtest.server_side import cpu_seconds
 from loadtest.summary import summarise
 from loadtest.transports import OURS
 from serving.environment import command, hardware, versions
-from serving.readiness import latest_version
+from serving.versions import served_version
 
 SERVERS = (OURS, *PEERS)
 _PERCENTILES = ("p50_ms", "p95_ms", "p99_ms")
@@ -141,7 +141,7 @@ def _target(name: str, model: Path, pinning: Pinning) -> Iterator[Target]:
         with serving(model.parent, pinning) as (server, _):
             yield Target(server.url, OURS, server.process.pid)
         return
-    with running(name, latest_version(model) / "model.onnx", pinning.server) as one:
+    with running(name, served_version(model) / "model.onnx", pinning.server) as one:
         yield Target(one.url, environments.peer(name).transport, one.process.pid)
 
 

@@ -8,12 +8,12 @@ import numpy as np
 
 from serving.configs import read_config
 from serving.ids import IdMap, mapped_ids
-from serving.readiness import latest_version
 from serving.state.record import Key
 from serving.state.source import Encode, State, StateSource
 from serving.state.states import Entry, Outcome
 from serving.state.store import StateStore
 from serving.steps import USER_STATE, kind_of
+from serving.versions import served_version
 
 
 class Shown(NamedTuple):
@@ -40,7 +40,7 @@ def latest(repository: Path, model: str | None = None) -> StateSource:
         wanted = f"user-state model '{model}'" if model else "user-state model"
         several = f"{len(models)} models with user states ({', '.join(models)}): name one with --model"
         raise ValueError(f"{repository} has {several if models else f'no {wanted}: export one first'}")
-    newest = latest_version(repository / models[0])
+    newest = served_version(repository / models[0])
     return StateSource(newest, models[0], int(newest.name))
 
 

@@ -63,7 +63,7 @@ def rolls_out_twice(live: Path, live_server: TritonServer, appear: Appear) -> li
             reports: list[str] = []
             assert roll_out(client, live, target, report=reports.append)
             said.append(reports[-1])
-            assert served(client) == Release.newest(live, target)
+            assert served(client) == Release.wanted(live, target)
             new = first_scores(live, version)
             answer = client.infer("lrea", new.inputs)
             np.testing.assert_allclose(answer["scores"], new.outputs["scores"], atol=1e-5)

@@ -17,8 +17,8 @@ from serving.backends import packing
 from serving.client import Client
 from serving.direct import DirectModel
 from serving.environment import UNTRAINED, command, hardware, versions
-from serving.readiness import latest_version
 from serving.server import ServerOptions, TritonServer
+from serving.versions import served_version
 from training.data.click import ClickData
 
 BASES = ("deepfm", "autoint", "dea")
@@ -77,7 +77,7 @@ def _graphs(repository: Path, base: str, request: dict[str, np.ndarray]) -> Call
     calls: Calls = {"graph base": _graph(DirectModel.open(repository / base_name(base)), asked)}
     for paths in PATHS:
         name = matt_name(base, paths)
-        sampler = Sampler.load(latest_version(repository / f"{name}_sampler"))
+        sampler = Sampler.load(served_version(repository / f"{name}_sampler"))
 
         def sample(sampler: Sampler = sampler) -> dict[str, np.ndarray]:
             user, items, key = (request[one][0] for one in ("user_id", "candidates", "request_key"))

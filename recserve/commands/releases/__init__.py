@@ -1,0 +1,1 @@
+"""`recserve releases`: what is served of a repository, and what was and may be."""

@@ -1,0 +1,79 @@
+"""`recserve releases prune`."""
+
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from export.prune import Version, prunable, remove, size, sweep
+from recserve.commands.command import Command
+from serving import releases
+from serving.client import Client
+from serving.errors import ModelUnavailable, ServerUnavailable
+from serving.state.builder import models_with_states
+from serving.state.store import StateStore
+from serving.versions import versions
+
+_DEADLINE_S = 5.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prune(Command):
+    """Remove old releases and their user states; nothing else ever deletes one."""
+
+    repository: Path
+    """The model repository."""
+    keep: int = 3
+    """Number of the newest releases of each name that stay, beside the one that is served, the one before, and what a
+    running server has loaded."""
+    dry_run: bool = False
+    """Names and sizes of what would go, and nothing removed."""
+    state: Path | None = None
+    """Directory of the user-state store; <repository>.state by default, as for `recserve serve`."""
+    url: str = "127.0.0.1:8001"
+    """Address of the gRPC port of the server of the repository, if one runs."""
+
+    def __post_init__(self) -> None:
+        if self.keep < 1:
+            raise ValueError(f"--keep is {self.keep}; at least 1 release of each name stays")
+
+    def run(self) -> int:
+        if not self.repository.is_dir():
+            raise ValueError(f"{self.repository} is no directory; name a model repository")
+        with_states, states = {*models_with_states(self.repository)}, 0
+        with releases.still(self.repository):
+            old = prunable(self.repository, self.keep, self._loaded())
+            sizes = [size(self.repository, one) for one in old]
+            if not self.dry_run:
+                sweep(self.repository)
+                for one in old:
+                    remove(self.repository, one)
+        if not self.dry_run:
+            states = self._drop([one for one in old if one.model in with_states])
+        for one, held in zip(old, sizes, strict=True):
+            self._say(f"{one.model} {one.number}: {held / 2**20:.1f} MiB")
+        what = "would be freed" if self.dry_run else f"freed, and {states} user states"
+        self._say(f"{len(old)} versions, {sum(sizes) / 2**20:.1f} MiB {what}")
+        versions_of = [{"model": one.model, "version": one.number} for one in old]
+        self.emit({"removed": versions_of, "bytes": sum(sizes), "states": states, "dry_run": self.dry_run})
+        return 0
+
+    def _loaded(self) -> list[Version]:
+        """What the server has of the repository's models; nothing where none runs."""
+        found: list[Version] = []
+        with Client(self.url, deadline_s=_DEADLINE_S) as client, suppress(ServerUnavailable):
+            for model in sorted(path.name for path in self.repository.iterdir() if versions(path)):
+                with suppress(ModelUnavailable):
+                    found += [Version(model, int(number)) for number in client.metadata(model).versions]
+        return found
+
+    def _drop(self, old: list[Version]) -> int:
+        """Deletes the states of these versions; returns how many there were."""
+        resolved = self.repository.resolve()
+        place = self.state or resolved.with_name(f"{resolved.name}.state")
+        if not old or not place.is_dir():
+            return 0
+        with StateStore(place) as store:
+            return sum(store.drop(one.model, one.number) for one in old)
+
+    def _say(self, line: str) -> None:
+        self.console.print(line, highlight=False, markup=False, soft_wrap=True)
