@@ -74,6 +74,17 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return once(tmp_path_factory, "lrea", make)
 
 
+@pytest.fixture(scope="session")
+def two_releases(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """LREA in versions 1 and 2, of unlike weights; not to be changed."""
+
+    def make(folder: Path) -> None:
+        for seed in range(2):
+            publish(folder, lrea(seed), Source(kind="factory", name="tests.conftest:lrea"))
+
+    return once(tmp_path_factory, "two-releases", make)
+
+
 @pytest.fixture
 def broken(repository: Path, tmp_path: Path) -> Path:
     """A copy of the release, to be broken."""

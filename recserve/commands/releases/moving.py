@@ -34,12 +34,15 @@ class Moving(Command):
         """Makes a release the served one, and returns when the server says that it serves it.
 
         Raises:
-            ValueError: a file of the release is not the published one, or a golden answer is wrong; nothing is changed.
-            StartupError: the server does not take it; what was served before is chosen again.
+            StartupError: a file of the release is not the published one, or an answer is not, and nothing is changed;
+                or the server does not take it, and what was served before is chosen again.
         """
         models = releases.models_of(self.repository, name, version)
-        for model in models:
-            manifest.verify(self.repository / model / str(version))
+        try:
+            for model in models:
+                manifest.verify(self.repository / model / str(version))
+        except ValueError as error:
+            raise StartupError(f"{name} {version} is refused, nothing is changed: {error}") from error
         before = releases.standing(self.repository, name)
         with Client(self.url, deadline_s=_DEADLINE_S) as client:
             is_served = _serves(client, [name]) is not None
@@ -103,16 +106,22 @@ def _serves(client: Client, models: Sequence[str]) -> dict[str, int] | None:
 
 
 def _refuse_wrong_answers(model: Path, version: int) -> None:
-    """In this process, where no server can do it; an ensemble is its steps."""
-    if not runs_here(model):
-        return
+    """In this process, where no server can do it; an ensemble is its steps. Raises StartupError."""
+    fault = _fault(model, version) if runs_here(model) else None
+    if fault is not None:
+        raise StartupError(f"{model.name} {version} is refused, nothing is changed: {fault}; export it again")
+
+
+def _fault(model: Path, version: int) -> str | None:
+    """What is wrong with the first golden answer that is."""
     opened = InProcessModel.open(model, version=str(version))
     try:
         for number, expected in enumerate(golden.read(model / str(version) / "golden.safetensors")):
             gap = golden.compare(expected.outputs, opened.run([expected.inputs])[0], TOLERANCE)
             if not gap.ok:
-                raise ValueError(
-                    f"{model.name} {version}: golden request {number} is off by {gap.absolute:.3g}; export it again"
-                )
+                return f"golden request {number} is off by {gap.absolute:.3g}"
+    except ValueError as error:
+        return str(error)
     finally:
         opened.close()
+    return None
