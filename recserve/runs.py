@@ -152,8 +152,8 @@ def measured(trained: Trained) -> Measured:
 
 
 def measured_on(folder: Path, interactions: Interactions) -> dict[str, float]:
-    """Test metrics of a finished run's weights where its system would be trained on other events of its data set. Rows
-    of tables follow the raw ids; those of ids that came since have never been trained.
+    """Test metrics of a finished run's weights on the test part of other events of its data set, as they are served
+    there: rows of tables follow the raw ids, and an id that came since is an unknown one.
 
     Raises ValueError where the folder holds no finished run, and where its weights would mean something else.
     """
@@ -162,7 +162,7 @@ def measured_on(folder: Path, interactions: Interactions) -> dict[str, float]:
     torch.manual_seed(plan.seed)
     module = plan.system.build(plan.config, data.schema)
     prepare(module, data)
-    warm_start(module, interactions, folder, plan.config)
+    warm_start(module, interactions, folder, plan.config, new_as_unknown=True)
     return plan.system.measure(module.eval(), predict, data.test)
 
 

@@ -81,12 +81,19 @@ class Shared(NamedTuple):
 
     now: np.ndarray
     before: np.ndarray
+    unknown: np.ndarray
+    """int64 [num_now]: of each row that there is now, the row that its field's unknown had; -1 where that has none."""
     num_now: int
     num_before: int
 
 
-def warm_start(module: nn.Module, interactions: Interactions, folder: Path, config: object) -> int:
+def warm_start(
+    module: nn.Module, interactions: Interactions, folder: Path, config: object, *, new_as_unknown: bool = False
+) -> int:
     """Takes over the weights of a finished run; returns how many rows of tables found theirs.
+
+    With `new_as_unknown` ids that came since have the row of the unknown, as where that run is served; else they keep
+    their first weights, from which they are trained.
 
     Raises ValueError for an unfinished run, for a parameter of another shape that no ids explain, and for weights that
     mean something else here: of other fields, of renumbered ids that were hashed, of other semantic ids.
@@ -98,14 +105,14 @@ def warm_start(module: nn.Module, interactions: Interactions, folder: Path, conf
     try:
         _refuse_other_numbers(module, both)
         _refuse_other_references(module, run.weights, both)
-        return _take(module, run.weights, both)
+        return _take(module, run.weights, both, new_as_unknown)
     except ValueError as error:
         differing = checkpoint.differing(config, run.config)
         hint = f"; its configuration has {', '.join(differing)}" if differing else ""
         raise ValueError(f"{folder} cannot start this run: {error}{hint}") from error
 
 
-def _take(module: nn.Module, weights: Mapping[str, Tensor], both: Both) -> int:
+def _take(module: nn.Module, weights: Mapping[str, Tensor], both: Both, new_as_unknown: bool) -> int:
     """Copies all parameters."""
     if unread := sorted(weights.keys() - module.state_dict().keys()):
         raise ValueError(f"its parameter '{unread[0]}' has no place here; train it with the same fields and options")
@@ -121,7 +128,11 @@ def _take(module: nn.Module, weights: Mapping[str, Tensor], both: Both) -> int:
         if axis is None:
             parameter.data.copy_(old)
         else:
-            found += _take_rows(name, parameter, old, axis, both)
+            rows = _rows(name, parameter, old, axis, both)
+            if new_as_unknown:
+                _copy(parameter, old, axis, np.flatnonzero(rows.unknown >= 0), rows.unknown[rows.unknown >= 0])
+            _copy(parameter, old, axis, rows.now, rows.before)
+            found += len(rows.now)
     return found
 
 
@@ -130,14 +141,17 @@ def _fixed(parameter: Tensor, axis: Axis | None) -> list[int]:
     return [size for dim, size in enumerate(parameter.shape) if axis is None or dim != axis.dim]
 
 
-def _take_rows(name: str, parameter: nn.Parameter, old: Tensor, axis: Axis, both: Both) -> int:
-    """Copies the rows of ids that both know."""
+def _rows(name: str, parameter: nn.Parameter, old: Tensor, axis: Axis, both: Both) -> Shared:
+    """The rows of ids that both know. Raises ValueError where the parameter has others."""
     rows = _shared(axis, both)
     if rows.num_now != parameter.shape[axis.dim] or rows.num_before != old.shape[axis.dim]:
         raise ValueError(f"its parameter '{name}' is of other fields; train it with the same fields")
-    target, source = torch.from_numpy(rows.now), torch.from_numpy(rows.before)
+    return rows
+
+
+def _copy(parameter: nn.Parameter, old: Tensor, axis: Axis, now: np.ndarray, before: np.ndarray) -> None:
+    target, source = torch.from_numpy(now), torch.from_numpy(before)
     parameter.data.index_copy_(axis.dim, target, old.index_select(axis.dim, source).to(parameter))
-    return len(target)
 
 
 def _refuse_other_numbers(module: nn.Module, both: Both) -> None:
@@ -180,14 +194,16 @@ def _shared(axis: Axis, both: Both) -> Shared:
     """The rows of an axis. Raises ValueError where its fields are not those of the run to start from."""
     _refuse_other_fields(axis, both)
     now, before, num_now, num_before = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], 0, 0
+    unknown = [np.zeros(0, np.int64)]
     for field in axis.fields:
         numbers = _numbers(field, axis, both)
         numbers = numbers[:, (numbers >= axis.first).all(axis=0)] - axis.first
         now.append(numbers[0] + num_now)
         before.append(numbers[1] + num_before)
+        unknown.append(np.full(axis.size(field) - axis.first, -1 if axis.first else num_before))
         num_now += axis.size(field) - axis.first
         num_before += axis.size(_earlier(field, both)) - axis.first
-    return Shared(np.concatenate(now), np.concatenate(before), num_now, num_before)
+    return Shared(np.concatenate(now), np.concatenate(before), np.concatenate(unknown), num_now, num_before)
 
 
 def _refuse_other_fields(axis: Axis, both: Both) -> None:

@@ -5,15 +5,12 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
 from serving import golden
 from serving.client import Client
 from serving.errors import ServingError
-
-NUM_CLIENTS = 8
 
 
 class Crowd:
@@ -44,13 +41,6 @@ class Crowd:
         return Counter(found.get(answer) for answer in self.answers)
 
 
-class Asked(NamedTuple):
-    """Requests of a model, and what a server answers at each of some versions, to the bit."""
-
-    requests: list[Mapping[str, np.ndarray]]
-    answers: dict[int, list[bytes]]
-
-
 def bits(answer: Mapping[str, np.ndarray]) -> bytes:
     return b"".join(np.ascontiguousarray(answer[name]).tobytes() for name in sorted(answer))
 
@@ -65,10 +55,10 @@ def answers(client: Client, model: str, requests: Sequence[Mapping[str, np.ndarr
 
 
 @contextmanager
-def crowd(url: str, model: Path) -> Iterator[Crowd]:
-    """Eight clients that ask until the end."""
+def crowd(url: str, model: Path, clients: int = 8) -> Iterator[Crowd]:
+    """Clients that ask until the end, each from a thread of its own."""
     one, stop = Crowd(model.name, requests_of(model)), threading.Event()
-    threads = [threading.Thread(target=one.ask, args=(url, first, stop)) for first in range(NUM_CLIENTS)]
+    threads = [threading.Thread(target=one.ask, args=(url, first, stop)) for first in range(clients)]
     for thread in threads:
         thread.start()
     try:

@@ -48,7 +48,7 @@ class List(Command):
         ]
         newest = facts[0]
         of = ", ".join(f"{what} {newest[what]}" for what in ("system", "dataset") if newest[what])
-        head = ["version", "", "run", *(column.title for column in columns), "published", "MiB"]
+        head = ["version", "mark", "run", *(column.title for column in columns), "published", "MiB"]
         show(self.console, table(f"{name} ({of})" if of else name, head, rows))
         if (refused := releases.standing(self.repository, name).refused) is not None:
             line = f"{name} {refused.version} was refused: {refused.why}"
