@@ -63,7 +63,7 @@ class Follower:
             self._report(f"serving {', '.join(f'{name} {version}' for name, version in sorted(now.versions.items()))}")
 
     def _refuse(self, name: str, what: str, error: Exception) -> None:
-        """Says so, once, and takes back what the repository says is served, where it says anything."""
+        """Says so, once, and makes the repository say what is served, so that the next start does not fail over it."""
         if not self._tell(name, what):
             return
         self._report(f"release refused: {error}")
@@ -81,13 +81,11 @@ class Follower:
     def _put_back(self, name: str, why: str) -> None:
         assert self._server.release is not None
         repository, serving = self._server.repository, self._server.release.versions.get(name)
-        named = releases.read(repository).get(name)
-        if named is None or serving in (None, named.served):
+        refused = releases.standing(repository, name).served
+        if serving is None or serving == refused:
             return
 
         def as_it_is(now: releases.Standing) -> releases.Standing:
-            if now.served != named.served:
-                return now
-            return now.back_at(serving, "refused", Refused(named.served, why))
+            return now.back_at(serving, "refused", Refused(refused, why)) if now.served == refused else now
 
         releases.change(repository, name, as_it_is)

@@ -18,13 +18,14 @@ from export import repository
 from export.artifacts import Source, write_version
 from export.model_config import read_config, render
 from export.renaming import under_name
-from export.repository import publish, versions, write_configs
-from serving import golden
+from export.repository import publish, publish_beside, versions, write_configs
+from serving import golden, releases
+from serving.identity import Identity
 from serving.manifest import fingerprint
 from serving.server import TritonServer
 from tests.export.models import STAMP, encoder_model, profile_model, release, scorer_model
 from training.schema import Field, Schema
-from training.servable import Packed, Signature
+from training.servable import Origin, Packed, Signature
 
 SOURCE = Source(kind="run", name="runs/lrea/0001")
 MODELS = ["encoder", "ranker", "scorer", "user_state"]
@@ -105,6 +106,28 @@ def test_new_release_leaves_the_old_one_as_it_was(published: Path) -> None:
     after = tree(published)
     assert {name: after[name] for name in before} == before
     assert {name: versions(published / name) for name in MODELS} == {name: [1, 2] for name in MODELS}
+
+
+def test_what_is_published_beside_what_is_served_is_not_served_until_it_is_exported_or_promoted(tmp_path: Path) -> None:
+    """The data set grows with the second one, and the configuration goes on saying what the served one was made of."""
+    item = Field(name="item", role="item", kind="id", cardinality=5)
+    toys = [Schema(dataset="toy", fields=(replace(item, cardinality=number),)) for number in (5, 6)]
+    one, other = (replace(profile_model(), origin=Origin(schema=schema)) for schema in toys)
+    live = tmp_path / "live"
+    publish(live, [one], SOURCE)
+    assert publish_beside(live, [one], SOURCE, lambda line: None) == 2
+    assert releases.standing(live, "profile")[:2] == (1, ())
+    for file in ("config.pbtxt", "configs/cpu.pbtxt"):
+        config = read_config(live / "profile" / file)
+        assert config.version_policy.specific.versions == [1]
+        write_configs(live, [other])
+        assert Identity.of(read_config(live / "profile" / file)) == Identity.of(config)
+    assert publish(live, [one], SOURCE) == 3
+    assert releases.standing(live, "profile")[:2] == (3, (1,))
+    assert read_config(live / "profile" / "config.pbtxt").version_policy.specific.versions == [3]
+    with pytest.raises(ValueError, match=r"'whole' is new and joins profile of .*, which are served"):
+        publish_beside(live, [one, replace(one, name="whole")], SOURCE, lambda line: None)
+    assert not (live / "whole").exists()
 
 
 def test_version_is_above_the_newest_of_any_model(published: Path) -> None:

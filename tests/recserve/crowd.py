@@ -11,6 +11,10 @@ import numpy as np
 from serving import golden
 from serving.client import Client
 from serving.errors import ServingError
+from serving.versions import served_version
+
+_PAUSE_S = 0.005
+"""Between two requests of a client: the server, not the clients, shall have the machine."""
 
 
 class Crowd:
@@ -34,6 +38,7 @@ class Crowd:
                     self.errors.append(error)
                 else:
                     self.answers.append((number, bits(answer)))
+                stop.wait(_PAUSE_S)
 
     def given_by(self, known: Mapping[int, Sequence[bytes]]) -> Counter[int | None]:
         """How many answers each release gave (version -> bits of its answer to each request), and None for neither."""
@@ -46,8 +51,8 @@ def bits(answer: Mapping[str, np.ndarray]) -> bytes:
 
 
 def requests_of(model: Path) -> list[Mapping[str, np.ndarray]]:
-    """The golden requests of version 1."""
-    return [one.inputs for one in golden.read(model / "1" / "golden.safetensors")]
+    """The golden requests of the version that is served."""
+    return [one.inputs for one in golden.read(served_version(model) / "golden.safetensors")]
 
 
 def answers(client: Client, model: str, requests: Sequence[Mapping[str, np.ndarray]], version: int) -> list[bytes]:
