@@ -24,7 +24,7 @@ from serving.configs import FUSED, read_config
 from serving.errors import ServingError, StartupError
 from serving.readiness import DEADLINE_S, TOLERANCE, models
 from serving.served_configs import with_versions
-from serving.versions import latest_version, versions
+from serving.versions import compile_sources, latest_version, versions
 
 LOAD_DEADLINE_S = 300.0
 DRAIN_DEADLINE_S = 60.0
@@ -103,9 +103,9 @@ def roll_out(
             raise ValueError(f"ensemble '{name}' is not pinned: start the server with model_control='explicit'")
     for name in changed:
         manifest.verify(repository / name / str(after.versions[name]))
-    move = _Move(client, repository, target, loaded, after, report)
+    move = _Move(client, repository, target, ensembles, loaded, after, report)
     try:
-        move.run(_in_order(repository, target, changed - ensembles.keys()), ensembles)
+        move.run(_in_order(repository, target, changed - ensembles.keys()))
     except BaseException:
         move.take_back()
         raise
@@ -120,6 +120,7 @@ class _Move:
     client: Client
     repository: Path
     target: str
+    ensembles: dict[str, ModelConfig]
     loaded: dict[str, set[int]]
     """Before."""
     after: Release
@@ -130,14 +131,14 @@ class _Move:
     def before(self) -> Release:
         return Release({name: max(found) for name, found in self.loaded.items()})
 
-    def run(self, names: list[str], ensembles: dict[str, ModelConfig]) -> None:
+    def run(self, names: list[str]) -> None:
         """`names`: those that change and are no ensembles, parts first."""
         for name in names:
             self._beside(name)
         everything = Release(self.before.versions | self.after.versions)
-        for name in ensembles.keys() & everything.versions.keys():
+        for name in self.ensembles.keys() & everything.versions.keys():
             self.report(f"switching {name} to version {everything.versions[name]}")
-            self._load(name, _pinned(self.repository, ensembles[name], everything))
+            self._load(name, _pinned(self.repository, self.ensembles[name], everything))
             self._check(name, everything.versions[name])
             self._drain(name, everything.versions[name])
         for name in reversed(names):
@@ -148,13 +149,12 @@ class _Move:
 
     def take_back(self) -> None:
         """Loads what was loaded before, as far as the server still does."""
-        ensembles = _ensembles(self.repository, self.target)
         for name in reversed(self.touched):
             with contextlib.suppress(ServingError, ValueError, OSError):
                 if name not in self.loaded:
                     self.client.unload(name)
-                elif name in ensembles:
-                    self._load(name, _pinned(self.repository, ensembles[name], self.before))
+                elif name in self.ensembles:
+                    self._load(name, _pinned(self.repository, self.ensembles[name], self.before))
                 else:
                     self._load(name, self._config(name, self.loaded[name]))
 
@@ -162,7 +162,7 @@ class _Move:
         """Loads a model beside the version that serves, and asks it."""
         version, old = self.after.versions[name], self.before.versions.get(name)
         both = {version} | ({old} if old else set())
-        if self.loaded.get(name) != both:
+        if self.loaded.get(name) != both or self.ensembles:
             self.report(f"loading {name} version {version}")
             self._load(name, self._config(name, both))
         self._check(name, version)
@@ -180,6 +180,10 @@ class _Move:
         return [other for other, state in states.items() if other != str(version) and state != "UNAVAILABLE"]
 
     def _load(self, name: str, config: ModelConfig) -> None:
+        # With an ensemble tritonserver loads the steps whose files have changed anew, in the versions of the files'
+        # policy; so nothing may change behind it, as it does where a step's process writes its bytecode.
+        for version in config.version_policy.specific.versions if self.ensembles else ():
+            compile_sources(self.repository / name / str(version))
         if name not in self.touched:
             self.touched.append(name)
         self.client.load(name, config, deadline_s=LOAD_DEADLINE_S)

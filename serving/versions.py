@@ -1,5 +1,7 @@
 """Version folders of a model, and which of them is served."""
 
+import contextlib
+import py_compile
 from pathlib import Path
 
 from serving.configs import read_config
@@ -50,6 +52,13 @@ def loaded_versions(model: Path, target: str) -> list[Path]:
             f"with recserve releases promote {model.name}@VERSION"
         )
     return [model / str(version) for version in chosen]
+
+
+def compile_sources(version: Path) -> None:
+    """Writes the bytecode that Python would write beside the sources of a version when they are first run."""
+    with contextlib.suppress(OSError):  # nor could Python
+        for path in version.glob("*.py"):
+            py_compile.compile(str(path))
 
 
 def _some(model: Path) -> list[int]:

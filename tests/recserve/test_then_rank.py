@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
+from recserve import gate
 from recserve.cli import main
+from serving import releases
 from tests.recserve.releases import registered
 
 SMALL = ("--config.dim", "8")
@@ -46,3 +48,6 @@ def test_a_generator_and_a_ranker_are_joined_where_they_know_the_same_items(
         assert said in export(first, second, 2)
     assert not (sets / "models").exists()
     assert export(generator, ranker, 0)["models"] == ["sasrec", "fm", "generate_then_rank"]
+    assert releases.names(sets / "models") == ["generate_then_rank"], "one release, which moves as one"
+    measured = gate.recorded(sets / "models", "generate_then_rank", 1)
+    assert [(one.run, one.system) for one in measured] == [(generator, "sasrec"), (ranker, "fm")]

@@ -17,6 +17,7 @@ from tests.conftest import lrea
 from tests.sealing import reseal
 
 pytestmark = [pytest.mark.triton_server, pytest.mark.slow(80)]
+MODELS = ("lrea", "lrea_state", "lrea_scorer", "lrea_encoder")
 SOURCE = Source(kind="factory", name="tests.conftest:lrea")
 
 
@@ -68,7 +69,8 @@ def rolls_out_twice(live: Path, live_server: TritonServer, appear: Appear) -> li
             answer = client.infer("lrea", new.inputs)
             np.testing.assert_allclose(answer["scores"], new.outputs["scores"], atol=1e-5)
             before = str(version - 1)
-            assert set(client.metadata("lrea_scorer").versions) == {before, str(version)}, "not more than two"
+            for part in MODELS[1:]:
+                assert set(client.metadata(part).versions) == {before, str(version)}, "not more than two"
     return said
 
 
@@ -87,6 +89,14 @@ def test_an_ensemble_of_several_processes_switches_last(
             "switching lrea to version 2",
             "switching lrea to version 3",
         ]
+        with server.client() as client:
+            down = dict.fromkeys(served(client).versions, 2)
+            said: list[str] = []
+            assert roll_out(client, live, chained, said.append, release=Release(down)) == Release(down)
+            assert said[-4:] == [f"switching {name} to version 2" for name in MODELS]
+            assert {client.metadata(name).versions for name in MODELS} == {("2",)}
+            old = first_scores(live, 2)
+            np.testing.assert_allclose(client.infer("lrea", old.inputs)["scores"], old.outputs["scores"], atol=1e-5)
 
 
 @pytest.mark.parametrize("model", ["lrea_scorer", "lrea"])
