@@ -46,8 +46,9 @@ def publish(
     """
     origins = schema if isinstance(schema, Mapping) else {signature.name: schema for signature in signatures}
     signatures = [_of_schema(signature, origins.get(signature.name)) for signature in signatures]
+    is_chosen = releases.served_versions(repository).keys() & {signature.name for signature in signatures}
     version = _add(repository, signatures, source, version, report)
-    if releases.served_versions(repository).keys() & {signature.name for signature in signatures}:
+    if is_chosen:
         releases.change(repository, whole_of(signatures), lambda now: now.at(version, "exported"))
     return version
 

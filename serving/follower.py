@@ -1,5 +1,6 @@
 """Takes a running server to what its repository says is to be served."""
 
+import time
 from collections.abc import Callable
 
 from serving import releases
@@ -7,6 +8,10 @@ from serving.errors import ServerUnavailable, ServingError
 from serving.releases import Refused
 from serving.rollout import Release, roll_out, served
 from serving.server import TritonServer
+from serving.watchdog import FROZEN_S, PERIOD_S
+
+_NOTICED_S = FROZEN_S + 2 * PERIOD_S
+"""After which a watchdog has noticed whatever it notices."""
 
 
 class Follower:
@@ -38,9 +43,11 @@ class Follower:
             except ServerUnavailable:
                 # The supervisor sees to it; the release is tried again then.
                 return
-            except (ServingError, ValueError, OSError) as error:
-                if self._server.fault is None:
+            except ServingError as error:
+                if not self._fell():
                     self._refuse(name, str(release), error)
+            except (ValueError, OSError) as error:
+                self._refuse(name, str(release), error)
 
     def _changed(self, wanted: Release) -> dict[str, Release]:
         """What is to be served otherwise, by name of the release."""
@@ -61,6 +68,13 @@ class Follower:
             server.release = served(client)
         if now is not None:
             self._report(f"serving {', '.join(f'{name} {version}' for name, version in sorted(now.versions.items()))}")
+
+    def _fell(self) -> bool:
+        """Whether the server is at fault, and not the release: it is noticed a moment later."""
+        end = time.monotonic() + _NOTICED_S
+        while self._server.fault is None and time.monotonic() < end:
+            time.sleep(PERIOD_S)
+        return self._server.fault is not None
 
     def _refuse(self, name: str, what: str, error: Exception) -> None:
         """Says so, once, and makes the repository say what is served, so that the next start does not fail over it."""

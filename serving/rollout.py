@@ -21,7 +21,7 @@ from tritonclient.grpc.model_config_pb2 import ModelConfig  # pyright: ignore[re
 from serving import golden, manifest, releases
 from serving.client import Client
 from serving.configs import FUSED, read_config
-from serving.errors import ServingError, StartupError
+from serving.errors import ServerUnavailable, ServingError, StartupError
 from serving.readiness import DEADLINE_S, TOLERANCE, models
 from serving.served_configs import with_versions
 from serving.versions import compile_sources, latest_version, versions
@@ -89,7 +89,7 @@ def roll_out(
         ValueError: an ensemble is not pinned, or a file of the release is not the published one; nothing was loaded.
         StartupError: a model answers its golden requests wrong or not at all; all that was loaded is taken back, and
             the release before goes on serving. A model asked by its own name was the other one meanwhile.
-        ServingError: the server refused to load a model; taken back as well.
+        ServingError: the server refused to load a model, or is gone; taken back as well.
     """
     after = release or Release.wanted(repository, target)
     loaded = _loaded(client)
@@ -232,6 +232,9 @@ def _fault(client: Client, model: Path, version: int) -> str | None:
     for number, expected in enumerate(golden.read(model / str(version) / "golden.safetensors")):
         try:
             answer = client.infer(model.name, expected.inputs, version=str(version), deadline_s=DEADLINE_S)
+        except ServerUnavailable:
+            # It says nothing about the model.
+            raise
         except ServingError as error:
             return f"golden request {number} failed: {error}"
         gap = golden.compare(expected.outputs, answer, TOLERANCE)

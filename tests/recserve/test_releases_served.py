@@ -115,6 +115,7 @@ def test_a_server_that_is_killed_on_the_way_comes_back_with_what_was_chosen(
         os.kill(served.server, signal.SIGKILL)
         assert promoted.result()["version"] == 3
         served.says("restart 1: ready again")
+        served.says("serving lrea 3")
         assert loaded(client) == {("2", "3")}
         os.kill(served.server, signal.SIGKILL)
         served.says("restart 2: ready again")
