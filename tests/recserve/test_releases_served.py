@@ -110,12 +110,13 @@ def test_a_server_that_is_killed_on_the_way_comes_back_with_what_was_chosen(
     live: Path, served: Served, capsys: Captured
 ) -> None:
     with served.client() as client, ThreadPoolExecutor(1) as executor:
+        before = served.said.count("serving lrea 3")
         promoted = executor.submit(move, capsys, served, "promote", "lrea@3")
         until(lambda: "3" in client.metadata("lrea_encoder").versions)
         os.kill(served.server, signal.SIGKILL)
         assert promoted.result()["version"] == 3
         served.says("restart 1: ready again")
-        served.says("serving lrea 3")
+        until(lambda: served.said.count("serving lrea 3") > before)
         assert loaded(client) == {("2", "3")}
         os.kill(served.server, signal.SIGKILL)
         served.says("restart 2: ready again")
