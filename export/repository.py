@@ -134,8 +134,9 @@ def write_configs(repository: Path, signatures: Sequence[Signature]) -> list[Pat
 
 
 def whole_of(signatures: Sequence[Signature]) -> str:
-    """Name of the model of a release that clients ask: the last that is no other form of one."""
-    return [one.name for one in signatures if "form_of" not in kind_of(one).facts(one)][-1]
+    """Name of the model of a release that clients ask: the last that is no other form of one, where one is none."""
+    own = [one.name for one in signatures if "form_of" not in kind_of(one).facts(one)]
+    return own[-1] if own else signatures[-1].name
 
 
 def check_release(repository: Path, signatures: Sequence[Signature], source: Source) -> None:

@@ -78,7 +78,7 @@ def standing(repository: Path, name: str) -> Standing:
 
 
 def change(repository: Path, name: str, how: Callable[[Standing], Standing]) -> Standing:
-    """Replaces what is served under a name, in the file and then in the configurations; returns what is now.
+    """Replaces what is served under a name, in the configurations and then in the file; returns what is now.
 
     Raises ValueError for a name of none, and what `how` raises, with nothing changed.
     """
@@ -87,8 +87,9 @@ def change(repository: Path, name: str, how: Callable[[Standing], Standing]) -> 
         now = how(everything.pop(name, None) or _newest(repository, name))
         said = {one: _as_json(standing) for one, standing in {**everything, name: now}.items()}
         served = dict.fromkeys(models_of(repository, name, now.served), now.served)
-        replace_text(repository / FILE, json.dumps(said, indent=2) + "\n")
+        # The file last: who reads there that it is done finds it done. A start settles what was cut off between.
         settle(repository, served)
+        replace_text(repository / FILE, json.dumps(said, indent=2) + "\n")
     return now
 
 
