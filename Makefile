@@ -16,6 +16,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 demo: install
 	$(BIN)/recserve demo
 
+# The kernels' own lanes are in test-triton-versions, the required release among them, and not here a second time.
 # Three workers share two cores, a thread each: tests of servers wait more than they compute. Load is timed, so its
 # tests have the machine to themselves.
 LOAD := $(addprefix tests/loadtest/,test_bench.py test_peers.py)

@@ -3,8 +3,10 @@
 import gc
 import shutil
 from collections.abc import Iterator
+from copy import copy
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -32,13 +34,20 @@ def _garbage_waits() -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def _operators_read_once() -> Iterator[None]:
-    """torch's exporter reads the sources of all its operators anew for each graph, a tenth of an export."""
-    from torch.onnx._internal.exporter import _registration
+    """torch's exporter reads the sources of all its operators anew for each graph, half a second of an export."""
+    from torch.onnx._internal.exporter._registration import ONNXRegistry
 
+    read = cache(ONNXRegistry.from_torchlib)
     with pytest.MonkeyPatch.context() as patch:
-        apis = _registration.onnxscript_apis  # pyright: ignore[reportPrivateImportUsage]
-        patch.setattr(apis, "get_torchlib_ops", cache(apis.get_torchlib_ops))
+        patch.setattr(ONNXRegistry, "from_torchlib", staticmethod(lambda **asked: _copied(read(**asked))))
         yield
+
+
+def _copied(registry: Any) -> Any:
+    """One that an export may add to."""
+    own = copy(registry)
+    own.functions = {target: [*found] for target, found in registry.functions.items()}
+    return own
 
 
 @pytest.fixture(scope="session", autouse=True)
