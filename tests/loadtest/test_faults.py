@@ -12,7 +12,7 @@ from loadtest.scenario import Scenario
 
 pytestmark = [pytest.mark.triton_server, pytest.mark.slow(140)]
 RANKER = Scenario("lrea")
-PLAN = Plan(rate=40.0, seconds=4.0, overload_rate=150.0, soak_minutes=0.2, swap_every_s=5.0)
+PLAN = Plan(rate=40.0, seconds=4.0, overload_rate=150.0, soak_minutes=0.25, swap_every_s=4.0)
 
 
 def test_a_roll_out_needs_two_releases(repository: Path, tmp_path: Path) -> None:
