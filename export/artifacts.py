@@ -13,11 +13,11 @@ from export.goldens import make_goldens
 from export.kinds import kind_of
 from export.model_config import identity_of
 from serving import golden, manifest
+from serving.histories.reading import SCHEMA_FILE
 from training import schema as schema_file
 from training.servable import Signature
 
 GOLDEN_FILE = "golden.safetensors"
-SCHEMA_FILE = "schema.json"
 
 _LIBRARIES = ("torch", "triton", "onnx", "onnxscript", "onnxruntime-gpu")
 

@@ -1,16 +1,21 @@
 """A data set's own events as histories: what training has seen is where live users begin."""
 
 import re
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 import numpy as np
 import polars as pl
 
+from export.model_config import read_config
 from serving.histories.facts import Facts
 from serving.histories.histories import MOST_EVENTS, Histories
 from serving.histories.history import Events, id_of
 from serving.histories.keys import Whose
 from serving.histories.pushed import event_name
+from serving.histories.reading import ITEMS as HISTORY_ITEMS
+from serving.identity import Identity
 from serving.ids import IdMap
 from training.data.folder.times import ticks
 from training.interactions import Interactions, by_user
@@ -29,8 +34,23 @@ def facts_of(interactions: Interactions, most: int = MOST_EVENTS) -> Facts:
     items = interactions.ids.get("item") or IdMap(ids=np.arange(1, len(interactions.items)))
     users = interactions.ids["user"].kind if "user" in interactions.ids else "int64"
     time = interactions.events["time"]
-    counts = int(time.median() or 0) >= _SMALLEST_TIME  # pyright: ignore[reportArgumentType]
+    counts = np.median(time.to_numpy()) >= _SMALLEST_TIME
     return Facts(dataset=interactions.name, users=users, items=items, ticks=ticks(time) if counts else None, most=most)
+
+
+def longest_read(repository: Path, dataset: str) -> int:
+    """Events of a history that the models of a repository read at most; 0 where none reads those of the data set."""
+    configs = [read_config(path) for path in sorted(repository.glob("*/config.pbtxt"))]
+    return max(
+        (
+            tensor.dims[-1]
+            for config in configs
+            if Identity.of(config).dataset == dataset
+            for tensor in (*config.input, *config.output)
+            if tensor.name == HISTORY_ITEMS and tensor.dims
+        ),
+        default=0,
+    )
 
 
 def load(histories: Histories, interactions: Interactions, most: int = MOST_EVENTS) -> Iterator[int]:
@@ -67,16 +87,25 @@ def _events(interactions: Interactions, own: pl.DataFrame) -> Events:
     """Of events in the order of `by_user`."""
     items = np.array(interactions.raws("item", own["item"].to_numpy()), _dtype(interactions))
     times = own["time"].to_numpy().astype(np.int64)
-    orders = (
-        own["order"].to_numpy().astype(np.int64) if "order" in own.columns else _places(own["user"].to_numpy(), times)
-    )
+    said = own["order"].to_numpy().astype(np.int64) if "order" in own.columns else None
+    orders = _places(own["user"].to_numpy(), times) if said is None else said
     values = np.ones(len(own))
     if "value" in own.columns:
         field = next(one for one in interactions.schema.fields if "value" in one.uses)
         values = raw_values(field)[own["value"].to_numpy()]
-    rows = zip(items.tolist(), times.tolist(), orders.tolist(), values.tolist(), strict=True)
-    ids = np.fromiter((id_of(event_name(*row)) for row in rows), np.uint64, len(own))
-    return Events(items, values, times, orders, ids)
+    # The name has the order that the table says, and no other: a push of the same event has the same name.
+    named = np.zeros_like(orders) if said is None else said
+    rows = zip(own["user"], items.tolist(), times.tolist(), named.tolist(), values.tolist(), strict=True)
+    return Events(items, values, times, orders, np.fromiter(_ids(rows), np.uint64, len(own)))
+
+
+def _ids(rows: Iterable[tuple[int, int | str, int, int, float]]) -> Iterator[int]:
+    """Of events of which nothing tells one from another, each has its own."""
+    seen: Counter[tuple] = Counter()
+    for row in rows:
+        name, before = event_name(*row[1:]), seen[row]
+        seen[row] += 1
+        yield id_of(f"{name}|{before}" if before else name)
 
 
 def _dtype(interactions: Interactions) -> type:

@@ -20,7 +20,7 @@ _INPUTS = {
     "dataset": "TYPE_STRING",
     "user_id": "TYPE_STRING",
     "item_id": "TYPE_STRING",
-    "value": "TYPE_FP32",
+    "value": "TYPE_FP64",
     "time": "TYPE_INT64",
     "order": "TYPE_INT64",
     "event_id": "TYPE_STRING",
@@ -67,7 +67,7 @@ def _golden() -> Golden:
     inputs = {
         "dataset": np.array([[""]], object),
         **dict.fromkeys(("user_id", "item_id", "event_id"), text),
-        "value": number.astype(np.float32),
+        "value": number.astype(np.float64),
         "time": number,
         "order": number,
     }

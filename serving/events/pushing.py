@@ -9,7 +9,7 @@ import numpy as np
 
 from serving.client import Client
 from serving.errors import DeadlineExceeded, ModelUnavailable, QueueFull, ServerUnavailable
-from serving.histories.pushed import MOST
+from serving.histories.pushed import MOST, sendable
 from serving.steps import USER_EVENTS
 
 DEADLINE_S = 30.0
@@ -76,10 +76,15 @@ class Pusher:
         users, items, values, times, orders, ids = zip(*rows, strict=True)
         return {
             "dataset": np.array([[self._dataset]], object),
-            "user_id": np.array([users], object),
-            "item_id": np.array([items], object),
-            "value": np.array([values], np.float32),
+            "user_id": _texts(users),
+            "item_id": _texts(items),
+            "value": np.array([values], np.float64),
             "time": np.array([times], np.int64),
             "order": np.array([orders], np.int64),
-            "event_id": np.array([ids], object),
+            "event_id": _texts(ids),
         }
+
+
+def _texts(ids: Sequence[str]) -> np.ndarray:
+    """What cannot be sent is "", which the server refuses by name, so that one event never holds up the others."""
+    return np.array([[sendable(one) for one in ids]], object)

@@ -12,7 +12,6 @@ import valkey
 from valkey.exceptions import ResponseError, ValkeyError
 
 from serving.events.pushing import Row
-from serving.histories.pushed import event_name
 
 GROUP = "recserve"
 _TIMEOUT_S = 10.0
@@ -70,13 +69,7 @@ class ValkeyStream:
         self._group, self._consumer = group, consumer
         self._client: Any = valkey.Valkey.from_url(server, socket_timeout=_TIMEOUT_S, socket_connect_timeout=_TIMEOUT_S)
         self._own = "0"
-        try:
-            self._client.xgroup_create(self._stream, group, id="0", mkstream=True)
-        except ResponseError as error:
-            if "BUSYGROUP" not in str(error):
-                raise self._failed(error) from error
-        except ValkeyError as error:
-            raise self._failed(error) from error
+        self._join()
 
     def read(self, most: int) -> list[Message]:
         try:
@@ -85,7 +78,7 @@ class ValkeyStream:
         except ResponseError as error:
             if "NOGROUP" not in str(error):
                 raise self._failed(error) from error
-            self._client.xgroup_create(self._stream, self._group, id="0", mkstream=True)
+            self._join()
             return []
         except ValkeyError as error:
             raise self._failed(error) from error
@@ -110,6 +103,14 @@ class ValkeyStream:
 
     def close(self) -> None:
         self._client.close()
+
+    def _join(self) -> None:
+        """Makes stream and group where they are not there, as after a server has lost them."""
+        try:
+            self._client.xgroup_create(self._stream, self._group, id="0", mkstream=True)
+        except ValkeyError as error:
+            if "BUSYGROUP" not in str(error):
+                raise self._failed(error) from error
 
     def _left(self, most: int) -> list[tuple[bytes, dict[bytes, bytes]]]:
         if self._own == ">":
@@ -158,8 +159,3 @@ def _message(stream: str, token: bytes, fields: dict[bytes, bytes]) -> Message:
         return Message(entry, None, "time and order are whole numbers of 64 bits")
     name = said.get("event_id") or f"{stream}:{entry}"
     return Message(entry, Row(said["user"], said["item"], value, time, order, name), "")
-
-
-def named(row: Row) -> Row:
-    """With an id made of all that is known of it, where it has none."""
-    return row._replace(event_id=row.event_id or event_name(row.item, row.time, row.order, row.value))

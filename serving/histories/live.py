@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from serving.histories.histories import Histories
-from serving.histories.history import decode
+from serving.histories.history import check, decode
 from serving.histories.keys import Whose
 from serving.histories.reading import Reading
 from serving.histories.store import HistoryStoreError
@@ -64,7 +64,7 @@ class LiveHistories:
         if value is None:
             return "exported"
         try:
-            decode(whose.key, value)
+            check(whose.key, value)
         except DamagedError:
             return "error"
         found[whose.user] = Live(whose, value, self._reading)

@@ -4,6 +4,7 @@ Events are nobody's cache: each transaction is on the disk before `update` retur
 nothing. Writers wait for one another; readers for nobody.
 """
 
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,22 +18,28 @@ from serving.histories.value import HEAD_BYTES
 MAX_BYTES = 1 << 36
 """Of address space, and of the file at most: 64 GiB. The file is as large as its content."""
 _READERS = 512
+_HEADROOM = 16 << 20
+"""Deleting writes pages before it frees any: without this a full store could not be emptied."""
+
+_shared: dict[Path, tuple[Any, int]] = {}
+"""LMDB lets a process open a directory once: the environment of each, and how many use it."""
+_sharing = threading.Lock()
 
 
 class LmdbHistories:
-    """A directory with one LMDB environment; open it once per process."""
+    """A directory with one LMDB environment, which all of a process share that open it."""
 
     def __init__(self, path: Path, *, create: bool = True, max_bytes: int = MAX_BYTES) -> None:
         """Opens the store, or makes it. Raises HistoryStoreError."""
         if not create and not (path / "data.mdb").is_file():
             raise HistoryStoreError(f"there are no histories in {path}; make some with recserve events load")
-        self._path, self._max_bytes = path, max_bytes
+        self._path, self._max_bytes = path.resolve(), max_bytes
         try:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._env = lmdb.open(str(path), map_size=max_bytes, max_readers=_READERS, mode=0o600)
+            self._env = _taken(self._path, max_bytes)
         except (OSError, lmdb.Error) as error:
             raise HistoryStoreError(f"the histories in {path} cannot be opened: {error}") from error
-        self._env.reader_check()
+        self._is_open = True
 
     def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
         with self._transaction(write=False) as transaction:
@@ -60,6 +67,7 @@ class LmdbHistories:
                     yield key
 
     def drop(self, keys: Sequence[bytes]) -> None:
+        self._env.set_mapsize(self._max_bytes + _HEADROOM)
         with self._transaction(write=True) as transaction:
             for key in keys:
                 transaction.delete(key)
@@ -71,7 +79,9 @@ class LmdbHistories:
         return Stat(f"lmdb://{self._path}", number, used, self._max_bytes)
 
     def close(self) -> None:
-        self._env.close()
+        if self._is_open:
+            self._is_open = False
+            _given_back(self._path)
 
     @contextmanager
     def _transaction(self, *, write: bool, buffers: bool = False) -> Iterator[Any]:
@@ -85,3 +95,22 @@ class LmdbHistories:
             ) from error
         except (lmdb.Error, OSError) as error:
             raise HistoryStoreError(f"the histories in {self._path} failed: {error}") from error
+
+
+def _taken(path: Path, max_bytes: int) -> Any:
+    with _sharing:
+        environment, users = _shared.get(path, (None, 0))
+        if environment is None:
+            environment = lmdb.open(str(path), map_size=max_bytes, max_readers=_READERS, mode=0o600)
+            environment.reader_check()
+        _shared[path] = environment, users + 1
+        return environment
+
+
+def _given_back(path: Path) -> None:
+    with _sharing:
+        environment, users = _shared.pop(path)
+        if users == 1:
+            environment.close()
+        else:
+            _shared[path] = environment, users - 1

@@ -28,7 +28,8 @@ Reason = Literal["malformed", "unknown_dataset", "unknown_item", "future_time"]
 
 
 def event_name(item: int | str, time: int, order: int, value: float) -> str:
-    """What names an event of a user to whom nobody gave an id: all that is known of it."""
+    """What names an event of a user to which nobody gave an id: all that is known of it; `order` is 0 where nobody says
+    one."""
     return f"{item}|{time}|{order}|{value!r}"
 
 
@@ -60,14 +61,15 @@ def push_of(columns: dict[str, np.ndarray]) -> Push:
     if number > MOST:
         raise ValueError(f"user_id has {number} elements, at most {MOST} events are taken at once: split the push")
     flat = {name: columns[name].reshape(-1).tolist() for name in Push._fields}
-    users, items, ids = ([_text(one) for one in flat[name]] for name in ("user_id", "item_id", "event_id"))
+    users, items, ids = ([sendable(one) for one in flat[name]] for name in ("user_id", "item_id", "event_id"))
     return Push(users, items, flat["value"], flat["time"], flat["order"], ids)
 
 
-def _text(one: bytes | str) -> str:
+def sendable(text: bytes | str) -> str:
+    """The text, or "" for what no id can be: too long, with a NUL, no UTF-8."""
     try:
-        texts.check(np.array([one], object))
-        return one if isinstance(one, str) else one.decode()
+        texts.check(np.array([text], object))
+        return text if isinstance(text, str) else text.decode()
     except ValueError:
         return ""
 

@@ -18,8 +18,10 @@ from valkey.retry import Retry
 from serving.histories.store import Change, HistoryStoreError, HistoryStoreFull, Stat
 from serving.histories.value import DIGEST, HEAD_BYTES, digest_of
 
-TIMEOUT_S = 1.0
-"""Of connecting, and of each answer. A push waits for the store; a request that ranks asks with less, see `open_`."""
+READ_TIMEOUT_S = 0.1
+"""Of connecting, and of each answer to who only reads: a request that ranks has no time for a store that hangs."""
+WRITE_TIMEOUT_S = 2.0
+"""Of connecting, and of each answer to who appends."""
 _ATTEMPTS = 50
 _PREFIX = b"recserve:h:"
 _SWAP = f"""
@@ -34,30 +36,23 @@ return 1
 class ValkeyHistories:
     """One database of a Valkey server."""
 
-    def __init__(self, url: str, *, timeout_s: float = TIMEOUT_S) -> None:
+    def __init__(self, url: str) -> None:
         """`url` is valkey://[user:password@]host:port/database, or valkeys:// for TLS. Raises HistoryStoreError where
         nobody answers, or where the server may forget keys."""
         self._name = _without_password(url)
-        self._client: Any = valkey.Valkey.from_url(
-            url, socket_timeout=timeout_s, socket_connect_timeout=timeout_s, retry=Retry(NoBackoff(), 0)
-        )
+        self._reader, self._client = (_client(url, timeout_s) for timeout_s in (READ_TIMEOUT_S, WRITE_TIMEOUT_S))
         try:
-            self._client.ping()
+            self._reader.ping()
             self._refuse_eviction()
             self._swap = self._client.script_load(_SWAP)
         except ValkeyError as error:
             raise self._failed(error) from error
 
     def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
-        if not keys:
-            return []
-        try:
-            return self._client.mget([_PREFIX + key for key in keys])
-        except ValkeyError as error:
-            raise self._failed(error) from error
+        return self._values(self._reader, keys)
 
     def heads(self, keys: Sequence[bytes]) -> list[bytes | None]:
-        pipeline = self._client.pipeline(transaction=False)
+        pipeline = self._reader.pipeline(transaction=False)
         for key in keys:
             pipeline.getrange(_PREFIX + key, 0, HEAD_BYTES - 1)
         return [one or None for one in self._run(pipeline)]
@@ -94,12 +89,22 @@ class ValkeyHistories:
         return Stat(self._name, number, memory["used_memory"], memory["maxmemory"] or None)
 
     def close(self) -> None:
+        self._reader.close()
         self._client.close()
+
+    def _values(self, client: Any, keys: Sequence[bytes]) -> list[bytes | None]:
+        if not keys:
+            return []
+        try:
+            return client.mget([_PREFIX + key for key in keys])
+        except ValkeyError as error:
+            raise self._failed(error) from error
 
     def _attempt(self, keys: Sequence[bytes], places: list[int], change: Change) -> list[int]:
         """The places that somebody else changed meanwhile."""
         asked, pipeline = [], self._client.pipeline(transaction=False)
-        for place, old in zip(places, self.get_many([keys[place] for place in places]), strict=True):
+        olds = self._values(self._client, [keys[place] for place in places])
+        for place, old in zip(places, olds, strict=True):
             new = change(place, old)
             if new is not None:
                 asked.append(place)
@@ -137,6 +142,12 @@ class ValkeyHistories:
             return HistoryStoreFull(f"{self._name} is out of memory, and no event is taken: raise its maxmemory")
         said = str(error).splitlines()[0][:200]
         return HistoryStoreError(f"{self._name} failed: {type(error).__name__}: {said}; is a Valkey running there?")
+
+
+def _client(url: str, timeout_s: float) -> Any:
+    return valkey.Valkey.from_url(
+        url, socket_timeout=timeout_s, socket_connect_timeout=timeout_s, retry=Retry(NoBackoff(), 0)
+    )
 
 
 def _without_password(url: str) -> str:

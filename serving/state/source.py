@@ -103,6 +103,19 @@ class Histories:
             return None
         return {name: array[row : row + 1] for name, array in self._arrays.items()}
 
+    def beside_history(self, user: int) -> dict[str, np.ndarray]:
+        """As `of`, without the history; zeros for a user who is not there."""
+        row = int(np.searchsorted(self.user_ids, user))
+        is_known = row < len(self.user_ids) and self.user_ids[row] == user
+        others = {name: array for name, array in self._arrays.items() if name not in NAMES}
+        found = {name: array[row : row + 1] if is_known else array[:0] for name, array in others.items()}
+        return {name: rows if is_known else np.zeros((1, *rows.shape[1:]), rows.dtype) for name, rows in found.items()}
+
+    @property
+    def longest(self) -> int:
+        """Events that the encoder reads of a history."""
+        return self._arrays[ITEMS].get_shape()[1]
+
     @property
     def empty(self) -> dict[str, np.ndarray]:
         """The encoder's inputs of a user without a history, [1, ...] each: zeros, so a length of 0 and unknown ids."""
@@ -152,9 +165,7 @@ class StateSource:
             digest: of the history.
             read: length of a history -> its arrays [1, ...] by name, which take the place of the exported ones.
         """
-        others = self.histories.of(user) or self.histories.empty
-        length = others[ITEMS].shape[1]
-        rest = {name: others[name] for name in self.spec.inputs if name not in NAMES}
+        rest, length = self.histories.beside_history(user), self.histories.longest
         own = hashlib.blake2b(digest + digest_of(rest) + str(raw).encode(), digest_size=8).digest()
         # A user whom the release does not know has a number that no dense id is.
         number = user or -1 - int.from_bytes(hashlib.blake2b(str(raw).encode(), digest_size=7).digest(), "big")

@@ -68,11 +68,14 @@ class _Batch:
 
     def answer(self, requests: Sequence[Tensors]) -> list[Answer]:
         answers: dict[int, Answer] = {}
+        known: dict[str, Facts] = {}
         pushes: dict[str, dict[int, tuple[Push, Judged]]] = {}
         for number, request in enumerate(requests):
             try:
                 dataset, push = _name(request["dataset"]), push_of(request)
-                found = judged(self._histories.facts(dataset), push)
+                if dataset not in known:
+                    known[dataset] = self._histories.facts(dataset)
+                found = judged(known[dataset], push)
             except UnknownDatasetError as error:
                 answers[number] = self._unknown(str(error), request["user_id"].size)
             except ValueError as error:
@@ -80,7 +83,7 @@ class _Batch:
             else:
                 pushes.setdefault(dataset, {})[number] = push, found
         for dataset, ours in pushes.items():
-            told = self._append(self._histories.facts(dataset), ours)
+            told = self._append(known[dataset], ours)
             answers |= {number: _outcome(one) for number, one in told.items()}
         return [answers[number] for number in range(len(requests))]
 
@@ -106,8 +109,8 @@ class _Batch:
         for whose, ours in outcomes.items():
             for (number, place), outcome in zip(origins[whose], ours, strict=True):
                 told[number][place] = _TOLD.get(outcome, outcome)
-            for outcome, number in Counter(ours).items():
-                self._count(outcome, number)
+            for outcome, events in Counter(ours).items():
+                self._count(outcome, events)
         return told
 
 

@@ -8,8 +8,10 @@ import pytest
 
 from export.histories import facts_of, load, raw_values
 from serving.histories.histories import Histories
+from serving.histories.history import Events, id_of
 from serving.histories.keys import Whose
 from serving.histories.lmdb_store import LmdbHistories
+from serving.histories.pushed import event_name
 from tests.recserve.releases import registered
 from tests.training.click_views import everything, view
 from training import datasets
@@ -90,3 +92,30 @@ def test_a_raw_value_is_one_that_the_name_of_its_code_names(number: int) -> None
             case [one]:
                 assert f"{value:.9g}" == one
     assert sorted(raw) == raw
+
+
+@pytest.mark.parametrize("later", [False, True])
+def test_an_event_that_is_pushed_and_loaded_is_one(tmp_path: Path, later: bool) -> None:
+    """A team pushes what happens, and the same events come once more with the next day's table."""
+    whole = planted_clicks()
+    histories = Histories(LmdbHistories(tmp_path))
+    pushed = {
+        Whose(whole.name, user): Events(
+            own["item"].to_numpy(),
+            own["value"].to_numpy().astype(float),
+            own["time"].to_numpy(),
+            np.zeros(len(own), np.int64),
+            np.array(
+                [id_of(event_name(i, t, 0, float(v))) for i, t, v in own.select("item", "time", "value").rows()],
+                np.uint64,
+            ),
+        )
+        for (user,), own in whole.events.group_by("user")
+    }
+    steps = [lambda: [*load(histories, whole)], lambda: histories.append(pushed)]
+    for step in steps[::-1] if later else steps:
+        step()
+    numbers = {one.number for one in histories.of([*pushed]) if one is not None}
+    expected = {min(len(own), 1024) for _, own in whole.events.group_by("user")}
+    assert numbers == expected
+    assert {one for told in histories.append(pushed).values() for one in told} == {"duplicate"}

@@ -76,7 +76,7 @@ def test_a_table_of_the_data_set_s_own_form_is_pushed_shown_and_dropped(
         (["show", "1", "--histories", "lmdb:///x"], "say of which data set: --dataset NAME"),
         (["show", "--histories", "redis://x"], "names no store of histories"),
         (["show", "--histories", "valkey://127.0.0.1:9/0"], "is a Valkey running there"),
-        (["load", "plain", "--most", "0", "--histories", "lmdb:///x"], "--most is 0"),
+        (["load", "plain", "--most", "0", "--histories", "lmdb:///x"], "--most is 0; it must be at least 1"),
         (["load", "nothing", "--histories", "lmdb:///x"], "nothing"),
         (["follow", "kafka://x", "--dataset", "plain"], "names no stream of events"),
         (["push", "nothing.parquet", "--dataset", "plain"], "is no file"),

@@ -1,5 +1,6 @@
 """A request after a push knows the event: states and rows are of the histories as they are."""
 
+import signal
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ from serving.histories.histories import Histories
 from serving.histories.opening import histories_beside, open_histories
 from serving.in_process import InProcessModel
 from serving.server import ServerOptions, TritonServer
+from tests.serving.histories.valkey_server import valkey_server
 from training.data.click import HISTORY
 from training.data.planted_clicks import planted_clicks
 from training.registry import system
@@ -166,3 +168,27 @@ def test_goldens_hold_after_users_have_moved_on(ready: Ready) -> None:
     with ready.server.client() as client:
         for user in PUSHED:
             np.testing.assert_allclose(ask(client, "lrea", user), expected("lrea", user, new_events()), atol=1e-5)
+
+
+def test_a_store_that_hangs_slows_nobody_for_long_and_fails_no_request(ready: Ready, tmp_path: Path) -> None:
+    """What was exported answers meanwhile, and what was pushed as soon as the store answers again."""
+    user = 3
+    with valkey_server(tmp_path / "valkey") as valkey:
+        histories = Histories(open_histories(valkey.url))
+        for _ in load(histories, planted_clicks()):
+            pass
+        options = ServerOptions(log=tmp_path / "log", state=tmp_path / "state", histories=valkey.url)
+        with TritonServer(ready.repository, options) as server, server.client() as client:
+            assert np.array_equal(ask(client, "din", user), ready.before["din"][user])
+            Pusher(client, "planted-clicks").push([Row(str(user), "7", 5.0, LATER, 0, "one more")])
+            live = ask(client, "din", user)
+            assert not np.array_equal(live, ready.before["din"][user])
+            valkey.send(signal.SIGSTOP)
+            answers = [ask(client, "din", user) for _ in range(50)]
+            assert all(np.array_equal(one, ready.before["din"][user]) for one in answers)
+            valkey.send(signal.SIGCONT)
+            end = time.monotonic() + 20
+            while not np.array_equal(ask(client, "din", user), live):
+                assert time.monotonic() < end
+            valkey.kill()
+            assert np.array_equal(ask(client, "din", user), ready.before["din"][user])

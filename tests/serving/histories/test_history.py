@@ -50,11 +50,18 @@ def test_each_event_is_told_what_came_of_it() -> None:
     assert third.outcomes == ["dropped"], "what fell out does not come back"
 
 
-@pytest.mark.parametrize("other", [(9, 1, 10, 0), (1, 2, 10, 0), (1, 1, 11, 0), (1, 1, 10, 1)])
+@pytest.mark.parametrize("other", [(9, 1, 10, 0), (1, 2, 10, 0), (1, 1, 11, 0)])
 def test_another_event_of_a_known_id_is_a_conflict_and_changes_nothing(other: tuple[int, int, int, int]) -> None:
     one = events([(1, 1, 10, 0)])
     found = merged(one, events([other])._replace(ids=one.ids), 5)
     assert found.outcomes == ["conflict"]
+    assert encode(KEY, found.history) == encode(KEY, one)
+
+
+def test_an_event_that_says_no_order_is_the_one_that_says_it() -> None:
+    one = events([(1, 1, 10, 3)])
+    found = merged(one, events([(1, 1, 10, 0)])._replace(ids=one.ids), 5)
+    assert found.outcomes == ["duplicate"]
     assert encode(KEY, found.history) == encode(KEY, one)
 
 

@@ -11,7 +11,6 @@ from serving.histories.keys import Whose
 from serving.histories.lmdb_store import LmdbHistories
 from serving.histories.opening import open_histories
 from serving.histories.store import HistoryStoreError, HistoryStoreFull
-from serving.histories.valkey_store import ValkeyHistories
 from tests.serving.histories.test_stores import ANNA, event, items
 from tests.serving.histories.valkey_server import valkey_server
 
@@ -37,6 +36,10 @@ def test_a_full_lmdb_takes_nothing_and_forgets_nothing(tmp_path: Path) -> None:
     assert len(taken) > 100
     assert all(items(histories, whose) == [*range(50)] for whose in taken)
     assert histories.of([Whose("shop", len(taken))]) == [None]
+    for whose in taken:
+        histories.store.drop([whose.key])
+    histories.append({ANNA: event(1)})
+    assert items(histories, ANNA) == [1]
 
 
 def test_a_full_valkey_takes_nothing_and_forgets_nothing(tmp_path: Path) -> None:
@@ -68,14 +71,14 @@ def test_a_valkey_that_was_killed_comes_back_with_all_that_it_acknowledged(tmp_p
 
 def test_a_valkey_that_hangs_is_given_up_in_time_and_not_opened(tmp_path: Path) -> None:
     with valkey_server(tmp_path) as server:
-        histories = Histories(ValkeyHistories(server.url, timeout_s=0.2))
+        histories = Histories(open_histories(server.url))
         histories.append({ANNA: event(1)})
         server.send(signal.SIGSTOP)
         begun = time.monotonic()
         with pytest.raises(HistoryStoreError, match="Timeout"):
             histories.of([ANNA])
         with pytest.raises(HistoryStoreError, match="Timeout"):
-            ValkeyHistories(server.url, timeout_s=0.2)
+            open_histories(server.url)
         assert time.monotonic() - begun < 10
         server.send(signal.SIGCONT)
         assert items(histories, ANNA) == [1]

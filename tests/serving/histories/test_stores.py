@@ -82,6 +82,17 @@ def test_the_newest_are_kept(histories: Histories) -> None:
     assert histories.append({ANNA: event(5)}, most=50) == {ANNA: ["dropped"]}
 
 
+def test_a_process_opens_a_store_as_often_as_it_likes(url: str, histories: Histories) -> None:
+    other, third = Histories(open_histories(url)), Histories(open_histories(url))
+    other.append({ANNA: event(1)})
+    other.close()
+    other.close()
+    assert items(third, ANNA) == items(histories, ANNA) == [1]
+    third.close()
+    histories.append({ANNA: event(2)})
+    assert items(histories, ANNA) == [1, 2]
+
+
 def test_an_empty_append_changes_nothing(histories: Histories) -> None:
     assert histories.append({}) == {}
     assert histories.append({ANNA: Events.none("int64")}) == {ANNA: []}
