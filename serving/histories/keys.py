@@ -1,6 +1,7 @@
 """The keys of a store of histories."""
 
 import hashlib
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -28,6 +29,7 @@ class Whose(NamedTuple):
         return prefix(self.dataset) + kind + user
 
 
+@lru_cache(64)
 def prefix(dataset: str) -> bytes:
     """The bytes that the keys of all users of a data set begin with. Raises ValueError for a name of more than 200
     bytes, and for one that is no text."""

@@ -26,7 +26,7 @@ Encode = Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]]
 STATE_FILE = "state.json"
 STAMP = "stamp"
 _REMEMBERED = 1 << 20
-"""Users whose key and digest a process remembers, at some 300 bytes each."""
+"""Users of whom a process remembers key and digest, at some 300 bytes each, and what no event changes."""
 
 
 class EncoderError(RuntimeError):
@@ -135,6 +135,14 @@ class Question(NamedTuple):
         return self.read()
 
 
+class Beside(NamedTuple):
+    """What an encoder reads of a user beside the history, which no event changes."""
+
+    arrays: dict[str, np.ndarray]
+    """[1, ...] each."""
+    digest: bytes
+
+
 class StateSource:
     """One version of a `user_state` model: its description and its histories."""
 
@@ -145,6 +153,7 @@ class StateSource:
         self.model = model
         self.version = version
         self._lookups: dict[int, Lookup] = {}
+        self._beside: dict[int, Beside] = {}
 
     def find(self, user: int) -> Question | None:
         """None for a user without a history, about whom nothing is remembered: anybody can invent ids."""
@@ -165,12 +174,21 @@ class StateSource:
             digest: of the history.
             read: length of a history -> its arrays [1, ...] by name, which take the place of the exported ones.
         """
-        rest, length = self.histories.beside_history(user), self.histories.longest
-        own = hashlib.blake2b(digest + digest_of(rest) + str(raw).encode(), digest_size=8).digest()
+        beside, length = self._beside_history(user), self.histories.longest
+        own = hashlib.blake2b(digest + beside.digest + str(raw).encode(), digest_size=8).digest()
         # A user whom the release does not know has a number that no dense id is.
         number = user or -1 - int.from_bytes(hashlib.blake2b(str(raw).encode(), digest_size=7).digest(), "big")
         lookup = Lookup(Key(self.model, self.version, number), self.spec.stamp, own)
-        return Question(lookup, lambda: {**rest, **read(length)})
+        return Question(lookup, lambda: {**beside.arrays, **read(length)})
+
+    def _beside_history(self, user: int) -> Beside:
+        found = self._beside.get(user)
+        if found is None:
+            if len(self._beside) >= _REMEMBERED:
+                self._beside.clear()
+            arrays = self.histories.beside_history(user)
+            found = self._beside[user] = Beside(arrays, digest_of(arrays))
+        return found
 
     def _exported(self, user: int) -> dict[str, np.ndarray]:
         found = self.histories.of(user)
