@@ -22,7 +22,7 @@ class Box(NamedTuple):
 STAGES = (
     Box(40, 90, 190, 64, _STAGE, ("training", "data, tasks, fit")),
     Box(40, 210, 190, 64, _STAGE, ("export", "ONNX, configuration, proof")),
-    Box(40, 330, 190, 64, _STAGE, ("serving", "tritonserver, states, client")),
+    Box(40, 330, 190, 64, _STAGE, ("serving", "tritonserver, states, releases")),
     Box(40, 450, 190, 64, _STAGE, ("loadtest", "every answer compared")),
     Box(
         730,

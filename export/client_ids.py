@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from recserve_client.texts import LONGEST_BYTES
 from serving.ids import PARAMETER
-from serving.texts import LONGEST_BYTES
 from training.servable import EnsembleStep, Packed, Signature, TensorSpec
 
 Arrays = Mapping[str, np.ndarray]

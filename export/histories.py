@@ -9,11 +9,11 @@ import numpy as np
 import polars as pl
 
 from export.model_config import read_config
+from recserve_client.events import event_name
 from serving.histories.facts import Facts
 from serving.histories.histories import MOST_EVENTS, Histories
 from serving.histories.history import Events, id_of
 from serving.histories.keys import Whose
-from serving.histories.pushed import event_name
 from serving.histories.reading import ITEMS as HISTORY_ITEMS
 from serving.identity import Identity
 from serving.ids import IdMap

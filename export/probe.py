@@ -18,7 +18,7 @@ from safetensors.numpy import load_file, save_file
 
 from export import client_ids
 from export.verify import TOLERANCE
-from serving import golden, texts
+from serving import flat_texts, golden
 from training.servable import Packed, Signature
 
 _ENDS = "ONNX Runtime ends its process"
@@ -48,7 +48,7 @@ def check_edges(signature: Signature, path: Path, cases: Sequence[Case]) -> None
             for number, case in enumerate(cases)
             for name, array in _feeds(signature, case).items()
         }
-        save_file(texts.flattened(arrays), folder / "feeds")
+        save_file(flat_texts.flattened(arrays), folder / "feeds")
         ends = _run(path, folder, len(cases))
         for number, case in enumerate(cases):
             expected = None if case.expected is None else client_ids.answered(signature.outputs, case.expected)
@@ -104,7 +104,7 @@ def _fault(expected: dict[str, np.ndarray] | None, answer: Path, end: str | None
         return f"forward raises, and {end}" if _ENDS in end else None
     if end is not None:
         return f"forward answers, but {end}"
-    actual = {key.partition("/")[2]: array for key, array in texts.restored(load_file(answer)).items()}
+    actual = {key.partition("/")[2]: array for key, array in flat_texts.restored(load_file(answer)).items()}
     gap = golden.compare(expected, actual, TOLERANCE)
     if gap.ok:
         return None

@@ -1,6 +1,6 @@
 """A graph on requests that may end its process: `python -m export.run_alone MODEL FEEDS FOLDER`.
 
-Imports little, so that it starts fast. FEEDS has the keys "0007/<input>", text as in `serving.texts`; FOLDER gets
+Imports little, so that it starts fast. FEEDS has the keys "0007/<input>", text as in `serving.flat_texts`; FOLDER gets
 0007.safetensors with the outputs under "0007/<output>", or 0007.txt with what ONNX Runtime said.
 """
 
@@ -11,7 +11,7 @@ import numpy as np
 import onnxruntime as ort
 from safetensors.numpy import load_file, save_file
 
-from serving import texts
+from serving import flat_texts
 
 
 def open_session(path: Path) -> ort.InferenceSession:
@@ -25,7 +25,7 @@ def open_session(path: Path) -> ort.InferenceSession:
 def main(model: Path, feeds: Path, folder: Path) -> None:
     """Runs the requests in their order, and writes each answer before the next request."""
     requests: dict[int, dict[str, np.ndarray]] = {}
-    for key, array in texts.restored(load_file(feeds)).items():
+    for key, array in flat_texts.restored(load_file(feeds)).items():
         number, _, name = key.partition("/")
         requests.setdefault(int(number), {})[name] = array
     session = open_session(model)
@@ -37,7 +37,7 @@ def main(model: Path, feeds: Path, folder: Path) -> None:
             (folder / f"{number:04d}.txt").write_text(str(error))
         else:
             named = {f"{number:04d}/{name}": np.asarray(array) for name, array in zip(names, outputs, strict=True)}
-            arrays = {name: np.ascontiguousarray(array) for name, array in texts.flattened(named).items()}
+            arrays = {name: np.ascontiguousarray(array) for name, array in flat_texts.flattened(named).items()}
             # Under another name first: a file that is there is whole.
             save_file(arrays, folder / "partial")
             (folder / "partial").rename(folder / f"{number:04d}.safetensors")

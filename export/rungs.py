@@ -9,10 +9,10 @@ from typing import NamedTuple
 import numpy as np
 
 from export.kinds import KERNEL_BACKEND
+from recserve_client.errors import ServingError
 from serving import golden, manifest
-from serving.client import Client
+from serving.admin import Admin
 from serving.configs import read_config
-from serving.errors import ServingError
 from serving.golden import Gap, Golden
 from serving.in_process import InProcessModel, runs_here
 from serving.server import TritonServer
@@ -123,7 +123,7 @@ def exported(model: Model, direct: InProcessModel) -> Row:
     return _worst(model, "export", gaps)
 
 
-def served(model: Model, client: Client) -> tuple[Row, list[Answer]]:
+def served(model: Model, client: Admin) -> tuple[Row, list[Answer]]:
     rung = "kernel" if model.is_kernel_form else "served"
     tolerance = EXACT if model.is_graph else FP32_TOLERANCE
     gaps, alone = [], []

@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 from tritonclient.grpc.model_config_pb2 import ModelConfig  # pyright: ignore[reportAttributeAccessIssue]
 
-from serving.client import Client
+from recserve_client.errors import ModelUnavailable
+from serving.admin import Admin
 from serving.configs import read_config
-from serving.errors import ModelUnavailable
 from serving.identity import Identity
 from serving.readiness import models
 from training import datasets
@@ -52,7 +52,7 @@ def published(repository: Path, model: str) -> Served:
     return Served(model, Identity.of(config), config)
 
 
-def find(client: Client, model: str | None) -> Served:
+def find(client: Admin, model: str | None) -> Served:
     """The model of that name, or else the only one among those called as systems are.
 
     Raises ValueError where that is none or more than one, and ModelUnavailable for a name that is not served.
@@ -67,7 +67,7 @@ def find(client: Client, model: str | None) -> Served:
     return there[0]
 
 
-def _there(client: Client, names: Iterable[str]) -> Iterable[Served]:
+def _there(client: Admin, names: Iterable[str]) -> Iterable[Served]:
     for name in names:
         try:
             config = client.config(name)

@@ -19,10 +19,10 @@ from loadtest.pool import Pool, Request
 from loadtest.scenario import Scenario
 from loadtest.server_side import Snapshot
 from loadtest.summary import percentiles, summarise
+from recserve_client.errors import ServerFailure
 from serving import manifest
-from serving.client import Client
+from serving.admin import Admin
 from serving.environment import command, hardware, versions
-from serving.errors import ServerFailure
 from serving.server import ServerOptions, TritonServer
 from serving.versions import served_version
 
@@ -108,7 +108,7 @@ def trusted_pool(scenario: Scenario, repository: Path, seed: int) -> Pool:
     return Pool(scenario.model, [Request(inputs, (direct.run(direct.prepare(inputs)),)) for inputs in requests])
 
 
-def warm(client: Client, pool: Pool) -> None:
+def warm(client: Admin, pool: Pool) -> None:
     """Asks all requests one by one: caches fill, states are written. Raises ServingError for a wrong answer."""
     for number, request in enumerate(pool.requests):
         if not request.is_right(client.infer(pool.model, request.inputs)):
@@ -139,7 +139,7 @@ def describe(distribution: str, pool: Pool) -> dict[str, Any]:
 
 
 @contextmanager
-def serving(repository: Path, pinning: Pinning) -> Iterator[tuple[TritonServer, Client]]:
+def serving(repository: Path, pinning: Pinning) -> Iterator[tuple[TritonServer, Admin]]:
     """A server on its cores, with a state store of its own."""
     with tempfile.TemporaryDirectory() as state:
         server = TritonServer(repository, ServerOptions(state=Path(state)))
@@ -157,7 +157,7 @@ class _Bench:
     """Load runs against one server."""
 
     server: TritonServer
-    client: Client
+    client: Admin
     plan: Plan
     load: Load
     floor: dict[str, Any]

@@ -13,8 +13,8 @@ from typing import Any
 from loadtest.pool import Pool, Request
 from loadtest.records import OK, WRONG
 from loadtest.stage import CLEAN
-from serving.client import Client
-from serving.errors import ModelUnavailable, QueueFull, ServerUnavailable, ServingError
+from recserve_client import Client
+from recserve_client.errors import ModelUnavailable, QueueFull, ServerUnavailable, ServingError
 
 THINK_S = 0.03
 """Between an answer and the next request."""
@@ -69,7 +69,7 @@ class Crowd:
 
     def _ask(self, manner: Manner, choice: random.Random) -> None:
         with contextlib.ExitStack() as stack:
-            clients = [stack.enter_context(Client(url, deadline_s=30.0)) for url in self._urls]
+            clients = [stack.enter_context(Client(url, deadline_s=30.0, retries=0)) for url in self._urls]
             self._ask_with(itertools.cycle(clients), manner, choice)
 
     def _ask_with(self, clients: Iterator[Client], manner: Manner, choice: random.Random) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
-from serving import golden, texts
+from serving import flat_texts, golden
 from serving.readiness import TOLERANCE
 
 Tensors = Mapping[str, np.ndarray]
@@ -49,13 +49,13 @@ class Pool:
         self.requests = list(requests)
 
     def save(self, path: Path) -> None:
-        """Writes one safetensors file; tensors are named <request>/<kind>/<tensor>, text is as in `serving.texts`."""
+        """Writes one safetensors file; tensors are named <request>/<kind>/<tensor>, text as in `serving.flat_texts`."""
         tensors: dict[str, np.ndarray] = {}
         for number, request in enumerate(self.requests):
             parts = {"input": request.inputs, **{f"answer{n}": one for n, one in enumerate(request.expected)}}
             for kind, arrays in parts.items():
                 tensors |= {f"{number}/{kind}/{name}": np.ascontiguousarray(array) for name, array in arrays.items()}
-        save_file(texts.flattened(tensors), path, {"model": self.model})
+        save_file(flat_texts.flattened(tensors), path, {"model": self.model})
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -63,7 +63,7 @@ class Pool:
         parts: dict[int, dict[str, dict[str, np.ndarray]]] = {}
         with safe_open(path, framework="numpy") as file:
             model = file.metadata()["model"]
-            tensors = texts.restored({key: file.get_tensor(key) for key in file.keys()})
+            tensors = flat_texts.restored({key: file.get_tensor(key) for key in file.keys()})
         for key, array in tensors.items():
             number, kind, name = key.split("/", 2)
             parts.setdefault(int(number), {}).setdefault(kind, {})[name] = array

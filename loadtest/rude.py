@@ -20,11 +20,11 @@ from typing import Any
 
 import grpc
 import numpy as np
-from tritonclient.grpc import service_pb2_grpc
 
 from loadtest.pool import Pool, Tensors
-from serving.calls import messages
-from serving.tensors import infer_request
+from recserve_client.channels import unary
+from recserve_client.protocol import MODEL_INFER, messages
+from recserve_client.tensors import infer_request
 
 _IN_FLIGHT = 100
 _HUGE = 2_000_000
@@ -43,18 +43,18 @@ class Rude:
     def deadlines(self) -> int:
         """Deadlines of 0 to 3 ms on the wire."""
         with grpc.insecure_channel(self._url) as channel:
-            stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
+            ask = unary(channel, MODEL_INFER)
             for _ in range(50):
                 with suppress(grpc.RpcError):
-                    stub.ModelInfer(self._request(), timeout=self._choice.uniform(0.0, 0.003))
+                    ask(self._request(), timeout=self._choice.uniform(0.0, 0.003))
         return 50
 
     def cancels(self) -> int:
         """Calls that are cancelled a moment after they were sent."""
         with grpc.insecure_channel(self._url) as channel:
-            stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
+            ask = unary(channel, MODEL_INFER)
             for _ in range(50):
-                future = stub.ModelInfer.future(self._request())
+                future = ask.future(self._request())
                 time.sleep(self._choice.uniform(0.0, 0.003))
                 future.cancel()
         return 50
@@ -63,8 +63,8 @@ class Rude:
         """Channels that are closed with calls under way."""
         for _ in range(10):
             channel = grpc.insecure_channel(self._url)
-            stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
-            futures = [stub.ModelInfer.future(self._request()) for _ in range(5)]
+            ask = unary(channel, MODEL_INFER)
+            futures = [ask.future(self._request()) for _ in range(5)]
             time.sleep(self._choice.uniform(0.0, 0.005))
             channel.close()
             del futures
@@ -88,7 +88,7 @@ class Rude:
             self._like(lambda name, array, chosen=chosen: array[:, :0] if name in chosen else array)
             for chosen in self._subsets()
         ]
-        return self._ask_all([*asked, messages.ModelInferRequest(model_name=self._pool.model)])
+        return self._ask_all([*asked, messages["ModelInferRequest"](model_name=self._pool.model)])
 
     def huge(self) -> int:
         """Far more than one request may carry."""
@@ -124,10 +124,10 @@ class Rude:
 
     def _ask_all(self, requests: list[Any]) -> int:
         with grpc.insecure_channel(self._url, _LIMITS) as channel:
-            stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
+            ask = unary(channel, MODEL_INFER)
             for request in requests:
                 with suppress(grpc.RpcError):
-                    stub.ModelInfer(request)
+                    ask(request)
         return len(requests)
 
     def _subsets(self) -> list[set[str]]:
@@ -150,10 +150,10 @@ WAYS = ("deadlines", "cancels", "closes", "dies", "empties", "huge", "garbage")
 
 def _hang(url: str, in_flight: int) -> None:
     """Sends one request many times, says so, and waits to be killed."""
-    request = messages.ModelInferRequest.FromString(sys.stdin.buffer.read())
+    request = messages["ModelInferRequest"].FromString(sys.stdin.buffer.read())
     channel = grpc.insecure_channel(url)
-    stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
-    futures = [stub.ModelInfer.future(request) for _ in range(in_flight)]
+    ask = unary(channel, MODEL_INFER)
+    futures = [ask.future(request) for _ in range(in_flight)]
     sys.stdout.write("." * bool(futures))
     sys.stdout.flush()
     threading.Event().wait(10.0)

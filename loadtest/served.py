@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import NamedTuple, Self
 
 from loadtest.cores import started_on
+from recserve_client import Client
 from serving import shared_memory
-from serving.client import Client
 
 PATIENCE_S = 120.0
 """Far more than anything takes here; only a hang reaches it."""
@@ -67,8 +67,8 @@ class Served:
         return self._address
 
     def client(self, deadline_s: float = 30.0) -> Client:
-        """A client of the server."""
-        return Client(self.address.url, deadline_s=deadline_s)
+        """A client of the server, which shows every failure."""
+        return Client(self.address.url, deadline_s=deadline_s, retries=0)
 
     @property
     def said(self) -> str:

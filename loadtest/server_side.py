@@ -9,7 +9,7 @@ from typing import NamedTuple, Self
 import psutil
 
 from serving import tally
-from serving.client import Client, InferStats
+from serving.admin import Admin, InferStats
 from serving.server import TritonServer
 
 _SERIES = re.compile(r"^(\w+)\{(.*)\} (\S+)$")
@@ -26,7 +26,7 @@ class Snapshot(NamedTuple):
     cpu_seconds: float
 
     @classmethod
-    def of(cls, server: TritonServer, client: Client) -> Self:
+    def of(cls, server: TritonServer, client: Admin) -> Self:
         """Needs a client with the admin key."""
         time.sleep(2 * tally.PERIOD_S)  # what the backends counted is on its way
         statistics = {model: client.statistics(model) for model in client.model_names()}

@@ -5,7 +5,7 @@ from typing import Protocol
 
 import numpy as np
 
-from serving.client import Client
+from recserve_client import Client
 
 
 class Connection(Protocol):
@@ -26,10 +26,15 @@ Connect = Callable[[str], Connection]
 OURS = "recserve"
 
 
+def ours(url: str) -> Client:
+    """Our client, which shows every failure here."""
+    return Client(url, retries=0)
+
+
 def transport(name: str) -> Connect:
     """By name: ours, or a peer's. Raises ValueError for an unknown one."""
     if name == OURS:
-        return Client
+        return ours
     from loadtest.peers.transports import TRANSPORTS
 
     if name not in TRANSPORTS:

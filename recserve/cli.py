@@ -18,7 +18,8 @@ from recserve.commands.command import Command
 from recserve.options import near, parse, positionals
 from recserve.place import Group, Place
 from recserve.registry import COMMANDS
-from serving.errors import ServingError, StartupError
+from recserve_client.errors import ServingError
+from serving.startup import StartupError
 
 USE_ERROR = 2
 SERVER_ERROR = 1

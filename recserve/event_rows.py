@@ -11,8 +11,8 @@ import numpy as np
 import polars as pl
 
 from recserve.pairs import read
+from recserve_client.events import event_name
 from serving.events.pushing import Row
-from serving.histories.pushed import event_name
 from training.data.folder.dense import numbers, whole
 from training.data.folder.description import describe
 from training.data.folder.files import Table

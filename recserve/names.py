@@ -20,7 +20,7 @@ def _places(name: str) -> list[Path]:
     """The folders from which Python takes a package, or the file where it is a module."""
     spec = importlib.util.find_spec(name)
     if spec is None:
-        raise ValueError(f"package '{name}' is not found: pip install --editable {ROOT}")
+        raise ValueError(f"package '{name}' is not found: pip install --editable {ROOT}/client --editable {ROOT}")
     return [Path(place).resolve() for place in spec.submodule_search_locations or [spec.origin or ""]]
 
 

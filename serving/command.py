@@ -5,6 +5,7 @@ import secrets
 from pathlib import Path
 
 import kernels
+import recserve_client
 
 IMAGE = "nvcr.io/nvidia/tritonserver:26.06-py3"
 ADMIN_APIS = ("model-repository", "trace", "logging")
@@ -26,6 +27,7 @@ def container_command(
         histories.resolve(): "/histories",
         source: "/recserve/serving:ro",
         Path(kernels.__path__[0]): "/recserve/kernels:ro",
+        Path(recserve_client.__path__[0]): "/recserve/recserve_client:ro",
         source / "backends" / "recserve": "/opt/tritonserver/backends/recserve:ro",
     }
     return [

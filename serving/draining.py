@@ -5,15 +5,15 @@ along with the call that loads it, takes the server out of every balancer that a
 keep answering. It cannot be made ready again: a server that was withdrawn is stopped next.
 """
 
-from serving.client import Client
-from serving.errors import ServingError
+from recserve_client.errors import ServingError
+from serving.admin import Admin
 
 MODEL = "recserve_draining"
 _CONFIG = f'{{"name": "{MODEL}", "backend": "{MODEL}"}}'
 """There is no such backend, so nothing is started for it."""
 
 
-def withdraw(client: Client) -> None:
+def withdraw(client: Admin) -> None:
     """Returns when the server says that it is not ready.
 
     Args:

@@ -3,8 +3,8 @@
 import time
 from collections.abc import Callable
 
+from recserve_client.errors import ServerUnavailable, ServingError
 from serving import releases
-from serving.errors import ServerUnavailable, ServingError
 from serving.releases import Refused
 from serving.rollout import Release, roll_out, served
 from serving.server import TritonServer

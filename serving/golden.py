@@ -2,7 +2,7 @@
 
 A golden is stored as a client would send it: a leading batch axis of 1, ragged inputs as [1, n], and none of the
 inputs that the server fills in. The file is one safetensors file with the keys "0007/inputs/<name>",
-"0007/outputs/<name>", "0007/reference64/<name>" and "0007/served64/<name>", and text as in `serving.texts`.
+"0007/outputs/<name>", "0007/reference64/<name>" and "0007/served64/<name>", and text as in `serving.flat_texts`.
 """
 
 from collections import defaultdict
@@ -15,7 +15,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from serving import texts
+from serving import flat_texts
 from serving.ties import only_ties_differ
 
 HALF_TOLERANCE = 1e-2
@@ -60,7 +60,7 @@ def write(path: Path, goldens: Sequence[Golden]) -> None:
         for part in PARTS
         for name, array in getattr(golden, part).items()
     }
-    save_file(texts.flattened(tensors), path)
+    save_file(flat_texts.flattened(tensors), path)
 
 
 def read(path: Path) -> list[Golden]:
@@ -70,7 +70,7 @@ def read(path: Path) -> list[Golden]:
     """
     numbered: dict[str, dict[str, dict[str, np.ndarray]]] = defaultdict(lambda: {part: {} for part in PARTS})
     try:
-        tensors = texts.restored(load_file(path))
+        tensors = flat_texts.restored(load_file(path))
     except (OSError, SafetensorError, ValueError) as error:
         raise ValueError(f"{path} is no file of goldens: {error}; export the model again") from error
     for key, array in tensors.items():

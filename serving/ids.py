@@ -16,7 +16,8 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from serving import texts
+from recserve_client import texts
+from serving import flat_texts
 
 PARAMETER = "mapped_ids"
 """Names of tensors, with commas between them, whose raw ids a backend maps by files of the version."""
@@ -72,7 +73,7 @@ class IdMap:
     def digest(self) -> str:
         """16 hex digits that change with any id."""
         sha256 = hashlib.sha256(self.kind.encode())
-        for array in texts.flattened({"ids": self.ids}).values():
+        for array in flat_texts.flattened({"ids": self.ids}).values():
             sha256.update(np.ascontiguousarray(array).tobytes())
         return sha256.hexdigest()[:16]
 
@@ -147,7 +148,7 @@ class IdMap:
 
     def save(self, folder: Path, tensor: str) -> None:
         """Writes `ids.<tensor>.safetensors`: plain arrays, and the digest among the file's metadata."""
-        plain = {name: np.ascontiguousarray(array) for name, array in texts.flattened({"ids": self.ids}).items()}
+        plain = {name: np.ascontiguousarray(array) for name, array in flat_texts.flattened({"ids": self.ids}).items()}
         save_file(plain, _file(folder, tensor), metadata={"digest": self.digest})
 
     @classmethod
@@ -156,7 +157,7 @@ class IdMap:
         path = _file(folder, tensor)
         try:
             with safe_open(path, "numpy") as file:
-                arrays = texts.restored({name: file.get_tensor(name) for name in file.keys()})
+                arrays = flat_texts.restored({name: file.get_tensor(name) for name in file.keys()})
                 saved = (file.metadata() or {}).get("digest")
             found = cls(ids=arrays["ids"])
         except (OSError, SafetensorError, KeyError, ValueError) as error:

@@ -29,7 +29,7 @@ class ServerOptions:
     check_golden: bool = True
     """Whether files and golden answers must be right before the server counts as started."""
     model_control: Literal["none", "explicit"] = "none"
-    """explicit: all models are loaded at the start, and `Client.load` and `unload` work with the admin key."""
+    """explicit: all models are loaded at the start, and `Admin.load` and `unload` work with the admin key."""
     admin_key: str | None = None
     """Opens the model control, trace and log APIs; a new one for each server where None."""
     tritonserver: Path | None = None

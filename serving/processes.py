@@ -6,7 +6,7 @@ import signal
 import socket
 from collections.abc import Sequence
 
-from serving.errors import StartupError
+from serving.startup import StartupError
 
 
 def available_ports(host: str, wanted: Sequence[int]) -> list[int]:

@@ -6,9 +6,10 @@ Every file of every version that it loads is the one that was published, and eve
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from recserve_client import Client
+from recserve_client.errors import ServingError
 from serving import golden, manifest
-from serving.client import Client
-from serving.errors import ServingError, StartupError
+from serving.startup import StartupError
 from serving.versions import loaded_versions, served_version
 
 TOLERANCE = 1e-5

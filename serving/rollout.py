@@ -18,12 +18,13 @@ from typing import NamedTuple
 
 from tritonclient.grpc.model_config_pb2 import ModelConfig  # pyright: ignore[reportAttributeAccessIssue]
 
+from recserve_client.errors import ServerUnavailable, ServingError
 from serving import golden, manifest, releases
-from serving.client import Client
+from serving.admin import Admin
 from serving.configs import FUSED, read_config
-from serving.errors import ServerUnavailable, ServingError, StartupError
 from serving.readiness import DEADLINE_S, TOLERANCE, models
 from serving.served_configs import with_versions
+from serving.startup import StartupError
 from serving.versions import compile_sources, latest_version, versions
 
 LOAD_DEADLINE_S = 300.0
@@ -46,19 +47,19 @@ class Release(NamedTuple):
         return cls({one.name: said.get(one.name) or _newest_whole(one) for one in models(repository, target)})
 
 
-def served(client: Client) -> Release:
+def served(client: Admin) -> Release:
     """The version of each loaded model that answers who names none."""
     return Release({name: max(found) for name, found in _loaded(client).items()})
 
 
-def pin(client: Client, repository: Path, target: str = "cpu") -> None:
+def pin(client: Admin, repository: Path, target: str = "cpu") -> None:
     """Pins all ensembles to what is served now; for a server in the control mode `explicit`, before any roll-out."""
     now = served(client)
     for name, config in _ensembles(repository, target).items():
         client.load(name, _pinned(repository, config, now), deadline_s=LOAD_DEADLINE_S)
 
 
-def load(client: Client, repository: Path, target: str, release: Release) -> None:
+def load(client: Admin, repository: Path, target: str, release: Release) -> None:
     """Loads exactly this release into a server in the control mode `explicit` that has loaded nothing."""
     ensembles = _ensembles(repository, target)
     for name in _in_order(repository, target, release.versions.keys() - ensembles.keys()):
@@ -69,7 +70,7 @@ def load(client: Client, repository: Path, target: str, release: Release) -> Non
 
 
 def roll_out(
-    client: Client,
+    client: Admin,
     repository: Path,
     target: str = "cpu",
     report: Callable[[str], None] = lambda line: None,
@@ -117,7 +118,7 @@ def roll_out(
 class _Move:
     """One roll-out, step by step, which can be taken back."""
 
-    client: Client
+    client: Admin
     repository: Path
     target: str
     ensembles: dict[str, ModelConfig]
@@ -199,7 +200,7 @@ class _Move:
             raise StartupError(f"{name} version {version}: {fault}; the release before goes on serving: export again")
 
 
-def _loaded(client: Client) -> dict[str, set[int]]:
+def _loaded(client: Admin) -> dict[str, set[int]]:
     return {name: set(map(int, client.metadata(name).versions)) for name in client.model_names()}
 
 
@@ -227,7 +228,7 @@ def _pinned(repository: Path, config: ModelConfig, release: Release) -> ModelCon
     return pinned
 
 
-def _fault(client: Client, model: Path, version: int) -> str | None:
+def _fault(client: Admin, model: Path, version: int) -> str | None:
     """What is wrong with the first golden answer that is."""
     for number, expected in enumerate(golden.read(model / str(version) / "golden.safetensors")):
         try:

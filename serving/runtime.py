@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from serving.backends import backlog, restarts
-from serving.errors import StartupError
+from serving.startup import StartupError
 from serving.state import url_of
 
 WHEEL = "nvidia-pytriton==0.7.0"

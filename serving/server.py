@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Self
 
 from serving import draining, processes, pruning, readiness, releases, rollout, runtime, server_log, shared_memory
-from serving.client import Client
+from serving.admin import Admin
 from serving.command import container_command, shared_flags
-from serving.errors import StartupError
 from serving.guardian import Guardian
 from serving.histories.opening import histories_beside
 from serving.options import ServerOptions
 from serving.served_configs import settle
+from serving.startup import StartupError
 from serving.watchdog import Watchdog
 
 __all__ = ["ServerOptions", "TritonServer", "container_command"]
@@ -100,9 +100,9 @@ class TritonServer:
             return None
         return f"tritonserver ended {processes.ended_how(self._process.returncode)}; see {self.log}"
 
-    def client(self) -> Client:
+    def client(self) -> Admin:
         """A client with the admin key."""
-        return Client(self.url, admin_key=self.admin_key)
+        return Admin(self.url, admin_key=self.admin_key)
 
     def start(self, cancelled: threading.Event | None = None) -> None:
         """Starts the server and returns when it is ready.
@@ -277,7 +277,7 @@ class TritonServer:
             StartupError: neither happened within `ready_timeout_s`, or the start was cancelled.
         """
         deadline = time.monotonic() + self.options.ready_timeout_s
-        with Client(self.url, deadline_s=1.0) as client:
+        with Admin(self.url, deadline_s=1.0) as client:
             while self.process.poll() is None:
                 if client.server_ready():
                     # gRPC answers for a moment even where the metrics port was taken.

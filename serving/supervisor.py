@@ -6,8 +6,9 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from serving.errors import ServingError, StartupError
+from recserve_client.errors import ServingError
 from serving.server import TritonServer
+from serving.startup import StartupError
 
 WINDOW_S = 600.0
 """Restarts are counted over this long."""

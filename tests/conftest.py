@@ -13,7 +13,7 @@ import torch
 
 from export.artifacts import Source
 from export.repository import publish
-from serving.client import Client
+from serving.admin import Admin
 from serving.server import ServerOptions, TritonServer
 from tests.once import once
 from training.data.fetch import default_cache
@@ -109,9 +109,9 @@ def lrea_server(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> I
 
 
 @pytest.fixture(scope="session")
-def lrea_client(lrea_server: TritonServer) -> Iterator[Client]:
+def lrea_client(lrea_server: TritonServer) -> Iterator[Admin]:
     """A client of `lrea_server` with the admin key and a deadline that a loaded machine keeps."""
-    with Client(lrea_server.url, deadline_s=30.0, admin_key=lrea_server.admin_key) as client:
+    with Admin(lrea_server.url, deadline_s=30.0, admin_key=lrea_server.admin_key) as client:
         yield client
 
 

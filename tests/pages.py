@@ -9,7 +9,7 @@ PAGES = ("README.md", *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "d
 """Paths from the root; their code blocks are run or checked."""
 BESIDE = (
     "CONTRIBUTING.md",
-    *sorted(str(p.relative_to(ROOT)) for f in ("loadtest", "kernels") for p in (ROOT / f).rglob("*.md")),
+    *sorted(str(p.relative_to(ROOT)) for f in ("client", "loadtest", "kernels") for p in (ROOT / f).rglob("*.md")),
 )
 """Pages beside the code, whose links and names must hold too."""
 

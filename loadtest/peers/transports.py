@@ -9,8 +9,8 @@ import numpy as np
 from geventhttpclient import HTTPClient
 from safetensors.numpy import load, save
 
-from loadtest.transports import Connect
-from serving.client import Client
+from loadtest.transports import Connect, ours
+from recserve_client import Client
 
 TIMEOUT_S = 5.0
 """As our client's deadline."""
@@ -64,7 +64,7 @@ class BytesOverV2:
     """The V2 protocol with a safetensors file of the inputs in one BYTES tensor, and one of the outputs back."""
 
     def __init__(self, url: str) -> None:
-        self._client = Client(url, deadline_s=TIMEOUT_S)
+        self._client = Client(url, deadline_s=TIMEOUT_S, retries=0)
 
     def infer(self, model: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """All outputs by name; raises a ServingError."""
@@ -79,7 +79,7 @@ class BytesOverV2:
 
 TRANSPORTS: dict[str, Connect] = {
     "bentoml": lambda url: HTTP(url, BENTOML),
-    "grpcio": Client,
+    "grpcio": ours,
     "litserve": lambda url: HTTP(url, LITSERVE),
     "mlserver": BytesOverV2,
 }

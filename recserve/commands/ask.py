@@ -6,7 +6,7 @@ from export.further import complete, filled, further, missing
 from export.served import Served, data_of, find, system_of
 from recserve.commands.command import Command, show_titled, table
 from recserve.options import Positional
-from serving.client import Client
+from serving.admin import Admin
 from training.asking import Question, Shown, Tensors, profiles
 from training.interactions import Interactions
 from training.system import System
@@ -55,7 +55,7 @@ class Ask(Command):
             raise ValueError(f"--set {twice[0]} is said twice; say it once")
 
     def run(self) -> int:
-        with Client(self.url, deadline_s=self.deadline_s) as client:
+        with Admin(self.url, deadline_s=self.deadline_s) as client:
             served = find(client, self.model)
             interactions = data_of(served, self.dataset)
             chosen = system_of(served)

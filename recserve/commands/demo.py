@@ -19,7 +19,7 @@ from recserve import scoring
 from recserve.commands.command import Command, show, table
 from recserve.commands.parity import as_json, walk_visibly
 from recserve.runs import Plan, Trained, load, load_data, models
-from serving.client import Client
+from recserve_client import Client
 from serving.environment import versions
 from serving.server import ServerOptions, TritonServer
 from training import datasets

@@ -9,10 +9,11 @@ from pathlib import Path
 from rich.markup import escape
 
 from recserve.commands.command import Command
+from recserve_client.errors import ServingError
 from serving import admin_key
-from serving.errors import ServingError, StartupError
 from serving.follower import Follower
 from serving.server import ServerOptions, TritonServer
+from serving.startup import StartupError
 from serving.state.builder import models_with_states
 from serving.supervisor import Policy, Supervisor
 

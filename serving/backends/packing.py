@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from serving import texts
+from recserve_client import texts
 from serving.backends.onnxruntime.model_spec import AxisSpec, BatchInputSpec, InputSpec, ModelSpec, OutputSpec
 
 Request = Mapping[str, np.ndarray]

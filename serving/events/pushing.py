@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from serving.client import Client
-from serving.errors import DeadlineExceeded, ModelUnavailable, QueueFull, ServerUnavailable
+from recserve_client import Client
+from recserve_client.errors import DeadlineExceeded, ModelUnavailable, QueueFull, ServerUnavailable
 from serving.histories.pushed import MOST, sendable
 from serving.steps import USER_EVENTS
 

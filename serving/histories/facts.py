@@ -8,7 +8,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from serving import texts
+from serving import flat_texts
 from serving.histories.keys import facts_key
 from serving.histories.value import DamagedError, opened, sealed
 from serving.ids import IdMap
@@ -33,7 +33,7 @@ class Facts:
 
     def encode(self) -> bytes:
         """The value of the data set's key."""
-        arrays = {} if self.items.is_identity else texts.flattened({"items": self.items.ids})
+        arrays = {} if self.items.is_identity else flat_texts.flattened({"items": self.items.ids})
         said = {"users": self.users, "ticks": self.ticks, "most": self.most, "items": len(self.items.ids)}
         encoded = np.frombuffer(json.dumps(said).encode(), np.uint8)
         plain = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
@@ -47,7 +47,7 @@ class Facts:
             arrays = load(bytes(body))
             said = json.loads(arrays.pop(_SAID).tobytes())
             number = said.pop("items")
-            ids = texts.restored(arrays)["items"] if arrays else np.arange(1, number + 1)
+            ids = flat_texts.restored(arrays)["items"] if arrays else np.arange(1, number + 1)
             return cls(dataset=dataset, items=IdMap(ids=ids), **said)
         except (SafetensorError, ValueError, KeyError, TypeError) as error:
             raise DamagedError(f"it holds no facts ({error})") from error

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from serving import texts
+from recserve_client import texts
 
 _LONGEST = 200
 """Bytes of the name of a data set, and of a user's id, in a key; LMDB takes 511 in all."""

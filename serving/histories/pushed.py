@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from serving import texts
+from recserve_client import texts
 from serving.histories.examples import example_of
 from serving.histories.facts import Facts
 from serving.histories.history import Events, id_of
@@ -25,12 +25,6 @@ _FUTURE_S = 86_400
 """How far ahead of this machine's clock a time may lie."""
 
 Reason = Literal["malformed", "unknown_dataset", "unknown_item", "future_time"]
-
-
-def event_name(item: int | str, time: int, order: int, value: float) -> str:
-    """What names an event of a user to which nobody gave an id: all that is known of it; `order` is 0 where nobody says
-    one."""
-    return f"{item}|{time}|{order}|{value!r}"
 
 
 class Refused(NamedTuple):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from serving import texts
+from recserve_client import texts
 from serving.histories.examples import example_of
 from serving.histories.live import COUNTER, LiveHistories, RawUser
 from serving.histories.reading import NAMES, Reading

@@ -11,7 +11,7 @@ from typing import get_args
 
 import numpy as np
 
-from serving import texts
+from recserve_client import texts
 from serving.histories.facts import Facts
 from serving.histories.histories import Histories, UnknownDatasetError
 from serving.histories.history import Events, Outcome

@@ -11,10 +11,10 @@ import torch
 from export.artifacts import Source
 from export.parity import ParityOptions, walk
 from export.repository import publish
+from recserve_client import Client
+from recserve_client.errors import InvalidRequest
 from serving import golden
-from serving.client import Client
 from serving.direct import DirectModel
-from serving.errors import InvalidRequest
 from serving.server import ServerOptions, TritonServer
 from tests.export.brought import PUBLISHED
 

@@ -7,11 +7,11 @@ import polars as pl
 import pytest
 
 from export.histories import facts_of, load, raw_values
+from recserve_client.events import event_name
 from serving.histories.histories import Histories
 from serving.histories.history import Events, id_of
 from serving.histories.keys import Whose
 from serving.histories.lmdb_store import LmdbHistories
-from serving.histories.pushed import event_name
 from tests.recserve.releases import registered
 from tests.training.click_views import everything, view
 from training import datasets

@@ -15,9 +15,9 @@ from export.artifacts import Source
 from export.model_config import read_config, render
 from export.parity import ParityOptions, walk
 from export.repository import publish
+from recserve_client.errors import InvalidRequest
 from serving import golden
-from serving.client import Client
-from serving.errors import InvalidRequest
+from serving.admin import Admin
 from serving.ids import IdMap
 from serving.server import ServerOptions, TritonServer
 from tests.export.mapped import NAMED, NAMES, SKUS, WHOLE, hot, ranker, reader, with_states
@@ -39,10 +39,10 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def client(published: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+def client(published: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Admin]:
     folder = tmp_path_factory.mktemp("server")
     options = ServerOptions(state=folder / "state", log=folder / "server.log")
-    with TritonServer(published, options) as server, Client(server.url, deadline_s=30.0) as client:
+    with TritonServer(published, options) as server, Admin(server.url, deadline_s=30.0) as client:
         yield client
 
 
@@ -76,7 +76,7 @@ def test_the_linter_accepts_the_release_and_finds_strings_that_would_be_cut(publ
     assert fields == {"output.asked.data_type", "batch_output.asked.target_name"}
 
 
-def test_the_server_says_what_a_client_sends_and_gets(client: Client) -> None:
+def test_the_server_says_what_a_client_sends_and_gets(client: Admin) -> None:
     said = client.metadata("mapped")
     types = {tensor.name: tensor.datatype for tensor in (*said.inputs, *said.outputs)}
     assert types == {
@@ -94,7 +94,7 @@ def test_the_server_says_what_a_client_sends_and_gets(client: Client) -> None:
 
 
 @pytest.mark.parametrize("user", [*NEAR, "\u7121\u540d", "A" * 1024, "\U0001f600", "x"])
-def test_a_client_gets_the_answer_of_its_own_id_and_no_other(client: Client, user: str) -> None:
+def test_a_client_gets_the_answer_of_its_own_id_and_no_other(client: Admin, user: str) -> None:
     candidates = [5, *SKUS.ids.tolist(), -(2**63), 2**63 - 1]
     answer = client.infer("mapped", {"user": np.array([[user]]), "candidates": np.array([candidates])})
     scores, _, best, _ = ask(ranker(), NAMES, user, SKUS, candidates)
@@ -113,7 +113,7 @@ def test_a_client_gets_the_answer_of_its_own_id_and_no_other(client: Client, use
         np.array([[b"anna", b"1 "]]),
     ],
 )
-def test_lists_bytes_and_arrays_of_text_are_the_same_ids(client: Client, form: Any) -> None:
+def test_lists_bytes_and_arrays_of_text_are_the_same_ids(client: Admin, form: Any) -> None:
     request: Request = {"user": [[int(WHOLE.ids[0])]], "history": [["1", "anna"]]}
     expected = client.infer("reader", {**request, "candidates": [["anna", "1 "]]})
     answer = client.infer("reader", {**request, "candidates": form})
@@ -129,7 +129,7 @@ def test_lists_bytes_and_arrays_of_text_are_the_same_ids(client: Client, form: A
         ("reader", {"user": [[7]], "history": np.zeros((1, 0), object), "candidates": [["1", "nobody"]]}, (1, 2)),
     ],
 )
-def test_requests_without_ids_are_answered(client: Client, model: str, request_: Request, shape: tuple[int]) -> None:
+def test_requests_without_ids_are_answered(client: Admin, model: str, request_: Request, shape: tuple[int]) -> None:
     assert client.infer(model, request_)["scores"].shape == shape
 
 
@@ -152,13 +152,13 @@ BAD: list[tuple[Request, str]] = [
 
 
 @pytest.mark.parametrize(("bad", "said"), BAD)
-def test_what_is_no_id_is_refused_by_name_and_alone(client: Client, bad: Request, said: str) -> None:
+def test_what_is_no_id_is_refused_by_name_and_alone(client: Admin, bad: Request, said: str) -> None:
     with pytest.raises(InvalidRequest, match=re.escape(said)):
         client.infer("mapped", {**GOOD, **bad})
     assert client.infer("mapped", GOOD)["asked"].tolist() == GOOD["candidates"]
 
 
-def test_sixteen_clients_get_their_own_ids_back_beside_requests_that_are_refused(client: Client) -> None:
+def test_sixteen_clients_get_their_own_ids_back_beside_requests_that_are_refused(client: Admin) -> None:
     random, model = np.random.default_rng(0), ranker()
     requests = []
     for _ in range(320):
@@ -185,7 +185,7 @@ def test_sixteen_clients_get_their_own_ids_back_beside_requests_that_are_refused
     assert after.executions - before.executions < after.requests - before.requests
 
 
-def test_a_users_state_is_found_by_the_raw_id_and_strangers_have_none(client: Client) -> None:
+def test_a_users_state_is_found_by_the_raw_id_and_strangers_have_none(client: Admin) -> None:
     *_, ensemble = with_states()
     candidates = np.array([[int(SKUS.ids[0]), 5, 0]])
     for user in (NAMED.ids[9], NAMED.ids[13]):
@@ -200,7 +200,7 @@ def test_a_users_state_is_found_by_the_raw_id_and_strangers_have_none(client: Cl
         client.infer("ranker", {"user_id": [[b"\xff"]], "candidates": candidates})
 
 
-def test_the_kernel_form_maps_its_ids_beside_the_program(client: Client, published: Path) -> None:
+def test_the_kernel_form_maps_its_ids_beside_the_program(client: Admin, published: Path) -> None:
     assert (published / "mapped_hot_kernel" / "1" / "ids.candidates.safetensors").is_file()
     assert not list((published / "mapped_hot" / "1").glob("ids.*"))
     request = {
@@ -213,14 +213,14 @@ def test_the_kernel_form_maps_its_ids_beside_the_program(client: Client, publish
     assert len(set(answers[0][0].tolist())) == 4
 
 
-def test_a_server_that_starts_again_gives_the_same_answers(client: Client, published: Path, tmp_path: Path) -> None:
+def test_a_server_that_starts_again_gives_the_same_answers(client: Admin, published: Path, tmp_path: Path) -> None:
     asked = {
         model: [one.inputs for one in golden.read(published / model / "1" / "golden.safetensors")]
         for model in ("mapped", "reader", "ranker")
     }
     before = {model: [client.infer(model, request) for request in requests] for model, requests in asked.items()}
     options = ServerOptions(state=tmp_path / "state", log=tmp_path / "server.log")
-    with TritonServer(published, options) as server, Client(server.url, deadline_s=30.0) as again:
+    with TritonServer(published, options) as server, Admin(server.url, deadline_s=30.0) as again:
         for model, requests in asked.items():
             for request, expected in zip(requests, before[model], strict=True):
                 answer = again.infer(model, request)

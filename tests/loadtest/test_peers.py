@@ -16,9 +16,9 @@ from loadtest.peers.launch import Running, StartFailure, running
 from loadtest.peers.scorer import Scorer
 from loadtest.peers.transports import TRANSPORTS
 from loadtest.transports import OURS, transport
+from recserve_client.errors import ServingError
 from serving import golden
 from serving.direct import DirectModel
-from serving.errors import ServingError
 
 MODEL = "lrea_scorer"
 HERE = Path(sys.executable)

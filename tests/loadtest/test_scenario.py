@@ -9,7 +9,7 @@ import pytest
 from loadtest.bench import trusted_pool
 from loadtest.pool import Pool
 from loadtest.scenario import REQUESTS, Scenario, with_states
-from serving.client import Client
+from recserve_client import Client
 from serving.server import ServerOptions, TritonServer
 from tests.recserve.releases import SKUS, everything, registered
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
+from recserve_client import Client
+from recserve_client.errors import ServingError
 from serving import golden
-from serving.client import Client
-from serving.errors import ServingError
 from serving.versions import served_version
 
 _PAUSE_S = 0.005

@@ -12,7 +12,7 @@ import pytest
 from export.model_config import read_config, render
 from export.published import CONFIG_FILES
 from recserve.cli import main
-from serving.client import Client
+from recserve_client import Client, InvalidRequest
 from serving.identity import Identity
 from serving.server import ServerOptions, TritonServer
 from tests.recserve.releases import NUM_ITEMS, SKUS, everything, registered
@@ -167,6 +167,26 @@ def test_next_items_of_a_user_and_of_a_history_are_the_served_ones(ask: Any, cli
     assert answer["lines"][0].startswith("history of 3 items (plain), newest first: A thing")
     assert [row["item"] for row in why["rows"]] == [row["item"] for row in answer["rows"]]
     assert set(why["rows"][0]) == {"item", "path (codebook:word)", "categories"}
+
+
+def test_a_service_gets_the_same_answers_by_plain_ids(ask: Any, client: Client) -> None:
+    (answer,) = ask("fm", "--user", USER, "--candidates", *SKUS[:5], "--set", "page=home", "hour=3")
+    ranked = client.rank(USER, SKUS[:5], model="fm", dataset="moment", context={"page": "home", "hour": 3})
+    assert list(ranked.items) == [row["item"] for row in answer["rows"]]
+    history, theta = [SKUS[3], 7, SKUS[9]], np.array([[0.5]], np.float32)
+    for model, named, context in (
+        ("reg4rec", {}, {"theta": theta}),
+        ("generate_then_rank", {"user_id": [[USER]]}, {"theta": theta}),
+        ("two_tower", {"user_id": [[USER]]}, {}),
+    ):
+        answer = client.infer(model, {"history": [history], **named, **context})
+        pairs = zip(answer["scores"][0].tolist(), answer["items"][0].tolist(), strict=True)
+        best = sorted((pair for pair in pairs if pair[1] in SKUS), key=lambda pair: -pair[0])[:5]
+        user = USER if named else None
+        listed = client.generate(history, user=user, model=model, k=5, context={name: 0.5 for name in context})
+        assert list(zip(listed.scores, listed.items, strict=True)) == best != []
+    with pytest.raises(InvalidRequest, match=r"also takes page \(BYTES \[1\]\), hour \(INT64 \[1\]\)"):
+        client.rank(USER, SKUS[:5], model="fm")
 
 
 def test_generated_items_are_ranked_for_the_user_or_for_nobody(ask: Any, client: Client) -> None:

@@ -15,7 +15,7 @@ import pytest
 from loadtest.served import Served, alive
 from recserve.cli import main
 from serving import golden
-from serving.client import Client
+from serving.admin import Admin
 from training import checkpoint
 from training.data.fetch import default_cache
 from training.data.planted_clicks import planted_clicks
@@ -278,7 +278,7 @@ def test_asking_with_nobody_serving_says_how_to_serve(capsys: Captured, url: str
 
 
 @pytest.mark.triton_server
-def test_titles_are_of_the_data_set_of_the_served_model_and_of_no_other(capsys: Captured, lrea_client: Client) -> None:
+def test_titles_are_of_the_data_set_of_the_served_model_and_of_no_other(capsys: Captured, lrea_client: Admin) -> None:
     for words in ([], ["lrea"]):
         shown = run_json(capsys, "ask", *words, "--user", "1", "--url", lrea_client.url)
         assert shown["dataset"] == "planted-clicks"

@@ -10,8 +10,8 @@ import pytest
 
 from loadtest.served import Served
 from recserve.cli import command, main
+from recserve_client import Client
 from serving import releases
-from serving.client import Client
 from tests.pages import text_of
 from tests.recserve.crowd import answers, crowd
 from tests.recserve.daily_log import log

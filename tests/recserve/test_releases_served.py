@@ -13,9 +13,9 @@ import pytest
 
 from loadtest.served import Served, until
 from recserve.cli import main
+from recserve_client import Client
+from recserve_client.errors import ServingError
 from serving import releases
-from serving.client import Client
-from serving.errors import ServingError
 from serving.server import ServerOptions, TritonServer
 from tests.recserve.crowd import answers, crowd
 from tests.sealing import reseal

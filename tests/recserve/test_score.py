@@ -12,7 +12,7 @@ from torch.nn import Identity
 
 from recserve import runs, scoring
 from recserve.cli import main
-from serving.client import Client
+from recserve_client import Client
 from serving.server import ServerOptions, TritonServer
 from tests.training.data.folder.tables import SKUS, Shop
 from training.servable import Servable

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from serving.client import Client
+from serving.admin import Admin
 from serving.server import ServerOptions, TritonServer
 from tests.serving import models
 
@@ -21,9 +21,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonServer]:
 
 
 @pytest.fixture(scope="session")
-def client(server: TritonServer) -> Iterator[Client]:
+def client(server: TritonServer) -> Iterator[Admin]:
     """A client of `server` with the admin key and a deadline that a loaded machine keeps."""
-    with Client(server.url, deadline_s=30.0, admin_key=server.admin_key) as client:
+    with Admin(server.url, deadline_s=30.0, admin_key=server.admin_key) as client:
         yield client
 
 

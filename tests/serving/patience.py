@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from serving.client import Client, InferStats
+from serving.admin import Admin, InferStats
 
 PATIENCE_S = 60.0
 """Far more than anything here takes; only a fault reaches it."""
@@ -19,12 +19,12 @@ def settled(read: Callable[[], Any], done: Callable[[Any], bool]) -> Any:
     return found
 
 
-def counted(client: Client, model: str, before: InferStats, answered: int) -> InferStats:
+def counted(client: Admin, model: str, before: InferStats, answered: int) -> InferStats:
     """The statistics once they hold so many answers more; the server counts a batch after it has answered it."""
     return settled(lambda: client.statistics(model), lambda after: after.success - before.success >= answered)
 
 
-def shared(client: Client, model: str, ask: Callable[[], int]) -> bool:
+def shared(client: Admin, model: str, ask: Callable[[], int]) -> bool:
     """Asks until fewer executions than requests were needed: where the machine is busy elsewhere, requests may come one
     by one for a while. `ask` sends requests at once and says how many were answered."""
     for _ in range(_ROUNDS):

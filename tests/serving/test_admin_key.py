@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from recserve_client.errors import InvalidRequest
 from serving import admin_key
-from serving.client import Client
-from serving.errors import InvalidRequest
+from serving.admin import Admin
 from serving.server import ServerOptions, TritonServer
 
 
@@ -49,7 +49,7 @@ def test_a_key_that_others_can_read_is_refused(tmp_path: Path) -> None:
 def test_the_key_of_the_file_opens_model_control(small_repository: Path, tmp_path: Path) -> None:
     key = admin_key.read_or_make(tmp_path / "key")
     options = ServerOptions(model_control="explicit", admin_key=key)
-    with TritonServer(small_repository, options) as server, Client(server.url, admin_key=key) as client:
+    with TritonServer(small_repository, options) as server, Admin(server.url, admin_key=key) as client:
         assert client.model_names() == ["scaled"]
-        with Client(server.url) as stranger, pytest.raises(InvalidRequest, match="restricted"):
+        with Admin(server.url) as stranger, pytest.raises(InvalidRequest, match="restricted"):
             stranger.model_names()

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from recserve_client.errors import DeadlineExceeded, InvalidRequest, QueueFull, ServingError, StaleState
 from serving import golden
-from serving.client import Client
+from serving.admin import Admin
 from serving.direct import DirectModel
-from serving.errors import DeadlineExceeded, InvalidRequest, QueueFull, ServingError, StaleState
 from serving.golden import Golden
 from serving.histories.examples import example_of
 from serving.server import ServerOptions, TritonServer
@@ -42,7 +42,7 @@ def is_right(expected: Golden, answer: Request) -> bool:
 
 
 @pytest.fixture
-def still_right(repository: Path, lrea_client: Client) -> Callable[[], None]:
+def still_right(repository: Path, lrea_client: Admin) -> Callable[[], None]:
     """Asks good requests of users that no other test asks about wrongly, and checks the scores."""
     good = goldens(repository, "lrea")[:3]
 
@@ -72,7 +72,7 @@ def still_right(repository: Path, lrea_client: Client) -> Callable[[], None]:
     ],
 )
 def test_a_wrong_request_to_the_ranker_is_refused_with_its_reason(
-    lrea_client: Client, still_right: Callable[[], None], request_: Request, text: str
+    lrea_client: Admin, still_right: Callable[[], None], request_: Request, text: str
 ) -> None:
     with pytest.raises(InvalidRequest, match=re.escape(text)):
         lrea_client.infer("lrea", {"user_id": USER, "candidates": CANDIDATES, **request_})
@@ -80,7 +80,7 @@ def test_a_wrong_request_to_the_ranker_is_refused_with_its_reason(
 
 
 @pytest.mark.parametrize("missing", ["user_id", "candidates"])
-def test_a_missing_input_is_named(lrea_client: Client, still_right: Callable[[], None], missing: str) -> None:
+def test_a_missing_input_is_named(lrea_client: Admin, still_right: Callable[[], None], missing: str) -> None:
     inputs = {"user_id": USER, "candidates": CANDIDATES}
     del inputs[missing]
     with pytest.raises(InvalidRequest, match=re.escape(f"missing required input(s) ['{missing}']")):
@@ -88,7 +88,7 @@ def test_a_missing_input_is_named(lrea_client: Client, still_right: Callable[[],
     still_right()
 
 
-def test_a_user_whom_nobody_knows_is_scored_with_an_empty_history(repository: Path, lrea_client: Client) -> None:
+def test_a_user_whom_nobody_knows_is_scored_with_an_empty_history(repository: Path, lrea_client: Admin) -> None:
     """By the two graphs, on a history of length 0: the same scores for any such user."""
     encoder, scorer = (DirectModel.open(repository / name) for name in ("lrea_encoder", "lrea_scorer"))
     lengths = {"history_items": 16, "history_values": 16, "history_length": 1, "profile": 4}
@@ -101,7 +101,7 @@ def test_a_user_whom_nobody_knows_is_scored_with_an_empty_history(repository: Pa
     assert np.abs(known["scores"] - expected).max() > 1e-4
 
 
-def test_an_unknown_item_is_scored_as_the_out_of_vocabulary_one(lrea_client: Client) -> None:
+def test_an_unknown_item_is_scored_as_the_out_of_vocabulary_one(lrea_client: Admin) -> None:
     candidates = np.array([[0, 49, 2**40, 5]])
     (scores,) = lrea_client.infer("lrea", {"user_id": USER, "candidates": candidates})["scores"]
     assert scores[0] == scores[1] == scores[2] != scores[3]
@@ -130,7 +130,7 @@ def test_an_unknown_item_is_scored_as_the_out_of_vocabulary_one(lrea_client: Cli
     ],
 )
 def test_a_wrong_request_to_a_step_is_refused_with_its_reason(
-    repository: Path, lrea_client: Client, model: str, change: Callable[[Request], Request], text: str
+    repository: Path, lrea_client: Admin, model: str, change: Callable[[Request], Request], text: str
 ) -> None:
     good = goldens(repository, model)[5]
     with pytest.raises(InvalidRequest, match=re.escape(text)):
@@ -146,7 +146,7 @@ def test_a_wrong_request_to_a_step_is_refused_with_its_reason(
     ],
 )
 def test_a_state_that_is_not_fit_gives_no_score_and_its_batch_mates_theirs(
-    repository: Path, lrea_client: Client, change: Callable[[Request], Request]
+    repository: Path, lrea_client: Admin, change: Callable[[Request], Request]
 ) -> None:
     good = [one for one in goldens(repository, "lrea_scorer") if one.inputs["candidates"].size]
 
@@ -167,7 +167,7 @@ def test_a_state_that_is_not_fit_gives_no_score_and_its_batch_mates_theirs(
 
 
 def test_a_store_that_is_stale_corrupt_or_gone_is_computed_again_and_counted(
-    repository: Path, lrea_server: TritonServer, lrea_client: Client
+    repository: Path, lrea_server: TritonServer, lrea_client: Admin
 ) -> None:
     one = goldens(repository, "lrea")[0]
     user = example_of(int(one.inputs["user_id"][0, 0]))
@@ -196,7 +196,7 @@ def test_a_store_that_is_stale_corrupt_or_gone_is_computed_again_and_counted(
 
 
 def test_a_deadline_that_has_passed_is_an_error_and_the_next_request_is_answered(
-    lrea_client: Client, still_right: Callable[[], None]
+    lrea_client: Admin, still_right: Callable[[], None]
 ) -> None:
     many = np.ones((1, 20_000), np.int64)
     with pytest.raises(DeadlineExceeded, match=r"no answer within 0 s"):
@@ -204,7 +204,7 @@ def test_a_deadline_that_has_passed_is_an_error_and_the_next_request_is_answered
     still_right()
 
 
-def ask_all(client: Client, good: list[Golden], number: int) -> list[ServingError | None]:
+def ask_all(client: Admin, good: list[Golden], number: int) -> list[ServingError | None]:
     """Many clients at once; None for each that was answered right, else its error."""
 
     def ask(one: Golden) -> ServingError | None:
@@ -219,7 +219,7 @@ def ask_all(client: Client, good: list[Golden], number: int) -> list[ServingErro
         return list(pool.map(ask, [good[n % len(good)] for n in range(2 * number)]))
 
 
-def settled(client: Client) -> int:
+def settled(client: Admin) -> int:
     """Requests answered so far, once none is under way: one that nobody waits for any more is counted late."""
     counts = [-1, client.statistics("lrea").success]
     while counts[-1] != counts[-2]:
@@ -229,7 +229,7 @@ def settled(client: Client) -> int:
 
 
 def test_two_hundred_clients_at_once_are_answered_right_or_told_that_the_queue_is_full(
-    repository: Path, lrea_client: Client, still_right: Callable[[], None]
+    repository: Path, lrea_client: Admin, still_right: Callable[[], None]
 ) -> None:
     good = goldens(repository, "lrea")
     before = settled(lrea_client)

@@ -1,11 +1,12 @@
 import re
 import socket
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
-from serving.client import MAX_MESSAGE_BYTES, Client
-from serving.errors import (
+from recserve_client import Client
+from recserve_client.errors import (
     DeadlineExceeded,
     InvalidRequest,
     ModelUnavailable,
@@ -13,6 +14,8 @@ from serving.errors import (
     ServingError,
     StaleState,
 )
+from recserve_client.statuses import MAX_MESSAGE_BYTES
+from serving.admin import Admin
 from serving.server import TritonServer
 from tests.serving.patience import counted
 
@@ -21,18 +24,18 @@ pytestmark = pytest.mark.triton_server
 X = np.array([[1.0, -2.0, 0.5]], np.float32)
 
 
-def assert_still_answers(client: Client) -> None:
+def assert_still_answers(client: Admin) -> None:
     np.testing.assert_array_equal(client.infer("scaled", {"x": X})["y"], 2 * X + 1)
 
 
-def test_a_request_comes_back_with_every_output(client: Client) -> None:
+def test_a_request_comes_back_with_every_output(client: Admin) -> None:
     answer = client.infer("scaled", {"x": X})
     np.testing.assert_array_equal(answer["y"], 2 * X + 1)
     np.testing.assert_array_equal(answer["z"], -X)
     assert {array.dtype for array in answer.values()} == {np.dtype(np.float32)}
 
 
-def test_a_version_can_be_named(client: Client) -> None:
+def test_a_version_can_be_named(client: Admin) -> None:
     assert client.infer("scaled", {"x": X}, version="1").keys() == {"y", "z"}
     with pytest.raises(ModelUnavailable, match="version 9 is not found"):
         client.infer("scaled", {"x": X}, version="9")
@@ -53,7 +56,7 @@ def test_a_version_can_be_named(client: Client) -> None:
     ],
 )
 def test_a_wrong_request_is_refused_with_a_reason_and_the_server_goes_on(
-    client: Client, model: str, inputs: dict[str, np.ndarray], error: type[ServingError], text: str
+    client: Admin, model: str, inputs: dict[str, np.ndarray], error: type[ServingError], text: str
 ) -> None:
     with pytest.raises(error, match=text):
         client.infer(model, inputs)
@@ -71,7 +74,7 @@ def test_a_wrong_request_is_refused_with_a_reason_and_the_server_goes_on(
     ],
 )
 def test_a_request_outside_the_bounds_is_refused_by_field_and_value(
-    client: Client, candidates: list[list[int]], text: str
+    client: Admin, candidates: list[list[int]], text: str
 ) -> None:
     inputs = {"candidates": np.array(candidates), "weight": np.ones((len(candidates), 1), np.float32)}
     with pytest.raises(InvalidRequest, match=re.escape(text)):
@@ -79,18 +82,18 @@ def test_a_request_outside_the_bounds_is_refused_by_field_and_value(
     assert_still_answers(client)
 
 
-def test_a_message_that_is_too_large_is_refused_before_it_is_sent(client: Client) -> None:
+def test_a_message_that_is_too_large_is_refused_before_it_is_sent(client: Admin) -> None:
     rows = MAX_MESSAGE_BYTES // X.nbytes + 1
     with pytest.raises(InvalidRequest, match=r"larger than max .*send fewer rows"):
         client.infer("scaled", {"x": np.zeros((rows, 3), np.float32)})
 
 
-def test_an_answer_that_is_not_a_number_is_never_returned(client: Client) -> None:
+def test_an_answer_that_is_not_a_number_is_never_returned(client: Admin) -> None:
     with pytest.raises(StaleState, match=r"scaled: output 'y' holds NaN: .*recserve state build"):
         client.infer("scaled", {"x": np.array([[0.0, np.nan, 0.0]], np.float32)})
 
 
-def test_a_deadline_ends_the_wait_and_the_server_goes_on(client: Client) -> None:
+def test_a_deadline_ends_the_wait_and_the_server_goes_on(client: Admin) -> None:
     with pytest.raises(DeadlineExceeded, match=r"no answer within 0\.05 s"):
         client.infer("slow", {"steps": np.array([[500_000]])}, deadline_s=0.05)
     assert client.infer("slow", {"steps": np.array([[2]])})["total"] == 2
@@ -99,20 +102,20 @@ def test_a_deadline_ends_the_wait_and_the_server_goes_on(client: Client) -> None
 def test_nobody_at_the_address_is_an_error_that_says_how_to_start_a_server() -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
-        with Client(f"127.0.0.1:{unused.getsockname()[1]}") as client:
+        with Admin(f"127.0.0.1:{unused.getsockname()[1]}") as client:
             with pytest.raises(ServerUnavailable, match="recserve serve"):
                 client.infer("scaled", {"x": X})
             assert not client.server_ready()
 
 
 def test_a_closed_client_says_so(server: TritonServer) -> None:
-    client = Client(server.url)
+    client = Admin(server.url)
     client.close()
     with pytest.raises(ServerUnavailable, match="make a new Client"):
         client.infer("scaled", {"x": X})
 
 
-def test_the_server_describes_its_models(client: Client) -> None:
+def test_the_server_describes_its_models(client: Admin) -> None:
     assert client.server_ready()
     assert client.model_ready("scorer")
     assert not client.model_ready("no_such_model")
@@ -125,7 +128,7 @@ def test_the_server_describes_its_models(client: Client) -> None:
     assert client.config("scorer").batch_input[0].target_name == ["ends"]
 
 
-def test_statistics_count_what_was_asked(client: Client) -> None:
+def test_statistics_count_what_was_asked(client: Admin) -> None:
     before = client.statistics("scaled")
     client.infer("scaled", {"x": X.repeat(3, axis=0)})
     with pytest.raises(InvalidRequest):
@@ -138,7 +141,7 @@ def test_statistics_count_what_was_asked(client: Client) -> None:
 
 
 def test_model_control_needs_the_key_and_what_tools_ask_first_does_not(server: TritonServer) -> None:
-    with Client(server.url) as stranger:
+    with Admin(server.url) as stranger:
         assert_still_answers(stranger)
         assert stranger.config("scaled").name == "scaled"
         assert stranger.statistics("scaled").requests > 0
@@ -147,5 +150,25 @@ def test_model_control_needs_the_key_and_what_tools_ask_first_does_not(server: T
                 call("scaled")
         with pytest.raises(InvalidRequest, match=r"restricted.*admin_key"):
             stranger.model_names()
-    with Client(server.url, admin_key="wrong") as guesser, pytest.raises(InvalidRequest, match="restricted"):
+    with Admin(server.url, admin_key="wrong") as guesser, pytest.raises(InvalidRequest, match="restricted"):
         guesser.unload("scaled")
+
+
+@pytest.mark.triton_server
+def test_short_deadlines_and_early_closes_do_not_hurt_the_server(server: TritonServer) -> None:
+    def impatient(number: int) -> int:
+        missed = 0
+        for round_ in range(60):
+            with Client(server.url, deadline_s=0.001 * ((number + round_) % 3)) as client:
+                for _ in range(5):
+                    try:
+                        client.infer("scaled", {"x": X})
+                    except DeadlineExceeded:
+                        missed += 1
+        return missed
+
+    with ThreadPoolExecutor(4) as pool:
+        assert sum(pool.map(impatient, range(4))) > 0
+    assert server.fault is None
+    with server.client() as client:
+        np.testing.assert_array_equal(client.infer("scaled", {"x": X}, deadline_s=30.0)["y"], 2 * X + 1)

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from recserve_client.errors import ModelUnavailable, QueueFull, ServerUnavailable, ServingError
 from serving import shared_memory
-from serving.client import Client
-from serving.errors import ModelUnavailable, QueueFull, ServerUnavailable, ServingError
+from serving.admin import Admin
 from serving.server import TritonServer
 from serving.watchdog import process_states
 from tests.serving import models
@@ -24,14 +24,14 @@ PATIENCE_S = 60.0
 X = np.array([[1.0, -2.0, 0.5]], np.float32)
 
 
-def ask(client: Client, model: str, steps: int) -> float | ServingError:
+def ask(client: Admin, model: str, steps: int) -> float | ServingError:
     try:
         return float(client.infer(model, {"steps": np.array([[steps]])}, deadline_s=PATIENCE_S)["total"][0, 0])
     except ServingError as error:
         return error
 
 
-def flood(pool: ThreadPoolExecutor, client: Client, model: str, steps: int) -> list[Future[float | ServingError]]:
+def flood(pool: ThreadPoolExecutor, client: Admin, model: str, steps: int) -> list[Future[float | ServingError]]:
     """More requests at once than the model's queue takes; returns when one is running and the queue is full."""
     futures = [pool.submit(ask, client, model, steps) for _ in range(8)]
     first = wait(futures, PATIENCE_S, FIRST_COMPLETED).done
@@ -60,7 +60,7 @@ def wait_until_gone(processes: Sequence[int]) -> None:
 
 
 @pytest.mark.parametrize("model", ["slow", "slow_ensemble"])
-def test_a_full_queue_rejects_at_once_and_the_others_are_answered(client: Client, model: str) -> None:
+def test_a_full_queue_rejects_at_once_and_the_others_are_answered(client: Admin, model: str) -> None:
     with ThreadPoolExecutor(8) as pool:
         outcomes = [future.result() for future in flood(pool, client, model, 500_000)]
     answered = [outcome for outcome in outcomes if isinstance(outcome, float)]

@@ -10,7 +10,7 @@ import pytest
 from export.artifacts import Source
 from export.repository import publish
 from serving import follower
-from serving.client import Client
+from serving.admin import Admin
 from serving.follower import Follower
 from serving.rollout import Release, roll_out, served
 from serving.server import TritonServer
@@ -40,7 +40,7 @@ def test_what_is_said_is_what_the_server_serves_while_releases_appear_in_between
 ) -> None:
     """Another release appears after the look at the repository and before the roll-out: the moment that was missed."""
 
-    def published_just_before(client: Client, repository: Path, target: str, **options: object) -> Release | None:
+    def published_just_before(client: Admin, repository: Path, target: str, **options: object) -> Release | None:
         if later:
             publish(live, lrea(later.pop()), SOURCE)
         return roll_out(client, repository, target, **options)  # pyright: ignore[reportArgumentType]

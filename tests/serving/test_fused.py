@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from serving import golden
+from serving.admin import Admin
 from serving.backends.fused.chain import Chain, Link, OnnxStep
-from serving.client import Client
 from serving.direct import DirectModel
-from serving.errors import StartupError
 from serving.server import ServerOptions, TritonServer
+from serving.startup import StartupError
 from serving.steps.step import Answer, Refusal, Tensors
 
 TOO_LARGE = Refusal("x is too large", "INVALID_ARG")
@@ -90,7 +90,7 @@ def test_a_graph_refuses_a_wrong_request_alone_and_answers_its_mates_as_alone(re
 
 
 @pytest.mark.triton_server
-def test_a_served_ensemble_is_one_model_that_batches_and_asks_no_other(repository: Path, lrea_client: Client) -> None:
+def test_a_served_ensemble_is_one_model_that_batches_and_asks_no_other(repository: Path, lrea_client: Admin) -> None:
     good = golden.read(repository / "lrea" / "1" / "golden.safetensors")
     models = ("lrea", "lrea_scorer")
     before = {name: lrea_client.statistics(name) for name in models}

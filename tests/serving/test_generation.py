@@ -13,9 +13,9 @@ from export.artifacts import Source
 from export.kinds import kernel_forms
 from export.parity import ParityOptions, walk
 from export.repository import publish
-from serving.client import Client
+from recserve_client.errors import InvalidRequest
+from serving.admin import Admin
 from serving.direct import DirectModel
-from serving.errors import InvalidRequest
 from serving.server import ServerOptions, TritonServer
 from tests.conftest import lrea
 from tests.training.systems.reg4rec_models import data, trained
@@ -50,11 +50,11 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def client(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+def client(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Admin]:
     folder = tmp_path_factory.mktemp("generation_server")
     with (
         TritonServer(repository, ServerOptions(state=folder / "state", log=folder / "log")) as server,
-        Client(server.url, deadline_s=30.0, admin_key=server.admin_key) as client,
+        Admin(server.url, deadline_s=30.0, admin_key=server.admin_key) as client,
     ):
         yield client
 
@@ -79,13 +79,13 @@ def alike(one: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray]) -> boo
     return all(np.allclose(array, other[name], rtol=0, atol=1e-5) for name, array in one.items())
 
 
-def test_the_server_answers_what_the_graph_answers_in_this_process(repository: Path, client: Client) -> None:
+def test_the_server_answers_what_the_graph_answers_in_this_process(repository: Path, client: Admin) -> None:
     direct = DirectModel.open(repository / MODEL)
     for asked in requests():
         assert same(direct.run([asked])[0], client.infer(MODEL, asked))
 
 
-def test_integers_are_the_eager_ones(client: Client) -> None:
+def test_integers_are_the_eager_ones(client: Admin) -> None:
     model = trained()
     (eager,) = servables(MODEL, model, model.config, data())
     history, ends, theta = eager.example(16, 3)
@@ -97,7 +97,7 @@ def test_integers_are_the_eager_ones(client: Client) -> None:
         np.testing.assert_allclose(served["scores"][0], answers["scores"][row].numpy(), atol=1e-5)
 
 
-def test_theta_0_is_served_as_plain_beam_search(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_theta_0_is_served_as_plain_beam_search(client: Admin, monkeypatch: pytest.MonkeyPatch) -> None:
     """As the module decodes that checks no path at any step, asked for theta 1."""
     model, changed = trained(), 0
     (plain,) = servables("plain", model, model.config, data())
@@ -111,7 +111,7 @@ def test_theta_0_is_served_as_plain_beam_search(client: Client, monkeypatch: pyt
     assert changed
 
 
-def test_every_request_is_answered_alike_alone_and_among_sixteen_clients(client: Client) -> None:
+def test_every_request_is_answered_alike_alone_and_among_sixteen_clients(client: Admin) -> None:
     alone = [client.infer(MODEL, asked) for asked in requests()]
     with ThreadPoolExecutor(16) as callers:
         for _ in range(4):
@@ -119,14 +119,14 @@ def test_every_request_is_answered_alike_alone_and_among_sixteen_clients(client:
             assert all(same(one, other) for one, other in zip(alone, together, strict=True))
 
 
-def test_the_kernel_form_answers_what_the_graph_answers(client: Client) -> None:
+def test_the_kernel_form_answers_what_the_graph_answers(client: Admin) -> None:
     for asked in requests()[:6]:
         graph, kernel = client.infer(MODEL, asked), client.infer(KERNEL, asked)
         assert all(np.array_equal(graph[name], kernel[name]) for name in ("items", "paths", "categories"))
         np.testing.assert_allclose(graph["scores"], kernel["scores"], atol=1e-5)
 
 
-def test_generate_then_rank_scores_the_generated_items_for_the_user(client: Client) -> None:
+def test_generate_then_rank_scores_the_generated_items_for_the_user(client: Admin) -> None:
     for user, asked in enumerate(requests()[:6], 1):
         listed = client.infer(MODEL, asked)
         joint = client.infer(JOINT, {**asked, "user_id": np.array([[user]])})
@@ -147,7 +147,7 @@ def test_generate_then_rank_scores_the_generated_items_for_the_user(client: Clie
     ],
 )
 def test_a_wrong_request_is_refused_by_name_and_the_next_one_answered(
-    client: Client, model: str, changes: dict[str, np.ndarray], reason: str
+    client: Admin, model: str, changes: dict[str, np.ndarray], reason: str
 ) -> None:
     right = request([5, 11, 17]) | ({"user_id": np.array([[3]])} if model == JOINT else {})
     before = client.infer(model, right)
@@ -157,7 +157,7 @@ def test_a_wrong_request_is_refused_by_name_and_the_next_one_answered(
 
 
 @pytest.mark.parametrize("model", [MODEL, KERNEL, JOINT])
-def test_an_empty_history_is_answered_as_one_unknown_item(client: Client, model: str) -> None:
+def test_an_empty_history_is_answered_as_one_unknown_item(client: Admin, model: str) -> None:
     user = {"user_id": np.array([[-5]])} if model == JOINT else {}
     empty, unknown = (client.infer(model, {**request(history), **user}) for history in ([], [2**40]))
     assert (empty["items"] > 0).any()
@@ -166,10 +166,10 @@ def test_an_empty_history_is_answered_as_one_unknown_item(client: Client, model:
 
 
 def test_generate_then_rank_answers_alike_as_tritonservers_own_ensemble(
-    repository: Path, client: Client, tmp_path: Path
+    repository: Path, client: Admin, tmp_path: Path
 ) -> None:
     options = ServerOptions(target=CHAINED, state=tmp_path / "state", log=tmp_path / "log")
-    with TritonServer(repository, options) as server, Client(server.url, deadline_s=30.0) as chained:
+    with TritonServer(repository, options) as server, Admin(server.url, deadline_s=30.0) as chained:
         for user, asked in enumerate(requests()[:6], 1):
             joint = {**asked, "user_id": np.array([[user]])}
             fused, own = client.infer(JOINT, joint), chained.infer(JOINT, joint)

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 
-from serving import texts
+from recserve_client import texts
+from serving import flat_texts
 from serving.ids import IdMap, IdMaps, mapped_ids
 
 LEAST, MOST = -(2**63), 2**63 - 1
@@ -173,9 +174,9 @@ def test_a_backend_maps_the_tensors_that_the_configuration_names(tmp_path: Path)
 def test_text_comes_back_from_plain_arrays_in_its_shape() -> None:
     text = np.array([["", " a ", "\u00e9"], ["a\0b", "\u7121", "x"]], object)
     arrays = {"0007/x": text, "none": np.zeros((1, 0), object), "one": np.array("a", object), "n": np.ones(2)}
-    plain = texts.flattened(arrays)
+    plain = flat_texts.flattened(arrays)
     assert all(array.dtype != object for array in plain.values())
-    found = texts.restored(plain)
+    found = flat_texts.restored(plain)
     assert found.keys() == arrays.keys()
     for name, array in arrays.items():
         assert (found[name].shape, found[name].tolist()) == (array.shape, array.tolist())

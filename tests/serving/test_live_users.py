@@ -17,7 +17,7 @@ from export.artifacts import Source
 from export.histories import load
 from export.repository import publish
 from export.user_events import add_user_events
-from serving.client import Client
+from serving.admin import Admin
 from serving.events.pushing import Pusher, Row
 from serving.histories.histories import Histories
 from serving.histories.opening import histories_beside, open_histories
@@ -71,12 +71,12 @@ class Ready(NamedTuple):
 
     repository: Path
     server: TritonServer
-    client: Client
+    client: Admin
     before: dict[str, dict[int, np.ndarray]]
     """Scores by model and user, before the push."""
 
 
-def ask(client: Client, model: str, user: int) -> np.ndarray:
+def ask(client: Admin, model: str, user: int) -> np.ndarray:
     return client.infer(model, {"user_id": np.array([[user]]), "candidates": ITEMS[None]})["scores"][0]
 
 

@@ -14,8 +14,8 @@ from tritonclient.grpc import model_config_pb2 as proto
 from serving.backends import packing
 from serving.backends.onnxruntime import batching
 from serving.backends.onnxruntime.model_spec import ModelSpec
-from serving.errors import StartupError
 from serving.server import ServerOptions, TritonServer
+from serving.startup import StartupError
 from tests.serving import models
 
 

@@ -17,15 +17,15 @@ from export.artifacts import Source
 from export.goldens import make_goldens
 from export.model_config import model_config
 from export.repository import publish
+from recserve_client.errors import InvalidRequest
 from serving import runtime
+from serving.admin import Admin
 from serving.backends import packing
 from serving.backends.onnxruntime.model_spec import CPU_KINDS, ModelSpec
 from serving.backends.packing import Request
 from serving.backends.recserve import graphs
 from serving.backends.recserve.graphs import Bucket
 from serving.backends.recserve.program import Program, load_program
-from serving.client import Client
-from serving.errors import InvalidRequest
 from serving.golden import Golden
 from serving.server import TritonServer
 from tests.export.hot_models import BIAS, WIDTH, hot_release
@@ -57,8 +57,8 @@ def goldens() -> list[Golden]:
 
 
 @pytest.fixture(scope="module")
-def served(repository: Path) -> Iterator[Client]:
-    with TritonServer(repository) as server, Client(server.url, deadline_s=30.0, admin_key=server.admin_key) as client:
+def served(repository: Path) -> Iterator[Admin]:
+    with TritonServer(repository) as server, Admin(server.url, deadline_s=30.0, admin_key=server.admin_key) as client:
         yield client
 
 
@@ -201,7 +201,7 @@ def test_the_backend_lies_in_the_servers_backend_directory() -> None:
 
 
 @pytest.mark.triton_server
-def test_concurrent_requests_share_runs_and_get_the_goldens_answers(served: Client, goldens: list[Golden]) -> None:
+def test_concurrent_requests_share_runs_and_get_the_goldens_answers(served: Admin, goldens: list[Golden]) -> None:
     asked = goldens * 8
 
     def ask() -> int:
@@ -215,7 +215,7 @@ def test_concurrent_requests_share_runs_and_get_the_goldens_answers(served: Clie
 
 
 @pytest.mark.triton_server
-def test_an_id_below_the_models_bound_is_refused_by_name(served: Client, goldens: list[Golden]) -> None:
+def test_an_id_below_the_models_bound_is_refused_by_name(served: Admin, goldens: list[Golden]) -> None:
     request = {**goldens[0].inputs, "candidates": np.array([[3, -7]])}
     with pytest.raises(InvalidRequest, match="hot_kernel: input 'candidates': id -7 is below -1; send -1 or more"):
         served.infer("hot_kernel", request)

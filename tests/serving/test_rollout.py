@@ -10,9 +10,9 @@ import pytest
 from export.artifacts import Source
 from export.repository import publish
 from serving import golden
-from serving.errors import StartupError
 from serving.rollout import Release, roll_out, served
 from serving.server import ServerOptions, TritonServer
+from serving.startup import StartupError
 from tests.conftest import lrea
 from tests.sealing import reseal
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from serving import runtime
-from serving.errors import StartupError
+from serving.startup import StartupError
 
 
 def test_the_backend_directory_holds_the_stub_of_this_python_and_our_backend() -> None:

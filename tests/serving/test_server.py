@@ -2,17 +2,18 @@ import os
 import socket
 import subprocess
 import sys
+import sysconfig
 import urllib.request
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from recserve_client.errors import InvalidRequest, ModelUnavailable, ServerUnavailable
 from serving import golden, shared_memory
-from serving.calls import messages
-from serving.client import Client
-from serving.errors import InvalidRequest, ModelUnavailable, ServerUnavailable, StartupError
+from serving.admin import Admin, messages
 from serving.server import ServerOptions, TritonServer, container_command
+from serving.startup import StartupError
 from tests.serving import models
 
 LOOPBACK, MAPPED_LOOPBACK = "0100007F", "0000000000000000FFFF00000100007F"
@@ -20,7 +21,7 @@ LOOPBACK, MAPPED_LOOPBACK = "0100007F", "0000000000000000FFFF00000100007F"
 X = np.array([[1.0, -2.0, 0.5]], np.float32)
 
 
-def assert_answers(client: Client) -> None:
+def assert_answers(client: Admin) -> None:
     np.testing.assert_array_equal(client.infer("scaled", {"x": X})["y"], 2 * X + 1)
 
 
@@ -58,14 +59,14 @@ def test_a_server_can_be_started_again_on_the_port_where_it_ran(small_repository
 
 @pytest.mark.triton_server
 def test_two_servers_run_side_by_side_and_one_stops_without_the_other(
-    server: TritonServer, client: Client, small_repository: Path
+    server: TritonServer, client: Admin, small_repository: Path
 ) -> None:
     with TritonServer(small_repository) as second, second.client() as second_client:
         assert second.url != server.url
         assert_answers(second_client)
         assert_answers(client)
     assert_answers(client)
-    with pytest.raises(ServerUnavailable), Client(second.url) as late:
+    with pytest.raises(ServerUnavailable), Admin(second.url) as late:
         late.infer("scaled", {"x": X})
 
 
@@ -88,19 +89,19 @@ def test_only_loopback_addresses_are_bound(server: TritonServer) -> None:
 
 
 @pytest.mark.triton_server
-def test_metrics_are_for_prometheus(server: TritonServer, client: Client) -> None:
+def test_metrics_are_for_prometheus(server: TritonServer, client: Admin) -> None:
     assert_answers(client)
     with urllib.request.urlopen(server.metrics_url) as reply:
         assert 'nv_inference_request_success{model="scaled"' in reply.read().decode()
 
 
 @pytest.mark.triton_server
-def test_the_shared_memory_api_is_off_even_with_the_admin_key(client: Client) -> None:
+def test_the_shared_memory_api_is_off_even_with_the_admin_key(client: Admin) -> None:
     region = messages.SystemSharedMemoryRegisterRequest(name="region", key="/some_key", byte_size=64)
     with pytest.raises(InvalidRequest, match=r"restricted.*switched off"):
-        client._call("SystemSharedMemoryRegister", region)
+        client.call("SystemSharedMemoryRegister", region)
     with pytest.raises(InvalidRequest, match=r"restricted.*switched off"):
-        client._call("SystemSharedMemoryStatus", messages.SystemSharedMemoryStatusRequest())
+        client.call("SystemSharedMemoryStatus", messages.SystemSharedMemoryStatusRequest())
 
 
 @pytest.mark.triton_server
@@ -111,7 +112,7 @@ def test_the_log_keeps_no_key(server: TritonServer) -> None:
 
 
 @pytest.mark.triton_server
-def test_models_cannot_be_unloaded_unless_the_server_was_started_for_it(client: Client) -> None:
+def test_models_cannot_be_unloaded_unless_the_server_was_started_for_it(client: Admin) -> None:
     with pytest.raises(InvalidRequest, match="model_control='explicit'"):
         client.unload("scaled")
     assert_answers(client)
@@ -215,6 +216,20 @@ def test_the_state_lies_beside_the_repository_unless_told_otherwise(tmp_path: Pa
     assert TritonServer(tmp_path / "models", ServerOptions(state=tmp_path / "s")).state == tmp_path / "s"
 
 
+def _imported(docker: list[str], root: Path) -> str:
+    """What comes of importing what answers requests, where there is nothing of ours but what is mounted."""
+    root.mkdir()
+    for flag in (flag for flag in docker if flag.startswith("--volume=")):
+        outside, inside, *_ = flag.removeprefix("--volume=").split(":")
+        if inside.startswith("/recserve/"):
+            (root / Path(inside).name).symlink_to(outside)
+    packages = sysconfig.get_paths()["purelib"]
+    steps = ", ".join(f"serving.steps.{name}" for name in ("user_state", "user_events", "user_rows", "path_sampler"))
+    code = f"import sys; sys.path += [{str(root)!r}, {packages!r}]; import {steps}; print('imported')"
+    found = subprocess.run([sys.executable, "-S", "-I", "-c", code], capture_output=True, text=True, cwd=root)
+    return found.stdout + found.stderr
+
+
 def test_the_container_serves_the_same_repository_with_the_same_restrictions(tmp_path: Path) -> None:
     command = container_command(
         *(tmp_path / name for name in ("models", "state", "histories")), image="tritonserver:test", admin_key="secret"
@@ -228,6 +243,7 @@ def test_the_container_serves_the_same_repository_with_the_same_restrictions(tmp
     assert {"--env=RECSERVE_STATE=lmdb:///state", "--env=RECSERVE_HISTORIES=lmdb:///histories"} <= set(docker)
     mounted = {flag.split(":")[1] for flag in docker if flag.startswith("--volume=")}
     assert {"/recserve/serving", "/recserve/kernels", "/opt/tritonserver/backends/recserve"} <= mounted
+    assert _imported(docker, tmp_path / "container") == "imported\n"
     assert {flag for flag in docker if flag.startswith("--publish")} == {
         "--publish=127.0.0.1:8001:8001",
         "--publish=127.0.0.1:8002:8002",

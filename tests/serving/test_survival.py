@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 
 from loadtest.served import Served, alive, children, command, freeze_for, until
-from serving.client import Client
-from serving.errors import ServingError, StartupError
+from recserve_client import Client
+from recserve_client.errors import ServingError
 from serving.server import TritonServer
+from serving.startup import StartupError
 from serving.supervisor import Policy, Supervisor
 from tests.serving import models
 
@@ -68,7 +69,7 @@ class Asking:
         self._thread.join()
 
     def _ask(self) -> None:
-        with Client(self._url, deadline_s=30.0) as client:
+        with Client(self._url, deadline_s=30.0, retries=0) as client:
             while not self._stop.is_set():
                 if self._heeds and not client.server_ready():
                     return

@@ -11,8 +11,8 @@ import pytest
 from export import lint
 from export.parity import ParityOptions, walk
 from export.user_events import add_user_events
-from serving.client import Client
-from serving.errors import InvalidRequest, ServingError
+from recserve_client.errors import InvalidRequest, ServingError
+from serving.admin import Admin
 from serving.events.pushing import Pusher, Row
 from serving.histories.facts import Facts
 from serving.histories.histories import Histories
@@ -48,8 +48,8 @@ def server(repository: Path) -> Iterator[TritonServer]:
 
 
 @pytest.fixture(scope="module")
-def client(server: TritonServer) -> Iterator[Client]:
-    with Client(server.url, deadline_s=30.0) as one:
+def client(server: TritonServer) -> Iterator[Admin]:
+    with Admin(server.url, deadline_s=30.0) as one:
         yield one
 
 
@@ -77,7 +77,7 @@ def items(histories: Histories, dataset: str, user: int | str) -> list:
 
 
 def test_what_is_acknowledged_is_in_the_store_and_a_repeated_push_changes_nothing(
-    client: Client, histories: Histories
+    client: Admin, histories: Histories
 ) -> None:
     pusher = Pusher(client, "shop")
     assert pusher.push(rows("anna", "a", "b", "a")) == ["applied"] * 3
@@ -87,7 +87,7 @@ def test_what_is_acknowledged_is_in_the_store_and_a_repeated_push_changes_nothin
     assert pusher.counts == {"applied": 4, "duplicate": 3}
 
 
-def test_whole_numbers_are_ids_of_their_own_kind(client: Client, histories: Histories) -> None:
+def test_whole_numbers_are_ids_of_their_own_kind(client: Admin, histories: Histories) -> None:
     told = Pusher(client, "numbered").push([Row("-7", "40", 2.0, 3, 0, "x"), Row("07", "1", 2.0, 3, 0, "y")])
     assert told == ["applied", told[1]]
     assert "user_id is no id of numbered: send a whole number" in told[1]
@@ -109,7 +109,7 @@ def test_whole_numbers_are_ids_of_their_own_kind(client: Client, histories: Hist
     ],
 )
 def test_a_bad_event_is_refused_by_name_and_keeps_no_other_from_being_taken(
-    client: Client, histories: Histories, wrong: dict, why: str
+    client: Admin, histories: Histories, wrong: dict, why: str
 ) -> None:
     pusher = Pusher(client, "shop")
     pusher.push(rows("berta", "a"))
@@ -124,7 +124,7 @@ def test_a_bad_event_is_refused_by_name_and_keeps_no_other_from_being_taken(
     assert items(histories, "shop", "berta") == before
 
 
-def test_a_data_set_that_nobody_loaded_is_refused_by_name(client: Client) -> None:
+def test_a_data_set_that_nobody_loaded_is_refused_by_name(client: Admin) -> None:
     (told,) = Pusher(client, "other").push(rows("anna", "a"))
     assert told == "refused: no events of data set 'other' are taken here: recserve events load other"
 
@@ -137,7 +137,7 @@ def test_a_data_set_that_nobody_loaded_is_refused_by_name(client: Client) -> Non
         ({"user_id": None}, "expected 7 inputs but got 6"),
     ],
 )
-def test_a_push_that_is_no_push_is_refused_as_a_whole(client: Client, change: dict, why: str) -> None:
+def test_a_push_that_is_no_push_is_refused_as_a_whole(client: Admin, change: dict, why: str) -> None:
     request = Pusher(client, "shop")._request(rows("dora", "a", "b")) | change
     request = {name: array for name, array in request.items() if array is not None}
     with pytest.raises(ServingError, match=why):
@@ -145,7 +145,7 @@ def test_a_push_that_is_no_push_is_refused_as_a_whole(client: Client, change: di
     assert Pusher(client, "shop").push(rows("dora", "a"))[0] in ("applied", "duplicate"), "it goes on"
 
 
-def test_too_many_events_at_once_are_refused_and_the_pusher_splits_them(client: Client, histories: Histories) -> None:
+def test_too_many_events_at_once_are_refused_and_the_pusher_splits_them(client: Admin, histories: Histories) -> None:
     many = [Row("emma", "a", 1.0, NOW, number, f"emma {number}") for number in range(MOST + 1)]
     with pytest.raises(InvalidRequest, match=f"at most {MOST}"):
         client.infer("user_events", Pusher(client, "shop")._request(many))
@@ -155,7 +155,7 @@ def test_too_many_events_at_once_are_refused_and_the_pusher_splits_them(client: 
     assert len(items(histories, "shop", "emma")) == 50
 
 
-def test_pushes_of_many_clients_are_batched_and_none_is_lost_or_doubled(client: Client, histories: Histories) -> None:
+def test_pushes_of_many_clients_are_batched_and_none_is_lost_or_doubled(client: Admin, histories: Histories) -> None:
     users = [f"user {number}" for number in range(8)]
 
     def push(number: int) -> list[str]:
@@ -172,7 +172,7 @@ def test_pushes_of_many_clients_are_batched_and_none_is_lost_or_doubled(client: 
     assert after.executions - before.executions < after.requests - before.requests
 
 
-def test_events_are_counted_by_what_came_of_them(server: TritonServer, client: Client) -> None:
+def test_events_are_counted_by_what_came_of_them(server: TritonServer, client: Admin) -> None:
     import urllib.request
 
     Pusher(client, "shop").push([*rows("fanny", "a", "d"), *rows("fanny", "a")])

@@ -9,7 +9,7 @@ from rich.markup import escape
 
 from recserve.commands.command import Command
 from recserve.options import Positional
-from serving.client import Client
+from recserve_client import Client
 from serving.events.following import Following
 from serving.events.pushing import Pusher
 from serving.events.source import GROUP, ValkeyStream

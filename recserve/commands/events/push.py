@@ -9,7 +9,7 @@ from rich.progress import Progress
 from recserve.commands.command import Command
 from recserve.event_rows import rows_of
 from recserve.options import Positional
-from serving.client import Client
+from recserve_client import Client
 from serving.events.pushing import Pusher
 from serving.histories.pushed import MOST
 from training import datasets

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from recserve.commands.command import Command
+from recserve_client import Client
+from recserve_client.errors import ModelUnavailable, ServerUnavailable, ServingError
 from serving import golden, manifest, releases
-from serving.client import Client
-from serving.errors import ModelUnavailable, ServerUnavailable, ServingError, StartupError
 from serving.in_process import InProcessModel, runs_here
 from serving.readiness import TOLERANCE
 from serving.releases import Standing
+from serving.startup import StartupError
 
 _POLL_S = 0.1
 _DEADLINE_S = 5.0

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from export.prune import Version, prunable, remove, size, sweep
 from recserve.commands.command import Command
+from recserve_client import Client
+from recserve_client.errors import ModelUnavailable, ServerUnavailable
 from serving import releases
-from serving.client import Client
-from serving.errors import ModelUnavailable, ServerUnavailable
 from serving.state.builder import models_with_states
 from serving.state.store import StateStore
 from serving.versions import versions

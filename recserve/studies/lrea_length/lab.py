@@ -12,8 +12,8 @@ from export.artifacts import Source
 from export.repository import publish
 from loadtest.cores import split, started_on
 from recserve.studies.lrea_length.models import CANDIDATES, ITEMS, RAW, STORED, USERS, Models, build, name_of
+from serving.admin import Admin
 from serving.backends import packing
-from serving.client import Client
 from serving.direct import DirectModel
 from serving.server import ServerOptions, TritonServer
 from training.servable import Signature
@@ -61,7 +61,7 @@ class Lab(NamedTuple):
     served: frozenset[str]
     repository: Path
     server: TritonServer
-    client: Client
+    client: Admin
 
     def asks(self) -> dict[Case, Ask]:
         """Every way at every length, in this process and through the server; the lengths of a way take turns."""
@@ -117,7 +117,7 @@ def opened(lengths: Sequence[int], folder: Path, report: Callable[[str], None]) 
         with started_on(split().server):
             stack.enter_context(server)
         stack.enter_context(started_on(split().load))
-        client = stack.enter_context(Client(server.url, deadline_s=DEADLINE_S, admin_key=server.admin_key))
+        client = stack.enter_context(Admin(server.url, deadline_s=DEADLINE_S, admin_key=server.admin_key))
         opened_models = {
             name: DirectModel.open(folder / ("served" if name in served else "direct") / name) for name in direct
         }

@@ -13,8 +13,8 @@ from export.repository import publish
 from kernels.path_sampling.sampler import Sampler
 from loadtest.latency import Percentiles, measure
 from recserve.studies.matt_cost.models import base_name, matt_name, models
+from serving.admin import Admin
 from serving.backends import packing
-from serving.client import Client
 from serving.direct import DirectModel
 from serving.environment import UNTRAINED, command, hardware, versions
 from serving.server import ServerOptions, TritonServer
@@ -95,7 +95,7 @@ def _graph(model: DirectModel, request: dict[str, np.ndarray]) -> Callable[[], o
     return lambda: model.session.run(["scores"], feeds)
 
 
-def _served(client: Client, base: str, request: dict[str, np.ndarray]) -> Calls:
+def _served(client: Admin, base: str, request: dict[str, np.ndarray]) -> Calls:
     asked = {name: request[name] for name in ("user_id", "candidates")}
     calls: Calls = {"served base": lambda: client.infer(base_name(base), asked)}
     for paths in PATHS:

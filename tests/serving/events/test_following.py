@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from export.user_events import add_user_events
-from serving.client import Client
+from recserve_client import Client
 from serving.events.following import Followed, Following
 from serving.events.pushing import Pusher
 from serving.events.source import SourceError, ValkeyStream

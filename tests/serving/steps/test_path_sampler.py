@@ -12,9 +12,9 @@ from export.artifacts import Source
 from export.lint import check
 from export.repository import publish
 from kernels.path_sampling.sampler import FREQUENCIES_FILE
+from recserve_client.errors import InvalidRequest
 from serving import golden
-from serving.client import Client
-from serving.errors import InvalidRequest
+from serving.admin import Admin
 from serving.golden import Golden
 from serving.server import ServerOptions, TritonServer
 from serving.steps.path_sampler import SamplerStep
@@ -48,8 +48,8 @@ def server(repository: Path) -> Iterator[TritonServer]:
 
 
 @pytest.fixture(scope="module")
-def client(server: TritonServer) -> Iterator[Client]:
-    with Client(server.url, deadline_s=30.0, admin_key=server.admin_key) as client:
+def client(server: TritonServer) -> Iterator[Admin]:
+    with Admin(server.url, deadline_s=30.0, admin_key=server.admin_key) as client:
         yield client
 
 
@@ -65,7 +65,7 @@ def request(*candidates: int, user: int = 10, key: int = 1) -> dict[str, np.ndar
     }
 
 
-def assert_answers(client: Client, model: str, one: Golden) -> None:
+def assert_answers(client: Admin, model: str, one: Golden) -> None:
     gap = golden.compare(one.outputs, client.infer(model, one.inputs), 1e-6)
     assert gap.ok, gap
 
@@ -122,13 +122,13 @@ def test_the_published_release_has_no_findings(repository: Path) -> None:
 
 @pytest.mark.triton_server
 @pytest.mark.parametrize("model", [SAMPLER, SCORER, ENSEMBLE])
-def test_the_server_answers_every_golden_request(client: Client, repository: Path, model: str) -> None:
+def test_the_server_answers_every_golden_request(client: Admin, repository: Path, model: str) -> None:
     for one in goldens(repository, model):
         assert_answers(client, model, one)
 
 
 @pytest.mark.triton_server
-def test_requests_of_unlike_length_share_executions_and_keep_their_paths(client: Client, repository: Path) -> None:
+def test_requests_of_unlike_length_share_executions_and_keep_their_paths(client: Admin, repository: Path) -> None:
     asked = goldens(repository, ENSEMBLE) * 10
 
     def ask() -> int:
@@ -141,7 +141,7 @@ def test_requests_of_unlike_length_share_executions_and_keep_their_paths(client:
 
 
 @pytest.mark.triton_server
-def test_another_request_key_gets_other_paths(client: Client) -> None:
+def test_another_request_key_gets_other_paths(client: Admin) -> None:
     candidates = range(1, 60)
     masks = [client.infer(SAMPLER, request(*candidates, key=key))["masks"] for key in (1, 2, 1)]
     np.testing.assert_array_equal(masks[0], masks[2])
@@ -149,7 +149,7 @@ def test_another_request_key_gets_other_paths(client: Client) -> None:
 
 
 @pytest.mark.triton_server
-def test_a_wrong_request_gets_its_reason_from_the_server(client: Client) -> None:
+def test_a_wrong_request_gets_its_reason_from_the_server(client: Admin) -> None:
     with pytest.raises(InvalidRequest, match="id -2 is negative; send 0 or more"):
         client.infer(ENSEMBLE, request(1, -2))
 

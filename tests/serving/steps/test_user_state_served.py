@@ -12,9 +12,9 @@ from urllib.request import urlopen
 import numpy as np
 import pytest
 
+from recserve_client.errors import InvalidRequest, ServerFailure
 from serving import tally
-from serving.client import Client
-from serving.errors import InvalidRequest, ServerFailure
+from serving.admin import Admin
 from serving.server import ServerOptions, TritonServer
 from serving.state.builder import build, latest, show
 from serving.state.states import Entry
@@ -50,12 +50,12 @@ def cold(server: TritonServer) -> TritonServer:
     return server
 
 
-def connect(server: TritonServer) -> Client:
+def connect(server: TritonServer) -> Admin:
     """A client with a deadline that a loaded machine keeps."""
-    return Client(server.url, deadline_s=30.0, admin_key=server.admin_key)
+    return Admin(server.url, deadline_s=30.0, admin_key=server.admin_key)
 
 
-def assert_ranked(client: Client, *users: int) -> None:
+def assert_ranked(client: Admin, *users: int) -> None:
     for user in users:
         answer = client.infer("ranker", {"user_id": np.array([[user]]), "candidates": CANDIDATES})
         np.testing.assert_array_equal(answer["scores"], tiny.scores_of(user, CANDIDATES))

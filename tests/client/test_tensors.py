@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from serving.calls import messages
-from serving.client import Client
-from serving.errors import InvalidRequest, ServerFailure
-from serving.tensors import infer_request, outputs
+from recserve_client import Client
+from recserve_client.errors import InvalidRequest, ServerFailure
+from recserve_client.protocol import messages
+from recserve_client.tensors import infer_request, outputs
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ def test_what_numpy_makes_an_array_of_is_sent(value: Any, datatype: str, shape: 
     request = infer_request("any", "", {"x": value})
     (tensor,) = request.inputs
     assert (tensor.name, tensor.datatype, list(tensor.shape)) == ("x", datatype, shape)
-    reply = messages.ModelInferResponse(raw_output_contents=request.raw_input_contents)
+    reply = messages["ModelInferResponse"](raw_output_contents=request.raw_input_contents)
     reply.outputs.add(name="x", datatype=datatype, shape=shape)
     found = outputs(reply)["x"]
     expected = np.asarray(value)
@@ -50,7 +50,7 @@ def test_what_numpy_makes_an_array_of_is_sent(value: Any, datatype: str, shape: 
 
 
 def test_bytes_that_are_no_text_are_no_answer() -> None:
-    reply = messages.ModelInferResponse(model_name="any", raw_output_contents=[b"\1\0\0\0\xff"])
+    reply = messages["ModelInferResponse"](model_name="any", raw_output_contents=[b"\1\0\0\0\xff"])
     reply.outputs.add(name="x", datatype="BYTES", shape=[1])
     with pytest.raises(ServerFailure, match="any: output 'x' is no UTF-8 text"):
         outputs(reply)

@@ -1,10 +1,21 @@
-"""What can go wrong between a client and tritonserver, as exceptions that say what to do."""
+"""What can go wrong between a client and the server, as exceptions that say what to do."""
 
 # Named by what happened, as in `except QueueFull`.
 
 
 class ServingError(RuntimeError):
     """Base of everything that a call to the server raises."""
+
+    request_id: str | None = None
+    """Of the request that failed, by which the logs of edge and server know it; None where none was made."""
+
+    def say_more(self, text: str) -> None:
+        """Adds to what it says."""
+        self.args = (f"{self.args[0]}; {text}",)
+
+    def __str__(self) -> str:
+        text = super().__str__()
+        return text if self.request_id is None else f"{text} (request {self.request_id})"
 
 
 class InvalidRequest(ServingError):
@@ -13,6 +24,14 @@ class InvalidRequest(ServingError):
 
 class QueueFull(ServingError):
     """The model's queue is full or the request waited too long in it; retry later, with back-off."""
+
+
+class RateLimited(ServingError):
+    """Something before the server, such as an edge, lets no more requests through; send fewer."""
+
+
+class NotAllowed(ServingError):
+    """Who asks is not known, or may not ask this."""
 
 
 class DeadlineExceeded(ServingError):
@@ -33,7 +52,3 @@ class StaleState(ServingError):
 
 class ServerFailure(ServingError):
     """The server failed in a way that has no better name; its log says more."""
-
-
-class StartupError(ServingError):
-    """tritonserver did not come up, or a model did not answer its golden requests right."""

@@ -5,18 +5,33 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from tritonclient.grpc import InferResult
-from tritonclient.utils import np_to_triton_dtype
 
-from serving import texts
-from serving.calls import messages
-from serving.errors import InvalidRequest, ServerFailure
+from recserve_client import texts
+from recserve_client.errors import InvalidRequest, ServerFailure
+from recserve_client.protocol import messages
 
 _LENGTH = struct.Struct("<I")
 """Number of bytes before each element of the type BYTES."""
+DTYPES = {
+    "BOOL": np.dtype(np.bool_),
+    "INT8": np.dtype(np.int8),
+    "INT16": np.dtype(np.int16),
+    "INT32": np.dtype(np.int32),
+    "INT64": np.dtype(np.int64),
+    "UINT8": np.dtype(np.uint8),
+    "UINT16": np.dtype(np.uint16),
+    "UINT32": np.dtype(np.uint32),
+    "UINT64": np.dtype(np.uint64),
+    "FP16": np.dtype(np.float16),
+    "FP32": np.dtype(np.float32),
+    "FP64": np.dtype(np.float64),
+    "BYTES": np.dtype(np.object_),
+}
+"""By the protocol's names of types."""
+_DATATYPES = {dtype: name for name, dtype in DTYPES.items()}
 
 
-def infer_request(model: str, version: str, inputs: Mapping[str, Any]) -> Any:
+def infer_request(model: str, version: str, inputs: Mapping[str, Any], request_id: str = "") -> Any:
     """The message of one inference; `inputs` are arrays, or what numpy makes an array of.
 
     Raises:
@@ -27,7 +42,7 @@ def infer_request(model: str, version: str, inputs: Mapping[str, Any]) -> Any:
     if not isinstance(model, str) or not isinstance(version, str):
         raise InvalidRequest(f"model {model!r}, version {version!r}: both are strings")
     try:
-        request = messages.ModelInferRequest(model_name=model, model_version=version)
+        request = messages["ModelInferRequest"](model_name=model, model_version=version, id=request_id)
         for name, value in inputs.items():
             array, datatype = _checked(model, name, value)
             request.inputs.add(name=name, datatype=datatype, shape=array.shape)
@@ -41,21 +56,43 @@ def outputs(reply: Any) -> dict[str, np.ndarray]:
     """All outputs of an inference by name; read-only. Those of the type BYTES are arrays of `str`.
 
     Raises:
-        ServerFailure: an output of the type BYTES is no UTF-8 text.
+        ServerFailure: an output's content is not what its type and shape say, or of a type that numpy does not have.
     """
-    result: Any = InferResult(reply)
-    return {output.name: _readable(reply.model_name, output, result.as_numpy(output.name)) for output in reply.outputs}
+    if len(reply.outputs) != len(reply.raw_output_contents):
+        raise ServerFailure(
+            f"{reply.model_name}: {len(reply.outputs)} outputs with {len(reply.raw_output_contents)} contents; this "
+            "client reads raw contents alone"
+        )
+    pairs = zip(reply.outputs, reply.raw_output_contents, strict=True)
+    return {output.name: _readable(f"{reply.model_name}: output '{output.name}'", output, raw) for output, raw in pairs}
 
 
-def _readable(model: str, output: Any, array: np.ndarray) -> np.ndarray:
-    if output.datatype != "BYTES":
-        return array
+def _readable(where: str, output: Any, raw: bytes) -> np.ndarray:
+    dtype, shape = DTYPES.get(output.datatype), tuple(output.shape)
+    if dtype is None:
+        raise ServerFailure(f"{where} has the type {output.datatype}, which numpy does not have; export it as FP32")
     try:
-        decoded = texts.decoded(array).reshape(output.shape)
+        array = texts.decoded(_elements(raw)) if dtype.hasobject else np.frombuffer(raw, dtype)
+        array = array.reshape(shape)
     except UnicodeDecodeError as error:
-        raise ServerFailure(f"{model}: output '{output.name}' is no UTF-8 text: {error}") from error
-    decoded.flags.writeable = False
-    return decoded
+        raise ServerFailure(f"{where} is no UTF-8 text: {error}") from error
+    except (ValueError, struct.error) as error:
+        raise ServerFailure(f"{where} is not of shape {list(shape)}: {error}") from error
+    array.flags.writeable = False
+    return array
+
+
+def _elements(raw: bytes) -> np.ndarray:
+    """The elements of the type BYTES, as `bytes`."""
+    found, start = [], 0
+    while start < len(raw):
+        (length,) = _LENGTH.unpack_from(raw, start)
+        start += _LENGTH.size
+        found.append(raw[start : start + length])
+        start += length
+    array = np.empty(len(found), object)
+    array[:] = found
+    return array
 
 
 def _checked(model: str, name: str, value: Any) -> tuple[np.ndarray, str]:
@@ -83,7 +120,7 @@ def _checked(model: str, name: str, value: Any) -> tuple[np.ndarray, str]:
         raise InvalidRequest(
             f"{where} has shape {list(array.shape)}: no request and nothing in it; send one row or more"
         )
-    datatype = np_to_triton_dtype(array.dtype)
+    datatype = _DATATYPES.get(array.dtype)
     if datatype is None:
         raise InvalidRequest(f"{where} has dtype {array.dtype}, which tritonserver does not know; cast it")
     return array, datatype

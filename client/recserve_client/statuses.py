@@ -1,0 +1,96 @@
+"""What a gRPC status says, as an exception that says what to do, and whether the same request may be sent again."""
+
+import enum
+from typing import NamedTuple
+
+from recserve_client.errors import (
+    DeadlineExceeded,
+    InvalidRequest,
+    ModelUnavailable,
+    NotAllowed,
+    QueueFull,
+    RateLimited,
+    ServerFailure,
+    ServerUnavailable,
+    ServingError,
+)
+
+MAX_MESSAGE_BYTES = 64 * 1024 * 1024
+ADMIN_HEADER = "triton-grpc-protocol-admin-key"
+"""The header that opens the APIs which the server restricts."""
+
+
+class Again(enum.Enum):
+    """Whether a request that changes nothing may be sent again."""
+
+    NO = "it fails again, or more requests are what is wrong"
+    ELSEWHERE = "this server cannot answer now; another can"
+    LATER = "the server is busy"
+
+
+class Verdict(NamedTuple):
+    """What is made of a call that failed."""
+
+    error: ServingError
+    again: Again = Again.NO
+
+
+def verdict(code: str, text: str, url: str) -> Verdict:
+    """By the name of the status and, where tritonserver reuses a status, by its text."""
+    where = f"{url}: {text}"
+    match code:
+        case "UNAVAILABLE":
+            return _unavailable(text, url)
+        case "RESOURCE_EXHAUSTED":
+            return _exhausted(text, url)
+        case "NOT_FOUND":
+            return _not_found(text, where)
+        case "INTERNAL" if "is not healthy" in text:
+            remedy = "The process that runs the model died; recserve serve starts it again, so retry"
+            return Verdict(ModelUnavailable(f"{where} {remedy}"), Again.ELSEWHERE)
+        case "CANCELLED":
+            return Verdict(ServerUnavailable(f"{url}: the call was cancelled: {text}"), Again.ELSEWHERE)
+        case "INVALID_ARGUMENT" | "OUT_OF_RANGE" | "UNIMPLEMENTED":
+            return Verdict(InvalidRequest(text))
+    kind, remedy = _FINAL.get(code, (ServerFailure, "the server's log says more"))
+    return Verdict(kind(f"{where}; {remedy}"))
+
+
+_FINAL: dict[str, tuple[type[ServingError], str]] = {
+    "UNAUTHENTICATED": (NotAllowed, "send a valid token, as the header authorization: 'Bearer TOKEN'"),
+    "PERMISSION_DENIED": (NotAllowed, "who asks may not do that; ask those who run the edge before the server"),
+    "DEADLINE_EXCEEDED": (DeadlineExceeded, "something on the way to the server waits less than you do"),
+}
+"""What is made of a status, whatever its text."""
+
+
+def _not_found(text: str, where: str) -> Verdict:
+    # A server that stops unloads its models first.
+    again = Again.ELSEWHERE if "no available versions" in text else Again.NO
+    return Verdict(ModelUnavailable(f"{where}; export it into the served repository, or name one that is there"), again)
+
+
+def _exhausted(text: str, url: str) -> Verdict:
+    lower = text.lower()
+    if "message" in lower and "larger" in lower:
+        return Verdict(InvalidRequest(f"{text}; a message may hold {MAX_MESSAGE_BYTES} bytes, so send fewer rows"))
+    return Verdict(RateLimited(f"{url}: {text}; send fewer requests a second, or ask for a higher limit"))
+
+
+def _unavailable(text: str, url: str) -> Verdict:
+    lower = text.lower()
+    if "rate_limited" in lower:
+        return _exhausted(text, url)
+    if "queue" in lower or "timeout expired" in lower:
+        return Verdict(QueueFull(f"{text}; retry with back-off, or serve with more instances or servers"), Again.LATER)
+    if "restricted" in lower:
+        remedy = "make the client with the server's admin_key" if ADMIN_HEADER in text else "this API is switched off"
+        return Verdict(InvalidRequest(f"{text}; {remedy}"))
+    if "explicit model load" in lower:
+        return Verdict(InvalidRequest(f"{text}; start the server with model_control='explicit'"))
+    if "model" in lower:
+        return Verdict(ModelUnavailable(f"{url}: {text}"), Again.ELSEWHERE)
+    tls = "does it speak TLS, and do Tls(ca, certificate, key) fit it?"
+    is_plain = "failed to connect" in lower and "socket closed" in lower
+    remedy = tls if "handshake" in lower or is_plain else "is the server running there? start one with recserve serve"
+    return Verdict(ServerUnavailable(f"{url}: {text}; {remedy}"), Again.ELSEWHERE)
