@@ -92,7 +92,11 @@ def run(scenario: Scenario, repository: Path, plan: Plan, report: Report = lambd
         "traffic": describe(scenario.distribution(repository), pool),
         "floor": floor,
         "runs": [*runs, *opened],
-        "sweep": {"p99_budget_ms": plan.p99_budget_ms, "highest_rate": highest_rate(opened, plan.p99_budget_ms)},
+        "sweep": {
+            "p99_budget_ms": plan.p99_budget_ms,
+            "searched": not plan.rates,
+            "highest_rate": highest_rate(opened, plan.p99_budget_ms),
+        },
     }
 
 

@@ -1,10 +1,12 @@
 """Whether a result of the load test is as good as an earlier one: ratios to the floor of the same run, never times.
 
-A ratio is named after its run: "closed-8.over_floor.p50" is the median latency with 8 users in closed loop over that
-of the floor, "closed-8.cpu_over_floor" the CPU time of one request over the floor's median, and "capacity_x_floor" the
-highest rate that keeps the p99 budget, in requests per median of the floor. Of runs with as many users, the median
-counts. Wrong answers and failed requests of closed loops have no tolerance. A failed request of an open loop fails the
-rate instead, and so tells on the capacity: the search for it sends more than the server can answer.
+A ratio is named after its run: "closed-8.over_floor.p50" is the median latency with 8 users in closed loop over that of
+the floor, "closed-8.cpu_over_floor" the CPU time of one request over the floor's median, and "capacity_x_floor" the
+highest rate that keeps the p99 budget, in requests per median of the floor, where the rates were searched for. Where
+they were named, their open loops are compared as closed ones are ("open-200.over_floor.p50"), and "highest_rate" is the
+highest of them that keeps the budget: what a service promises, so it is no ratio. Of runs with as many users, the
+median counts. Wrong answers and failed requests of closed loops have no tolerance. A failed request of an open loop
+fails the rate instead, and so tells on the capacity: the search for it sends more than the server can answer.
 """
 
 import math
@@ -17,6 +19,8 @@ Result = dict[str, Any]
 """What `recserve bench` writes, as read from its JSON."""
 
 CAPACITY = "capacity_x_floor"
+HIGHEST = "highest_rate"
+_MORE_IS_BETTER = (CAPACITY, HIGHEST)
 WRONG = "wrong"
 FAILED = "failed"
 _ROUNDING = 1e-9
@@ -41,7 +45,9 @@ class Row(NamedTuple):
             return "ok"
         if self.name in (WRONG, FAILED):
             return "MUST BE 0"
-        return "WORSE" if self.change is not None else "NOT MEASURED"
+        if self.change is not None:
+            return "WORSE"
+        return "NO RATE WITHIN BUDGET" if self.name == HIGHEST else "NOT MEASURED"
 
 
 def ratios(result: Result) -> dict[str, float]:
@@ -72,15 +78,21 @@ def require_comparable(baseline: Result, result: Result) -> None:
     """Checks what can be known before a load runs as well as after.
 
     Raises:
-        ValueError: the scenarios differ, or the p99 budgets of the rate sweeps.
+        ValueError: the scenarios differ, or the p99 budgets of the open loops, or how their rates were chosen.
     """
     if baseline["scenario"] != result["scenario"]:
         raise ValueError(
             f"a result of scenario '{result['scenario']}' cannot be compared with one of '{baseline['scenario']}'"
         )
-    old, new = (one["sweep"]["p99_budget_ms"] if one.get("sweep") else None for one in (baseline, result))
-    if old is not None and new is not None and old != new:
-        raise ValueError(f"a sweep with a p99 budget of {new:g} ms cannot be compared with one of {old:g} ms")
+    old, new = (one.get("sweep") for one in (baseline, result))
+    if not old or not new:
+        return
+    if old["p99_budget_ms"] != new["p99_budget_ms"]:
+        budgets = f"{new['p99_budget_ms']:g} ms cannot be compared with one of {old['p99_budget_ms']:g} ms"
+        raise ValueError(f"a sweep with a p99 budget of {budgets}")
+    if _searched(old) != _searched(new):
+        had, has = ("searched for its rates" if _searched(one) else "named them with --rates" for one in (old, new))
+        raise ValueError(f"the baseline {had}, and this run {has}: run both alike")
 
 
 def num_wrong(result: Result) -> int:
@@ -95,7 +107,7 @@ def num_failed(result: Result) -> int:
 
 def is_better(name: str, change: float) -> bool:
     """Whether a ratio that changed did so for the better: less latency, less CPU time, more capacity."""
-    return change > 0 if name == CAPACITY else change < 0
+    return change > 0 if name in _MORE_IS_BETTER else change < 0
 
 
 def parse_tolerance(text: str) -> float:
@@ -110,17 +122,25 @@ def parse_tolerance(text: str) -> float:
     return float(match[1]) / 100
 
 
+def _searched(sweep: dict[str, Any]) -> bool:
+    return sweep.get("searched", True)
+
+
 def _measured(result: Result) -> Iterator[tuple[str, float | None]]:
-    floor_ms = result["floor"]["p50_ms"]
+    floor_ms, sweep = result["floor"]["p50_ms"], result.get("sweep") or {}
+    searched = _searched(sweep)
     for run in result["runs"]:
-        if run["mode"] == "closed":
-            name = f"closed-{run['users']}"
+        if run["mode"] == "closed" or not searched:
+            name = f"closed-{run['users']}" if run["mode"] == "closed" else f"open-{run['offered']:g}"
             yield f"{name}.over_floor.p50", run["over_floor"]["p50"]
             yield f"{name}.over_floor.p99", run["over_floor"]["p99"]
             cpu_ms = run["cpu_seconds_per_1000"]  # seconds per 1,000 requests are milliseconds per request
             yield f"{name}.cpu_over_floor", None if cpu_ms is None else cpu_ms / floor_ms
-    rate = (result.get("sweep") or {}).get("highest_rate")
-    yield CAPACITY, None if rate is None else rate * floor_ms / 1000
+    rate = sweep.get("highest_rate")
+    if searched:
+        yield CAPACITY, None if rate is None else rate * floor_ms / 1000
+    else:
+        yield HIGHEST, rate
 
 
 def _row(name: str, baseline: float, measured: float | None, tolerance: float) -> Row:

@@ -1,4 +1,7 @@
-"""The traffic of a served model, which is what its task asks, and the right answers, from this process."""
+"""The traffic of a served model, which is what its task asks, and the right answers, from this process.
+
+A model of no system here has no task: it is asked the golden requests of its release.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,13 +9,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from export.artifacts import GOLDEN_FILE
 from export.further import complete, drawn, further
-from export.served import data_of, published, system_of
+from export.served import Served, data_of, published, system_of
 from loadtest.pool import Tensors
+from serving import golden
 from serving.configs import read_config
 from serving.in_process import InProcessModel
 from serving.readiness import models
 from serving.state.builder import models_with_states
+from serving.versions import served_version
 from training.system import Task
 from training.traffic import LARGEST
 
@@ -45,8 +51,7 @@ class Direct:
 class Scenario(NamedTuple):
     """The traffic of one served model: nothing of it depends on the system but the inputs that its configuration names.
 
-    A repository without the model, a model of no system here, and one of a data set that is not here or has changed,
-    raise ValueError.
+    A repository without the model, and a model of a data set that is not here or has changed, raise ValueError.
     """
 
     model: str
@@ -54,11 +59,18 @@ class Scenario(NamedTuple):
 
     def distribution(self, repository: Path) -> str:
         """What the requests are drawn from, in words: printed in the report."""
-        return f"{self._task(repository).traffic}; {REQUESTS} requests"
+        task = _task(published(repository, self.model))
+        if task is None:
+            return "the golden requests of the release, which its own example drew"
+        return f"{task.traffic}; {REQUESTS} requests"
 
     def requests(self, repository: Path, seed: int) -> list[Tensors]:
-        """Requests of users of the model's data set, drawn with its skew; everything follows from the seed."""
-        served, task = published(repository, self.model), self._task(repository)
+        """Requests of users of the model's data set, drawn with its skew; everything follows from the seed. A model of
+        no system is asked its goldens, whatever the seed."""
+        served = published(repository, self.model)
+        task = _task(served)
+        if task is None:
+            return [one.inputs for one in golden.read(served_version(repository / self.model) / GOLDEN_FILE)]
         interactions, random = data_of(served), np.random.default_rng(seed)
         asked = task.questions(interactions, random, REQUESTS, served.most("candidates", LARGEST))
         requests = [task.request(interactions, question) for question in asked]
@@ -71,8 +83,11 @@ class Scenario(NamedTuple):
         """The model in this process."""
         return Direct(repository / self.model)
 
-    def _task(self, repository: Path) -> Task:
-        return system_of(published(repository, self.model)).task
+
+def _task(served: Served) -> Task | None:
+    """None of a model of somebody's own."""
+    is_own = served.identity.system is None and served.identity.part_of is None
+    return None if is_own else system_of(served).task
 
 
 def with_states(repository: Path, model: str | None) -> Scenario:

@@ -134,6 +134,10 @@ COMMANDS = Group(
             "Prove that what is served equals what was trained; exits with 1 on the first broken rung.",
             "recserve.commands.parity:Parity",
         ),
+        "gate": Place(
+            "Compare figures of your own, numbers in a JSON file, with a baseline; exits with 1 where one is worse.",
+            "recserve.commands.gate:Gate",
+        ),
         "serve": Place(
             "Serve a model repository on loopback until SIGINT, SIGTERM or SIGHUP; a server that falls is started "
             "again.",

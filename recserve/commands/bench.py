@@ -12,6 +12,7 @@ from loadtest.scenario import Scenario
 from recserve.commands.command import OUTPUT, Command, show, table
 from recserve.options import Positional
 
+_WARM_UP_S = 2.0
 _RUNS = ["load", "rate/s", "p50 ms", "p95 ms", "p99 ms", "p50 x floor", "CPU s/1,000", "wrong", "errors"]
 
 
@@ -19,8 +20,8 @@ _RUNS = ["load", "rate/s", "p50 ms", "p95 ms", "p99 ms", "p50 x floor", "CPU s/1
 class Bench(Command):
     """Measure one model: closed loops, then Poisson arrivals up to the highest rate within the p99 budget.
 
-    The requests are what the model's task asks, drawn from the data set that the model is of. Exits with 1 on a wrong
-    answer or a failed gate.
+    The requests are what the model's task asks, drawn from the data set that the model is of; a model of your own is
+    asked the golden requests of its release. Exits with 1 on a wrong answer or a failed gate.
     """
 
     model: Positional[str]
@@ -44,8 +45,8 @@ class Bench(Command):
     against: Path | None = None
     """Earlier result that the page compares with."""
     gate: Path | None = None
-    """Baseline result: the command exits with 1 where a ratio to the floor is worse than there by more than
-    --tolerance, an answer is wrong or a request of a closed loop fails."""
+    """Baseline result: the command exits with 1 where a ratio to the floor, or the highest rate within budget, is worse
+    than there by more than --tolerance, an answer is wrong or a request of a closed loop fails."""
     tolerance: str = "10%"
     """Worsening of a ratio that --gate allows."""
 
@@ -77,6 +78,7 @@ class Bench(Command):
             rates=self.rates,
             p99_budget_ms=self.p99_budget_ms,
             seconds=self.seconds,
+            warm_up=min(_WARM_UP_S, self.seconds),
             workers=self.workers,
             seed=self.seed,
         )
@@ -87,16 +89,22 @@ class Bench(Command):
             return None
         try:
             found = json.loads(path.read_text())
-            require_comparable(found, {"scenario": self.model, "sweep": {"p99_budget_ms": self.p99_budget_ms}})
+            sweep = {"p99_budget_ms": self.p99_budget_ms, "searched": not self.rates}
+            require_comparable(found, {"scenario": self.model, "sweep": sweep})
         except (OSError, KeyError, TypeError, json.JSONDecodeError) as error:
             raise ValueError(f"{path} is not a result of recserve bench ({error!r})") from error
         return found
 
     def _say_gate(self, rows: list[Row]) -> None:
         cells = [[row.name, row.baseline, row.measured, row.change, row.verdict] for row in rows]
-        show(self.console, table(f"gate, {self.tolerance}", ["ratio", "baseline", "measured", "change", ""], cells))
-        if failed := ", ".join(f"{row.name} {row.verdict}" for row in rows if not row.ok):
+        show(self.console, table(f"gate, {self.tolerance}", ["figure", "baseline", "measured", "change", ""], cells))
+        if failed := ", ".join(_said(row) for row in rows if not row.ok):
             self.console.print(f"[red]gate failed:[/] {failed}", highlight=False, soft_wrap=True)
+
+
+def _said(row: Row) -> str:
+    figures = "" if row.change is None else f" ({row.measured:.3g} against {row.baseline:.3g})"
+    return f"{row.name} {row.verdict}{figures}"
 
 
 def _rows(result: dict[str, Any]) -> list[list[Any]]:

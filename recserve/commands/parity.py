@@ -7,7 +7,9 @@ from rich.console import Console
 
 from export.parity import Ladder, ParityOptions, walk
 from export.rungs import Row
+from recserve import junit
 from recserve.commands.command import Command, show, table
+from serving.errors import ServingError
 from training.checkpoint import write_json
 
 
@@ -25,18 +27,31 @@ class Parity(Command):
     """Clients that send them at the same time, at least 2."""
     output: Path | None = None
     """File for the ladder as JSON."""
+    junit: Path | None = None
+    """File for the ladder as JUnit XML, which CI services show; also written where the ladder cannot be walked."""
 
     def __post_init__(self) -> None:
         if self.requests < 200 or self.clients < 2:
             raise ValueError("the concurrent rung needs --requests 200 or more and --clients 2 or more")
 
     def run(self) -> int:
-        options = ParityOptions(target=self.target, requests=self.requests, clients=self.clients)
-        ladder = walk_visibly(self.repository, options, self.console)
+        ladder = self._walk()
+        if self.junit is not None:
+            junit.write_ladder(self.junit, ladder.rows)
         if self.output is not None:
+            self.output.parent.mkdir(parents=True, exist_ok=True)
             write_json(self.output, as_json(ladder))
         self.emit(as_json(ladder))
         return 0 if ladder.ok else 1
+
+    def _walk(self) -> Ladder:
+        options = ParityOptions(target=self.target, requests=self.requests, clients=self.clients)
+        try:
+            return walk_visibly(self.repository, options, self.console)
+        except (ValueError, OSError, ServingError) as error:
+            if self.junit is not None:
+                junit.write_error(self.junit, error)
+            raise
 
 
 def walk_visibly(repository: Path, options: ParityOptions, console: Console) -> Ladder:

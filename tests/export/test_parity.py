@@ -4,6 +4,7 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import onnx
@@ -187,8 +188,8 @@ def test_the_command_exits_with_1_and_prints_and_writes_the_worst_element(
     monkeypatch.setenv("COLUMNS", "1000")
     corrupt_one_weight(broken)
     reseal(broken)
-    output = tmp_path / "parity.json"
-    assert main(["parity", "--repository", str(broken), "--output", str(output)]) == 1
+    output, junit = tmp_path / "reports" / "parity.json", tmp_path / "reports" / "parity.xml"
+    assert main(["parity", "--repository", str(broken), "--output", str(output), "--junit", str(junit)]) == 1
     printed = capsys.readouterr().out
     written = json.loads(output.read_text())
     assert not written["ok"]
@@ -197,6 +198,7 @@ def test_the_command_exits_with_1_and_prints_and_writes_the_worst_element(
         ("lrea_scorer", "export", False),
     ]
     assert written["concurrent"] == {"requests": 0, "executions": 0}
+    assert written["rows"][-1]["where"] in ElementTree.parse(junit).getroot()[0][-1][0].attrib["message"]
     assert "broken: lrea_scorer, rung 'export'" in printed
     assert written["rows"][-1]["where"] in printed
     assert f"{np.float64(written['rows'][-1]['worst']):.1e}" in printed

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from loadtest.gate import CAPACITY, FAILED, WRONG, Row, compare, parse_tolerance, ratios, require_comparable
+from loadtest.gate import CAPACITY, FAILED, HIGHEST, WRONG, Row, compare, parse_tolerance, ratios, require_comparable
 from tests.loadtest.results_for_tests import synthetic
 
 CLOSED_8 = 1
@@ -34,6 +34,33 @@ def test_each_closed_run_and_the_sweep_are_compared_and_open_runs_are_not() -> N
     assert list(ratios(synthetic())) == [f"closed-{users}.{name}" for users in (1, 8, 32) for name in per_run] + [
         CAPACITY
     ]
+
+
+def named(rate: float | None = 200.0, floor_ms: float = 1.0) -> dict[str, Any]:
+    """A result of the rate 200, which was named and not searched for."""
+    result = synthetic(closed=(), offered=(200.0,))
+    result["floor"]["p50_ms"] = floor_ms
+    return result | {"sweep": {"p99_budget_ms": 20.0, "searched": False, "highest_rate": rate}}
+
+
+def test_rates_that_were_named_are_compared_each_and_by_the_highest_within_budget() -> None:
+    per_run = [f"open-200.{name}" for name in ("over_floor.p50", "over_floor.p99", "cpu_over_floor")]
+    assert list(ratios(named())) == [*per_run, HIGHEST]
+    faster = named(floor_ms=0.2)
+    for run in faster["runs"]:
+        run["cpu_seconds_per_1000"] /= 5
+    assert all(one.ok for one in compare(named(), faster, 0.0)), "a faster machine is no fall of what was named"
+    assert not row(compare(named(400.0), named(200.0), 0.1), HIGHEST).ok
+    missed = row(compare(named(), named(None), 10.0), HIGHEST)
+    assert (missed.ok, missed.verdict) == (False, "NO RATE WITHIN BUDGET")
+    slower = named()
+    slower["runs"][0]["over_floor"]["p99"] *= 2
+    assert not row(compare(named(), slower, 0.5), "open-200.over_floor.p99").ok
+
+
+def test_rates_that_were_named_do_not_compare_with_those_that_were_searched_for() -> None:
+    with pytest.raises(ValueError, match="baseline searched for its rates, and this run named them with --rates"):
+        require_comparable(synthetic(), named() | {"sweep": {**named()["sweep"], "p99_budget_ms": 20.0}})
 
 
 def test_the_median_counts_where_a_run_is_repeated() -> None:

@@ -36,7 +36,10 @@ class Gated(Command):
         if self.not_worse_than is None:
             return True
         if not offered:
-            raise ValueError(f"{what} is of no run, so it has no metrics; leave --not-worse-than out")
+            raise ValueError(
+                f"{what} is of no run, so it has no metrics; leave --not-worse-than out, and compare figures of your "
+                "own by recserve gate"
+            )
         served = self.not_worse_than == SERVED
         version = releases.standing(self.repository, name).served if served else int(self.not_worse_than)
         other = gate.recorded(self.repository, name, version)
