@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rich.markup import escape
+
 from loadtest.bench import Plan, run, write_result
-from loadtest.gate import Row, compare, parse_tolerance, require_comparable
+from loadtest.gate import HIGHEST, Row, compare, parse_tolerance, require_comparable
 from loadtest.report import write_report
 from loadtest.scenario import Scenario
 from recserve.commands.command import OUTPUT, Command, show, table
@@ -67,7 +69,7 @@ class Bench(Command):
         self.console.print(f"{path}\n{path.with_suffix('.html')}", highlight=False, soft_wrap=True)
         rows = compare(baseline, result, parse_tolerance(self.tolerance)) if baseline else []
         if baseline:
-            self._say_gate(rows)
+            self._say_gate(rows, result)
         self.emit(result | {"file": path, "gate": [row._asdict() for row in rows]})
         wrong = sum(one["wrong"] for one in result["runs"])
         return 1 if wrong or not all(row.ok for row in rows) else 0
@@ -95,16 +97,24 @@ class Bench(Command):
             raise ValueError(f"{path} is not a result of recserve bench ({error!r})") from error
         return found
 
-    def _say_gate(self, rows: list[Row]) -> None:
+    def _say_gate(self, rows: list[Row], result: dict[str, Any]) -> None:
         cells = [[row.name, row.baseline, row.measured, row.change, row.verdict] for row in rows]
         show(self.console, table(f"gate, {self.tolerance}", ["figure", "baseline", "measured", "change", ""], cells))
-        if failed := ", ".join(_said(row) for row in rows if not row.ok):
-            self.console.print(f"[red]gate failed:[/] {failed}", highlight=False, soft_wrap=True)
+        if failed := ", ".join(_said(row, result) for row in rows if not row.ok):
+            self.console.print(f"[red]gate failed:[/] {escape(failed)}", highlight=False, soft_wrap=True)
 
 
-def _said(row: Row) -> str:
-    figures = "" if row.change is None else f" ({row.measured:.3g} against {row.baseline:.3g})"
-    return f"{row.name} {row.verdict}{figures}"
+def _said(row: Row, result: dict[str, Any]) -> str:
+    figures = [] if row.change is None else [f"{row.measured:.3g} against {row.baseline:.3g}"]
+    if row.name == HIGHEST:
+        opened = [one for one in result["runs"] if one["mode"] == "open"]
+        figures += [f"{one['offered']:g}/s: p99 {_ms(one['p99_ms'])}, {one['errors'] or 'no errors'}" for one in opened]
+        figures.append(f"the budget is {result['sweep']['p99_budget_ms']:g} ms")
+    return f"{row.name} {row.verdict}" + (f" ({'; '.join(figures)})" if figures else "")
+
+
+def _ms(value: float | None) -> str:
+    return "not measured" if value is None else f"{value:.1f} ms"
 
 
 def _rows(result: dict[str, Any]) -> list[list[Any]]:

@@ -1,0 +1,1 @@
+"""The shop's two models, as recserve serves them."""
