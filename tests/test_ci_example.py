@@ -148,6 +148,11 @@ def test_both_services_keep_the_reports_of_a_step_that_failed_and_the_packages_o
     assert "PIP_CACHE_DIR := $(CURDIR)/.cache/pip" in (EXAMPLE / "Makefile").read_text()
 
 
+def test_standard_error_holds_nothing_where_all_is_well(walked: Path) -> None:
+    done = _make(["quality"], walked)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_the_steps_leave_what_the_files_keep_and_nothing_to_commit(walked: Path) -> None:
     for name in [*gitlab()["artifacts"]["paths"], *gitlab()["artifacts"]["reports"].values()]:
         assert (walked / name).exists()
@@ -196,6 +201,14 @@ def test_a_model_that_got_worse_fails_the_gate_of_quality(other: Path) -> None:
     assert "gate failed: topics.accuracy WORSE (0." in done.stdout
     assert "topics.log_loss WORSE" in done.stdout
     assert "two_tower.mrr WORSE" not in done.stdout
+
+
+def test_the_gate_of_runs_sends_a_model_of_no_run_to_the_gate_of_own_figures(walked: Path) -> None:
+    said = io.StringIO()
+    words = ["releases", "publish", "shop.topics:topics", "--repository", "models", "--not-worse-than", "served"]
+    assert _recserve(words, walked, said) == 2
+    assert "is of no run, so it has no metrics" in said.getvalue()
+    assert "compare figures of your own by recserve gate" in said.getvalue()
 
 
 def test_a_model_slower_than_its_baseline_fails_the_load_test_and_leaves_its_page(other: Path) -> None:

@@ -33,6 +33,8 @@ def load_session(path: Path, spec: ModelSpec) -> onnxruntime.InferenceSession:
         onnxruntime.ExecutionMode.ORT_PARALLEL if spec.parallel else onnxruntime.ExecutionMode.ORT_SEQUENTIAL
     )
     options.graph_optimization_level = _LEVELS[spec.graph_level]
+    # Errors alone: it warns of constants that it folded away itself, of which nobody has to know.
+    options.log_severity_level = 3
     # An idle pool that spins takes the cores of the next model.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry("session.inter_op.allow_spinning", "0")
