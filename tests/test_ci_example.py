@@ -23,7 +23,7 @@ from safetensors.numpy import load_file, save_file
 from recserve.cli import main
 from tests.pages import ROOT
 
-pytestmark = [pytest.mark.slow(40), pytest.mark.triton_server]
+pytestmark = [pytest.mark.slow(26), pytest.mark.triton_server]
 EXAMPLE = ROOT / "docs" / "examples" / "ci"
 NOT_RUN = "make install"
 """The environment of the tests stands for the one that it makes."""
