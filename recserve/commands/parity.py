@@ -9,7 +9,7 @@ from export.parity import Ladder, ParityOptions, walk
 from export.rungs import Row
 from recserve import junit
 from recserve.commands.command import Command, show, table
-from serving.errors import ServingError
+from recserve_client.errors import ServingError
 from training.checkpoint import write_json
 
 
