@@ -123,7 +123,7 @@ def _check_same(folder: Path, stored: Run, fresh: Run, config: Any) -> None:
         raise ValueError(f"cannot resume: the run's configuration has {', '.join(differing)}")
     remedy = "give it the tables that it had, or train anew with --overwrite"
     if stored.schema != fresh.schema:
-        differs = ", ".join(unlike(stored.schema, fresh.schema)) or "widths of vectors"
+        differs = ", ".join(unlike(stored.schema, fresh.schema)) or "widths of vectors, or what fields follow"
         raise ValueError(f"cannot resume {folder}: the run has another schema, in {differs}; {remedy}")
     if changed := stored.info.data.changes(fresh.info.data):
         raise ValueError(f"cannot resume {folder}: {stored.info.dataset} had {changed}; {remedy}")

@@ -23,6 +23,19 @@ UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True, kw_only=True)
+class Follows:
+    """How a field of the user follows from the user's history: it is a field of the item of the newest event that
+    counts. So it is known anew with every event, and a server needs no new release for it."""
+
+    field: str
+    """The item's field of kind id, or its key."""
+    none: int
+    """The id that says that no event counts yet."""
+    least: int | None = None
+    """Smallest code of an event's value with which it counts; None where all of the history do."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Field:
     """One field of a data set."""
 
@@ -42,6 +55,19 @@ class Field:
     """Digest of the raw ids that a key stands for; None where they are the ids themselves."""
     source: str | None = None
     """Column of the tables, and the rule, that it was made by; None where its name is that column."""
+    follows: Follows | None = None
+    """Of a user's field of kind id that the user's history decides, see `Follows`; None for any other field."""
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for what cannot follow from a history."""
+        if self.follows is None:
+            return
+        if (self.role, self.kind) != ("user", "id"):
+            found = f"it is a field of the {self.role} and of kind {self.kind}"
+            raise ValueError(f"field '{self.name}': only a user's field of kind id follows from a history; {found}")
+        if "profile" in self.uses:
+            remedy = 'give it uses=("feature",)'
+            raise ValueError(f"field '{self.name}' follows from a history, beside which a profile stands: {remedy}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +76,17 @@ class Schema:
 
     dataset: str
     fields: tuple[Field, ...]
+
+    def __post_init__(self) -> None:
+        """Raises ValueError where a user's field follows something that events do not have."""
+        for field in self.fields:
+            if (follows := field.follows) is None:
+                continue
+            source = self[follows.field]
+            if (source.role, source.kind) != ("item", "id"):
+                raise ValueError(f"field '{field.name}' follows '{source.name}', which is no item's field of kind id")
+            if follows.least is not None and not self.of("value"):
+                raise ValueError(f"field '{field.name}': least is {follows.least}, but events have no value")
 
     def __getitem__(self, name: str) -> Field:
         for candidate in self.fields:
@@ -106,7 +143,8 @@ def digest(schema: Schema) -> str:
     """16 hex digits that change with anything that decides what an id means: data set, fields, cardinalities, names,
     and what the fields were made of.
 
-    The width of a field is left out: no id means something else by it. What else it decides is for `unlike`.
+    The width of a field and what it follows are left out: no id means something else by them. What else they decide is
+    for `unlike`.
     """
     fields = [_meaning(field) for field in schema.fields]
     return hashlib.sha256(json.dumps([schema.dataset, fields]).encode()).hexdigest()[:16]
@@ -115,7 +153,7 @@ def digest(schema: Schema) -> str:
 def unlike(before: Schema, now: Schema) -> list[str]:
     """The fields that are not as they were, each with what is not: a module that was built by one schema reads data of
     the other wrongly. The width of a multi-valued field counts, as columns are laid out by it; vectors, which views
-    add, are left out."""
+    add, are left out, and so is what a field follows where one of the two does not say it, as none did at first."""
     ours, theirs = (
         {field.name: asdict(field) for field in schema.fields if field.kind != "vector"} for schema in (before, now)
     )
@@ -123,9 +161,13 @@ def unlike(before: Schema, now: Schema) -> list[str]:
     for name, field in theirs.items():
         if name not in ours:
             told.append(f"{name} (new)")
-        elif differs := [member for member, value in field.items() if value != ours[name][member]]:
+        elif differs := [member for member in field if _differs(member, ours[name][member], field[member])]:
             told.append(f"{name} ({', '.join(differs)})")
     return told or ([] if [*ours] == [*theirs] else ["order of the fields"])
+
+
+def _differs(member: str, before: Any, now: Any) -> bool:
+    return before != now and not (member == "follows" and None in (before, now))
 
 
 def _meaning(field: Field) -> list[Any]:
@@ -135,4 +177,10 @@ def _meaning(field: Field) -> list[Any]:
 
 def _field(values: dict[str, Any]) -> Field:
     names: Sequence[str] | None = values.get("values")
-    return Field(**{**values, "uses": tuple(values["uses"]), "values": None if names is None else tuple(names)})
+    follows: dict[str, Any] | None = values.get("follows")
+    made = {
+        "uses": tuple(values["uses"]),
+        "values": None if names is None else tuple(names),
+        "follows": None if follows is None else Follows(**follows),
+    }
+    return Field(**{**values, **made})

@@ -31,7 +31,7 @@ class Tables:
     """The fields of users and items; the first field of each side is its id, which every path keeps."""
 
     user_ids: np.ndarray
-    """int64 [U]: raw ids, ascending."""
+    """int64 [U]: raw ids, ascending. None, where every request brings the fields of its user."""
     user_rows: np.ndarray
     """int64 [U, Fu]: ids of the user's fields."""
     item_rows: np.ndarray
@@ -111,8 +111,21 @@ class Sampler:
         self, users: np.ndarray, candidates: np.ndarray, counts: np.ndarray, request_keys: np.ndarray
     ) -> CandidatePaths:
         """Paths of candidates int64 [C]; `users` raw ids, `counts` and `request_keys` int64 [R] are of the requests."""
+        return self._paths(self._users, self._user_places(users), candidates, counts, request_keys)
+
+    def sample_rows(
+        self, rows: np.ndarray, candidates: np.ndarray, counts: np.ndarray, request_keys: np.ndarray
+    ) -> CandidatePaths:
+        """As `sample`, of users with these fields, int64 [R, Fu], whatever the table says."""
+        users = _Side.of(self.frequencies, rows, 0)
+        return self._paths(users, np.arange(len(rows)), candidates, counts, request_keys)
+
+    def _paths(
+        self, users: _Side, places: np.ndarray, candidates: np.ndarray, counts: np.ndarray, request_keys: np.ndarray
+    ) -> CandidatePaths:
+        """Of the requests whose users are these rows of `users`."""
         items = np.where((candidates >= 0) & (candidates < len(self._items.rows)), candidates, 0)
-        weights = self._weights(np.repeat(self._user_places(users), counts), items)
+        weights = self._weights(users, np.repeat(places, counts), items)
         keys = cpu.combination_keys((np.repeat(request_keys, counts), candidates), (0, 1))
         masks, _ = cpu.draw_paths(weights, cpu.path_words(keys, self.plan), self.plan.anchors)
         of_paths = shares(torch.from_numpy(masks), torch.from_numpy(weights), self.plan.anchors, self.aggregation)
@@ -124,9 +137,10 @@ class Sampler:
         place = np.searchsorted(known, users)
         return np.where(np.append(known, -1)[place] == users, place, len(known))
 
-    def _weights(self, users: np.ndarray, items: np.ndarray) -> np.ndarray:
-        """int32 [C, F]: `hph.weights` of user rows and item rows, int64 [C] each."""
-        user, item = (_Side(*(part[places] for part in side)) for side, places in self._both(users, items))
+    def _weights(self, users: _Side, user_places: np.ndarray, items: np.ndarray) -> np.ndarray:
+        """int32 [C, F]: `hph.weights` of rows of users and of items, int64 [C] each."""
+        sides = (users, user_places), (self._items, items)
+        user, item = (_Side(*(part[places] for part in side)) for side, places in sides)
         num_users, num_items = user.rows.shape[1], item.rows.shape[1]
         # The user's id with every field of the item, then the item's id with every other field of the user.
         of_user = np.concatenate((np.zeros(num_items, np.int64), np.arange(1, num_users)))
@@ -139,9 +153,6 @@ class Sampler:
         with_user = np.concatenate((user.with_anchor, across[:, :num_items]), axis=1)
         with_item = np.concatenate((across[:, :1], across[:, num_items:], item.with_anchor), axis=1)
         return combine(np.concatenate((user.confidence, item.confidence), axis=1), (with_user, with_item))
-
-    def _both(self, users: np.ndarray, items: np.ndarray) -> tuple[tuple[_Side, np.ndarray], tuple[_Side, np.ndarray]]:
-        return (self._users, users), (self._items, items)
 
     def save(self, folder: Path) -> None:
         """Writes the sampler's files into a version folder."""

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from serving.histories.histories import Histories
-from serving.histories.history import check, decode
+from serving.histories.history import Events, check, decode
 from serving.histories.keys import Whose
 from serving.histories.reading import Reading
 from serving.histories.store import HistoryStoreError
@@ -31,9 +31,14 @@ class Live(NamedTuple):
         """8 bytes that change with the history."""
         return digest_of(self.value)
 
+    @property
+    def events(self) -> Events:
+        """Oldest first: of the very value that has the digest."""
+        return decode(self.whose.key, self.value)
+
     def arrays(self, length: int) -> dict[str, np.ndarray]:
-        """As the model reads them, see `Reading.arrays`: of the very value that has the digest."""
-        return self.reading.arrays(decode(self.whose.key, self.value), length)
+        """The events as the model reads them, see `Reading.arrays`."""
+        return self.reading.arrays(self.events, length)
 
 
 class LiveHistories:

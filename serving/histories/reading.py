@@ -55,6 +55,15 @@ class Reading:
         values[0, : newest.number] = self._codes(newest.values)
         return {ITEMS: items, VALUES: values, LENGTH: np.array([[newest.number]])}
 
+    def newest(self, events: Events, least: int | None) -> int | None:
+        """The item, by dense id, of the newest event, or of the newest whose value has at least the code `least`; None
+        where there is none."""
+        if least is None:
+            places = np.arange(events.number)
+        else:
+            places = np.flatnonzero(self._codes(events.values) >= least)
+        return int(self._dense(events.items[places[-1:]])[0]) if len(places) else None
+
     def _dense(self, raw: np.ndarray) -> np.ndarray:
         if self.items is not None:
             return self.items.dense(raw)

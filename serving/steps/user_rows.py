@@ -1,6 +1,7 @@
 """The step `user_rows`: user id -> the rows of that user in a file, those of the unknown user for one who has none.
 
-The file is mapped, so that all instances on a machine share it, however many users it has. Only the rows that are
+Histories among the rows, and columns that follow from them, are those of the store of histories where it has one of the
+user. The file is mapped, so that all instances on a machine share it, however many users it has. Only the rows that are
 asked for are copied.
 
 Axes: U users who have rows, B rows of a request.
@@ -14,8 +15,9 @@ from pathlib import Path
 import numpy as np
 
 from serving.histories.examples import example_of
-from serving.histories.live import RawUser
+from serving.histories.live import Live, RawUser
 from serving.histories.reading import ITEMS
+from serving.steps import followed
 from serving.steps.checked import RAW_USERS, CheckedModel
 from serving.steps.live_users import USER_ID, open_live, raw_users
 from serving.steps.step import Host, Refusal, Tensors
@@ -40,7 +42,8 @@ class RowsStep:
         names = [output.name for output in self._model.spec.outputs]
         if missing := sorted({KEYS, *names} - set(arrays)):
             raise ValueError(f"{path} has no {missing}: export the model again")
-        self._live = open_live(host, folder, self._model.ids, set(names))
+        self._followed = followed.read(folder, arrays)
+        self._live = open_live(host, folder, self._model.ids, set(names), follows=bool(self._followed))
         self._keys = arrays[KEYS]
         self._arrays = {name: arrays[name] for name in names}
         self._unknown = {name: arrays.get(f"{UNKNOWN}{name}", np.zeros((), arrays[name].dtype)) for name in names}
@@ -76,7 +79,7 @@ class RowsStep:
         return self._with_live(found, [raw_users(request[RAW_USERS]) for request in requests])
 
     def _with_live(self, found: list[Tensors], users: Sequence[Sequence[RawUser]]) -> list[Tensors]:
-        """Histories as they are now in place of those that were exported."""
+        """Histories as they are now, and what follows from them, in place of what was exported."""
         if self._live is None:
             return found
         asked = dict.fromkeys(user for own in users for user in own if example_of(user) is None)
@@ -84,9 +87,17 @@ class RowsStep:
         for rows, own in zip(found, users, strict=True):
             for row, user in enumerate(own):
                 if user in live:
-                    for name, array in live[user].arrays(rows[ITEMS].shape[1]).items():
-                        rows[name][row] = array[0]
+                    self._update(rows, row, live[user])
         return found
+
+    def _update(self, rows: Tensors, row: int, live: Live) -> None:
+        if ITEMS in rows:
+            for name, array in live.arrays(rows[ITEMS].shape[1]).items():
+                rows[name][row] = array[0]
+        if self._followed:
+            events = live.events
+            for column in self._followed:
+                rows[column.output][row, column.place] = column.of(live.reading, events)
 
 
 def mapped(path: Path) -> dict[str, np.ndarray]:

@@ -1,5 +1,6 @@
 """Views of planted clicks, and a small data set that has a field of every kind on every side."""
 
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -8,7 +9,7 @@ import polars as pl
 from training.data.click import FEATURES, HISTORY, ClickData, click_data
 from training.data.planted_clicks import planted_clicks, planted_fields
 from training.interactions import Interactions
-from training.schema import Field, Schema
+from training.schema import Field, Follows, Schema
 from training.system import System, Wanted
 
 NUM_USERS, NUM_ITEMS, NUM_EVENTS = 24, 40, 500
@@ -71,6 +72,16 @@ def everything(*, context: bool = True, seed: int = 0) -> Interactions:
         items=items.with_columns(title=pl.Series(["unknown", *(f"Item {n}" for n in range(1, NUM_ITEMS + 1))])),
         licence="made up by recserve",
     )
+
+
+@cache
+def following(*, context: bool = True) -> Interactions:
+    """`everything` as a data set that says of a user's field that it follows from the history."""
+    whole = everything(context=context)
+    rule = Follows(field="item_kind", none=5)
+    changed = {"last_kind": replace(whole.schema["last_kind"], uses=("feature",), follows=rule)}
+    fields = tuple(changed.get(field.name, field) for field in whole.schema.fields)
+    return replace(whole, schema=replace(whole.schema, fields=fields))
 
 
 _CONTEXT_FIELDS = (

@@ -8,7 +8,7 @@ import pytest
 from tests.training.click_views import everything
 from training import schema
 from training.data.planted_clicks import planted_clicks
-from training.schema import Field, Schema, digest, size_of, unlike, width_of
+from training.schema import Field, Follows, Schema, digest, size_of, unlike, width_of
 
 FIELDS = (
     Field(name="user_id", role="user", kind="id", uses=("key",), cardinality=4, ids="a1"),
@@ -18,9 +18,12 @@ FIELDS = (
     Field(name="time", role="event", kind="dense", uses=("time",)),
 )
 MADE = Schema(dataset="made", fields=FIELDS)
+RULE = Follows(field="item_id", none=5)
+LAST = Field(name="last", role="user", kind="id", uses=("feature",), cardinality=6, follows=RULE)
+FOLLOWING = replace(MADE, fields=(*FIELDS, LAST))
 
 
-@pytest.mark.parametrize("before", [MADE, planted_clicks().schema, everything().schema], ids=lambda one: one.dataset)
+@pytest.mark.parametrize("before", [MADE, FOLLOWING, planted_clicks().schema, everything().schema])
 def test_a_schema_comes_back_from_json(before: Schema) -> None:
     after = schema.from_json(json.loads(json.dumps(schema.to_json(before))))
     assert after == before
@@ -99,3 +102,32 @@ def test_schemas_are_alike_whatever_vectors_a_view_adds() -> None:
     vector = Field(name="text", role="item", kind="vector", uses=(), width=3)
     assert unlike(replace(MADE, fields=(*FIELDS, vector)), MADE) == []
     assert unlike(MADE, MADE) == []
+
+
+def test_what_a_field_follows_changes_no_id_s_meaning_and_schemas_from_before_that_do_not_say_it_are_alike() -> None:
+    silent = replace(MADE, fields=(*FIELDS, replace(LAST, follows=None)))
+    said = schema.to_json(silent)
+    for field in said["fields"]:
+        del field["follows"]
+    assert schema.from_json(said) == silent
+    assert digest(silent) == digest(FOLLOWING)
+    assert unlike(silent, FOLLOWING) == unlike(FOLLOWING, silent) == []
+    other = replace(MADE, fields=(*FIELDS, replace(LAST, follows=replace(RULE, none=4))))
+    assert unlike(FOLLOWING, other) == ["last (follows)"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"role": "item"}, "'last': only a user's field of kind id follows from a history; it is a field of the item"),
+        ({"kind": "multi"}, "only a user's field of kind id follows from a history; .* of kind multi"),
+        ({"uses": ("feature", "profile")}, r"'last' follows from a history, beside which a profile stands: give it"),
+        ({"follows": replace(RULE, field="tags")}, "'last' follows 'tags', which is no item's field of kind id"),
+        ({"follows": replace(RULE, field="kind")}, "'last' follows 'kind', which is no item's field of kind id"),
+        ({"follows": replace(RULE, field="age")}, "field 'age' is not in the schema of made"),
+        ({"follows": replace(RULE, least=4)}, "field 'last': least is 4, but events have no value"),
+    ],
+)
+def test_what_cannot_follow_from_a_history_is_refused(change: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        replace(MADE, fields=(*FIELDS, replace(LAST, **change)))

@@ -21,14 +21,13 @@ import polars as pl
 
 from training.data.encode import encode
 from training.data.fetch import ORIGINS, fetch
-from training.data.log import Log
+from training.data.following import user_side as followed
 from training.interactions import Dataset, Interactions, Report
-from training.schema import UNKNOWN, Field, Schema, Use
+from training.schema import UNKNOWN, Field, Follows, Schema, Use
 
 POSITIVE_RATING = 4
 """Ratings from this one on are positive labels."""
 _MAX_RATING = 5
-_BEFORE = ("last_item", "last_category", "last_liked")
 
 
 def read(cache: Path | None, report: Report) -> Interactions:
@@ -58,24 +57,17 @@ def read(cache: Path | None, report: Report) -> Interactions:
 def user_side(events: pl.DataFrame, category_of: np.ndarray) -> tuple[pl.DataFrame, pl.DataFrame]:
     """What the user rated last: before each event, in the events' order, and after all, by user, 0 being somebody whom
     nobody has seen. `category_of` int64 [I + 1] by item."""
-    log = Log(events)
-    users = np.arange(int(log.user.max()) + 1)
-    starts, ends = (np.searchsorted(log.user, users, side) for side in ("left", "right"))
-    before = np.empty((len(log), len(_BEFORE)), np.int64)
-    before[log.row] = _last(log, category_of, log.past_start, log.past_end)
-    after = _last(log, category_of, starts, ends)
-    return pl.DataFrame(before, schema=list(_BEFORE)), pl.DataFrame(after, schema=list(_BEFORE))
+    return followed(events, _rules(category_of), {"item_id": np.arange(len(category_of)), "category_set": category_of})
 
 
-def _last(log: Log, category_of: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
-    """last_item, last_category, last_liked int64 [len, 3] over each user's events [start, end)."""
-    none = len(category_of)
-    categories = np.append(category_of, category_of.max() + 1)
-    places = np.arange(len(log))
-    liked = np.maximum.accumulate(np.where(log.label > 0, places, -1))
-    last_item = np.where(ends > starts, log.item[ends - 1], none)
-    last_liked = np.where((ends > starts) & (liked[ends - 1] >= starts), log.item[liked[ends - 1]], none)
-    return np.stack([last_item, categories[last_item], last_liked], axis=1)
+def _rules(category_of: np.ndarray) -> dict[str, Follows]:
+    """That there is none yet has the id after the last."""
+    no_item, no_category = len(category_of), int(category_of.max()) + 1
+    return {
+        "last_item": Follows(field="item_id", none=no_item),
+        "last_category": Follows(field="category_set", none=no_category),
+        "last_liked": Follows(field="item_id", none=no_item, least=POSITIVE_RATING),
+    }
 
 
 def _items(
@@ -98,15 +90,24 @@ def _schema(users: pl.DataFrame, items: pl.DataFrame, sets: tuple[str, ...]) -> 
     num_brands, num_views = (int(items[name].to_numpy().max()) + 1 for name in ("brand", "view"))
     # A model that reads the history has no need of what came last in it.
     only_feature: tuple[Use, ...] = ("feature",)
+    sizes = {"last_item": (with_none, None), "last_category": (len(before), before), "last_liked": (with_none, None)}
+    rules = _rules(items["category_set"].to_numpy())
     return Schema(
         dataset="hin-amazon",
         fields=(
             Field(name="user_id", role="user", kind="id", uses=("key",), cardinality=len(users)),
-            Field(name="last_item", role="user", kind="id", uses=only_feature, cardinality=with_none),
-            Field(
-                name="last_category", role="user", kind="id", uses=only_feature, cardinality=len(before), values=before
+            *(
+                Field(
+                    name=name,
+                    role="user",
+                    kind="id",
+                    uses=only_feature,
+                    cardinality=size,
+                    values=values,
+                    follows=rules[name],
+                )
+                for name, (size, values) in sizes.items()
             ),
-            Field(name="last_liked", role="user", kind="id", uses=only_feature, cardinality=with_none),
             Field(name="item_id", role="item", kind="id", uses=("key",), cardinality=len(items)),
             Field(name="brand", role="item", kind="id", cardinality=num_brands),
             Field(

@@ -1,9 +1,10 @@
 """The plain served form of any module that speaks click prediction: user id and candidates -> click probabilities.
 
 The module answers batches of samples; here a request becomes such samples inside the graph: each candidate with its
-user's row. Where the module reads no history, all is one graph `S` with the rows of users and items in it. Where it
-does, `S` is an ensemble of `S_history`, which looks the user's row up, and `S_scorer`, the graph. A faster form may
-serve in its place, and is held to this one.
+user's row. Where no history decides anything of that row, all is one graph `S` with the rows of users and items in it.
+Where the module reads histories, `S` is an ensemble of `S_history`, which looks the user's row up, and `S_scorer`, the
+graph; where fields of the user follow from histories, of `S_user` and `S_scorer`. A faster form may serve in its place,
+and is held to this one.
 
 Legend: B requests, C candidates packed over them, U users, I items; widths as in `training.data.columns`.
 """
@@ -11,7 +12,6 @@ Legend: B requests, C candidates packed over them, U users, I items; widths as i
 import copy
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -19,42 +19,18 @@ from jaxtyping import Int
 from torch import Tensor, nn
 
 from training.data.click import HISTORY, ClickBatch, ClickData, now
-from training.data.columns import Columns
 from training.layers import ragged
 from training.layers.click_context import context_of, context_specs, drawn_values
 from training.layers.items import known
 from training.layers.requests import CANDIDATES, MAX_CANDIDATES, OFFSETS, SCORES, USER_ID, Requests, asked
+from training.layers.users import follows, numbers, user_row, user_step
 from training.servable import EnsembleServable, EnsembleStep, Packed, Signature, TensorSpec, servable
-from training.steps.user_rows import user_rows
 
+MAX_BATCH_SIZE = 64
 HISTORY_BATCH = 4
 """Requests of a run where each candidate carries its user's whole history."""
 _HISTORY_ELEMENTS = 1 << 19
 """Candidates times events of a history in one request at most, so that a run stays within a gigabyte."""
-
-
-class Row(NamedTuple):
-    """What is known of users, or of the moment of a request: one row each."""
-
-    features: Columns
-    profile: Columns
-    history: tuple[np.ndarray, ...] = ()
-    """Items, values, length."""
-
-    def arrays(self) -> dict[str, np.ndarray]:
-        """By name of the graph's input; those of width 0 are left out."""
-        names = [f"{part}{kind}" for part in ("user", "profile") for kind in ("", "_dense", "_sets")]
-        named = dict(zip(names, (*self.features, *self.profile), strict=True))
-        named |= dict(zip(("history_items", "history_values", "history_length"), self.history, strict=False))
-        return {name: array for name, array in named.items() if array.shape[1]}
-
-
-def user_row(data: ClickData) -> Row:
-    """Of all users after all events, by dense id, that of the unknown first."""
-    if HISTORY not in data.reads:
-        return Row(data.features.users, data.profile.users)
-    histories = data.histories()
-    return Row(data.features.users, data.profile.users, tuple(histories.values()))
 
 
 class Scorer(nn.Module):
@@ -79,7 +55,7 @@ class Scorer(nn.Module):
         request = ragged.requests(candidate_offsets, ids.shape[0])
         named = {name: row.index_select(0, request) for name, row in zip(self.names, rows, strict=True)}
         infinite = [named[name][:, 0].isinf() for name in self.asked]
-        named = {name: row if name in self.asked else _numbers(row) for name, row in named.items()}
+        named = {name: row if name in self.asked else numbers(row) for name, row in named.items()}
         batch = self.batch(known(ids, self.num_items), named)
         length = batch.history_length
         valid = (ids >= 0) & (length >= 0) & (length <= batch.history_items.shape[1])
@@ -113,19 +89,6 @@ class Scorer(nn.Module):
             history_length=named["history_length"][:, 0] if "history_length" in named else zeros,
             label=zeros.to(items[1].dtype),
         )
-
-
-def carried(row: Row) -> dict[str, np.ndarray]:
-    """A row as one model gives it to another: infinite where a number is missing, as NaN would be no answer."""
-    return {
-        name: np.where(np.isnan(array), np.float32(np.inf), array) if array.dtype.kind == "f" else array
-        for name, array in row.arrays().items()
-    }
-
-
-def _numbers(row: Tensor) -> Tensor:
-    """The inverse of `carried`."""
-    return torch.where(row.isinf(), torch.nan, row) if row.is_floating_point() else row
 
 
 class Ranker(nn.Module):
@@ -171,8 +134,10 @@ def reference_of(module: nn.Module, data: ClickData) -> Callable[..., Packed]:
 
 def plain_release(name: str, module: nn.Module, data: ClickData) -> tuple[Signature, ...]:
     """The models of a release, that which clients ask for last and called `name`."""
-    reads_history = HISTORY in data.reads
-    return (_ensemble if reads_history else _one_graph)(name, module.eval(), data)
+    module = module.eval()
+    if HISTORY not in data.reads and not follows(data.features.layout):
+        return _one_graph(name, module, data)
+    return behind_rows(name, Scorer(module, data), Scorer(copy.deepcopy(module).double(), data), module, data)
 
 
 def _one_graph(name: str, module: nn.Module, data: ClickData) -> tuple[Signature, ...]:
@@ -188,24 +153,26 @@ def _one_graph(name: str, module: nn.Module, data: ClickData) -> tuple[Signature
     return (replace(plain, reference=reference_of(module, data), eager64=torch.no_grad()(exact.double().forward)),)
 
 
-def _ensemble(name: str, module: nn.Module, data: ClickData) -> tuple[Signature, ...]:
-    rows = carried(user_row(data))
-    most = max(1, min(MAX_CANDIDATES, _HISTORY_ELEMENTS // data.max_length))
+def behind_rows(
+    name: str, served: nn.Module, exact: nn.Module, module: nn.Module, data: ClickData
+) -> tuple[Signature, ...]:
+    """The step that reads the users' rows, the graph behind it, and the ensemble `name` of the two.
+
+    `served` and, in fp64, `exact` take candidates, their offsets, the rows of `user_row` and the context, as `Scorer`;
+    both mean what `module` does.
+    """
+    reads_history = HISTORY in data.reads
+    most, size = MAX_CANDIDATES, MAX_BATCH_SIZE
+    if reads_history:
+        most, size = max(1, min(most, _HISTORY_ELEMENTS // data.max_length)), HISTORY_BATCH
     example, wanted, context = requests(data, most), asked(data.interactions, most), context_specs(data)
-    history = user_rows(
-        f"{name}_history",
-        user_ids=np.arange(len(data.interactions.users)),
-        rows=rows,
-        unknown={key: array[0] for key, array in rows.items()},
-        inputs=tuple(wanted),
-        example=lambda size, seed: example(size, seed)[:3],
-    )
-    served, exact = (Scorer(one, data).eval() for one in (module, copy.deepcopy(module).double()))
+    users = user_step(name, data, tuple(wanted), lambda number, seed: example(number, seed)[:3])
+    served, exact = served.eval(), exact.eval()
 
     def rows_and_context(scorer: nn.Module) -> Callable[..., Packed]:
         @torch.no_grad()
         def ask(user_id: Tensor, ids: Tensor, ends: Tensor, *moment: Tensor) -> Packed:
-            found = history.eager(user_id, ids, ends)
+            found = users.eager(user_id, ids, ends)
             dtype = next(scorer.parameters()).dtype
             return scorer(
                 ids, ends, *(part.to(dtype) if part.is_floating_point() else part for part in (*found, *moment))
@@ -213,17 +180,17 @@ def _ensemble(name: str, module: nn.Module, data: ClickData) -> tuple[Signature,
 
         return ask
 
-    def scorer_example(size: int, seed: int) -> Packed:
-        user_id, ids, ends, *moment = example(size, seed)
-        return ids, ends, *history.eager(user_id, ids, ends), *moment
+    def scorer_example(number: int, seed: int) -> Packed:
+        user_id, ids, ends, *moment = example(number, seed)
+        return ids, ends, *users.eager(user_id, ids, ends), *moment
 
     scorer = servable(
         name=f"{name}_scorer",
         module=served,
-        inputs=(wanted.candidates, OFFSETS, *map(_bounded, history.outputs), *context),
+        inputs=(wanted.candidates, OFFSETS, *map(_bounded, users.outputs), *context),
         outputs=(SCORES,),
         example=scorer_example,
-        max_batch_size=HISTORY_BATCH,
+        max_batch_size=size,
     )
     ensemble = EnsembleServable(
         name=name,
@@ -233,17 +200,17 @@ def _ensemble(name: str, module: nn.Module, data: ClickData) -> tuple[Signature,
         eager=rows_and_context(served),
         eager64=rows_and_context(exact.double()),
         reference=reference_of(module, data),
-        max_batch_size=HISTORY_BATCH,
-        steps=_steps(history, scorer, context),
+        max_batch_size=size,
+        steps=_steps(users, scorer, context),
         reads_histories=True,
     )
-    return history, scorer, ensemble
+    return users, scorer, ensemble
 
 
-def _steps(history: Signature, scorer: Signature, context: tuple[TensorSpec, ...]) -> tuple[EnsembleStep, ...]:
-    rows, asked = _same(history.outputs), _same((CANDIDATES,))
+def _steps(users: Signature, scorer: Signature, context: tuple[TensorSpec, ...]) -> tuple[EnsembleStep, ...]:
+    rows, asked = _same(users.outputs), _same((CANDIDATES,))
     return (
-        EnsembleStep(model=history.name, inputs=_same((USER_ID, CANDIDATES)), outputs=rows),
+        EnsembleStep(model=users.name, inputs=_same((USER_ID, CANDIDATES)), outputs=rows),
         EnsembleStep(model=scorer.name, inputs={**asked, **rows, **_same(context)}, outputs=_same((SCORES,))),
     )
 

@@ -3,7 +3,7 @@
 Axes: U users who have a row.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,8 @@ from safetensors.numpy import save_file
 from torch import Tensor
 
 from serving.histories.reading import NAMES
+from serving.steps import followed
+from serving.steps.followed import Followed
 from training.servable import Packed, StepServable, TensorSpec
 from training.steps.rows import Rows
 
@@ -23,7 +25,7 @@ KEYS = "keys"
 """The array of the file that holds the user ids."""
 
 
-def user_rows(
+def user_rows(  # noqa: PLR0913 - what a step is made of
     name: str,
     *,
     user_ids: np.ndarray,
@@ -31,12 +33,14 @@ def user_rows(
     unknown: Mapping[str, np.ndarray] | None = None,
     inputs: tuple[TensorSpec, ...],
     example: Callable[[int, int], Packed],
+    follows: Sequence[Followed] = (),
 ) -> StepServable:
     """Outputs are `rows`, arrays [U, ...] by name, at the row of the user who asks. An unknown user reads `unknown`,
     one row for each array, or zeros.
 
     `user_ids` int64 [U] ascend. `inputs` begin with `user_id` [1]; the others (ragged candidates) are only checked, so
-    that a wrong request is refused before work is done. Raises ValueError, naming the array, where they do not fit.
+    that a wrong request is refused before work is done. `follows` are the columns of the rows that the users' histories
+    decide. Raises ValueError, naming the array, where they do not fit.
     """
     if not rows or KEYS in rows:
         raise ValueError(f"model '{name}': rows holds {sorted(rows)}; it needs arrays, none of them called '{KEYS}'")
@@ -52,7 +56,7 @@ def user_rows(
 
     def write(folder: Path, asks: Mapping[str, str]) -> None:
         strangers = {f"{UNKNOWN}{key}": np.asarray(row) for key, row in (unknown or {}).items()}
-        arrays = {KEYS: user_ids, **rows, **strangers}
+        arrays = {KEYS: user_ids, **rows, **strangers, **followed.write(folder, follows)}
         save_file({key: np.ascontiguousarray(array) for key, array in arrays.items()}, folder / ROWS_FILE)
 
     return StepServable(
@@ -63,7 +67,7 @@ def user_rows(
         eager=eager,
         kind=KIND,
         write=write,
-        reads_histories={*NAMES} <= set(rows),
+        reads_histories=bool(follows) or {*NAMES} <= set(rows),
     )
 
 

@@ -113,9 +113,10 @@ def test_the_tables_of_a_graph_take_any_stranger_for_nobody(asked: list[int]) ->
     embedding = FieldEmbedding(data.features.layout, 2)
     embedding.prepare(data)
     graph = IdTables(data, embedding)
-    users, items = graph(torch.tensor(asked), torch.tensor(asked))
+    users, items = graph(torch.tensor(asked)[:, None], torch.tensor(asked))
+    table = graph.users.get_buffer("ids")
     for id_, user, item in zip(asked, users.tolist(), items.tolist(), strict=True):
-        assert user == graph.users[id_ if 0 <= id_ < len(graph.users) else 0].tolist()
+        assert user == table[id_ if 0 <= id_ < len(table) else 0].tolist()
         assert item == graph.items[id_ if 0 <= id_ < len(graph.items) else 0].tolist()
 
 

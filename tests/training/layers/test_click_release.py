@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.training.click_views import CONTEXT, NUM_USERS, everything, view, view_of
+from tests.training.click_views import CONTEXT, NUM_USERS, everything, following, view, view_of
+from tests.training.following_views import rated_fields
 from training.data.click import HISTORY
 from training.data.planted_clicks import planted_clicks, planted_fields
 from training.interactions import Interactions
@@ -26,6 +27,9 @@ SETS = {
     "no context": partial(everything, context=False),
     "clicks": planted_clicks,
     "fields": planted_fields,
+    "following": following,
+    "following ids": rated_fields,
+    "following, no context": partial(following, context=False),
 }
 SMALL = {"dim": 8, "hidden": (8, 4), "dropout": 0.0}
 CONFIGS = {
@@ -40,6 +44,8 @@ SPECIAL = [
     *((name, "everything") for name in ("mlp", "autoint", "deepfm", "dea", "lrea", "recency_pooling")),
     *((name, which) for name in ("lrea", "dea") for which in ("no context", "clicks")),
     *((f"matt {base}", which) for base in ("fm", "dea", "deepfm") for which in ("no context", "clicks")),
+    *((name, "following ids") for name in ("dea", "matt fm", "matt dea", "matt deepfm")),
+    ("matt fm", "following, no context"),
 ]
 CASES = [pytest.param(*case, id="-".join(case)) for case in (*PLAIN, *SPECIAL)]
 

@@ -69,7 +69,7 @@ class Side(nn.Module):
 
 
 class Ranker(nn.Module):
-    """All of DEA behind a user id and candidates."""
+    """All of DEA behind users and candidates."""
 
     def __init__(self, model: DEA, data: ClickData) -> None:
         super().__init__()
@@ -82,13 +82,13 @@ class Ranker(nn.Module):
         self.network = model.network
 
     def forward(
-        self, user_id: Int[Tensor, "B 1"], candidates: Int[Tensor, " C"], candidate_offsets: Int[Tensor, " B"]
+        self, user: Int[Tensor, "B W"], candidates: Int[Tensor, " C"], candidate_offsets: Int[Tensor, " B"]
     ) -> Packed:
-        """Click probabilities [C]; NaN, never a plausible score, for a negative candidate."""
+        """Click probabilities [C]; NaN, never a plausible score, for a negative candidate. `user` as in `IdTables`."""
         # One candidate more, dropped at the end: ORT divides by zero where a batch has none at all.
         candidates = torch.cat([candidates, candidates.new_zeros(1)])
         request = ragged.requests(candidate_offsets, candidates.shape[0])
-        user_ids, item_ids = self.ids(user_id[:, 0], candidates)
+        user_ids, item_ids = self.ids(user, candidates)
         user_vectors, user_tokens, user_share = self.users(user_ids)
         item_vectors, item_tokens, item_share = self.items(item_ids)
         users, items = Fields(user_tokens, user_ids), Fields(item_tokens, item_ids)
@@ -114,3 +114,17 @@ class Ranker(nn.Module):
         for project, layer in zip(self.tokens[1:], self.layers[1:], strict=True):
             attended = attended + layer(no_users, Fields(project(vectors + attended), ids), ends)
         return attended
+
+
+class Scorer(nn.Module):
+    """The same behind the step that reads the users' rows."""
+
+    def __init__(self, model: DEA, data: ClickData) -> None:
+        super().__init__()
+        self.ranker = Ranker(model, data)
+
+    def forward(
+        self, candidates: Int[Tensor, " C"], candidate_offsets: Int[Tensor, " B"], user: Int[Tensor, "B Fu"]
+    ) -> Packed:
+        """As `Ranker`."""
+        return self.ranker(user, candidates, candidate_offsets)

@@ -10,6 +10,7 @@ from training.asking import Infer, Shown, Tensors, ordered
 from training.data.columns import feature_layout
 from training.interactions import Interactions
 from training.layers.requests import CANDIDATES, USER_ID
+from training.layers.users import USER, follows
 from training.steps.path_sampler import REQUEST_KEY
 from training.systems.matt.model import kept_fields
 from training.systems.matt.servables import MASKS, PATH_SCORES, WEIGHTS
@@ -25,11 +26,16 @@ def explained(infer: Infer, model: str, interactions: Interactions, request: Ten
     """
     best = ordered(answer["scores"][0])[:MOST]
     candidates = request[CANDIDATES.name][:, best]
-    asked = {USER_ID.name: request[USER_ID.name], CANDIDATES.name: candidates}
-    paths = infer(f"{model}_sampler", {**asked, REQUEST_KEY.name: request[REQUEST_KEY.name]})
+    own, key = {CANDIDATES.name: candidates}, {REQUEST_KEY.name: request[REQUEST_KEY.name]}
+    layout = feature_layout(interactions.schema)
+    user = fields = {USER_ID.name: request[USER_ID.name]}
+    if follows(layout):
+        user = infer(f"{model}_user", {**user, **own})
+        fields = {USER: user[USER]}
+    paths = infer(f"{model}_sampler", {**fields, **own, **key})
     drawn = {spec.name: paths[spec.name] for spec in (MASKS, WEIGHTS)}
-    scored = infer(f"{model}_scorer", {**asked, **drawn})
-    names = [field.name for field in feature_layout(interactions.schema).fields]
+    scored = infer(f"{model}_scorer", {**user, **own, **drawn})
+    names = [field.name for field in layout.fields]
     masks = torch.from_numpy(np.array(drawn[MASKS.name])).reshape(len(best), -1)
     keep = kept_fields(masks, len(names)).numpy()
     shares, scores = (one.reshape(len(best), -1) for one in (drawn[WEIGHTS.name], scored[PATH_SCORES.name]))

@@ -4,6 +4,9 @@
     matt_scorer    user id, candidates, paths -> scores (click probabilities), spreads, each path's score
     matt           user id, candidates, request key -> scores and spreads: the sampler, then the scorer
 
+Where fields of users follow from their histories, `matt_user` reads each user's row once, and sampler and scorer take
+that row in place of the user id.
+
 Legend: B requests, C candidates packed over them, P sampled paths, Q = P + 1 with the full path in front.
 """
 
@@ -20,13 +23,16 @@ from kernels.path_sampling.sampler import Sampler, Tables
 from training.baselines.autoint import AutoInt
 from training.baselines.deepfm import DeepFM
 from training.data.click import ClickData, now
+from training.data.columns import Columns, side_by_side
 from training.layers import ragged
 from training.layers.click_release import requests as click_requests
 from training.layers.columns import Features
 from training.layers.fields import FieldModel
 from training.layers.id_tables import IdTables
+from training.layers.items import known
 from training.layers.requests import CANDIDATES, MAX_CANDIDATES, SCORES, USER_ID, asked
-from training.servable import EnsembleServable, EnsembleStep, Packed, Servable, Signature, TensorSpec
+from training.layers.users import USER, follows, numbers, user_row, user_step
+from training.servable import EnsembleServable, EnsembleStep, Packed, Servable, Signature, StepServable, TensorSpec
 from training.steps.path_sampler import REQUEST_KEY, path_sampler, request_keys
 from training.systems.dea.model import DEA
 from training.systems.matt.bases.autoint import AbsorbedAutoInt
@@ -43,6 +49,8 @@ WEIGHTS = TensorSpec(name="weights", dtype="float32", shape=("weights",), ragged
 WEIGHT_OFFSETS = TensorSpec(name="weight_offsets", dtype="int32", shape=(), of="weights")
 SPREAD = TensorSpec(name="spread", dtype="float32", shape=("candidates",), ragged=True, of="candidates")
 PATH_SCORES = TensorSpec(name="path_scores", dtype="float32", shape=("weights",), ragged=True, of="weights")
+
+_KINDS = ("", "_dense", "_sets")
 
 ABSORBED: dict[type[FieldModel], Callable[..., Absorbed]] = {
     AutoInt: AbsorbedAutoInt,
@@ -65,12 +73,14 @@ class Answers:
     matt: Matt
     scorer: Scorer
     data: ClickData
+    users: StepServable | None
+    """The step that reads the users' rows; None where the scorer has them."""
 
     @classmethod
-    def of(cls, matt: Matt, data: ClickData, dtype: torch.dtype) -> "Answers":
+    def of(cls, matt: Matt, data: ClickData, dtype: torch.dtype, users: StepServable | None) -> "Answers":
         own = copy.deepcopy(matt).to(dtype).eval()
         scorer = Scorer(absorbed(own.base, data).to(dtype), IdTables(data, own.base.embedding), own)
-        return cls(matt=own, scorer=scorer.eval(), data=data)
+        return cls(matt=own, scorer=scorer.eval(), data=data, users=users)
 
     def fields(self, user_id: Tensor, candidates: Tensor, ends: Tensor) -> Features:
         """The fields of each packed candidate, as the view has them now."""
@@ -79,6 +89,17 @@ class Answers:
         dtype = next(self.matt.parameters()).dtype
         ids, dense, sets = (torch.cat([getattr(one, name) for one in batches]) for name in ("ids", "dense", "sets"))
         return Features(ids, dense.to(dtype), sets)
+
+    def given_fields(self, user: Packed, candidates: Tensor, ends: Tensor) -> Features:
+        """The fields of each packed candidate, with the rows of the users as a request brings them."""
+        named = dict(zip(user_row(self.data).arrays(), (numbers(part).numpy() for part in user), strict=True))
+        blank = self.data.features.users.rows(np.zeros(len(user[0]), np.int64))
+        users = Columns(*(named.get(f"{USER}{kind}", part) for kind, part in zip(_KINDS, blank, strict=True)))
+        items = self.data.features.items
+        item = known(candidates, len(items.ids)).numpy()
+        both = side_by_side((users.rows(ragged.requests(ends, len(candidates)).numpy()), items.rows(item)))
+        ids, dense, sets = map(torch.from_numpy, both)
+        return Features(ids, dense.to(next(self.matt.parameters()).dtype), sets)
 
     @torch.no_grad()
     def sample(self, user_id: Tensor, candidates: Tensor, ends: Tensor, request_key: Tensor) -> Packed:
@@ -99,22 +120,20 @@ class Answers:
         """The scorer's inputs."""
         masks, shares = self.sample(user_id, candidates, ends, request_key)
         paths, dtype = self.matt.config.paths, next(self.matt.parameters()).dtype
-        return user_id, candidates, ends, masks, ends * paths, shares.to(dtype), ends * (paths + 1)
+        drawn = masks, ends * paths, shares.to(dtype), ends * (paths + 1)
+        user = (user_id,) if self.users is None else self.users.eager(user_id)
+        return *(one.to(dtype) if one.is_floating_point() else one for one in user), candidates, ends, *drawn
 
     @torch.no_grad()
-    def score_unabsorbed(  # noqa: PLR0913 - the graph's inputs
-        self,
-        user_id: Tensor,
-        candidates: Tensor,
-        ends: Tensor,
-        masks: Tensor,
-        mask_ends: Tensor,
-        weights: Tensor,
-        weight_ends: Tensor,
-    ) -> Packed:
+    def score_unabsorbed(self, *tensors: Tensor) -> Packed:
         """One forward of the base model per path: no table, nothing shared between paths."""
+        *user, candidates, ends, masks, _, weights, _ = tensors
         paths = self.matt.config.paths
-        logits = self.matt.path_logits(self.fields(user_id, candidates, ends), masks.reshape(-1, paths))
+        if self.users is None:
+            fields = self.fields(user[0], candidates, ends)
+        else:
+            fields = self.given_fields(tuple(user), candidates, ends)
+        logits = self.matt.path_logits(fields, masks.reshape(-1, paths))
         probability, spread = aggregate(logits, weights.reshape(-1, paths + 1), self.matt.decided)
         return probability, spread, torch.sigmoid(logits).flatten()
 
@@ -122,42 +141,46 @@ class Answers:
         return self.score_unabsorbed(*self.with_paths(user_id, candidates, ends, request_key))[:2]
 
 
-def steps(name: str) -> tuple[EnsembleStep, ...]:
-    """The sampler, then the scorer on its paths."""
-    asked = {spec.name: spec.name for spec in (USER_ID, CANDIDATES)}
-    paths = {spec.name: spec.name for spec in (MASKS, WEIGHTS)}
-    answers = {spec.name: spec.name for spec in (SCORES, SPREAD)}
+def steps(name: str, users: StepServable | None) -> tuple[EnsembleStep, ...]:
+    """The step that reads the users' rows, where there is one; the sampler, then the scorer on its paths."""
+    asked, paths, answers = _same(USER_ID, CANDIDATES), _same(MASKS, WEIGHTS), _same(SCORES, SPREAD)
+    if users is None:
+        first, user, fields = (), _same(USER_ID), _same(USER_ID)
+    else:
+        user = _same(*users.outputs)
+        first, fields = (EnsembleStep(model=users.name, inputs=asked, outputs=user),), {USER: USER}
+    drawn = {**fields, **_same(CANDIDATES, REQUEST_KEY)}
     return (
-        EnsembleStep(model=f"{name}_sampler", inputs={**asked, REQUEST_KEY.name: REQUEST_KEY.name}, outputs=paths),
-        EnsembleStep(model=f"{name}_scorer", inputs={**asked, **paths}, outputs=answers),
+        *first,
+        EnsembleStep(model=f"{name}_sampler", inputs=drawn, outputs=paths),
+        EnsembleStep(model=f"{name}_scorer", inputs={**user, **_same(CANDIDATES), **paths}, outputs=answers),
     )
 
 
+def _same(*specs: TensorSpec) -> dict[str, str]:
+    return {spec.name: spec.name for spec in specs}
+
+
 def servables(name: str, matt: Matt, config: MattConfig, data: ClickData) -> tuple[Signature, ...]:
-    """The three models of a release. Raises ValueError where a request would have to carry fields of the event."""
+    """The models of a release. Raises ValueError where a request would have to carry fields of the event."""
     if data.context:
         names = [field.name for field in data.context]
         raise ValueError(
             f"{data.schema.dataset}: events have the fields {names}, which the sampler of paths does not take"
         )
-    served, trained = (Answers.of(matt, data, dtype) for dtype in (torch.float32, torch.float64))
-    requests, users, wanted = click_requests(data, MAX_CANDIDATES), data.features.users.ids, asked(data.interactions)
-    tables = Tables(
-        user_ids=np.arange(1, len(users)),
-        user_rows=users[1:],
-        item_rows=data.features.items.ids,
-        new_user=users[0],
-    )
-    sampler = path_sampler(
-        f"{name}_sampler", Sampler(matt.frequencies, tables, matt.plan, matt.aggregation), requests, wanted
-    )
+    requests, wanted = click_requests(data, MAX_CANDIDATES), asked(data.interactions)
+    users = user_step(name, data, tuple(wanted), requests) if follows(data.features.layout) else None
+    served, trained = (Answers.of(matt, data, dtype, users) for dtype in (torch.float32, torch.float64))
+    drawing = Sampler(matt.frequencies, _tables(data, users), matt.plan, matt.aggregation)
+    sampler = path_sampler(f"{name}_sampler", drawing, requests, wanted, users)
 
     def example(batch_size: int, seed: int) -> Packed:
         return *requests(batch_size, seed), request_keys(batch_size, seed)
 
+    who = (wanted.user_id,) if users is None else users.outputs
     scorer = Servable(
         name=f"{name}_scorer",
-        inputs=(*wanted, MASKS, MASK_OFFSETS, WEIGHTS, WEIGHT_OFFSETS),
+        inputs=(*who, wanted.candidates, wanted.offsets, MASKS, MASK_OFFSETS, WEIGHTS, WEIGHT_OFFSETS),
         outputs=(SCORES, SPREAD, PATH_SCORES),
         example=lambda batch_size, seed: served.with_paths(*example(batch_size, seed)),
         eager=served.score,
@@ -175,6 +198,20 @@ def servables(name: str, matt: Matt, config: MattConfig, data: ClickData) -> tup
         eager64=trained.rank,
         reference=trained.rank_unabsorbed,
         max_batch_size=MAX_BATCH_SIZE,
-        steps=steps(name),
+        steps=steps(name, users),
+        reads_histories=users is not None,
     )
-    return replace(sampler, max_batch_size=MAX_BATCH_SIZE), scorer, ensemble
+    parts = (sampler,) if users is None else (users, sampler)
+    return *(replace(one, max_batch_size=MAX_BATCH_SIZE) for one in parts), scorer, ensemble
+
+
+def _tables(data: ClickData, users: StepServable | None) -> Tables:
+    """The sampler's: without users, where their rows come with the requests."""
+    rows = data.features.users.ids
+    known_users = np.arange(1, len(rows) if users is None else 1)
+    return Tables(
+        user_ids=known_users,
+        user_rows=rows[known_users],
+        item_rows=data.features.items.ids,
+        new_user=rows[0],
+    )

@@ -8,6 +8,7 @@ Legend: B requests, C candidates packed over them, F = Fu + Fi fields, P sampled
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int, Int64, Shaped
 from torch import Tensor, nn
@@ -18,6 +19,7 @@ from training.layers.columns import Features
 from training.layers.fields import FieldModel
 from training.layers.id_tables import IdTables
 from training.layers.items import known
+from training.layers.users import follows, numbers, user_row
 from training.servable import Packed
 from training.systems.matt.model import Matt, aggregate, kept_fields
 
@@ -30,9 +32,10 @@ class Asked(NamedTuple):
     items: Int64[Tensor, "C Fi"]
     request: Int64[Tensor, " C"]
     """Whose candidate each one is."""
-    user_rows: Int64[Tensor, " B"]
-    """Dense ids, 0 for the unknown."""
+    user: tuple[Tensor, ...]
+    """Who asks: user ids [B, 1], or where requests bring the users' rows these, as `training.layers.users.user_row`."""
     item_rows: Int64[Tensor, " C"]
+    """Dense ids, 0 for the unknown."""
 
 
 class Absorbed(nn.Module):
@@ -63,16 +66,18 @@ class PlainPaths(Absorbed):
     def __init__(self, base: FieldModel, data: ClickData) -> None:
         super().__init__(base.embedding.offsets)
         self.base = base
-        for side, table in (("user", data.features.users), ("item", data.features.items)):
+        self.given = tuple(user_row(data).arrays()) if follows(data.features.layout) else ()
+        # What the rows of requests lack has no columns: one row stands for that of any user.
+        users = data.features.users.rows(np.zeros(1, np.int64)) if self.given else data.features.users
+        for side, table in (("user", users), ("item", data.features.items)):
             self.register_buffer(f"{side}_dense", torch.from_numpy(table.dense))
             self.register_buffer(f"{side}_sets", torch.from_numpy(table.sets))
 
     def logits(self, asked: Asked, keep: Float[Tensor, "C Q F"]) -> Float[Tensor, "C Q"]:
-        of_user = asked.user_rows.index_select(0, asked.request)
         dense, sets = (
             torch.cat(
                 [
-                    self.get_buffer(f"user_{kind}").index_select(0, of_user),
+                    self.of_users(f"user_{kind}", asked).index_select(0, asked.request),
                     self.get_buffer(f"item_{kind}").index_select(0, asked.item_rows),
                 ],
                 dim=1,
@@ -84,39 +89,40 @@ class PlainPaths(Absorbed):
         repeated = Features(*(part[:, None].expand(-1, count, -1).flatten(0, 1) for part in x))
         return self.base.logits(repeated, keep.flatten(0, 1) > 0).unflatten(0, (-1, count))
 
+    def of_users(self, name: str, asked: Asked) -> Shaped[Tensor, "B W"]:
+        """Numbers or sets of the users who ask."""
+        if name in self.given:
+            return numbers(asked.user[self.given.index(name)])
+        table, ids = self.get_buffer(name), asked.user[0][:, 0]
+        return table.index_select(0, torch.zeros_like(ids) if self.given else known(ids, table.shape[0]))
+
 
 class Scorer(nn.Module):
-    """User ids, packed candidates and their paths in; probabilities, spreads and each path's probability out."""
+    """Users, packed candidates and their paths in; probabilities, spreads and each path's probability out."""
 
     def __init__(self, absorbed: Absorbed, ids: IdTables, matt: Matt) -> None:
         super().__init__()
         self.absorbed, self.ids = absorbed, ids
         self.num_fields, self.paths, self.decided = matt.num_fields, matt.config.paths, matt.decided
 
-    def forward(  # noqa: PLR0913 - the graph's inputs
-        self,
-        user_id: Int[Tensor, "B 1"],
-        candidates: Int[Tensor, " C"],
-        candidate_offsets: Int[Tensor, " B"],
-        masks: Int[Tensor, " CP"],
-        mask_offsets: Int[Tensor, " B"],
-        weights: Float[Tensor, " CQ"],
-        weight_offsets: Int[Tensor, " B"],
-    ) -> Packed:
+    def forward(self, *tensors: Tensor) -> Packed:
         """Probabilities [C], spreads [C], and the paths' probabilities [C * Q], the full path's first.
 
-        NaN, never a plausible score, for a negative item id and for a request with too few or many masks or weights.
+        Takes who asks (`Asked.user`), candidates [C] and their ends [B], masks [C * P] and their ends, weights [C * Q]
+        and their ends. NaN, never a plausible score, for a negative item id and for a request with too few or many
+        masks or weights.
         """
+        *user, candidates, candidate_offsets, masks, mask_offsets, weights, weight_offsets = tensors
         count = weights.shape[0]
         # One candidate more, dropped at the end: ORT divides by zero where a batch has none at all.
         candidates = torch.cat([candidates, candidates.new_zeros(1)])
         request = ragged.requests(candidate_offsets, candidates.shape[0])
         of_paths, fits_masks = per_candidate(masks, (candidate_offsets, mask_offsets), request, self.paths)
         shares, fits_weights = per_candidate(weights, (candidate_offsets, weight_offsets), request, self.paths + 1)
-        users, items = self.ids(user_id[:, 0], candidates)
-        rows = known(user_id[:, 0], self.ids.users.shape[0]), known(candidates, self.ids.items.shape[0])
+        users, items = self.ids(user[0], candidates)
+        asked = Asked(users, items, request, tuple(user), known(candidates, self.ids.items.shape[0]))
         keep = kept_fields(of_paths, self.num_fields).to(weights.dtype)
-        logits = self.absorbed.logits(Asked(users, items, request, *rows), keep)
+        logits = self.absorbed.logits(asked, keep)
         probability, spread = aggregate(logits, shares, self.decided)
         fits = (fits_masks & fits_weights).index_select(0, request) & (candidates >= 0)
         answers = torch.cat([probability[:, None], spread[:, None], torch.sigmoid(logits)], dim=1)
