@@ -1,10 +1,12 @@
-"""A request after a push knows the event: states and rows are of the histories as they are."""
+"""A request after a push knows the event: states, rows and fields are of the histories as they are."""
 
+import shutil
 import signal
 import time
 import urllib.request
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,8 +15,10 @@ import polars as pl
 import pytest
 import torch
 
+from export import rungs
 from export.artifacts import Source
 from export.histories import load
+from export.lint import check
 from export.repository import publish
 from export.user_events import add_user_events
 from serving.admin import Admin
@@ -24,8 +28,9 @@ from serving.histories.opening import histories_beside, open_histories
 from serving.in_process import InProcessModel
 from serving.server import ServerOptions, TritonServer
 from tests.serving.histories.valkey_server import valkey_server
-from training.data.click import HISTORY
+from tests.training.following_views import LIKED, rated_fields
 from training.data.planted_clicks import planted_clicks
+from training.interactions import Interactions
 from training.registry import system
 from training.servable import Origin, Signature, of_origin
 from training.system import Wanted, prepare
@@ -33,25 +38,46 @@ from training.system import Wanted, prepare
 pytestmark = [pytest.mark.triton_server, pytest.mark.slow(30)]
 ITEMS = np.arange(1, 41)
 LATER = int(planted_clicks().events["time"].to_numpy().max()) + 10
+SMALL = {"dim": 8, "hidden": (8, 4)}
 SIZES = {
-    "lrea": {"dim": 8, "heads": 2, "rank": 4, "max_length": 12, "hidden": (8, 4)},
-    "din": {"dim": 8, "max_length": 12, "hidden": (8, 4)},
+    "lrea": {**SMALL, "heads": 2, "rank": 4, "max_length": 12},
+    "din": {**SMALL, "max_length": 12},
+    "dea": SMALL,
+    "deepfm": SMALL,
+    "matt": {**SMALL, "base": "deepfm", "paths": 3},
 }
-PUSHED = {3: [7, 9, 11], 5: [1] * 30}
-"""Items by user: a few, and more than a model reads."""
+SERVED = ("lrea", "din", "dea")
+"""The others answer in this process, beside the server and out of the same store."""
+OVER_FIELDS = ("dea", "deepfm", "matt")
+"""Systems that read the users' fields, of which some follow from histories, and no history itself."""
+PUSHED = {3: [(7, 4), (9, 4), (11, 2)], 5: [(1, 4)] * 30}
+"""Items and values by user: a few, of which the last is not liked, and more than a model reads."""
+ENDS = torch.tensor([len(ITEMS)], dtype=torch.int32)
+NEW = len(planted_clicks().users)
+FIELDS = ("last_item", "last_shelf", "last_liked")
 
 
-def new_events() -> pl.DataFrame:
-    rows = [(user, item, 4, LATER + place, 1.0) for user, items in PUSHED.items() for place, item in enumerate(items)]
+def events_of(pushed: Mapping[int, Sequence[tuple[int, int]]]) -> pl.DataFrame:
+    rows = [
+        (user, item, value, LATER + place, float(value >= LIKED))
+        for user, events in pushed.items()
+        for place, (item, value) in enumerate(events)
+    ]
     made = pl.DataFrame(rows, schema=["user", "item", "value", "time", "label"], orient="row")
-    return made.cast({"label": pl.Float32}).cast(
-        {n: t for n, t in planted_clicks().events.schema.items() if n in made.columns}
-    )
+    return made.cast({n: t for n, t in planted_clicks().events.schema.items() if n in made.columns})
 
 
-def release(name: str, events: pl.DataFrame | None = None) -> tuple[Signature, ...]:
-    """An untrained system with weights that matter; its users did `events` after the planted ones."""
-    chosen, planted, wanted = system(name), planted_clicks(), Wanted(frozenset({HISTORY}), 12, {})
+@cache
+def known(*, pushed: bool) -> Interactions:
+    """What the data set holds, and a new user with one event, where `pushed`."""
+    return rated_fields(events_of({**PUSHED, NEW: [(7, 5)]}), new_users=1) if pushed else rated_fields()
+
+
+@cache
+def release(name: str, *, pushed: bool = False) -> tuple[Signature, ...]:
+    """An untrained system with weights that matter; its users did more than the planted events where `pushed`."""
+    chosen, planted = system(name), known(pushed=False)
+    wanted = Wanted(chosen.reads, 12, {})
     config = chosen.config(**SIZES[name])
     data = chosen.task.view(planted, wanted)
     torch.manual_seed(0)
@@ -60,8 +86,8 @@ def release(name: str, events: pl.DataFrame | None = None) -> tuple[Signature, .
     with torch.no_grad():
         for parameter in module.parameters():
             parameter.add_(0.3 * torch.randn_like(parameter))
-    if events is not None:
-        data = chosen.task.view(replace(planted, events=pl.concat([planted.events, events], how="diagonal")), wanted)
+    if pushed:
+        data = chosen.task.view(known(pushed=True), wanted)
     origin = Origin(system=name, task=chosen.task.name, schema=data.schema)
     return of_origin(chosen.release(module.eval(), config, data), origin)
 
@@ -72,73 +98,147 @@ class Ready(NamedTuple):
     repository: Path
     server: TritonServer
     client: Admin
+    beside: dict[str, InProcessModel]
+    """What is not served, and all steps that read the users' fields."""
     before: dict[str, dict[int, np.ndarray]]
     """Scores by model and user, before the push."""
 
 
+def question(model: str, user: int) -> dict[str, np.ndarray]:
+    key = {"request_key": np.array([[7]])} if model == "matt" else {}
+    return {"user_id": np.array([[user]]), "candidates": ITEMS[None], **key}
+
+
 def ask(client: Admin, model: str, user: int) -> np.ndarray:
-    return client.infer(model, {"user_id": np.array([[user]]), "candidates": ITEMS[None]})["scores"][0]
+    return client.infer(model, question(model, user))["scores"][0]
+
+
+def scores(ready: Ready, model: str, user: int) -> np.ndarray:
+    """Of a system that is served, or that answers in this process; of a plain one by the module behind its step."""
+    if model in SERVED:
+        return ask(ready.client, model, user)
+    if model != "deepfm":
+        return ready.beside[model].run([question(model, user)])[0]["scores"][0]
+    (found,) = ready.beside["deepfm_user"].run([question(model, user)])
+    return release(model)[1].eager(torch.from_numpy(ITEMS), ENDS, torch.from_numpy(found["user"]))[0].numpy()
+
+
+def fields_of(ready: Ready, user: int) -> list[int]:
+    """The user's fields that follow from the history, as each step gives them to its graph."""
+    rows = [ready.beside[f"{model}_user"].run([question("", user)])[0]["user"][0] for model in ("deepfm", "matt")]
+    rows.append(ready.client.infer("dea_user", question("dea", user))["user"][0])
+    assert all(np.array_equal(row, rows[0]) for row in rows)
+    return rows[0][-len(FIELDS) :].tolist()
+
+
+def push(client: Admin, user: int, events: Sequence[tuple[int, int]], time: int = LATER) -> None:
+    """Items and values, one tick apart."""
+    rows = [
+        Row(str(user), str(item), float(value), time + place, 0, f"{user} {time + place}")
+        for place, (item, value) in enumerate(events)
+    ]
+    assert {*Pusher(client, "planted-clicks").push(rows)} == {"applied"}
 
 
 @pytest.fixture(scope="module")
 def ready(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ready]:
     folder = tmp_path_factory.mktemp("live")
-    models = folder / "models"
-    for name in SIZES:
-        publish(models, release(name), Source(kind="factory", name="tests.serving.test_live_users:release"))
+    models, more = folder / "models", folder / "more"
+    source = Source(kind="factory", name="tests.serving.test_live_users:release")
+    for name in SERVED:
+        publish(models, release(name), source)
+    publish(more, release("matt"), source)
+    publish(more, release("deepfm")[:1], source)
     histories = Histories(open_histories(histories_beside(models)))
-    for _ in load(histories, planted_clicks()):
+    for _ in load(histories, known(pushed=False)):
         pass
     histories.close()
+    (folder / "more.histories").symlink_to(folder / "models.histories")
     add_user_events(models)
+    beside = {name: InProcessModel.open(more / name) for name in ("deepfm_user", "matt_user", "matt")}
     with TritonServer(models, ServerOptions(log=folder / "log")) as server, server.client() as client:
-        before = {model: {user: ask(client, model, user) for user in (*PUSHED, 4, 900)} for model in SIZES}
-        rows = [
-            Row(str(user), str(item), 4.0, LATER + place, 0, f"{user} {place}")
-            for user, items in PUSHED.items()
-            for place, item in enumerate(items)
-        ]
-        assert {*Pusher(client, "planted-clicks").push(rows)} == {"applied"}
-        yield Ready(models, server, client, before)
+        ready = Ready(models, server, client, beside, {})
+        before = {model: {user: scores(ready, model, user) for user in (*PUSHED, 4, 900)} for model in SIZES}
+        for user, events in PUSHED.items():
+            push(client, user, events)
+        yield ready._replace(before=before)
+    for model in beside.values():
+        model.close()
 
 
-def expected(model: str, user: int, events: pl.DataFrame | None) -> np.ndarray:
+def expected(model: str, user: int, *, pushed: bool) -> np.ndarray:
     """By the trusted form, of a view of all events."""
-    whole = release(model, events)[-1]
-    ends = torch.tensor([len(ITEMS)], dtype=torch.int32)
-    (scores,) = whole.eager(torch.tensor([[user]]), torch.from_numpy(ITEMS), ends)
-    return scores.numpy()
+    whole = release(model, pushed=pushed)[-1]
+    asked = {name: torch.from_numpy(array) for name, array in question(model, user).items()}
+    asked |= {"candidates": torch.from_numpy(ITEMS), "candidate_offsets": ENDS}
+    return whole.eager(*(asked[spec.name] for spec in whole.inputs))[0].numpy()
 
 
 @pytest.mark.parametrize("model", SIZES)
 def test_the_next_request_knows_what_was_pushed(ready: Ready, model: str) -> None:
     for user in PUSHED:
-        served = ask(ready.client, model, user)
-        np.testing.assert_allclose(ready.before[model][user], expected(model, user, None), atol=1e-5)
-        np.testing.assert_allclose(served, expected(model, user, new_events()), atol=1e-5)
+        served = scores(ready, model, user)
+        np.testing.assert_allclose(ready.before[model][user], expected(model, user, pushed=False), atol=1e-5)
+        np.testing.assert_allclose(served, expected(model, user, pushed=True), atol=1e-5)
         assert np.abs(served - ready.before[model][user]).max() > 1e-3
     for user in (4, 900):
-        assert np.array_equal(ask(ready.client, model, user), ready.before[model][user]), "nobody else changes"
+        assert np.array_equal(scores(ready, model, user), ready.before[model][user]), "nobody else changes"
 
 
-@pytest.mark.parametrize("model", SIZES)
+@pytest.mark.parametrize("model", SERVED)
 def test_served_is_what_this_process_recomputes_bit_for_bit(ready: Ready, model: str) -> None:
     direct = InProcessModel.open(ready.repository / model)
     for user in (*PUSHED, 4, 900):
-        request = {"user_id": np.array([[user]]), "candidates": ITEMS[None]}
-        assert np.array_equal(direct.run([request])[0]["scores"][0], ask(ready.client, model, user))
+        assert np.array_equal(direct.run([question(model, user)])[0]["scores"][0], ask(ready.client, model, user))
     direct.close()
 
 
 @pytest.mark.parametrize("model", SIZES)
 def test_a_user_whom_no_release_knows_has_a_history_from_the_first_event_on(ready: Ready, model: str) -> None:
-    user = 5000 + len(model)
-    empty = ask(ready.client, model, user)
+    user = 5000 + [*SIZES].index(model)
+    empty = scores(ready, model, user)
     assert np.array_equal(empty, ready.before[model][900])
-    Pusher(ready.client, "planted-clicks").push([Row(str(user), "7", 5.0, LATER, 0, "first")])
-    found = ask(ready.client, model, user)
+    push(ready.client, user, [(7, 5)])
+    found = scores(ready, model, user)
     assert not np.array_equal(found, empty)
-    assert np.array_equal(ask(ready.client, model, 900), empty)
+    assert np.array_equal(scores(ready, model, 900), empty)
+    if model in OVER_FIELDS:
+        np.testing.assert_allclose(found, expected(model, NEW, pushed=True), atol=1e-5)
+
+
+def test_fields_follow_from_the_newest_event_and_the_newest_that_is_liked(ready: Ready) -> None:
+    now = known(pushed=True).users.select(FIELDS)
+    for user in PUSHED:
+        assert fields_of(ready, user) == [*now.row(user)]
+    assert now.row(3)[::2] == (11, 9), "who likes the last item no more likes the one before still"
+    assert fields_of(ready, 4) == [*now.row(4)]
+    assert fields_of(ready, 900) == [*now.row(0)] == [49, 6, 49]
+
+
+def test_neither_the_order_of_pushes_nor_one_that_comes_late_changes_what_is_newest(ready: Ready) -> None:
+    events = [(7, 5), (9, 1), (11, 4), (12, 2)]
+    push(ready.client, 20, events)
+    for place in (2, 3, 0, 1):
+        push(ready.client, 21, events[place : place + 1], LATER + place)
+    newest = fields_of(ready, 20)
+    assert newest[::2] == [12, 11]
+    assert fields_of(ready, 21) == newest
+    for model in OVER_FIELDS:
+        before = scores(ready, model, 20)
+        push(ready.client, 20, [(5, 5)], -1 - OVER_FIELDS.index(model))
+        assert np.array_equal(scores(ready, model, 20), before)
+
+
+def test_each_rung_in_process_holds_whatever_users_did(ready: Ready) -> None:
+    more = ready.repository.with_name("more")
+    for repository, name in ((ready.repository, "dea"), (more, "matt")):
+        assert [finding for finding in check(repository) if finding.severity == "error"] == []
+        for path in sorted(repository.glob(f"{name}*")):
+            model = rungs.opened(path, "cpu")
+            assert model.direct is not None
+            assert rungs.exported(model, model.direct).ok, path.name
+            if model.goldens[0].reference64:
+                assert rungs.trained(model).ok, path.name
 
 
 def test_a_stale_state_is_computed_again_once(ready: Ready) -> None:
@@ -166,19 +266,21 @@ def _settled(counts) -> dict[str, float]:
 def test_goldens_hold_after_users_have_moved_on(ready: Ready) -> None:
     ready.server.restart()
     with ready.server.client() as client:
-        for user in PUSHED:
-            np.testing.assert_allclose(ask(client, "lrea", user), expected("lrea", user, new_events()), atol=1e-5)
+        for model, user in product(SERVED, PUSHED):
+            np.testing.assert_allclose(ask(client, model, user), expected(model, user, pushed=True), atol=1e-5)
 
 
 def test_a_store_that_hangs_slows_nobody_for_long_and_fails_no_request(ready: Ready, tmp_path: Path) -> None:
     """What was exported answers meanwhile, and what was pushed as soon as the store answers again."""
-    user = 3
+    user, few = 3, tmp_path / "few"
+    for model in ("din", "din_history", "din_scorer", "user_events"):
+        shutil.copytree(ready.repository / model, few / model)
     with valkey_server(tmp_path / "valkey") as valkey:
         histories = Histories(open_histories(valkey.url))
-        for _ in load(histories, planted_clicks()):
+        for _ in load(histories, known(pushed=False)):
             pass
         options = ServerOptions(log=tmp_path / "log", state=tmp_path / "state", histories=valkey.url)
-        with TritonServer(ready.repository, options) as server, server.client() as client:
+        with TritonServer(few, options) as server, server.client() as client:
             assert np.array_equal(ask(client, "din", user), ready.before["din"][user])
             Pusher(client, "planted-clicks").push([Row(str(user), "7", 5.0, LATER, 0, "one more")])
             live = ask(client, "din", user)
