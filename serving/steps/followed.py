@@ -40,12 +40,17 @@ class Followed:
         """Name of `of_items` among the rows."""
         return f"{OF_ITEMS}{self.output}.{self.place}"
 
-    def of(self, reading: Reading, events: Events) -> int:
-        """Of a user with these events."""
-        item = reading.newest(events, self.least)
+    def of(self, item: int | None) -> int:
+        """What stands there where this is the newest item that counts, by dense id."""
         if item is None:
             return self.none
         return item if self.of_items is None else int(self.of_items[item])
+
+
+def values(columns: Sequence[Followed], reading: Reading, events: Events) -> list[int]:
+    """What stands in some columns of a user with these events."""
+    newest = {least: reading.newest(events, least) for least in {one.least for one in columns}}
+    return [one.of(newest[one.least]) for one in columns]
 
 
 def write(folder: Path, columns: Sequence[Followed]) -> dict[str, np.ndarray]:

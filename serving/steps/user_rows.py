@@ -95,9 +95,9 @@ class RowsStep:
             for name, array in live.arrays(rows[ITEMS].shape[1]).items():
                 rows[name][row] = array[0]
         if self._followed:
-            events = live.events
-            for column in self._followed:
-                rows[column.output][row, column.place] = column.of(live.reading, events)
+            found = followed.values(self._followed, live.reading, live.events)
+            for column, value in zip(self._followed, found, strict=True):
+                rows[column.output][row, column.place] = value
 
 
 def mapped(path: Path) -> dict[str, np.ndarray]:

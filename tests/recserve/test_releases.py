@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from export.artifacts import Measured
+from export.user_events import add_user_events
 from recserve.cli import main
 from serving import golden, releases
 from serving.configs import read_file
@@ -65,6 +66,7 @@ def value(capsys: Captured, live: Path, *words: str, code: int = 0) -> Any:
 
 
 def test_releases_are_listed_with_what_is_served_for_people_and_programs(live: Path, capsys: Captured) -> None:
+    add_user_events(live)  # which is no release
     said(capsys, live, "promote", "lrea@2")
     found = value(capsys, live, "list")
     assert [(one["version"], one["mark"]) for one in found] == [(3, "before"), (2, "served"), (1, "")]

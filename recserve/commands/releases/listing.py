@@ -8,6 +8,7 @@ from typing import Any
 from recserve.commands.command import Command, show, table
 from serving import manifest, releases
 from serving.releases import Standing
+from serving.steps import USER_EVENTS, kind_of
 from training.registry import SYSTEMS
 from training.system import Column
 
@@ -24,7 +25,7 @@ class List(Command):
     def run(self) -> int:
         if not self.repository.is_dir():
             raise ValueError(f"{self.repository} is no directory; name a model repository")
-        names = releases.names(self.repository)
+        names = [name for name in releases.names(self.repository) if kind_of(self.repository / name) != USER_EVENTS]
         if not names:
             raise ValueError(f"{self.repository} has no release; recserve releases publish RUN makes one")
         found = {name: _facts_of(self.repository, name) for name in names}
