@@ -4,11 +4,14 @@ from dataclasses import replace
 
 import polars as pl
 import pytest
+import torch
 
 from tests.training.click_views import following, view_of
 from tests.training.following_views import rated_fields
 from training.data.planted_clicks import planted_fields
 from training.interactions import Interactions
+from training.layers.fields import FieldEmbedding
+from training.layers.id_tables import IdTables
 from training.registry import system
 from training.servable import Signature
 
@@ -50,3 +53,15 @@ def test_a_table_of_users_that_says_otherwise_than_the_histories_is_not_served()
     wrong = replace(given, users=given.users.with_columns(last_liked=pl.lit(1, pl.Int64)))
     with pytest.raises(ValueError, match=USER):
         released("fm", wrong)
+
+
+def test_an_id_of_a_row_that_a_request_brings_is_known_where_the_embedding_knows_it() -> None:
+    data = view_of(system("fm"), rated_fields())
+    embedding = FieldEmbedding(data.features.layout, 2, min_count=40)
+    embedding.prepare(data)
+    users, items = (torch.from_numpy(side.ids) for side in (data.features.users, data.features.items))
+    strange = torch.cat([users, users[:2] + 2**40, users[:2] - 2**40])
+    found, _ = IdTables(data, embedding)(strange, torch.zeros(1, dtype=torch.int64))
+    expected = embedding.known(torch.cat([strange, items[:1].expand(len(strange), -1)], dim=1))[:, : users.shape[1]]
+    assert torch.equal(found, expected)
+    assert not torch.equal(found[: len(users)], users), "some are rare"
