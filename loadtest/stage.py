@@ -20,6 +20,7 @@ from loadtest.scenario import Scenario, steps_of
 from loadtest.served import Served
 from loadtest.summary import percentiles
 from serving.state import builder as state_builder
+from serving.state import url_of
 
 DRAIN_S = 2.0
 CLEAN = frozenset({"ServerUnavailable", "ModelUnavailable", "QueueFull", "DeadlineExceeded"})
@@ -68,7 +69,7 @@ class Stage:
         live = self.releases.live
         steps = {step.model_name for step in steps_of(live / self.scenario.model)}
         (model,) = steps & {*state_builder.models_with_states(live)}
-        return state_builder.show(live, self.state, user, model=model)
+        return state_builder.show(live, url_of(self.state), user, model=model)
 
     def held(self) -> dict[str, float]:
         """Resident memory, file descriptors and shared-memory files of the server and its stubs."""

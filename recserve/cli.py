@@ -88,7 +88,7 @@ def _expected() -> tuple[type[Exception], ...]:
     """What a user can cause; anything else is our fault and shows its traceback. Imported once something is raised."""
     from serving.histories.store import HistoryStoreError
     from serving.state.source import EncoderError
-    from serving.state.store import StateStoreError
+    from serving.state.states import StateStoreError
 
     return ValueError, OSError, ServingError, HistoryStoreError, StateStoreError, EncoderError
 

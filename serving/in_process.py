@@ -11,10 +11,10 @@ from typing import Self
 from serving.backends.fused.chain import open_model
 from serving.configs import FUSED, read_config
 from serving.direct import DirectModel
+from serving.histories.guard import GuardedHistories
 from serving.histories.histories import Histories
 from serving.histories.opening import histories_beside
-from serving.histories.pausing import PausingStore
-from serving.state.states import Entry, Lookup, Read, States, Write
+from serving.state.states import Entry, Lookup, Read, States, Written
 from serving.steps import kind_of
 from serving.steps.step import NotAnsweredError, Refusal, Step, Tensors
 from serving.versions import served_version
@@ -32,10 +32,10 @@ class Remembered:
             Read("hit", dict(self._states[lookup])) if lookup in self._states else Read("miss") for lookup in lookups
         ]
 
-    def put_many(self, entries: Sequence[Entry]) -> Write:
+    def put_many(self, entries: Sequence[Entry]) -> Written:
         """Keeps all entries."""
         self._states |= {entry.lookup: entry.arrays for entry in entries}
-        return "written"
+        return Written("written")
 
     def close(self) -> None:
         """What was kept is forgotten."""
@@ -68,6 +68,10 @@ class Here:
         """Nothing is counted."""
         return lambda outcome, number: None
 
+    def total(self, name: str, description: str, model: str) -> Callable[[float], None]:
+        """Nothing is counted."""
+        return lambda number: None
+
     def states(self, model: str) -> States:
         """A memory for this model."""
         self.keeps_states = True
@@ -76,7 +80,7 @@ class Here:
     def histories(self) -> Histories | None:
         """The store beside the repository; it is not made where there is none."""
         if self._histories is None:
-            self._histories = Histories(PausingStore(histories_beside(self._repository), create=False))
+            self._histories = Histories(GuardedHistories(histories_beside(self._repository), create=False))
         return self._histories
 
 

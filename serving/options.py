@@ -11,8 +11,9 @@ class ServerOptions:
 
     target: str = "cpu"
     """Which configs/<target>.pbtxt the models use."""
-    state: Path | None = None
-    """Directory of the user-state store; <repository>.state beside the repository where None."""
+    state: Path | str | None = None
+    """Directory or URL of the store of user states, see `open_store`; <repository>.state beside the repository where
+    None."""
     histories: str | None = None
     """URL of the store of users' histories, see `open_histories`; <repository>.histories beside the repository where
     None."""

@@ -13,7 +13,6 @@ from pathlib import Path
 
 from serving.backends import backlog, restarts
 from serving.startup import StartupError
-from serving.state import url_of
 
 WHEEL = "nvidia-pytriton==0.7.0"
 BACKENDS = Path(__file__).parent / "backends"
@@ -98,7 +97,7 @@ def _publish(files: Mapping[str, Path], target: Path) -> None:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def environment(state: Path, histories: str, metrics_url: str, num_restarts: int = 0) -> dict[str, str]:
+def environment(state: str, histories: str, metrics_url: str, num_restarts: int = 0) -> dict[str, str]:
     """The server's environment: libraries of the wheel, this virtual environment first, one thread per library.
 
     Raises:
@@ -117,7 +116,7 @@ def environment(state: Path, histories: str, metrics_url: str, num_restarts: int
         "OMP_NUM_THREADS": "1",
         "OPENBLAS_NUM_THREADS": "1",
         "MKL_NUM_THREADS": "1",
-        "RECSERVE_STATE": url_of(state),
+        "RECSERVE_STATE": state,
         "RECSERVE_HISTORIES": histories,
         backlog.METRICS: metrics_url,
         restarts.VARIABLE: str(num_restarts),

@@ -21,6 +21,7 @@ from serving.histories.opening import histories_beside
 from serving.options import ServerOptions
 from serving.served_configs import settle
 from serving.startup import StartupError
+from serving.state import beside, url_of
 from serving.watchdog import Watchdog
 
 __all__ = ["ServerOptions", "TritonServer", "container_command"]
@@ -46,7 +47,8 @@ class TritonServer:
         """`repository` is a directory of models. Nothing starts before `start`."""
         self.repository = repository.resolve()
         self.options = options or ServerOptions()
-        self.state = self.options.state or self.repository.with_name(f"{self.repository.name}.state")
+        self.state = url_of(self.options.state) if self.options.state else beside(self.repository)
+        """URL of the store of user states."""
         self.histories = self.options.histories or histories_beside(self.repository)
         """URL of the store of users' histories."""
         self.log = self.options.log or server_log.new(self.repository.name)

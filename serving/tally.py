@@ -1,14 +1,14 @@
 """Counters that reach the server a moment later: telling it costs a round trip between two processes, some 0.1 ms."""
 
 import threading
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable
 
 PERIOD_S = 0.05
 """How long a count may be on its way."""
 
-Increment = Callable[[str, int], None]
-"""(outcome, how many)."""
+Increment = Callable[[str, float], None]
+"""(what, how many)."""
 
 
 class Tally:
@@ -17,16 +17,16 @@ class Tally:
     def __init__(self, tell: Increment, period_s: float = PERIOD_S) -> None:
         self._tell = tell
         self._period_s = period_s
-        self._counts: Counter[str] = Counter()
+        self._counts: defaultdict[str, float] = defaultdict(float)
         self._lock = threading.Lock()
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
-    def add(self, outcome: str, number: int) -> None:
+    def add(self, what: str, number: float) -> None:
         """Counts; returns at once."""
         with self._lock:
-            self._counts[outcome] += number
+            self._counts[what] += number
 
     def close(self) -> None:
         """Tells the rest."""
@@ -40,6 +40,6 @@ class Tally:
 
     def _flush(self) -> None:
         with self._lock:
-            counts, self._counts = self._counts, Counter()
-        for outcome, number in counts.items():
-            self._tell(outcome, number)
+            counts, self._counts = self._counts, defaultdict(float)
+        for what, number in counts.items():
+            self._tell(what, number)

@@ -131,6 +131,10 @@ class Sampler:
         of_paths = shares(torch.from_numpy(masks), torch.from_numpy(weights), self.plan.anchors, self.aggregation)
         return CandidatePaths(masks, of_paths.numpy())
 
+    def knows(self, users: np.ndarray) -> np.ndarray:
+        """Which of these raw ids the tables have, bool of the same shape."""
+        return self._user_places(users) < len(self.tables.user_ids)
+
     def _user_places(self, users: np.ndarray) -> np.ndarray:
         """Rows of raw user ids; an unknown user has the last one."""
         known = self.tables.user_ids

@@ -1,7 +1,6 @@
 """`recserve serve`: tritonserver in the foreground, kept up."""
 
 import signal
-import tempfile
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,9 @@ from serving import admin_key
 from serving.follower import Follower
 from serving.server import ServerOptions, TritonServer
 from serving.startup import StartupError
+from serving.state import open_store
 from serving.state.builder import models_with_states
+from serving.state.states import StateStoreError
 from serving.supervisor import Policy, Supervisor
 
 _TEND_S = 0.2
@@ -31,8 +32,9 @@ class Serve(Command):
     """The model repository to serve."""
     target: str = "cpu"
     """Target whose configs/<target>.pbtxt the models use."""
-    state: Path | None = None
-    """Directory of the user-state store; <repository>.state by default."""
+    state: str | None = None
+    """Directory or URL of the store of user states, lmdb:///directory?max_bytes=N or valkey://host:port/0?ttl_s=N;
+    <repository>.state by default."""
     histories: str | None = None
     """URL of the store of users' histories, lmdb:///directory or valkey://host:port/0; <repository>.histories by
     default."""
@@ -96,7 +98,7 @@ class Serve(Command):
 
     def _announce(self, server: TritonServer) -> None:
         if models_with_states(server.repository) and (problem := _unusable(server.state)):
-            self._say(f"no state store at {server.state} ({problem}): states are computed at each request; see --state")
+            self._say(f"no state store ({problem}): states are computed at each request; see --state")
         self._say(f"ready: gRPC {server.url}, metrics {server.metrics_url}, log {server.log}; stop with Ctrl-C")
         self.emit({"url": server.url, "metrics_url": server.metrics_url, "log": server.log})
 
@@ -123,14 +125,13 @@ class Serve(Command):
         self.console.print(escape(line), highlight=False, soft_wrap=True)
 
 
-def _unusable(directory: Path) -> str | None:
-    """Why nothing can be written there, if so."""
+def _unusable(url: str) -> str | None:
+    """Why no state can be kept there, if so."""
     try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=directory):
-            return None
-    except OSError as error:
-        return error.strerror
+        open_store(url).close()
+    except StateStoreError as error:
+        return str(error)
+    return None
 
 
 class _Signals:

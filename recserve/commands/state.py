@@ -1,5 +1,6 @@
 """`recserve state build|show|drop`: prestored user states."""
 
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,8 +11,9 @@ from rich.progress import Progress
 from recserve.commands.command import Command, show, table
 from recserve.options import Positional
 from serving.direct import DirectModel
+from serving.state import beside, open_store, url_of
 from serving.state import builder as state_builder
-from serving.state.store import StateStore
+from serving.store_urls import named
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,13 +22,12 @@ class StateCommand(Command):
 
     repository: Path
     """The model repository whose encoder computes the states."""
-    state: Path | None = None
-    """Directory of the store; <repository>.state by default, as for `recserve serve`."""
+    state: str | None = None
+    """Directory or URL of the store; <repository>.state by default, as for `recserve serve`."""
 
     @property
-    def store(self) -> Path:
-        resolved = self.repository.resolve()
-        return self.state or resolved.with_name(f"{resolved.name}.state")
+    def store(self) -> str:
+        return url_of(self.state) if self.state else beside(self.repository)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,8 +53,8 @@ class Build(StateCommand):
                 lambda done, total: progress.update(task, completed=done, total=total),
                 model=self.model,
             )
-        self.console.print(f"{written} states written to {self.store}", highlight=False)
-        self.emit({"written": written, "store": self.store})
+        self.console.print(f"{written} states written to {named(self.store)}", highlight=False)
+        self.emit({"written": written, "store": named(self.store)})
         return 0
 
 
@@ -91,12 +92,22 @@ class Show(StateCommand):
         return 0
 
     def _show_all(self) -> int:
-        with StateStore(self.store, readonly=True) as store:
+        with closing(open_store(self.store, readonly=True)) as store:
             stat = store.stat()
-        rows = [[model, version, count] for (model, version), count in stat.entries.items()]
-        show(self.console, table(f"{stat.path}: {stat.file_bytes} bytes", ["model", "version", "users"], rows))
-        self.emit({"path": stat.path, "bytes": stat.file_bytes, "entries": rows})
+        rows = [
+            [model, stamp, self._versions(model, stamp), count]
+            for (model, stamp), count in sorted(stat.entries.items())
+        ]
+        shown = [[model, stamp, ", ".join(map(str, found)) or "none", count] for model, stamp, found, count in rows]
+        show(
+            self.console, table(f"{stat.url}: {stat.used_bytes} bytes", ["model", "stamp", "versions", "users"], shown)
+        )
+        self.emit({"url": stat.url, "bytes": stat.used_bytes, "entries": rows})
         return 0
+
+    def _versions(self, model: str, stamp: int) -> list[int]:
+        """Those of the repository that have these weights."""
+        return [version for version, own in state_builder.stamps(self.repository / model).items() if own == stamp]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,11 +117,23 @@ class Drop(StateCommand):
     model: str | None = None
     """Model whose states are dropped; all by default."""
     version: int | None = None
-    """Version whose states are dropped; all by default."""
+    """Version whose states are dropped, with those of all versions of the same weights; all by default."""
 
     def run(self) -> int:
-        with StateStore(self.store) as store:
-            dropped = store.drop(self.model, self.version)
-        self.console.print(f"{dropped} states dropped from {self.store}", highlight=False)
-        self.emit({"dropped": dropped, "store": self.store})
+        stamp = None if self.version is None else self._stamp(self.version)
+        with closing(open_store(self.store)) as store:
+            dropped = store.drop(self.model, stamp)
+        self.console.print(f"{dropped} states dropped from {named(self.store)}", highlight=False)
+        self.emit({"dropped": dropped, "store": named(self.store)})
         return 0
+
+    def _stamp(self, version: int) -> int:
+        if self.model is None:
+            raise ValueError(f"version {version} of which model? Name it with --model")
+        found = state_builder.stamps(self.repository / self.model)
+        if version not in found:
+            have = ", ".join(map(str, found)) or "none"
+            raise ValueError(
+                f"{self.repository} has no version {version} of {self.model} with user states; it has {have}"
+            )
+        return found[version]

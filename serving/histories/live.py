@@ -28,8 +28,8 @@ class Live(NamedTuple):
 
     @property
     def digest(self) -> bytes:
-        """8 bytes that change with the history."""
-        return digest_of(self.value)
+        """24 bytes that change with the history, and with how it is read."""
+        return digest_of(self.value) + self.reading.digest
 
     @property
     def events(self) -> Events:

@@ -1,8 +1,10 @@
 """How a version of a model reads a history: its newest events, by the ids that the version knows."""
 
+import hashlib
 import json
 import re
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
@@ -46,6 +48,13 @@ class Reading:
             return cls(schema["dataset"], key["cardinality"] - 1, items, names, value["cardinality"])
         except (ValueError, KeyError, TypeError, StopIteration) as error:
             raise ValueError(f"{path} is no schema ({error!r}): export the model again") from error
+
+    @cached_property
+    def digest(self) -> bytes:
+        """16 bytes that change where the same events may be read as other arrays."""
+        items = None if self.items is None else self.items.digest
+        said = json.dumps([self.dataset, self.num_items, items, self.values, self.num_values])
+        return hashlib.blake2b(said.encode(), digest_size=16).digest()
 
     def arrays(self, events: Events, length: int) -> dict[str, np.ndarray]:
         """`history_items` and `history_values` int64 [1, length], newest first, and `history_length` int64 [1, 1]."""

@@ -8,18 +8,14 @@ How much a crash of the machine loses is what its `appendonly` says.
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any
-from urllib.parse import urlsplit
 
-import valkey
-from valkey.backoff import NoBackoff
-from valkey.exceptions import NoScriptError, OutOfMemoryError, ValkeyError
-from valkey.retry import Retry
+from valkey.exceptions import NoScriptError, ValkeyError
 
 from serving.histories.store import Change, HistoryStoreError, HistoryStoreFull, Stat
 from serving.histories.value import DIGEST, HEAD_BYTES, digest_of
+from serving.store_urls import named
+from serving.valkey_client import READ_TIMEOUT_S, answers, client, escaped, is_full, told
 
-READ_TIMEOUT_S = 0.1
-"""Of connecting, and of each answer to who only reads: a request that ranks has no time for a store that hangs."""
 WRITE_TIMEOUT_S = 2.0
 """Of connecting, and of each answer to who appends."""
 _ATTEMPTS = 50
@@ -39,8 +35,8 @@ class ValkeyHistories:
     def __init__(self, url: str) -> None:
         """`url` is valkey://[user:password@]host:port/database, or valkeys:// for TLS. Raises HistoryStoreError where
         nobody answers, or where the server may forget keys."""
-        self._name = _without_password(url)
-        self._reader, self._client = (_client(url, timeout_s) for timeout_s in (READ_TIMEOUT_S, WRITE_TIMEOUT_S))
+        self._reader, self._client = (client(url, timeout_s) for timeout_s in (READ_TIMEOUT_S, WRITE_TIMEOUT_S))
+        self._name = named(url)
         try:
             self._reader.ping()
             self._refuse_eviction()
@@ -67,9 +63,8 @@ class ValkeyHistories:
         raise HistoryStoreError(f"{self._name}: {len(left)} histories were changed by others {_ATTEMPTS} times: retry")
 
     def keys(self, prefix: bytes) -> Iterator[bytes]:
-        escaped = b"".join(b"\\" + bytes([one]) if one in b"*?[]\\" else bytes([one]) for one in _PREFIX + prefix)
         try:
-            for key in self._client.scan_iter(match=escaped + b"*", count=1000):
+            for key in self._client.scan_iter(match=escaped(_PREFIX + prefix) + b"*", count=1000):
                 yield key[len(_PREFIX) :]
         except ValkeyError as error:
             raise self._failed(error) from error
@@ -109,22 +104,22 @@ class ValkeyHistories:
             if new is not None:
                 asked.append(place)
                 pipeline.evalsha(self._swap, 1, _PREFIX + keys[place], b"" if old is None else digest_of(old), new)
-        answers = self._run(pipeline)
-        if any(isinstance(answer, NoScriptError) for answer in answers):
+        found = self._run(pipeline)
+        if any(isinstance(answer, NoScriptError) for answer in found):
             # A server that was started anew knows no scripts.
             self._swap = self._client.script_load(_SWAP)
-        return [place for place, answer in zip(asked, answers, strict=True) if answer != 1]
+        return [place for place, answer in zip(asked, found, strict=True) if answer != 1]
 
     def _run(self, pipeline: Any) -> list[Any]:
         """The answers, among them errors of scripts that are unknown."""
         try:
-            answers = pipeline.execute(raise_on_error=False) if len(pipeline) else []
+            found = answers(pipeline)
         except ValkeyError as error:
             raise self._failed(error) from error
-        for answer in answers:
+        for answer in found:
             if isinstance(answer, ValkeyError) and not isinstance(answer, NoScriptError):
                 raise self._failed(answer) from answer
-        return answers
+        return found
 
     def _refuse_eviction(self) -> None:
         try:
@@ -137,19 +132,6 @@ class ValkeyHistories:
             )
 
     def _failed(self, error: ValkeyError) -> HistoryStoreError:
-        # No more of the text: that of a failed pipeline holds the values.
-        if isinstance(error, OutOfMemoryError) or "OOM" in str(error)[:400]:
+        if is_full(error):
             return HistoryStoreFull(f"{self._name} is out of memory, and no event is taken: raise its maxmemory")
-        said = str(error).splitlines()[0][:200]
-        return HistoryStoreError(f"{self._name} failed: {type(error).__name__}: {said}; is a Valkey running there?")
-
-
-def _client(url: str, timeout_s: float) -> Any:
-    return valkey.Valkey.from_url(
-        url, socket_timeout=timeout_s, socket_connect_timeout=timeout_s, retry=Retry(NoBackoff(), 0)
-    )
-
-
-def _without_password(url: str) -> str:
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.hostname}:{parts.port or 6379}{parts.path}"
+        return HistoryStoreError(f"{self._name} failed: {told(error)}; is a Valkey running there?")

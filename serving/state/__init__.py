@@ -1,28 +1,63 @@
-"""User states: what they are made of, and the store that keeps them."""
+"""User states: what they are made of, and the stores that keep them."""
 
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
 from serving.state.states import Store
 
-_SCHEME = "lmdb"
+_FORMS = "lmdb:///absolute/directory or valkey://host:port/0, valkeys:// with TLS"
 
 
-def url_of(path: Path) -> str:
-    """What `open_store` takes for a store in this directory."""
-    return f"{_SCHEME}:{path.resolve().as_uri().removeprefix('file:')}"
+def url_of(place: str | Path) -> str:
+    """What `open_store` takes: a URL as it is, and that of a store in a directory."""
+    if isinstance(place, str) and "://" in place:
+        return place
+    return f"lmdb:{Path(place).resolve().as_uri().removeprefix('file:')}"
 
 
-def open_store(url: str) -> Store:
-    """The store that a URL names: `lmdb:///directory`.
+def beside(repository: Path) -> str:
+    """The URL of a repository's own store, <repository>.state beside it."""
+    resolved = repository.resolve()
+    return url_of(resolved.with_name(f"{resolved.name}.state"))
+
+
+def directory_of(url: str) -> Path | None:
+    """Where the files of an embedded store are; None for another one."""
+    parts = urlsplit(url)
+    return Path(unquote(parts.path)) if parts.scheme == "lmdb" else None
+
+
+def open_store(url: str, *, readonly: bool = False) -> Store:
+    """The store that a URL names.
+
+    `lmdb:///directory?max_bytes=N` is embedded, of at most N bytes (2^30). `valkey://host:port/database?ttl_s=N`, or
+    `valkeys://` with TLS, is shared by machines; a state stays for N seconds (a day).
+
+    Args:
+        readonly: a store that is not there is not made.
 
     Raises:
-        ValueError: there is no store of that kind.
-        StateStoreError: it cannot be opened; see `StateStore`.
+        ValueError: there is no store of that kind, or none with such a parameter.
+        StateStoreError: it cannot be opened.
     """
     scheme, host, path, query, fragment = urlsplit(url)
-    if scheme != _SCHEME or host or query or fragment or not path.startswith("/"):
-        raise ValueError(f"'{url}' names no state store that can be opened; write lmdb:///absolute/directory")
-    from serving.state.store import StateStore  # what imports this package without using a store needs no lmdb
+    asked = dict(parse_qsl(query, keep_blank_values=True))
+    # What one store needs, the other need not have installed.
+    if scheme == "lmdb" and not (host or fragment) and path.startswith("/") and not asked.keys() - {"max_bytes"}:
+        from serving.state.store import MAX_BYTES, StateStore
 
-    return StateStore(Path(unquote(path)))
+        return StateStore(Path(unquote(path)), max_bytes=_number(asked, "max_bytes", MAX_BYTES), readonly=readonly)
+    if scheme in ("valkey", "valkeys") and host and not fragment:
+        from serving.state.valkey_store import TTL_S, ValkeyStates
+
+        ttl_s = _number(asked, "ttl_s", TTL_S)
+        rest = urlencode({name: value for name, value in asked.items() if name != "ttl_s"})
+        return ValkeyStates(f"{url.partition('?')[0]}{f'?{rest}' if rest else ''}", ttl_s=ttl_s)
+    raise ValueError(f"'{scheme}:' names no state store that can be opened; write {_FORMS}")
+
+
+def _number(asked: dict[str, str], name: str, default: int) -> int:
+    text = asked.get(name, str(default))
+    if not text.isdecimal() or not int(text):
+        raise ValueError(f"{name}={text} in the URL of the state store is no number above 0")
+    return int(text)

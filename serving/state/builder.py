@@ -1,6 +1,7 @@
 """User states ahead of time: computes those that a repository's users still lack, and shows one."""
 
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
@@ -8,12 +9,12 @@ import numpy as np
 
 from serving.configs import read_config
 from serving.ids import IdMap, mapped_ids
+from serving.state import open_store
 from serving.state.record import Key
-from serving.state.source import Encode, State, StateSource
+from serving.state.source import STATE_FILE, Encode, State, StateSource, StateSpec
 from serving.state.states import Entry, Outcome
-from serving.state.store import StateStore
 from serving.steps import USER_STATE, kind_of
-from serving.versions import served_version
+from serving.versions import served_version, versions
 
 
 class Shown(NamedTuple):
@@ -49,9 +50,14 @@ def models_with_states(repository: Path) -> list[str]:
     return sorted(path.parent.name for path in repository.glob("*/config.pbtxt") if kind_of(path.parent) == USER_STATE)
 
 
+def stamps(model: Path) -> dict[int, int]:
+    """The stamp of each version in the folder of a user-state model. Raises ValueError."""
+    return {number: StateSpec.read(model / str(number) / STATE_FILE).stamp for number in versions(model)}
+
+
 def build(
     repository: Path,
-    state: Path,
+    state: str,
     encode: Encode,
     progress: Callable[[int, int], None],
     *,
@@ -61,7 +67,7 @@ def build(
 
     Args:
         repository: the model repository.
-        state: directory of the store, the server's RECSERVE_STATE; the server may be running.
+        state: URL of the store, the server's RECSERVE_STATE; the server may be running.
         encode: the encoder of the same version, [k, ...] by name to [k, ...] by name.
         progress: called with (users done, users) after each batch.
         model: the user-state model, where the repository has several.
@@ -77,7 +83,7 @@ def build(
     users = [int(user) for user in source.histories.user_ids]
     size = source.spec.encoder_max_batch_size
     num_written = 0
-    with StateStore(state) as store:
+    with closing(open_store(state)) as store:
         for start in range(0, len(users), size):
             questions = [source.question(user) for user in users[start : start + size]]
             reads = store.get_many([question.lookup for question in questions])
@@ -90,7 +96,7 @@ def build(
     return num_written
 
 
-def show(repository: Path, state: Path, user: int | str, *, model: str | None = None) -> Shown:
+def show(repository: Path, state: str, user: int | str, *, model: str | None = None) -> Shown:
     """What the store holds for one user, by the id that a client sends, judged as the server would judge it.
 
     Raises:
@@ -102,7 +108,7 @@ def show(repository: Path, state: Path, user: int | str, *, model: str | None = 
     if not dense:
         raise ValueError(f"user_id {user}: {source.model} version {source.version} knows no such user")
     lookup = source.question(dense).lookup
-    with StateStore(state, readonly=True) as store:
+    with closing(open_store(state, readonly=True)) as store:
         read = store.get_many([lookup])[0]
     return Shown(raw, lookup.key, read.outcome, read.time_ms, read.arrays)
 

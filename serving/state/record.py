@@ -1,7 +1,7 @@
 """How one user's state is written as bytes: a fixed key, and a value that can prove it is whole.
 
-Key: length of the model's name (1 byte), the name, version (4 bytes), user id (8 bytes), numbers big-endian with the
-sign bit of the user id flipped, so that byte order is the order of (model, version, user id).
+Key: length of the model's name (1 byte), the name, stamp of the weights and user id (8 bytes each), numbers big-endian
+with the sign bit flipped, so that byte order is the order of (model, stamp, user id).
 
 Value: header, table of arrays, payloads, CRC-32, all little-endian. The checksum covers the key too, so a value that
 ended up under another user's key does not pass for that user's.
@@ -16,23 +16,24 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 MAGIC = b"RSUS"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 DTYPES = (np.dtype("<f4"), np.dtype("<f2"), np.dtype("<i8"), np.dtype("<i4"))
 
 Precision = Literal["float32", "float16"]
 
-_HEADER = struct.Struct("<4sHHq8sq")  # magic, format version, number of arrays, stamp, digest, Unix time in ms
+_HEADER = struct.Struct("<4sHH8sq")  # magic, format version, number of arrays, digest, Unix time in ms
 _ARRAY = struct.Struct("<BBBB")  # length of the name, dtype given, dtype stored, number of axes
 _CHECKSUM = struct.Struct("<I")
-_KEY_TAIL = struct.Struct(">IQ")
+_NUMBER = struct.Struct(">Q")
 _SIGN = 1 << 63
 
 
 class Key(NamedTuple):
-    """Whose state, of which model."""
+    """Whose state, of which model and weights."""
 
     model: str
-    version: int
+    stamp: int
+    """Names the weights, so that two versions with the same ones share their states."""
     user: int
 
 
@@ -40,30 +41,31 @@ class Header(NamedTuple):
     """What a value says about itself."""
 
     num_arrays: int
-    stamp: int
     digest: bytes
     time_ms: int
 
 
-def prefix(model: str, version: int | None = None) -> bytes:
-    """The bytes that all keys of a model, or of one version of it, begin with."""
+def prefix(model: str, stamp: int | None = None) -> bytes:
+    """The bytes that all keys of a model, or of its states of one stamp, begin with."""
     name = model.encode()
     if not 1 <= len(name) <= 255:
         raise ValueError(f"model name '{model}' takes {len(name)} bytes: the store's keys hold 1 to 255")
     head = bytes((len(name),)) + name
-    return head if version is None else head + version.to_bytes(4, "big")
+    return head if stamp is None else head + _NUMBER.pack(stamp + _SIGN)
 
 
 def encode_key(key: Key) -> bytes:
-    """Key -> bytes that sort as (model, version, user id)."""
-    return prefix(key.model) + _KEY_TAIL.pack(key.version, key.user + _SIGN)
+    """Key -> bytes that sort as (model, stamp, user id)."""
+    return prefix(key.model, key.stamp) + _NUMBER.pack(key.user + _SIGN)
 
 
-def decode_key(data: bytes) -> Key:
-    """The inverse of `encode_key`."""
+def decode_key(data: bytes) -> Key | None:
+    """The inverse of `encode_key`; None for what an earlier format wrote, which is no key."""
     end = 1 + data[0]
-    version, user = _KEY_TAIL.unpack(data[end:])
-    return Key(data[1:end].decode(), version, user - _SIGN)
+    if len(data) != end + 2 * _NUMBER.size:
+        return None
+    (stamp,), (user,) = _NUMBER.unpack_from(data, end), _NUMBER.unpack_from(data, end + _NUMBER.size)
+    return Key(data[1:end].decode(), stamp - _SIGN, user - _SIGN)
 
 
 def digest_of(inputs: Mapping[str, np.ndarray]) -> bytes:
@@ -118,6 +120,14 @@ def open_value(key: bytes, value: memoryview) -> Header | None:
         return None
     magic, format_version, *rest = _HEADER.unpack_from(value)
     return Header(*rest) if magic == MAGIC and format_version == FORMAT_VERSION else None
+
+
+def time_of(value: memoryview) -> int:
+    """When a value was written, Unix time in milliseconds, unchecked; 0 where it is of another format."""
+    if len(value) < _HEADER.size:
+        return 0
+    magic, format_version, *_, time_ms = _HEADER.unpack_from(value)
+    return time_ms if magic == MAGIC and format_version == FORMAT_VERSION else 0
 
 
 def decode_arrays(value: memoryview, header: Header) -> dict[str, np.ndarray]:

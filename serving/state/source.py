@@ -13,6 +13,7 @@ from typing import NamedTuple, Self
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
+from serving import manifest
 from serving.histories.reading import ITEMS, NAMES
 from serving.state.record import Key, digest_of
 from serving.state.states import Lookup
@@ -25,6 +26,8 @@ Encode = Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]]
 
 STATE_FILE = "state.json"
 STAMP = "stamp"
+_GRAPH = "model."
+"""What the files of the encoder's graph begin with, whatever its form."""
 _REMEMBERED = 1 << 20
 """Users of whom a process remembers key and digest, at some 300 bytes each, and what no event changes."""
 
@@ -98,15 +101,20 @@ class Histories:
 
     def of(self, user: int) -> dict[str, np.ndarray] | None:
         """The encoder's inputs of one user, [1, ...] each; None for a user without a history."""
-        row = int(np.searchsorted(self.user_ids, user))
-        if row == len(self.user_ids) or self.user_ids[row] != user:
-            return None
-        return {name: array[row : row + 1] for name, array in self._arrays.items()}
+        row = self._row(user)
+        return {name: array[row : row + 1] for name, array in self._arrays.items()} if self.has(user) else None
+
+    def has(self, user: int) -> bool:
+        """Whether there is a history of the user."""
+        row = self._row(user)
+        return row < len(self.user_ids) and bool(self.user_ids[row] == user)
+
+    def _row(self, user: int) -> int:
+        return int(np.searchsorted(self.user_ids, user))
 
     def beside_history(self, user: int) -> dict[str, np.ndarray]:
         """As `of`, without the history; zeros for a user who is not there."""
-        row = int(np.searchsorted(self.user_ids, user))
-        is_known = row < len(self.user_ids) and self.user_ids[row] == user
+        row, is_known = self._row(user), self.has(user)
         others = {name: array for name, array in self._arrays.items() if name not in NAMES}
         found = {name: array[row : row + 1] if is_known else array[:0] for name, array in others.items()}
         return {name: rows if is_known else np.zeros((1, *rows.shape[1:]), rows.dtype) for name, rows in found.items()}
@@ -144,14 +152,22 @@ class Beside(NamedTuple):
 
 
 class StateSource:
-    """One version of a `user_state` model: its description and its histories."""
+    """One version of a `user_state` model: its description and its histories.
+
+    Two versions with the same weights ask for states under the same keys, and what one wrote is a hit for the other
+    where their encoders compute it alike from the very same inputs. So a state's digest stands for the encoder's graph
+    and for all inputs; where these are read from events, for the events, for how they are read (`Live.digest`) and for
+    what is beside them. Dense ids, which differ from release to release, are in the key, and prove nothing.
+    """
 
     def __init__(self, folder: Path, model: str, version: int) -> None:
-        """Reads `state.json` and `histories.safetensors` of a version folder. Raises ValueError."""
+        """Reads `state.json` and `histories.safetensors` of a version folder, and the encoder's manifest. Raises
+        ValueError."""
         self.spec = StateSpec.read(folder / STATE_FILE)
         self.histories = Histories(folder / "histories.safetensors", self.spec.inputs)
         self.model = model
         self.version = version
+        self._made_by = self._encoder_of(folder.parent.parent / self.spec.encoder / str(version))
         self._lookups: dict[int, Lookup] = {}
         self._beside: dict[int, Beside] = {}
 
@@ -171,15 +187,16 @@ class StateSource:
         Args:
             user: dense id, 0 for one whom the release does not know.
             raw: the id that the client sends.
-            digest: of the history.
+            digest: of the history, and of how it is read.
             read: length of a history -> its arrays [1, ...] by name, which take the place of the exported ones.
         """
         beside, length = self._beside_history(user), self.histories.longest
-        own = hashlib.blake2b(digest + beside.digest + str(raw).encode(), digest_size=8).digest()
+        own = self._digest(digest + beside.digest + str(raw).encode())
         # A user whom the release does not know has a number that no dense id is.
         number = user or -1 - int.from_bytes(hashlib.blake2b(str(raw).encode(), digest_size=7).digest(), "big")
-        lookup = Lookup(Key(self.model, self.version, number), self.spec.stamp, own)
-        return Question(lookup, lambda: {**beside.arrays, **read(length)})
+        return Question(
+            Lookup(Key(self.model, self.spec.stamp, number), own), lambda: {**beside.arrays, **read(length)}
+        )
 
     def _beside_history(self, user: int) -> Beside:
         found = self._beside.get(user)
@@ -210,7 +227,18 @@ class StateSource:
         inputs = self.histories.of(user)
         if inputs is None:
             return None
-        return Lookup(Key(self.model, self.version, user), self.spec.stamp, digest_of(inputs))
+        return Lookup(Key(self.model, self.spec.stamp, user), self._digest(digest_of(inputs)))
+
+    def _digest(self, read: bytes) -> bytes:
+        return hashlib.blake2b(self._made_by + read, digest_size=8).digest()
+
+    def _encoder_of(self, folder: Path) -> bytes:
+        """16 bytes that change with the graph of the encoder, and with what its inputs and outputs are called."""
+        files = manifest.read(folder)["files"] if (folder / manifest.MANIFEST_FILE).is_file() else {}
+        graph = {name: said for name, said in files.items() if name.startswith(_GRAPH)}
+        # Nobody knows what it computes: its states are for this version alone.
+        said = [graph or self.version, self.spec.inputs, self.spec.outputs]
+        return hashlib.blake2b(json.dumps(said, sort_keys=True).encode(), digest_size=16).digest()
 
     def compute_empty(self, encode: Encode) -> State:
         """The state of every user without a history. Raises EncoderError as `compute`."""

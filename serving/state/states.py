@@ -5,17 +5,25 @@ from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 
+from serving.state import record
 from serving.state.record import Key
 
 Outcome = Literal["hit", "miss", "stale", "corrupt"]
 Write = Literal["written", "failed", "no_store"]
 
 
+class StateStoreError(RuntimeError):
+    """The store cannot be used; the message says what to do."""
+
+
+class StateStoreFull(StateStoreError):
+    """The store has no room."""
+
+
 class Lookup(NamedTuple):
-    """A question to a store: the state of `key`, if made by the model of `stamp` from the history of `digest`."""
+    """A question to a store: the state of `key`, if made from what `digest` stands for."""
 
     key: Key
-    stamp: int
     digest: bytes
 
 
@@ -28,6 +36,18 @@ class Read(NamedTuple):
     """When the state was written, Unix time in milliseconds; None for a miss and for a corrupt one."""
 
 
+def judged(key: bytes, value: memoryview | None, digest: bytes) -> Read:
+    """What a stored value, None where there is none, is to a question of `digest`; arrays are copies."""
+    if value is None:
+        return Read("miss")
+    header = record.open_value(key, value)
+    if header is None:
+        return Read("corrupt")
+    if header.digest != digest:
+        return Read("stale", time_ms=header.time_ms)
+    return Read("hit", record.decode_arrays(value, header), header.time_ms)
+
+
 class Entry(NamedTuple):
     """A state to write."""
 
@@ -35,20 +55,56 @@ class Entry(NamedTuple):
     arrays: Mapping[str, np.ndarray]
 
 
+class Stat(NamedTuple):
+    """What a store holds."""
+
+    url: str
+    entries: dict[tuple[str, int], int]
+    """(model, stamp) -> number of users."""
+    used_bytes: int
+    max_bytes: int | None
+    """None where the store's owner sets no bound."""
+
+
 class Store(Protocol):
-    """What the serving path asks of any store, embedded or remote."""
+    """States by key, embedded or remote. All methods but `close` raise StateStoreError where the store as a whole
+    fails."""
 
     def get_many(self, lookups: Sequence[Lookup]) -> list[Read]:
-        """One answer per question, in order. Raises StateStoreError when the store as a whole fails."""
+        """One answer per question, in order."""
         ...
 
-    def put_many(self, entries: Sequence[Entry]) -> None:
-        """Writes all entries or none. Raises StateStoreError."""
+    def put_many(self, entries: Sequence[Entry]) -> int:
+        """Writes the entries; returns how many older ones had to go for them. Of a failed call some may be there."""
+        ...
+
+    def drop(self, model: str | None = None, stamp: int | None = None) -> int:
+        """Deletes the states of a model and stamp, of a model, or all; returns how many there were. Raises ValueError
+        for a stamp without a model."""
+        ...
+
+    def stat(self) -> Stat:
+        """Sizes, and entries by model and stamp."""
         ...
 
     def close(self) -> None:
         """Closes it; closing twice is harmless."""
         ...
+
+
+def start_of(model: str | None, stamp: int | None) -> bytes:
+    """What the keys begin with that `Store.drop` deletes. Raises ValueError for a stamp without a model."""
+    if model is None and stamp is not None:
+        raise ValueError(f"stamp {stamp} of which model? Name the model whose states are to be dropped")
+    return b"" if model is None else record.prefix(model, stamp)
+
+
+class Written(NamedTuple):
+    """What came of a write."""
+
+    outcome: Write
+    evicted: int = 0
+    """Older states that had to go for it."""
 
 
 class States(Protocol):
@@ -58,8 +114,8 @@ class States(Protocol):
         """Answers in order; None when the store as a whole cannot be read."""
         ...
 
-    def put_many(self, entries: Sequence[Entry]) -> Write:
-        """Writes all entries or none, and says which."""
+    def put_many(self, entries: Sequence[Entry]) -> Written:
+        """Writes the entries, and says whether that was possible."""
         ...
 
     def close(self) -> None:

@@ -11,84 +11,63 @@ answering from a damaged one is not. Hence:
 - Each value carries a checksum over itself and its key; what fails it is `corrupt`, never returned.
 - A file that was cut short would kill a process that reads it through the map (SIGBUS), so its length and identity are
   compared before every transaction (about 8 us).
+- It never fills up: a write that finds too many pages in use deletes older entries first, see `eviction`. A share of
+  the pages is kept free, as LMDB writes some before it frees any.
 """
 
-import fcntl
 import os
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import Self
 
 import lmdb
 
 from serving.state import record
+from serving.state.damage import DATA, StateStoreCorrupt, identity
+from serving.state.eviction import Hand
 from serving.state.record import Key, Precision
-from serving.state.states import Entry, Lookup, Read
+from serving.state.states import Entry, Lookup, Read, Stat, StateStoreError, StateStoreFull, judged, start_of
 
-_DATA = "data.mdb"
-_LOCK = "lock.mdb"
-_SET_ASIDE = "data.mdb.corrupt"
+MAX_BYTES = 1 << 30
+_LEAST_BYTES = 4 << 20
+_COPIES = 64
 _HEADROOM = 16 << 20
+"""Beyond `max_bytes`, for a store that somebody with another bound has filled."""
 _DAMAGE = (lmdb.CorruptedError, lmdb.InvalidError, lmdb.PageNotFoundError, lmdb.VersionMismatchError, lmdb.PanicError)
-
-
-class StateStoreError(RuntimeError):
-    """The store cannot be used; the message says what to do."""
-
-
-class StateStoreFull(StateStoreError):
-    """The store has reached its `max_bytes`."""
-
-
-class StateStoreCorrupt(StateStoreError):
-    """The store's file is damaged; `set_aside` makes room for a new one."""
-
-    def __init__(self, path: Path, reason: str) -> None:
-        super().__init__(
-            f"the state store {path} is damaged ({reason}): move {_DATA} and {_LOCK} out of the way; "
-            "the states are computed again from the histories"
-        )
-        self.path = path
-        self.identity = _identity(path)
-
-
-class Stat(NamedTuple):
-    """What a store holds."""
-
-    path: Path
-    entries: dict[tuple[str, int], int]
-    """(model, version) -> number of users."""
-    file_bytes: int
-    max_bytes: int
 
 
 class StateStore:
     """A directory with one LMDB environment; open it once per process, it may be shared by threads."""
 
-    def __init__(self, path: Path, *, max_bytes: int = 1 << 30, readonly: bool = False) -> None:
-        """Opens the store, creating it unless `readonly`.
+    def __init__(self, path: Path, *, max_bytes: int = MAX_BYTES, readonly: bool = False) -> None:
+        """Opens the store, creating it unless `readonly`. Entries are evicted so that its file takes `max_bytes`.
 
         Raises:
+            ValueError: max_bytes are too few.
             StateStoreCorrupt: the file is no LMDB environment, or cut short.
             StateStoreError: it cannot be opened for another reason (permissions, open twice, absent).
         """
+        if max_bytes < _LEAST_BYTES:
+            raise ValueError(f"max_bytes is {max_bytes}; a state store takes at least {_LEAST_BYTES}")
         self.path = path
         self._max_bytes = max_bytes
+        size = max_bytes + _HEADROOM
         try:
             if not readonly:
                 path.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._env = lmdb.open(
-                str(path), map_size=max_bytes, readonly=readonly, create=not readonly, metasync=False, mode=0o600
+                str(path), map_size=size, readonly=readonly, create=not readonly, metasync=False, mode=0o600
             )
         except _DAMAGE as error:
             raise StateStoreCorrupt(path, str(error)) from error
         except (OSError, lmdb.Error) as error:
             raise StateStoreError(_why_not_opened(path, error)) from error
-        self._identity = _identity(path)
+        self._identity = identity(path)
         self._page_bytes = self._env.stat()["psize"]
+        self._hand = Hand()
         try:
             self._refuse_if_damaged()
         except StateStoreError:
@@ -106,62 +85,73 @@ class StateStore:
         """Closes the environment; closing twice is harmless."""
         self._env.close()
 
-    def get(self, key: Key, stamp: int, digest: bytes) -> Read:
+    def get(self, key: Key, digest: bytes) -> Read:
         """The state of one user; see `get_many`."""
-        return self.get_many([Lookup(key, stamp, digest)])[0]
+        return self.get_many([Lookup(key, digest)])[0]
 
     def get_many(self, lookups: Sequence[Lookup]) -> list[Read]:
         """Answers in the order of `lookups`, from one snapshot; arrays are copies. Raises StateStoreError."""
         with self._transaction(write=False) as transaction:
-            return [_read(transaction, lookup) for lookup in lookups]
+            return [_read(transaction, record.encode_key(key), digest) for key, digest in lookups]
 
-    def put(self, entry: Entry, *, precision: Precision = "float32") -> None:
+    def put(self, entry: Entry, *, precision: Precision = "float32") -> int:
         """Writes one state; see `put_many`."""
-        self.put_many([entry], precision=precision)
+        return self.put_many([entry], precision=precision)
 
-    def put_many(self, entries: Sequence[Entry], *, precision: Precision = "float32") -> None:
+    def put_many(self, entries: Sequence[Entry], *, precision: Precision = "float32") -> int:
         """Writes all entries in one transaction, or none; of entries with the same key the last one stays.
+
+        Returns: how many older entries were evicted in the same transaction, to make room.
 
         Raises:
             ValueError: an array of a dtype that a state cannot hold, or too large for float16.
-            StateStoreFull: no room.
+            StateStoreFull: the entries are more than the store takes, or a reader that does not end holds its pages.
             StateStoreError: the store as a whole cannot be written.
         """
         time_ms = time.time_ns() // 1_000_000
         values = {}
-        for (key, stamp, digest), arrays in entries:
+        for (key, digest), arrays in entries:
             name = record.encode_key(key)
-            values[name] = record.encode(name, record.Header(len(arrays), stamp, digest, time_ms), arrays, precision)
+            values[name] = record.encode(name, record.Header(len(arrays), digest, time_ms), arrays, precision)
+        if not values:
+            return 0
+        total = self._max_bytes // self._page_bytes
+        # What a transaction frees is written again by the second after it, so there is room for four of this size; and
+        # for copies of the pages where small entries are evicted.
+        most = total - max(total // 8 + _COPIES, 4 * sum(map(self._pages_of, values.values())))
+        if most < 0:
+            raise self._full()
         with self._transaction(write=True) as transaction:
+            evicted = self._hand.make_room(transaction, self._env.open_db(), most, next(iter(values)))
             for name, value in values.items():
                 transaction.put(name, value)
+        return evicted
 
-    def drop(self, model: str | None = None, version: int | None = None) -> int:
-        """Deletes the states of a model's version, of a model, or all; returns how many there were.
+    def _pages_of(self, value: bytes) -> int:
+        """Of its own, or that it shares with others, and the copy of the one that points to it."""
+        return 2 + len(value) // self._page_bytes
 
-        No other thread of this process may use the store meanwhile.
-        """
-        if model is None and version is not None:
-            raise ValueError(f"version {version} of which model? Name the model whose states are to be dropped")
-        # Deleting writes pages before it frees any: without this a full store could not be emptied.
-        self._env.set_mapsize(self._max_bytes + _HEADROOM)
-        start = b"" if model is None else record.prefix(model, version)
+    def drop(self, model: str | None = None, stamp: int | None = None) -> int:
+        """Deletes the states of a model and stamp, of a model, or all; returns how many there were."""
+        start = start_of(model, stamp)
         with self._transaction(write=True) as transaction:
             keys = list(_keys(transaction, start))
             for key in keys:
                 transaction.delete(key)
         return len(keys)
 
-    def users(self, model: str, version: int) -> list[int]:
+    def users(self, model: str, stamp: int) -> list[int]:
         """The users that have a state, whether up to date or not, in ascending order."""
         with self._transaction(write=False) as transaction:
-            return [record.decode_key(key).user for key in _keys(transaction, record.prefix(model, version))]
+            found = map(record.decode_key, _keys(transaction, record.prefix(model, stamp)))
+            return [key.user for key in found if key is not None]
 
     def stat(self) -> Stat:
-        """Entries per model and version, and sizes in bytes."""
+        """Entries per model and stamp, and sizes in bytes."""
         with self._transaction(write=False) as transaction:
-            entries = Counter(record.decode_key(key)[:2] for key in _keys(transaction, b""))
-        return Stat(self.path, dict(entries), (self.path / _DATA).stat().st_size, self._max_bytes)
+            found = [*map(record.decode_key, _keys(transaction, b""))]
+        entries = Counter(key[:2] for key in found if key is not None)
+        return Stat(f"lmdb://{self.path}", dict(entries), (self.path / DATA).stat().st_size, self._max_bytes)
 
     @contextmanager
     def _transaction(self, *, write: bool) -> Iterator[lmdb.Transaction]:
@@ -170,14 +160,19 @@ class StateStore:
             with self._env.begin(write=write, buffers=True) as transaction:
                 yield transaction
         except lmdb.MapFullError as error:
-            raise StateStoreFull(
-                f"the state store {self.path} has reached {self._max_bytes:,} bytes: "
-                "drop the states of old versions (`recserve state drop`), or open it with more max_bytes"
-            ) from error
+            # Whoever was killed while it read holds pages that could be written again.
+            self._env.reader_check()
+            raise self._full() from error
         except _DAMAGE as error:
             raise StateStoreCorrupt(self.path, str(error)) from error
         except lmdb.Error as error:
             raise StateStoreError(f"the state store {self.path} failed: {error}; close it and open it again") from error
+
+    def _full(self) -> StateStoreFull:
+        return StateStoreFull(
+            f"the state store {self.path} has reached {self._max_bytes:,} bytes, and evicting older states makes too "
+            "little room: empty it (`recserve state drop`), or open it with more max_bytes"
+        )
 
     def _refuse_if_damaged(self) -> None:
         found = self._file_bytes()
@@ -191,7 +186,7 @@ class StateStore:
 
     def _file_bytes(self) -> int:
         try:
-            status = os.stat(self.path / _DATA)
+            status = os.stat(self.path / DATA)
         except OSError as error:
             raise StateStoreError(
                 f"the state store {self.path} is gone ({error}): close it and open it again"
@@ -201,36 +196,9 @@ class StateStore:
         return status.st_size
 
 
-def set_aside(error: StateStoreCorrupt) -> Path | None:
-    """Renames the damaged file, so that opening the path makes a new store; returns where it is now.
-
-    None when the damaged file is no longer there, because another process was faster. An earlier file that was set
-    aside is overwritten. Close the store first.
-    """
-    directory = os.open(error.path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        fcntl.flock(directory, fcntl.LOCK_EX)
-        if error.identity is None or _identity(error.path) != error.identity:
-            return None
-        # The lock file first: a new data file must never share the lock file of the damaged one.
-        (error.path / _LOCK).unlink(missing_ok=True)
-        return (error.path / _DATA).replace(error.path / _SET_ASIDE)
-    finally:
-        os.close(directory)
-
-
-def _read(transaction: lmdb.Transaction, lookup: Lookup) -> Read:
-    key = record.encode_key(lookup.key)
+def _read(transaction: lmdb.Transaction, key: bytes, digest: bytes) -> Read:
     value = transaction.get(key)
-    if value is None:
-        return Read("miss")
-    value = memoryview(value)
-    header = record.open_value(key, value)
-    if header is None:
-        return Read("corrupt")
-    if header.stamp != lookup.stamp or header.digest != lookup.digest:
-        return Read("stale", time_ms=header.time_ms)
-    return Read("hit", record.decode_arrays(value, header), header.time_ms)
+    return judged(key, None if value is None else memoryview(value), digest)
 
 
 def _keys(transaction: lmdb.Transaction, start: bytes) -> Iterator[bytes]:
@@ -244,17 +212,9 @@ def _keys(transaction: lmdb.Transaction, start: bytes) -> Iterator[bytes]:
         yield data
 
 
-def _identity(path: Path) -> tuple[int, int] | None:
-    try:
-        status = os.stat(path / _DATA)
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino
-
-
 def _why_not_opened(path: Path, error: Exception) -> str:
     if "already open" in str(error):
         return f"the state store {path} is already open in this process: share that StateStore, or close it first"
-    if not (path / _DATA).exists():
+    if not (path / DATA).exists():
         return f"there is no state store at {path} ({error}): name another directory, or run `recserve state build`"
     return f"the state store {path} cannot be opened: {error}"

@@ -19,7 +19,7 @@ Opener = Callable[[Host, Path], Step]
 def _path_sampler(host: Host, folder: Path) -> Step:
     from serving.steps.path_sampler import SamplerStep
 
-    return SamplerStep(folder)
+    return SamplerStep(host, folder)
 
 
 def _user_rows(host: Host, folder: Path) -> Step:

@@ -5,7 +5,8 @@ Imported inside the backend's process alone, where `triton_python_backend_utils`
 
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,8 @@ import triton_python_backend_utils as pb_utils  # pyright: ignore[reportMissingI
 
 from serving.backends import restarts
 from serving.backends.backlog import Backlog
+from serving.histories.guard import GuardedHistories
 from serving.histories.histories import Histories
-from serving.histories.pausing import PausingStore
 from serving.state.states import States
 from serving.steps import open_step
 from serving.steps.step import Answer, NotAnsweredError, Refusal, Step, Tensors
@@ -27,7 +28,8 @@ class TritonHost:
     def __init__(self) -> None:
         # The server drops a family, with its series, when the last reference to it goes.
         self._families: list[Any] = []
-        self._tallies: list[Tally] = []
+        self._series: dict[str, Any] = {}
+        self._tally: Tally | None = None
         self._histories: Histories | None = None
 
     def ask(self, model: str, version: int, inputs: Tensors, outputs: Sequence[str]) -> Tensors:
@@ -51,16 +53,30 @@ class TritonHost:
 
     def counter(self, name: str, description: str, model: str, outcomes: Sequence[str]) -> Callable[[str, int], None]:
         """A Prometheus counter family with a series per outcome."""
+        labels = [{"model": model, "outcome": outcome} for outcome in outcomes]
+        counts = dict(zip(outcomes, self._counts(name, description, labels), strict=True))
+        return lambda outcome, number: counts[outcome](number)
+
+    def total(self, name: str, description: str, model: str) -> Callable[[float], None]:
+        """A Prometheus counter."""
+        (count,) = self._counts(name, description, [{"model": model}])
+        return count
+
+    def _counts(
+        self, name: str, description: str, labels: Sequence[dict[str, str]]
+    ) -> Iterator[Callable[[float], None]]:
         family = pb_utils.MetricFamily(name=name, description=description, kind=pb_utils.MetricFamily.COUNTER)
-        series = {outcome: family.Metric(labels={"model": model, "outcome": outcome}) for outcome in outcomes}
         self._families.append(family)
-        self._tallies.append(Tally(lambda outcome, number: series[outcome].increment(number)))
-        return self._tallies[-1].add
+        tally = self._tally = self._tally or Tally(lambda what, number: self._series[what].increment(number))
+        for one in labels:
+            what = f"{name} {one}"
+            self._series[what] = family.Metric(labels=one)
+            yield partial(tally.add, what)
 
     def close(self) -> None:
         """Tells the server what was counted last."""
-        for tally in self._tallies:
-            tally.close()
+        if self._tally is not None:
+            self._tally.close()
 
     def states(self, model: str) -> States:
         """The store that RECSERVE_STATE names; its troubles go to the server's log."""
@@ -73,7 +89,7 @@ class TritonHost:
         """The store that RECSERVE_HISTORIES names."""
         url = os.environ.get("RECSERVE_HISTORIES")
         if url and self._histories is None:
-            self._histories = Histories(PausingStore(url))
+            self._histories = Histories(GuardedHistories(url))
         return self._histories
 
 

@@ -14,7 +14,8 @@ import numpy as np
 from kernels.path_sampling.sampler import Sampler
 from serving.steps.checked import CheckedModel
 from serving.steps.live_users import USER_ID
-from serving.steps.step import Refusal, Tensors
+from serving.steps.step import Host, Refusal, Tensors
+from serving.steps.unknown import Unknown
 
 USER, CANDIDATES, KEY = "user", "candidates", "request_key"
 """`user`: the ids of the user's fields."""
@@ -23,8 +24,9 @@ USER, CANDIDATES, KEY = "user", "candidates", "request_key"
 class SamplerStep:
     """The paths of dynamic batches of requests, from the files of one version folder."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, host: Host, folder: Path) -> None:
         """Raises ValueError for a damaged folder."""
+        self._unknown = Unknown.of(host, folder.parent.name)
         self._model = CheckedModel(folder)
         self._sampler = Sampler.load(folder)
         self._by_id = USER not in {spec.name for spec in self._model.spec.inputs}
@@ -39,6 +41,8 @@ class SamplerStep:
         counts = np.array([request[CANDIDATES].size for request in requests])
         if self._by_id:
             users = np.concatenate([request[USER_ID].reshape(-1) for request in requests])
+            # Else the step that reads the users' rows counts.
+            self._unknown.add(int((~self._sampler.knows(users)).sum()), [candidates])
             found = self._sampler.sample(users, candidates, counts, keys)
         else:
             rows = np.concatenate([request[USER] for request in requests])

@@ -55,6 +55,10 @@ class Host(Protocol):
         """A family of counters with a series per outcome, there from the start at zero: (outcome, how many more)."""
         ...
 
+    def total(self, name: str, description: str, model: str) -> Callable[[float], None]:
+        """A counter, there from the start at zero: (how many more)."""
+        ...
+
     def states(self, model: str) -> States:
         """Where a model's states are kept."""
         ...

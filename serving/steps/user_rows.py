@@ -19,8 +19,9 @@ from serving.histories.live import Live, RawUser
 from serving.histories.reading import ITEMS
 from serving.steps import followed
 from serving.steps.checked import RAW_USERS, CheckedModel
-from serving.steps.live_users import USER_ID, open_live, raw_users
+from serving.steps.live_users import CANDIDATES, USER_ID, open_live, raw_users
 from serving.steps.step import Host, Refusal, Tensors
+from serving.steps.unknown import Unknown
 
 ROWS_FILE = "rows.safetensors"
 UNKNOWN = "unknown."
@@ -37,6 +38,7 @@ class RowsStep:
     def __init__(self, host: Host, folder: Path) -> None:
         """Raises ValueError for a damaged file, or one that is not of the model's configuration."""
         self._model = CheckedModel(folder)
+        self._strangers = Unknown.of(host, folder.parent.name)
         path = folder / ROWS_FILE
         arrays = mapped(path)
         names = [output.name for output in self._model.spec.outputs]
@@ -69,6 +71,9 @@ class RowsStep:
         users = np.concatenate([request[USER_ID].reshape(-1) for request in requests])
         rows = np.minimum(np.searchsorted(self._keys, users), len(self._keys) - 1)
         is_unknown = self._keys[rows] != users
+        self._strangers.add(
+            int(is_unknown.sum()), [request[CANDIDATES] for request in requests if CANDIDATES in request]
+        )
         borders = np.cumsum([request[USER_ID].size for request in requests])[:-1]
         found: list[Tensors] = [{} for _ in requests]
         for name, array in self._arrays.items():

@@ -1,5 +1,6 @@
 """The step `user_state`: user id -> the user's state, from the store, or else from the encoder."""
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, Self
@@ -11,18 +12,15 @@ from serving.histories.examples import example_of
 from serving.histories.live import Live, RawUser
 from serving.ids import IdMaps, mapped_ids
 from serving.state.source import Encode, EncoderError, Question, State, StateSource
-from serving.state.states import Entry, States
+from serving.state.states import Entry, Read, States
 from serving.steps.live_users import dense_users, open_live, raw_users
 from serving.steps.step import Host, NotAnsweredError, Refusal, Tensors
+from serving.steps.unknown import Unknown
 
 NO_HISTORY = "no_history"
 READ_OUTCOMES = ("hit", "miss", "stale", "corrupt", "store_error", NO_HISTORY)
 WRITE_OUTCOMES = ("written", "failed", "no_store")
 _ANY_INT64 = (-(2**63), 2**63 - 1)
-_COUNTED = (
-    ("recserve_user_state_reads_total", "Reads of the user-state store", READ_OUTCOMES),
-    ("recserve_user_state_writes_total", "Writes of user states", WRITE_OUTCOMES),
-)
 
 
 class Request(NamedTuple):
@@ -88,10 +86,29 @@ class Bounds(NamedTuple):
 
 
 class Counters(NamedTuple):
-    """Where reads and writes are counted: (outcome, how many)."""
+    """Where is counted what came of the store."""
 
     read: Callable[[str, int], None]
+    """(outcome, how many)."""
     written: Callable[[str, int], None]
+    """(outcome, how many)."""
+    evicted: Callable[[float], None]
+    ages_s: Callable[[float], None]
+    """Of the states that answered, together."""
+    aged: Callable[[float], None]
+    """How many these are."""
+
+    @classmethod
+    def of(cls, host: Host, model: str) -> Self:
+        """Those of a model, for Prometheus."""
+        age = "recserve_user_state_age_seconds"
+        return cls(
+            host.counter("recserve_user_state_reads_total", "Reads of the user-state store", model, READ_OUTCOMES),
+            host.counter("recserve_user_state_writes_total", "Writes of user states", model, WRITE_OUTCOMES),
+            host.total("recserve_user_state_evictions_total", "User states that had to go for others", model),
+            host.total(f"{age}_sum", "Seconds since the states were written that answered, together", model),
+            host.total(f"{age}_count", "User states that answered", model),
+        )
 
 
 class UserState:
@@ -146,8 +163,16 @@ class UserState:
                 self._counters.read(read.outcome, 1)
                 if read.arrays is not None:
                     states[user] = read.arrays
+            self._count_ages(reads)
         missing = {user: question for user, question in questions.items() if user not in states}
         return states | self._computed(missing) if missing else states
+
+    def _count_ages(self, reads: Sequence[Read]) -> None:
+        # Clocks of several machines differ: nothing is younger than nothing.
+        ages_s = [max(0.0, time.time() - read.time_ms / 1000) for read in reads if read.arrays and read.time_ms]
+        if ages_s:
+            self._counters.ages_s(sum(ages_s))
+            self._counters.aged(len(ages_s))
 
     def _computed(self, questions: dict[Who, Question]) -> dict[Who, State | Refusal]:
         """Asks the encoder, and writes to the store what it answered."""
@@ -163,7 +188,10 @@ class UserState:
             states |= zip(chunk, computed, strict=True)
             entries += [Entry(questions[user].lookup, state) for user, state in zip(chunk, computed, strict=True)]
         if entries:
-            self._counters.written(self._store.put_many(entries), len(entries))
+            outcome, evicted = self._store.put_many(entries)
+            self._counters.written(outcome, len(entries))
+            if evicted:
+                self._counters.evicted(evicted)
         return states
 
 
@@ -186,10 +214,8 @@ class StateStep:
         self._ids = IdMaps.load(folder, mapped_ids(parameters))
         self._live = open_live(host, folder, self._ids, set(self._source.spec.inputs))
         self._states = host.states(model)
-        counters = Counters(
-            *(host.counter(name, description, model, outcomes) for name, description, outcomes in _COUNTED)
-        )
-        self._user_state = UserState(self._source, self._states, bounds, self._ask_encoder, counters)
+        self._unknown = Unknown.of(host, model)
+        self._user_state = UserState(self._source, self._states, bounds, self._ask_encoder, Counters.of(host, model))
 
     def answer(self, requests: Sequence[Mapping[str, np.ndarray]]) -> list[State | Refusal]:
         """The state [1, ...] of each request's user, in order, or why there is none."""
@@ -197,6 +223,8 @@ class StateStep:
         asked = [self._asked(request, live, questions) for request in requests]
         states = iter(self._user_state.resolve([one for one in asked if isinstance(one, Request)]))
         found = [one if isinstance(one, Refusal) else next(states) for one in asked]
+        answered = [one for one, state in zip(asked, found, strict=True) if not isinstance(state, Refusal)]
+        self._count_unknown([one for one in answered if isinstance(one, Request)])
         # Arrays of their own: rows of an encoder's batch share one.
         return [
             one if isinstance(one, Refusal) else {name: np.array(row[np.newaxis]) for name, row in one.items()}
@@ -229,6 +257,11 @@ class StateStep:
             user = int(dense["user_id"].reshape(-1)[0])
             questions[raw] = self._source.live(user, raw, live[raw].digest, live[raw].arrays)
         return Request(dense["user_id"], dense["candidates"], questions.get(raw))
+
+    def _count_unknown(self, answered: Sequence[Request]) -> None:
+        known = self._source.histories
+        strangers = [one for one in answered if not known.has(int(one.user_id.item()))]
+        self._unknown.add(len(strangers), [one.candidates for one in answered])
 
     def _ask_encoder(self, inputs: Tensors) -> Tensors:
         """At the version of this model: the two are published together."""

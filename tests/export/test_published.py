@@ -22,6 +22,7 @@ from tests.conftest import lrea
 from tests.export.hot_models import hot_release
 from tests.export.models import profile_model, release
 from tests.export.test_repository import tree
+from tests.serving.state_models import state_folder
 from training import schema as schema_file
 from training.schema import Field, Schema
 from training.servable import KernelServable, Origin, Signature
@@ -173,7 +174,7 @@ def test_two_releases_side_by_side_share_neither_states_nor_answers(two: TritonS
                 assert golden.compare(one.outputs, answer, 1e-5).ok
             scores[name] = client.infer(name, {"user_id": np.array([[1]]), "candidates": np.array([[1, 2, 3]])})
     assert np.abs(scores["lrea"]["scores"] - scores["shop"]["scores"]).max() > 1e-4
-    with StateStore(two.state, readonly=True) as store:
+    with StateStore(state_folder(two), readonly=True) as store:
         found = {model: set(store.users(model, 1)) for model in ("lrea_state", "shop_state")}
     assert found["lrea_state"] & found["shop_state"]
     assert all(0 < user < 2**40 for users in found.values() for user in users), "no invented user is stored"

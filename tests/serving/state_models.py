@@ -11,6 +11,8 @@ import onnx
 from onnx import parser
 from safetensors.numpy import save_file
 
+from serving.server import TritonServer
+from serving.state import directory_of
 from serving.state.source import StateSource
 from tests.serving.models import publish
 
@@ -117,6 +119,13 @@ def write_state_model(folder: Path, *, stamp: int = STAMP, max_batch_size: int =
         "encoder_max_batch_size": max_batch_size,
     }
     (folder / "state.json").write_text(json.dumps(description))
+    return folder
+
+
+def state_folder(server: TritonServer) -> Path:
+    """Where a server keeps its states."""
+    folder = directory_of(server.state)
+    assert folder is not None
     return folder
 
 

@@ -22,6 +22,7 @@ from serving.state.builder import latest, show
 from serving.state.states import Entry
 from serving.state.store import StateStore
 from tests.serving.patience import shared
+from tests.serving.state_models import state_folder
 from tests.serving.steps.test_user_state_served import counts
 
 pytestmark = [pytest.mark.triton_server, pytest.mark.slow(30)]
@@ -183,14 +184,14 @@ def test_a_store_that_is_stale_corrupt_or_gone_is_computed_again_and_counted(
     assert outcomes() == {"hit": 1}
     stored = show(repository, lrea_server.state, user).state
     assert stored is not None
-    with StateStore(lrea_server.state) as store:
+    with StateStore(state_folder(lrea_server)) as store:
         lookup = latest(repository).question(user).lookup
         other = {name: array + 1 for name, array in stored.items()}
-        store.put(Entry(lookup._replace(stamp=lookup.stamp + 1), other))
+        store.put(Entry(lookup._replace(digest=b"another "), other))
     assert outcomes() == {"stale": 1, "written": 1}
-    (lrea_server.state / "data.mdb").write_bytes(b"\x55" * 50_000)
+    (state_folder(lrea_server) / "data.mdb").write_bytes(b"\x55" * 50_000)
     assert outcomes() == {"store_error": 1, "written": 1}
-    shutil.rmtree(lrea_server.state)
+    shutil.rmtree(state_folder(lrea_server))
     assert outcomes() == {"store_error": 1, "written": 1}
     assert outcomes() == {"hit": 1}
 

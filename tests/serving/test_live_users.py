@@ -245,7 +245,8 @@ def test_each_rung_in_process_holds_whatever_users_did(ready: Ready) -> None:
 def test_a_stale_state_is_computed_again_once(ready: Ready) -> None:
     def counts() -> dict[str, float]:
         text = urllib.request.urlopen(ready.server.metrics_url).read().decode()
-        rows = [one for one in text.splitlines() if one.startswith("recserve_user_") and 'model="lrea' in one]
+        lines = [one for one in text.splitlines() if one.startswith("recserve_user_") and 'model="lrea' in one]
+        rows = [one for one in lines if "outcome=" in one]
         return {one.split('outcome="')[1].split('"')[0]: float(one.split()[-1]) for one in rows}
 
     ask(ready.client, "lrea", 6)

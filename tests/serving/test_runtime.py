@@ -34,12 +34,12 @@ def test_a_changed_backend_gets_a_directory_of_its_own(tmp_path: Path) -> None:
     assert sorted(path.name for path in changed.parent.iterdir() if path.name.startswith("tmp")) == []
 
 
-def test_the_server_finds_this_environment_and_one_thread_per_library(tmp_path: Path) -> None:
-    environment = runtime.environment(tmp_path, "lmdb:///histories", "http://127.0.0.1:8002/metrics")
+def test_the_server_finds_this_environment_and_one_thread_per_library() -> None:
+    environment = runtime.environment("lmdb:///state", "lmdb:///histories", "http://127.0.0.1:8002/metrics")
     assert environment["PATH"].split(os.pathsep)[0] == str(Path(sys.executable).parent)
     assert "nvidia_pytriton.libs" in environment["LD_LIBRARY_PATH"].split(os.pathsep)[0]
     assert environment["OMP_NUM_THREADS"] == "1"
-    assert environment["RECSERVE_STATE"] == f"lmdb://{tmp_path}"
+    assert environment["RECSERVE_STATE"] == "lmdb:///state"
     assert environment["RECSERVE_HISTORIES"] == "lmdb:///histories"
     assert environment["RECSERVE_METRICS"] == "http://127.0.0.1:8002/metrics"
 

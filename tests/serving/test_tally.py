@@ -1,13 +1,13 @@
 """Counts that are told a moment later."""
 
 import threading
-from collections import Counter
+from collections import defaultdict
 
 from serving.tally import Tally
 
 
 def test_counts_of_many_threads_are_told_together_and_none_is_lost() -> None:
-    told: list[tuple[str, int]] = []
+    told: list[tuple[str, float]] = []
     tally = Tally(lambda outcome, number: told.append((outcome, number)), period_s=0.01)
 
     def work() -> None:
@@ -21,7 +21,7 @@ def test_counts_of_many_threads_are_told_together_and_none_is_lost() -> None:
     for thread in threads:
         thread.join()
     tally.close()
-    sums: Counter[str] = Counter()
+    sums: defaultdict[str, float] = defaultdict(float)
     for outcome, number in told:
         sums[outcome] += number
     assert sums == {"hit": 4000, "miss": 8000}
@@ -30,9 +30,9 @@ def test_counts_of_many_threads_are_told_together_and_none_is_lost() -> None:
 
 def test_a_count_arrives_without_another_one_and_nothing_is_told_of_nothing() -> None:
     arrived = threading.Event()
-    told: list[tuple[str, int]] = []
+    told: list[tuple[str, float]] = []
 
-    def tell(outcome: str, number: int) -> None:
+    def tell(outcome: str, number: float) -> None:
         told.append((outcome, number))
         arrived.set()
 

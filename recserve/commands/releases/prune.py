@@ -1,6 +1,6 @@
 """`recserve releases prune`."""
 
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,8 +9,8 @@ from recserve.commands.command import Command
 from recserve_client import Client
 from recserve_client.errors import ModelUnavailable, ServerUnavailable
 from serving import releases
-from serving.state.builder import models_with_states
-from serving.state.store import StateStore
+from serving.state import beside, directory_of, open_store, url_of
+from serving.state.builder import models_with_states, stamps
 from serving.versions import versions
 
 _DEADLINE_S = 5.0
@@ -27,8 +27,8 @@ class Prune(Command):
     running server has loaded."""
     dry_run: bool = False
     """Names and sizes of what would go, and nothing removed."""
-    state: Path | None = None
-    """Directory of the user-state store; <repository>.state by default, as for `recserve serve`."""
+    state: str | None = None
+    """Directory or URL of the store of user states; <repository>.state by default, as for `recserve serve`."""
     url: str = "127.0.0.1:8001"
     """Address of the gRPC port of the server of the repository, if one runs."""
 
@@ -39,7 +39,7 @@ class Prune(Command):
     def run(self) -> int:
         if not self.repository.is_dir():
             raise ValueError(f"{self.repository} is no directory; name a model repository")
-        with_states, states = {*models_with_states(self.repository)}, 0
+        before, states = {model: self._stamps(model) for model in models_with_states(self.repository)}, 0
         with releases.still(self.repository):
             old = prunable(self.repository, self.keep, self._loaded())
             sizes = [size(self.repository, one) for one in old]
@@ -48,7 +48,9 @@ class Prune(Command):
                 for one in old:
                     remove(self.repository, one)
         if not self.dry_run:
-            states = self._drop([one for one in old if one.model in with_states])
+            states = self._drop(
+                [(model, stamp) for model, had in before.items() for stamp in had - self._stamps(model)]
+            )
         for one, held in zip(old, sizes, strict=True):
             self._say(f"{one.model} {one.number}: {held / 2**20:.1f} MiB")
         what = "would be freed" if self.dry_run else f"freed, and {states} user states"
@@ -66,14 +68,18 @@ class Prune(Command):
                     found += [Version(model, int(number)) for number in client.metadata(model).versions]
         return found
 
-    def _drop(self, old: list[Version]) -> int:
-        """Deletes the states of these versions; returns how many there were."""
-        resolved = self.repository.resolve()
-        place = self.state or resolved.with_name(f"{resolved.name}.state")
-        if not old or not place.is_dir():
+    def _stamps(self, model: str) -> set[int]:
+        """Of all versions of a model; versions of the same weights share theirs, and their states."""
+        return {*stamps(self.repository / model).values()}
+
+    def _drop(self, gone: list[tuple[str, int]]) -> int:
+        """Deletes the states of these models and stamps; returns how many there were."""
+        url = url_of(self.state) if self.state else beside(self.repository)
+        folder = directory_of(url)
+        if not gone or (folder is not None and not folder.is_dir()):
             return 0
-        with StateStore(place) as store:
-            return sum(store.drop(one.model, one.number) for one in old)
+        with closing(open_store(url)) as store:
+            return sum(store.drop(model, stamp) for model, stamp in gone)
 
     def _say(self, line: str) -> None:
         self.console.print(line, highlight=False, markup=False, soft_wrap=True)

@@ -18,6 +18,7 @@ from tritonclient.utils import InferenceServerException
 
 from serving import runtime, shared_memory
 from serving.processes import available_ports
+from serving.state import url_of
 
 STAND_INS = ("identity", "onnxruntime", "openvino", "pytorch", "tensorflow", "tensorrt")
 """Backends that the wheel lacks, here each one that takes anything: what is refused is refused by the server's core."""
@@ -90,7 +91,7 @@ def _server(command: Sequence[str], folder: Path, log: Path) -> Iterator[Inferen
     with log.open("wb") as output:
         process = subprocess.Popen(
             [*command, *own],
-            env=runtime.environment(folder / "state", "", ""),
+            env=runtime.environment(url_of(folder / "state"), "", ""),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,

@@ -4,6 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from serving.state import url_of
 from serving.state.builder import build, latest, show
 from serving.state.source import EncoderError
 from serving.state.states import Entry
@@ -23,33 +24,35 @@ def ignore(done: int, total: int) -> None: ...
 
 def test_every_user_of_the_newest_version_gets_a_state(repository: Path, tmp_path: Path):
     steps: list[tuple[int, int]] = []
-    assert build(repository, tmp_path / "state", tiny.encode, lambda done, total: steps.append((done, total))) == 8
+    assert (
+        build(repository, url_of(tmp_path / "state"), tiny.encode, lambda done, total: steps.append((done, total))) == 8
+    )
     assert steps == [(4, 8), (8, 8)]
     with StateStore(tmp_path / "state") as store:
-        assert store.stat().entries == {("user_state", 10): 8}
-        assert store.users("user_state", 10) == tiny.USERS.tolist()
+        assert store.stat().entries == {("user_state", tiny.STAMP): 8}
+        assert store.users("user_state", tiny.STAMP) == tiny.USERS.tolist()
     for user in tiny.USERS.tolist():
-        shown = show(repository, tmp_path / "state", user)
+        shown = show(repository, url_of(tmp_path / "state"), user)
         assert shown.outcome == "hit"
         assert shown.state is not None
         np.testing.assert_array_equal(shown.state["keys"], tiny.keys_of(user))
 
 
 def test_only_what_is_missing_or_out_of_date_is_computed_again(repository: Path, tmp_path: Path):
-    build(repository, tmp_path / "state", tiny.encode, ignore)
-    assert build(repository, tmp_path / "state", tiny.encode, ignore) == 0
+    build(repository, url_of(tmp_path / "state"), tiny.encode, ignore)
+    assert build(repository, url_of(tmp_path / "state"), tiny.encode, ignore) == 0
     lookup = latest(repository).question(8).lookup
     with StateStore(tmp_path / "state") as store:
-        store.put(Entry(lookup._replace(stamp=1), {"keys": np.zeros(1, np.float32)}))
-    assert show(repository, tmp_path / "state", 8).outcome == "stale"
-    assert build(repository, tmp_path / "state", tiny.encode, ignore) == 1
-    assert show(repository, tmp_path / "state", 8).outcome == "hit"
+        store.put(Entry(lookup._replace(digest=b"another "), {"keys": np.zeros(1, np.float32)}))
+    assert show(repository, url_of(tmp_path / "state"), 8).outcome == "stale"
+    assert build(repository, url_of(tmp_path / "state"), tiny.encode, ignore) == 1
+    assert show(repository, url_of(tmp_path / "state"), 8).outcome == "hit"
 
 
 def test_an_encoder_of_another_version_writes_nothing(repository: Path, tmp_path: Path):
     with pytest.raises(EncoderError, match="has stamp 5"):
-        build(repository, tmp_path / "state", lambda inputs: tiny.encode(inputs, stamp=5), ignore)
-    assert show(repository, tmp_path / "state", 8).outcome == "miss"
+        build(repository, url_of(tmp_path / "state"), lambda inputs: tiny.encode(inputs, stamp=5), ignore)
+    assert show(repository, url_of(tmp_path / "state"), 8).outcome == "miss"
 
 
 def test_a_repository_without_user_states_says_so(tmp_path: Path):

@@ -11,7 +11,7 @@ from tests.serving import state_models as tiny
 
 def test_a_question_holds_the_users_own_history(tmp_path: Path):
     question = tiny.source(tmp_path).question(8)
-    assert question.lookup[:2] == (("user_state", 1, 8), tiny.STAMP)
+    assert question.lookup.key == ("user_state", tiny.STAMP, 8)
     np.testing.assert_array_equal(question.inputs["history"], tiny.HISTORIES[2:3])
     np.testing.assert_array_equal(question.inputs["length"], [[3]])
 

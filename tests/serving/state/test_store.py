@@ -8,16 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from serving.state.damage import StateStoreCorrupt, set_aside
 from serving.state.record import Key
-from serving.state.states import Entry, Lookup, Read
-from serving.state.store import StateStore, StateStoreCorrupt, StateStoreError, StateStoreFull
-from serving.state.store import set_aside as set_aside_damaged
+from serving.state.states import Entry, Lookup, Read, StateStoreError, StateStoreFull
+from serving.state.store import StateStore
 
 STAMP, DIGEST = 7, b"digest00"
 
 
-def lookup(user: int, *, model: str = "user_state", version: int = 1) -> Lookup:
-    return Lookup(Key(model, version, user), STAMP, DIGEST)
+def lookup(user: int, *, model: str = "user_state", stamp: int = STAMP) -> Lookup:
+    return Lookup(Key(model, stamp, user), DIGEST)
 
 
 def state_of(user: int, size: int = 64) -> dict[str, np.ndarray]:
@@ -25,8 +25,8 @@ def state_of(user: int, size: int = 64) -> dict[str, np.ndarray]:
     return {"keys": np.full((2, size), user, np.float32), "stamp": np.array([STAMP])}
 
 
-def entry(user: int, *, model: str = "user_state", version: int = 1) -> Entry:
-    return Entry(lookup(user, model=model, version=version), state_of(user))
+def entry(user: int, *, model: str = "user_state", stamp: int = STAMP) -> Entry:
+    return Entry(lookup(user, model=model, stamp=stamp), state_of(user))
 
 
 def assert_is_state_of(read: Read, user: int) -> None:
@@ -55,20 +55,17 @@ def test_a_written_state_is_read_back_and_may_be_kept_after_the_store_is_closed(
     read.arrays["keys"][0, 0] = 1
 
 
-def test_an_unknown_user_another_model_and_another_version_are_misses(tmp_path: Path):
+def test_an_unknown_user_another_model_and_other_weights_are_misses(tmp_path: Path):
     with StateStore(tmp_path) as store:
         store.put(entry(5))
-        asked = [lookup(6), lookup(5, version=2), lookup(5, model="user_state_2")]
+        asked = [lookup(6), lookup(5, stamp=STAMP + 1), lookup(5, model="user_state_2")]
         assert [read.outcome for read in store.get_many(asked)] == ["miss", "miss", "miss"]
 
 
-@pytest.mark.parametrize(("stamp", "digest"), [(STAMP + 1, DIGEST), (STAMP, b"digest01")])
-def test_a_state_of_other_weights_or_of_another_history_is_stale_and_not_returned(
-    tmp_path: Path, stamp: int, digest: bytes
-):
+def test_a_state_of_another_history_is_stale_and_not_returned(tmp_path: Path):
     with StateStore(tmp_path) as store:
         store.put(entry(5))
-        read = store.get(lookup(5).key, stamp, digest)
+        read = store.get(lookup(5).key, b"digest01")
     assert read.outcome == "stale"
     assert read.arrays is None
 
@@ -88,7 +85,7 @@ def test_a_transaction_with_an_unstorable_state_writes_nothing(tmp_path: Path):
     with StateStore(tmp_path) as store:
         with pytest.raises(ValueError, match="float64"):
             store.put_many([entry(1), Entry(lookup(2), {"keys": np.zeros(3)})])
-        assert store.users("user_state", 1) == []
+        assert store.users("user_state", STAMP) == []
 
 
 def test_a_float16_state_is_read_as_float32(tmp_path: Path):
@@ -97,10 +94,10 @@ def test_a_float16_state_is_read_as_float32(tmp_path: Path):
         assert_is_state_of(store.get(*lookup(5)), 5)
 
 
-def test_states_are_counted_listed_and_dropped_by_model_and_version(tmp_path: Path):
+def test_states_are_counted_listed_and_dropped_by_model_and_stamp(tmp_path: Path):
     with StateStore(tmp_path) as store:
-        for model, version in [("a", 1), ("a", 2), ("ab", 1)]:
-            store.put_many([entry(user, model=model, version=version) for user in (3, -1, 2)])
+        for model, stamp in [("a", 1), ("a", 2), ("ab", 1)]:
+            store.put_many([entry(user, model=model, stamp=stamp) for user in (3, -1, 2)])
         assert store.stat().entries == {("a", 1): 3, ("a", 2): 3, ("ab", 1): 3}
         assert store.users("a", 1) == [-1, 2, 3]
         assert store.drop("a", 1) == 3
@@ -109,35 +106,22 @@ def test_states_are_counted_listed_and_dropped_by_model_and_version(tmp_path: Pa
         assert store.stat().entries == {("ab", 1): 3}
         assert store.drop() == 3
         assert store.stat().entries == {}
-        with pytest.raises(ValueError, match="version 1 of which model"):
-            store.drop(version=1)
+        with pytest.raises(ValueError, match="stamp 1 of which model"):
+            store.drop(stamp=1)
 
 
-def fill(store: StateStore) -> int:
-    """Writes one user after the other, in two versions, until the store is full; returns how many fitted."""
-    for user in range(100_000):
-        try:
-            store.put(entry(user, version=1 + user % 2))
-        except StateStoreFull:
-            return user
-    raise AssertionError("the store never became full")
-
-
-def test_a_full_store_says_so_and_still_reads(tmp_path: Path):
-    with StateStore(tmp_path, max_bytes=256 << 10) as store:
+def test_what_never_fits_is_refused_and_nothing_is_evicted_for_it(tmp_path: Path):
+    with StateStore(tmp_path, max_bytes=4 << 20) as store:
         store.put(entry(0))
-        with pytest.raises(StateStoreFull, match=r"262,144 bytes.*recserve state drop"):
+        with pytest.raises(StateStoreFull, match=r"4,194,304 bytes.*recserve state drop"):
             store.put_many([entry(user) for user in range(1000)])
-        assert store.users("user_state", 1) == [0]
+        assert store.users("user_state", STAMP) == [0]
         assert_is_state_of(store.get(*lookup(0)), 0)
 
 
-def test_a_full_store_can_be_emptied_and_written_again(tmp_path: Path):
-    with StateStore(tmp_path, max_bytes=256 << 10) as store:
-        num_users = fill(store)
-        assert store.drop("user_state", 1) == (num_users + 1) // 2
-        store.put(entry(-1))
-        assert_is_state_of(store.get(*lookup(-1)), -1)
+def test_a_bound_that_holds_nothing_is_refused(tmp_path: Path):
+    with pytest.raises(ValueError, match="max_bytes is 4096; a state store takes at least 4194304"):
+        StateStore(tmp_path, max_bytes=4096)
 
 
 def test_a_store_is_private_to_its_owner(tmp_path: Path):
@@ -172,12 +156,12 @@ def test_a_file_that_is_no_store_is_refused_and_can_be_set_aside(tmp_path: Path,
     (tmp_path / "data.mdb").write_bytes(content)
     with pytest.raises(StateStoreCorrupt, match="is damaged") as caught:
         StateStore(tmp_path)
-    moved = set_aside_damaged(caught.value)
+    moved = set_aside(caught.value)
     assert moved is not None
     assert moved.read_bytes() == content
     with StateStore(tmp_path) as store:
         store.put(entry(1))
-        assert set_aside_damaged(caught.value) is None, "the new store is not the damaged one"
+        assert set_aside(caught.value) is None, "the new store is not the damaged one"
         assert_is_state_of(store.get(*lookup(1)), 1)
 
 

@@ -21,6 +21,7 @@ from serving.steps.path_sampler import SamplerStep
 from serving.steps.step import Refusal
 from tests.serving.path_models import ENSEMBLE, PATHS, SAMPLER, SCORER, release
 from tests.serving.patience import shared
+from tests.serving.unhosted import Unhosted
 
 CHAINED = "chained"
 """A target whose ensemble is tritonserver's own, with a process for each step."""
@@ -38,7 +39,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def step(repository: Path) -> SamplerStep:
-    return SamplerStep(repository / SAMPLER / "1")
+    return SamplerStep(Unhosted(), repository / SAMPLER / "1")
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +114,7 @@ def test_a_version_without_its_counts_is_refused(repository: Path, tmp_path: Pat
     broken = Path(shutil.copytree(repository / SAMPLER, tmp_path / SAMPLER)) / "1"
     (broken / FREQUENCIES_FILE).write_bytes(b"\x00" * 100)
     with pytest.raises(ValueError, match=r"frequencies\.safetensors holds no frequencies"):
-        SamplerStep(broken)
+        SamplerStep(Unhosted(), broken)
 
 
 def test_the_published_release_has_no_findings(repository: Path) -> None:

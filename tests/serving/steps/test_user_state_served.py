@@ -22,6 +22,7 @@ from serving.state.store import StateStore
 from tests.serving import state_models as tiny
 from tests.serving.patience import shared
 from tests.serving.state.test_store import flip_stored_byte
+from tests.serving.state_models import state_folder
 
 pytestmark = [pytest.mark.triton_server, pytest.mark.slow(50)]
 
@@ -45,7 +46,7 @@ def server(repository: Path) -> Iterator[TritonServer]:
 @pytest.fixture
 def cold(server: TritonServer) -> TritonServer:
     """The server with an empty store."""
-    with StateStore(server.state) as store:
+    with StateStore(state_folder(server)) as store:
         store.drop()
     return server
 
@@ -98,8 +99,8 @@ def test_a_user_without_a_history_is_scored_with_the_empty_one_and_not_stored(co
     empty = tiny.encode({"history": np.zeros((1, 4), np.int64), "length": np.zeros((1, 1), np.int64)})["keys"].sum()
     np.testing.assert_array_equal(answer["scores"], CANDIDATES.astype(np.float32) * empty)
     assert counts(cold) - before == {"no_history": 1}
-    with StateStore(cold.state, readonly=True) as store:
-        assert store.users("user_state", 1) == []
+    with StateStore(state_folder(cold), readonly=True) as store:
+        assert store.users("user_state", tiny.STAMP) == []
 
 
 def test_states_built_by_another_process_while_serving_are_hits(cold: TritonServer):
@@ -113,8 +114,8 @@ def test_states_built_by_another_process_while_serving_are_hits(cold: TritonServ
 def test_a_corrupt_and_a_stale_state_are_counted_and_never_served(cold: TritonServer):
     with connect(cold) as client:
         assert_ranked(client, 8, 13)
-        stale = latest(cold.repository).question(13).lookup._replace(stamp=tiny.STAMP + 1)
-        with StateStore(cold.state) as store:
+        stale = latest(cold.repository).question(13).lookup._replace(digest=b"another ")
+        with StateStore(state_folder(cold)) as store:
             flip_stored_byte(store, 8)
             wrong = {"keys": np.zeros((2, 2), np.float32), "stamp": np.array([tiny.STAMP + 1])}
             store.put(Entry(stale, wrong))
@@ -184,7 +185,7 @@ def test_a_store_removed_while_serving_is_made_again(cold: TritonServer):
     before = counts(cold)
     with connect(cold) as client:
         assert_ranked(client, 8)
-        shutil.rmtree(cold.state)
+        shutil.rmtree(state_folder(cold))
         assert_ranked(client, 8, 8)
     assert counts(cold) - before == {"miss": 1, "store_error": 1, "written": 2, "hit": 1}
 
@@ -194,10 +195,10 @@ def test_a_store_overwritten_by_garbage_while_serving_is_set_aside(cold: TritonS
     before = counts(cold)
     with connect(cold) as client:
         assert_ranked(client, 8)
-        (cold.state / "data.mdb").write_bytes(garbage)
+        (state_folder(cold) / "data.mdb").write_bytes(garbage)
         assert_ranked(client, 8, 8)
     assert counts(cold) - before == {"miss": 1, "store_error": 1, "written": 2, "hit": 1}
-    assert (cold.state / "data.mdb.corrupt").read_bytes() == garbage
+    assert (state_folder(cold) / "data.mdb.corrupt").read_bytes() == garbage
 
 
 def test_states_outlive_the_server_and_a_damaged_store_does_not_stop_it(repository: Path, tmp_path: Path):

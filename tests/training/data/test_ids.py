@@ -74,7 +74,9 @@ def test_windows_hold_the_newest_events_of_the_user_and_of_nobody_else(log: pl.D
 @given(key=st.tuples(any_id, any_id))
 def test_keys_of_states_are_told_apart_and_sort_as_the_users(key: tuple[int, int]) -> None:
     one, other = (encode_key(Key("user_state", 1, user)) for user in key)
-    assert decode_key(one).user == key[0]
+    decoded = decode_key(one)
+    assert decoded is not None
+    assert decoded.user == key[0]
     assert (one < other, one == other) == (key[0] < key[1], key[0] == key[1])
 
 

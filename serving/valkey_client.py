@@ -1,0 +1,53 @@
+"""Clients of a Valkey server: for one URL, with one time limit, and without a password in what they say.
+
+Nothing is tried twice: who asks on behalf of a request has no time for that, and says what is to be done instead.
+"""
+
+from typing import Any
+
+import valkey
+from valkey.backoff import NoBackoff
+from valkey.exceptions import OutOfMemoryError, ValkeyError
+from valkey.retry import Retry
+
+READ_TIMEOUT_S = 0.1
+"""Of connecting, and of each answer to who serves a request: it has no time for a store that hangs."""
+_LONGEST = 200
+"""Characters of an error that are told."""
+
+
+def client(url: str, timeout_s: float) -> Any:
+    """`url` is valkey://[user:password@]host:port/database, or valkeys:// for TLS; connects when it is first asked.
+
+    Raises ValueError for a URL that is none.
+    """
+    try:
+        return valkey.Valkey.from_url(
+            url, socket_timeout=timeout_s, socket_connect_timeout=timeout_s, retry=Retry(NoBackoff(), 0)
+        )
+    except (ValueError, TypeError):  # whose text may be a part of the password
+        raise ValueError(
+            "the URL of a Valkey is valkey://[user:password@]host:port/database; a password's own / : @ # ? % are "
+            "written %2F %3A %40 %23 %3F %25"
+        ) from None
+
+
+def answers(pipeline: Any) -> list[Any]:
+    """What the server says to each command, its errors among it: those that a pipeline raises hold the values that were
+    written. Raises ValkeyError where the server does not answer."""
+    return pipeline.execute(raise_on_error=False) if len(pipeline) else []
+
+
+def told(error: ValkeyError) -> str:
+    """What failed, in one line."""
+    return f"{type(error).__name__}: {str(error).partition(chr(10))[0][:_LONGEST]}"
+
+
+def is_full(error: ValkeyError) -> bool:
+    """Whether the server has no memory for what it was told."""
+    return isinstance(error, OutOfMemoryError) or str(error).startswith("OOM")
+
+
+def escaped(start: bytes) -> bytes:
+    """What MATCH takes for these very bytes."""
+    return b"".join(b"\\" + bytes([one]) if one in b"*?[]\\" else bytes([one]) for one in start)
