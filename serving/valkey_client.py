@@ -22,9 +22,12 @@ def client(url: str, timeout_s: float) -> Any:
     Raises ValueError for a URL that is none.
     """
     try:
-        return valkey.Valkey.from_url(
+        made = valkey.Valkey.from_url(
             url, socket_timeout=timeout_s, socket_connect_timeout=timeout_s, retry=Retry(NoBackoff(), 0)
         )
+        # What no connection can be made with is found here, and not by the first who asks.
+        made.connection_pool.connection_class(**made.connection_pool.connection_kwargs)
+        return made
     except (ValueError, TypeError):  # whose text may be a part of the password
         raise ValueError(
             "the URL of a Valkey is valkey://[user:password@]host:port/database; a password's own / : @ # ? % are "

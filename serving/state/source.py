@@ -156,8 +156,9 @@ class StateSource:
 
     Two versions with the same weights ask for states under the same keys, and what one wrote is a hit for the other
     where their encoders compute it alike from the very same inputs. So a state's digest stands for the encoder's graph
-    and for all inputs; where these are read from events, for the events, for how they are read (`Live.digest`) and for
-    what is beside them. Dense ids, which differ from release to release, are in the key, and prove nothing.
+    and for all inputs; where these are read from events, for the events, for how and how far they are read
+    (`Live.digest`) and for what is beside them. Dense ids, which differ from release to release, are in the key, and
+    prove nothing.
     """
 
     def __init__(self, folder: Path, model: str, version: int) -> None:
@@ -191,7 +192,7 @@ class StateSource:
             read: length of a history -> its arrays [1, ...] by name, which take the place of the exported ones.
         """
         beside, length = self._beside_history(user), self.histories.longest
-        own = self._digest(digest + beside.digest + str(raw).encode())
+        own = self._digest(length.to_bytes(4, "big") + digest + beside.digest + str(raw).encode())
         # A user whom the release does not know has a number that no dense id is.
         number = user or -1 - int.from_bytes(hashlib.blake2b(str(raw).encode(), digest_size=7).digest(), "big")
         return Question(
