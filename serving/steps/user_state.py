@@ -101,13 +101,16 @@ class Counters(NamedTuple):
     @classmethod
     def of(cls, host: Host, model: str) -> Self:
         """Those of a model, for Prometheus."""
-        age = "recserve_user_state_age_seconds"
         return cls(
             host.counter("recserve_user_state_reads_total", "Reads of the user-state store", model, READ_OUTCOMES),
             host.counter("recserve_user_state_writes_total", "Writes of user states", model, WRITE_OUTCOMES),
             host.total("recserve_user_state_evictions_total", "User states that had to go for others", model),
-            host.total(f"{age}_sum", "Seconds since the states were written that answered, together", model),
-            host.total(f"{age}_count", "User states that answered", model),
+            host.total(
+                "recserve_user_state_age_seconds_sum",
+                "Seconds since the states were written that answered, together",
+                model,
+            ),
+            host.total("recserve_user_state_age_seconds_count", "User states that answered", model),
         )
 
 
