@@ -47,8 +47,8 @@ class Hand:
     def _window(self, transaction: lmdb.Transaction, start: bytes) -> Iterator[tuple[bytes, int]]:
         """Keys and times from `start` on, and from the beginning where that is not enough."""
         cursor, left = transaction.cursor(), _WINDOW
-        for is_there in (cursor.set_range(start), cursor.first()):
-            if not is_there:
+        for move in (lambda: cursor.set_range(start), cursor.first):
+            if not move():
                 continue
             for key, value in cursor:
                 if not left:

@@ -33,7 +33,7 @@ from serving.state.states import Entry, Lookup, Read, Stat, StateStoreError, Sta
 
 MAX_BYTES = 1 << 30
 _LEAST_BYTES = 4 << 20
-_COPIES = 64
+_COPIES = 160
 _HEADROOM = 16 << 20
 """Beyond `max_bytes`, for a store that somebody with another bound has filled."""
 _DAMAGE = (lmdb.CorruptedError, lmdb.InvalidError, lmdb.PageNotFoundError, lmdb.VersionMismatchError, lmdb.PanicError)

@@ -175,7 +175,8 @@ def test_two_releases_side_by_side_share_neither_states_nor_answers(two: TritonS
             scores[name] = client.infer(name, {"user_id": np.array([[1]]), "candidates": np.array([[1, 2, 3]])})
     assert np.abs(scores["lrea"]["scores"] - scores["shop"]["scores"]).max() > 1e-4
     with StateStore(state_folder(two), readonly=True) as store:
-        found = {model: set(store.users(model, 1)) for model in ("lrea_state", "shop_state")}
+        found = {model: set(store.users(model, stamp)) for model, stamp in store.stat().entries}
+    assert found.keys() == {"lrea_state", "shop_state"}
     assert found["lrea_state"] & found["shop_state"]
     assert all(0 < user < 2**40 for users in found.values() for user in users), "no invented user is stored"
     with pytest.raises(ValueError, match=r"2 models with user states \(lrea_state, shop_state\): name one with --m"):

@@ -16,6 +16,7 @@ from loadtest.served import Served, alive
 from recserve.cli import main
 from serving import golden
 from serving.admin import Admin
+from serving.state.builder import stamps
 from training import checkpoint
 from training.data.fetch import default_cache
 from training.data.planted_clicks import planted_clicks
@@ -188,14 +189,18 @@ def test_debug_shows_where_an_error_came_from() -> None:
 
 def test_states_are_built_shown_and_dropped(capsys: Captured, repository: Path, tmp_path: Path) -> None:
     where = ("--repository", repository, "--state", tmp_path / "state")
-    assert run_json(capsys, "state", "build", *where) == {"written": 64, "store": str(tmp_path / "state")}
+    assert run_json(capsys, "state", "build", *where) == {"written": 64, "store": f"lmdb://{tmp_path}/state"}
     assert run_json(capsys, "state", "build", *where)["written"] == 0
     shown = run_json(capsys, "state", "show", "1", *where)
     assert (shown["user"], shown["outcome"]) == (1, "hit")
     assert [name for name, _ in shown["tensors"]] == ["keys", "values", "bias", "profile_share", "stamp"]
-    assert run_json(capsys, "state", "show", *where)["entries"] == [["lrea_state", 1, 64]]
-    assert run_json(capsys, "state", "drop", *where, "--model", "lrea_state", "--version", "2")["dropped"] == 0
-    assert run_json(capsys, "state", "drop", *where)["dropped"] == 64
+    ((model, stamp, versions, users),) = run_json(capsys, "state", "show", *where)["entries"]
+    assert (model, versions, users) == ("lrea_state", [1], 64)
+    assert stamp == stamps(repository / model)[1]
+    assert main(["state", "drop", *map(str, where), "--model", "lrea_state", "--version", "2"]) == 2
+    assert "has no version 2 of lrea_state with user states; it has 1" in capsys.readouterr().err
+    assert run_json(capsys, "state", "drop", *where, "--model", "lrea_state", "--version", "1")["dropped"] == 64
+    assert run_json(capsys, "state", "drop", *where)["dropped"] == 0
     assert run_json(capsys, "state", "show", "1", *where)["outcome"] == "miss"
     assert main(["state", "show", "999", *map(str, where)]) == 2
     assert "user_id 999: no history is stored for this user" in capsys.readouterr().err

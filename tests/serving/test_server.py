@@ -212,8 +212,10 @@ def test_a_number_that_is_no_port_is_refused(port: int) -> None:
 
 
 def test_the_state_lies_beside_the_repository_unless_told_otherwise(tmp_path: Path) -> None:
-    assert TritonServer(tmp_path / "models").state == tmp_path / "models.state"
-    assert TritonServer(tmp_path / "models", ServerOptions(state=tmp_path / "s")).state == tmp_path / "s"
+    assert TritonServer(tmp_path / "models").state == f"lmdb://{tmp_path}/models.state"
+    assert TritonServer(tmp_path / "models", ServerOptions(state=tmp_path / "s")).state == f"lmdb://{tmp_path}/s"
+    shared = "valkey://host:6379/0?ttl_s=60"
+    assert TritonServer(tmp_path / "models", ServerOptions(state=shared)).state == shared
 
 
 def _imported(docker: list[str], root: Path) -> str:

@@ -55,6 +55,16 @@ def test_old_states_go_first_and_those_of_weights_that_nobody_writes_go_by_and_b
         assert min(left) > 800, "the newest are kept"
 
 
+def test_the_hand_goes_round_all_keys_wherever_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("serving.state.eviction._WINDOW", 16)
+    with StateStore(tmp_path, max_bytes=MAX_BYTES) as store:
+        for start in range(0, 400, 50):
+            store.put_many([large(user, stamp=STAMP + 1) for user in range(start, start + 50)])
+        for user in np.random.default_rng(0).permutation(1200).tolist():
+            store.put(large(user))
+        assert len(store.users("user_state", STAMP + 1)) < 200
+
+
 def test_a_store_that_was_filled_under_another_bound_takes_writes(tmp_path: Path):
     with StateStore(tmp_path, max_bytes=3 * MAX_BYTES) as store:
         for start in range(0, 700, 50):
