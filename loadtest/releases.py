@@ -31,9 +31,10 @@ class Releases:
         self.published = 0
         self.publish()
 
-    def publish(self) -> int:
-        """Reveals the next release and returns its number; the source's releases take turns."""
-        origin = self.numbers[self.published % len(self.numbers)]
+    def publish(self, origin: int | None = None) -> int:
+        """Reveals the next release and returns its number: that of the source with the number `origin`, or else each in
+        turn."""
+        origin = self.numbers[self.published % len(self.numbers)] if origin is None else origin
         self.published += 1
         for model in self.models:
             shutil.copytree(self.source / model / str(origin), self.live / model / f".{self.published}.staged")

@@ -90,6 +90,11 @@ _BENCH = {
         "Break things under load: roll-outs, crashes, killed and frozen processes, signals, full queues, a soak.",
         "recserve.commands.bench_faults:BenchFaults",
     ),
+    "live": Place(
+        "Kill, hang, fill and wipe what carries events, while every answer is compared with a recomputation; then a "
+        "soak.",
+        "recserve.commands.bench_live:BenchLive",
+    ),
     "abuse": Place(
         "Abuse the server while honest clients ask it: deadlines, cancels, closed channels, killed clients, bad "
         "requests.",

@@ -283,7 +283,9 @@ def write_tensors(path: Path, tensors: Weights, metadata: dict[str, str] | None 
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Written beside, forced to disk and renamed: a reader, also after a crash, sees the old file or the new one."""
+    """Written beside, forced to disk and renamed: a reader, also after a crash, sees the old file or the new one. Makes
+    the folder where there is none."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.partial")
     with partial.open("wb") as file:
         file.write(content)

@@ -14,6 +14,10 @@ _PLANTED = {
 }
 
 STUDIES = {
+    "freshness": Place(
+        "Push events into a running server: a ranking before and after, the wait for an answer that knows, the states.",
+        "recserve.studies.freshness.command:Freshness",
+    ),
     "lrea-length": Place(
         "Time DIN, softmax attention and LREA's forms against the length of the history, 1,000 candidates each.",
         "recserve.studies.lrea_length.command:LreaLength",

@@ -21,14 +21,15 @@ from export.histories import load
 from export.lint import check
 from export.repository import publish
 from export.user_events import add_user_events
+from loadtest.live.valkey_server import valkey_server
 from serving.admin import Admin
 from serving.events.pushing import Pusher, Row
 from serving.histories.histories import Histories
 from serving.histories.opening import histories_beside, open_histories
 from serving.in_process import InProcessModel
 from serving.server import ServerOptions, TritonServer
-from tests.serving.histories.valkey_server import valkey_server
 from tests.training.following_views import LIKED, rated_fields
+from training.data.click import HISTORY
 from training.data.planted_clicks import planted_clicks
 from training.interactions import Interactions
 from training.registry import system

@@ -11,6 +11,7 @@ import pytest
 from export import lint
 from export.parity import ParityOptions, walk
 from export.user_events import add_user_events
+from loadtest.live.valkey_server import valkey_server
 from recserve_client.errors import InvalidRequest, ServingError
 from serving.admin import Admin
 from serving.events.pushing import Pusher, Row
@@ -21,7 +22,6 @@ from serving.histories.opening import histories_beside, open_histories
 from serving.histories.pushed import MOST
 from serving.ids import IdMap
 from serving.server import ServerOptions, TritonServer
-from tests.serving.histories.valkey_server import valkey_server
 
 pytestmark = [pytest.mark.triton_server, pytest.mark.slow(15)]
 NOW = int(time.time())

@@ -23,8 +23,8 @@ class Follow(Command):
     """Stream of a Valkey server, valkey://host:port/0/STREAM, whose entries have user, item, time and maybe value."""
     dataset: str
     """Name of the data set that the events belong to."""
-    url: str = "127.0.0.1:8001"
-    """Address of the server, host:port."""
+    url: tuple[str, ...] = ("127.0.0.1:8001",)
+    """Addresses of the servers that share a store of histories, host:port each; one that is away is left out."""
     group: str = GROUP
     """Consumer group; those of one group share the stream."""
     consumer: str = ""
@@ -39,7 +39,7 @@ class Follow(Command):
         source = ValkeyStream(self.stream, self.consumer or socket.gethostname(), group=self.group)
         totals = {"pushed": 0, "refused": 0}
         try:
-            with Client(self.url) as client:
+            with Client(*self.url) as client:
                 pusher = Pusher(client, self.dataset, waiting=lambda why: self._say(f"waiting: {why}"))
                 following = Following(source, pusher, self._say)
                 while not stop.is_set():

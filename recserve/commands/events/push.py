@@ -25,13 +25,13 @@ class Push(Command):
     """Parquet or CSV file with the columns of the data set's events, or user, item, time, value, order, event_id."""
     dataset: str
     """Name of the data set that the events belong to."""
-    url: str = "127.0.0.1:8001"
-    """Address of the server, host:port."""
+    url: tuple[str, ...] = ("127.0.0.1:8001",)
+    """Addresses of the servers that share a store of histories, host:port each; one that is away is left out."""
 
     def run(self) -> int:
         rows = [*rows_of(self.table, datasets.read(self.dataset))]
         refused: list[tuple[int, str]] = []
-        with Client(self.url) as client, Progress(console=self.console, transient=True) as progress:
+        with Client(*self.url) as client, Progress(console=self.console, transient=True) as progress:
             task = progress.add_task("events", total=len(rows))
             pusher = Pusher(client, self.dataset, waiting=lambda why: progress.console.print(f"waiting: {escape(why)}"))
             for start in range(0, len(rows), MOST):

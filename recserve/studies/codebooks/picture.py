@@ -43,6 +43,7 @@ def draw_codebooks(found: Sequence[Drawn], path: Path) -> None:
             _active(next(axes), one.name, one.active)
     for unused in axes:
         unused.set_axis_off()
+    path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=120)
 
 

@@ -22,6 +22,7 @@ def draw(points: Sequence[Point], title: str, path: Path) -> None:
     shares.set_ylim(-0.03, 1.03)
     _line(quality, points, {"recall@10": "recall10", "NDCG@10": "ndcg10"})
     _line(latency, points, {"p50 of one request, ms": "p50_ms"})
+    path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=120)
 
 

@@ -44,6 +44,7 @@ def draw(result: dict[str, Any], path: Path) -> None:
     _axes(axes, result)
     _labels(axes, series)
     _legend(axes)
+    path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=120, metadata={"Date": None} if path.suffix == ".svg" else None)
 
 

@@ -25,6 +25,7 @@ def draw_collapse(result: CollapseResult, path: Path) -> None:
     highest = _ROOM * max(max(row) for row in result.states[0].weight)
     for axes, state in zip(figure.subplots(1, len(result.states)), result.states, strict=True):
         _heat_map(axes, state, result.fields, highest)
+    path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=120)
 
 
@@ -52,6 +53,7 @@ def draw_pairs(result: PairResult, path: Path) -> None:
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(axis="y", color="#e4e4e4", linewidth=0.8)
         axes.set_axisbelow(True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=120)
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from export.user_events import add_user_events
+from loadtest.live.valkey_server import ValkeyServer, valkey_server
 from recserve_client import Client
 from serving.events.following import Followed, Following
 from serving.events.pushing import Pusher
@@ -22,7 +23,6 @@ from serving.histories.keys import Whose
 from serving.histories.opening import open_histories
 from serving.ids import IdMap
 from serving.server import ServerOptions, TritonServer
-from tests.serving.histories.valkey_server import ValkeyServer, valkey_server
 
 pytestmark = [pytest.mark.triton_server, pytest.mark.slow(20)]
 USERS = [f"user {number}" for number in range(20)]

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from loadtest.live.valkey_server import valkey_server
 from serving.histories.histories import Histories
 from serving.histories.keys import Whose
 from serving.histories.lmdb_store import LmdbHistories
 from serving.histories.opening import open_histories
 from serving.histories.store import HistoryStoreError, HistoryStoreFull
 from tests.serving.histories.test_stores import ANNA, event, items
-from tests.serving.histories.valkey_server import valkey_server
 
 
 def fill(histories: Histories) -> list[Whose]:

