@@ -42,6 +42,36 @@ def _fault(one: dict[str, Any]) -> list[str]:
     return [_FAULTS[one["name"]], *counts, str(one.get("ready_s", "")), str(one.get("restarts", ""))]
 
 
+_LIVE = {
+    "nothing_happens": "nothing",
+    "kill_consumer": "the consumer is killed, twice",
+    "kill_servers": "both tritonservers are killed, one after the other",
+    "kill_user_events": "the process of `user_events` is killed",
+    "kill_store": "the Valkey of histories and states is killed, and started 3 s later",
+    "hang_store": "it hangs for 3 s",
+    "full_store": "it is full for 3 s",
+    "wiped_store": "it is wiped; data set loaded, stream read again",
+    "old_dump": "it comes back with an old dump; stream read again",
+    "duplicates": "every event so far comes again, in the reverse order",
+    "replay": "the whole stream is read again",
+    "two_stores": "two servers with an LMDB each, all events pushed to both",
+    "soak": "events, and a release a minute, for half an hour",
+}
+
+
+def live_markdown(folder: Path = RESULTS) -> str:
+    """A GitHub table: what becomes of events and of answers about their users while things go wrong."""
+    result = json.loads((folder / "live.json").read_text())
+    header = ["what happens", "events", "lost", "twice", "answers", "fresh", "older", "for, s", "wrong", "errors"]
+    return "\n".join(table(header, [_lived(one) for one in result["experiments"]]))
+
+
+def _lived(one: dict[str, Any]) -> list[str]:
+    counts = [f"{one[name]:,}" for name in ("events", "lost", "double", "asked", "fresh", "older")]
+    errors = sum(one["errors"].values())
+    return [_LIVE[one["name"]], *counts, str(one["older_s"] or ""), f"{one['wrong']:,}", f"{errors:,}"]
+
+
 def peers_markdown(folder: Path = RESULTS) -> str:
     """A GitHub table: the servers side by side."""
     return "\n".join(_peers(json.loads((folder / "peers.json").read_text())))

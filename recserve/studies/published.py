@@ -6,6 +6,7 @@ from typing import Any
 
 from loadtest import RESULTS
 from loadtest.published import table
+from recserve.studies.freshness.states import OUTCOMES
 from recserve.studies.lrea_length.plot import LABELS
 
 _QUALITY = ("pruned_share", "recall10", "ndcg10", "consistency")
@@ -46,6 +47,26 @@ def generation_markdown(folder: Path = RESULTS) -> str:
         for one in corp["points"]
     ]
     return "\n".join([*table(header, rows), "", *table(columns, points)])
+
+
+def freshness_markdown(folder: Path = RESULTS) -> str:
+    """Three GitHub tables: the wait for an answer that knows an event, what one costs, and the reads of the states."""
+    result = json.loads((folder / "freshness.json").read_text())
+    waits, names = result["latency"], ("p50_ms", "p90_ms", "p99_ms", "max_ms")
+    header = [f"beside {waits['rate']:g} questions a second", "events", *(name.replace("_", " ") for name in names)]
+    ways = {"push": "pushed", "stream": "through a stream"}
+    rows = [
+        [said, str(waits[way]["events"]), *(f"{waits[way][name]:.1f}" for name in names)] for way, said in ways.items()
+    ]
+    spent = [name for name in result["cost"]["stream"] if name.endswith("_us")]
+    columns = ["CPU of an event, us", "events/s", *(name.removesuffix("_us") for name in spent)]
+    costs = [
+        [way.replace("_", " "), f"{one['events_per_s']:,}", *(f"{one[name]:.0f}" for name in spent)]
+        for way, one in result["cost"].items()
+    ]
+    phases = [[str(cell) for cell in one.values()] for one in result["states"]["phases"]]
+    tables = (table(header, rows), table(columns, costs), table(["states while", *OUTCOMES], phases))
+    return "\n\n".join("\n".join(one) for one in tables)
 
 
 def _length(result: dict[str, Any]) -> list[str]:
