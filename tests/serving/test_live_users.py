@@ -29,7 +29,6 @@ from serving.histories.opening import histories_beside, open_histories
 from serving.in_process import InProcessModel
 from serving.server import ServerOptions, TritonServer
 from tests.training.following_views import LIKED, rated_fields
-from training.data.click import HISTORY
 from training.data.planted_clicks import planted_clicks
 from training.interactions import Interactions
 from training.registry import system
