@@ -132,7 +132,7 @@ def valkey_site(play: Play, repository: Path, folder: Path, *, servers: int = 2,
         store = stack.enter_context(valkey_server(folder / "store", **settings))
         site = Site(play, folder, stream, [store.url], store)
         site.load()
-        options = ("--histories", store.url, "--state", folder / "state")
+        options = ("--histories", store.url, "--state", f"valkey://127.0.0.1:{store.port}/1")
         _serve(stack, site, _served_copy(repository, folder), [[options] * servers])
         yield site
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from loadtest.live.valkey_server import ValkeyServer, valkey_server
 from serving.breaker import PROBE_S
 from serving.histories.guard import GuardedHistories
 from serving.histories.store import HistoryStoreError
 from serving.state.guard import GuardedStore
 from serving.valkey_client import READ_TIMEOUT_S
-from tests.serving.histories.valkey_server import ValkeyServer, valkey_server
 from tests.serving.state.test_store import entry, lookup
 
 PATIENCE_S = 20.0

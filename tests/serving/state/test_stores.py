@@ -5,11 +5,11 @@ from contextlib import closing
 
 import pytest
 
+from loadtest.live.valkey_server import valkey_server
 from serving.state import open_store
 from serving.state.record import encode_key
 from serving.state.states import Store
 from serving.state.store import StateStore
-from tests.serving.histories.valkey_server import valkey_server
 from tests.serving.state.test_store import STAMP, assert_is_state_of, entry, flip_stored_byte, lookup
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from loadtest.live.valkey_server import valkey_server
 from serving.state import open_store
 from serving.state.states import Entry, StateStoreError, StateStoreFull
-from tests.serving.histories.valkey_server import valkey_server
 from tests.serving.state.test_store import entry, lookup
 
 SECRET = "MARKMARKMARK"
