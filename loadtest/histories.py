@@ -108,7 +108,12 @@ def main() -> None:
         rows = [measure(url, asked.users, asked.events) for url in (f"lmdb://{folder}", asked.valkey) if url]
     finally:
         shutil.rmtree(folder)
-    facts = {"recorded": datetime.now(UTC).isoformat(timespec="seconds"), "command": command(), "rows": rows}
+    facts = {
+        "run": "no model: generated users",
+        "recorded": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": command(),
+        "rows": rows,
+    }
     facts |= {"versions": versions(), "hardware": hardware()}
     asked.output.parent.mkdir(parents=True, exist_ok=True)
     asked.output.write_text(json.dumps(facts, indent=2) + "\n")

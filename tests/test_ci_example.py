@@ -79,7 +79,9 @@ def _recserve(words: list[str], folder: Path, said: io.StringIO) -> int:
 
 
 def _make(words: list[str], folder: Path) -> "subprocess.CompletedProcess[str]":
-    environment = {**os.environ, **SHORT}
+    # Not those of the make that may have started the tests.
+    own = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
+    environment = {**own, **SHORT}
     return subprocess.run(["make", *words], cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
 

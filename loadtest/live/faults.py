@@ -18,9 +18,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from loadtest.bench import source_of
 from loadtest.live.scripts import Play, Size
 from loadtest.live.site import STREAM, Site, lmdb_site, valkey_site
 from loadtest.live.traffic import asking, played
+from loadtest.served import until
 from serving.environment import command, hardware, versions
 
 Report = Callable[[str], None]
@@ -65,6 +67,7 @@ def run(
         "kind": "live",
         "scenario": "events",
         "model": model,
+        "run": source_of(repository / model),
         "recorded": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
         "versions": versions(),
         "hardware": hardware(),
@@ -103,6 +106,8 @@ def _played(site: Site, plan: Plan, fault: Fault) -> dict[str, Any]:
     def strike() -> None:
         time.sleep(plan.seconds / 3)
         try:
+            # What nobody knows yet cannot be forgotten.
+            until(lambda: all(sum(map(bool, one.known)) > plan.users // 3 for one in site.journals))
             fault(site)
         except BaseException as error:
             failed.append(error)

@@ -74,13 +74,14 @@ class Site:
         urls = [[served.address.url for served in group] for group in self.groups]
         return [*zip(self.journals, urls, strict=True)]
 
-    def consume(self, group: str = "recserve") -> None:
-        """Starts the consumers, a group of the stream each."""
+    def consume(self) -> None:
+        """Starts the consumers, a group of the stream each, and returns when all read it."""
         stream = f"{self.stream.url}/{STREAM}"
         for number, (_, urls) in enumerate(self.asked):
             said = self.folder / f"consumer-{number}.txt"
-            named = f"{group}-{number}"
-            self.consumers.append(Consumer(stream, self.play.dataset, urls, group=named, said=said))
+            self.consumers.append(Consumer(stream, self.play.dataset, urls, group=f"recserve-{number}", said=said))
+        client = self.stream.client()
+        until(lambda: client.exists(STREAM) and len(client.xinfo_groups(STREAM)) == len(self.consumers))
 
     def happen(self, place: int, event: int) -> None:
         """An event of a script, into the stream."""

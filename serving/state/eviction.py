@@ -11,7 +11,7 @@ import lmdb
 
 from serving.state.record import time_of
 
-_WINDOW = 256
+_WINDOW = 64
 """Entries of which the older half goes."""
 _MOST_WINDOWS = 8
 """Of one write."""

@@ -33,7 +33,7 @@ from serving.state.states import Entry, Lookup, Read, Stat, StateStoreError, Sta
 
 MAX_BYTES = 1 << 30
 _LEAST_BYTES = 4 << 20
-_COPIES = 160
+_COPIES = 64
 _HEADROOM = 16 << 20
 """Beyond `max_bytes`, for a store that somebody with another bound has filled."""
 _DAMAGE = (lmdb.CorruptedError, lmdb.InvalidError, lmdb.PageNotFoundError, lmdb.VersionMismatchError, lmdb.PanicError)
@@ -43,7 +43,8 @@ class StateStore:
     """A directory with one LMDB environment; open it once per process, it may be shared by threads."""
 
     def __init__(self, path: Path, *, max_bytes: int = MAX_BYTES, readonly: bool = False) -> None:
-        """Opens the store, creating it unless `readonly`. Entries are evicted so that its file takes `max_bytes`.
+        """Opens the store, creating it unless `readonly`. Entries are evicted so that its file takes `max_bytes`; of
+        states below a page a store of a few MiB takes up to an eighth more, and none ever 16 MiB more.
 
         Raises:
             ValueError: max_bytes are too few.

