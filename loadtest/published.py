@@ -55,15 +55,15 @@ _LIVE = {
     "duplicates": "every event so far comes again, in the reverse order",
     "replay": "the whole stream is read again",
     "two_stores": "two servers with an LMDB each, all events pushed to both",
-    "soak": "events, and a release a minute, for half an hour",
+    "soak": "events and releases for minutes, one server",
 }
 
 
 def live_markdown(folder: Path = RESULTS) -> str:
     """A GitHub table: what becomes of events and of answers about their users while things go wrong."""
-    result = json.loads((folder / "live.json").read_text())
+    faults, soak = (json.loads((folder / f"{name}.json").read_text())["experiments"] for name in ("live", "live-soak"))
     header = ["what happens", "events", "lost", "twice", "answers", "fresh", "older", "for, s", "wrong", "errors"]
-    return "\n".join(table(header, [_lived(one) for one in result["experiments"]]))
+    return "\n".join(table(header, [_lived(one) for one in (*faults, soak[-1])]))
 
 
 def _lived(one: dict[str, Any]) -> list[str]:

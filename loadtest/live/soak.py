@@ -5,7 +5,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -91,12 +91,18 @@ def _roll_out(site: Site, releases: Releases, plan: SoakPlan, sampled: Callable[
 def _held(site: Site, served: Served) -> dict[str, float]:
     """Resident memory and descriptors of all processes, bytes on the disk of each store."""
     numbers = [served.process.pid, *served.processes, *(consumer.process.pid for consumer in site.consumers)]
-    processes = [psutil.Process(one) for one in numbers]
+    memory, descriptors = [], []
+    for number in numbers:
+        # A process of the release before may end right now.
+        with suppress(psutil.NoSuchProcess, psutil.ZombieProcess):
+            process = psutil.Process(number)
+            memory.append(process.memory_info().rss)
+            descriptors.append(process.num_fds())
     folders = {"histories": "histories", "state": "state", "repository": "live"}
     return {
-        "rss_mib": round(sum(one.memory_info().rss for one in processes) / 2**20, 1),
-        "descriptors": sum(one.num_fds() for one in processes),
-        "processes": len(processes),
+        "rss_mib": round(sum(memory) / 2**20, 1),
+        "descriptors": sum(descriptors),
+        "processes": len(memory),
         **{f"{name}_mib": round(_bytes(site.folder / path) / 2**20, 2) for name, path in folders.items()},
         "log_mib": round((site.folder / "log").stat().st_size / 2**20, 2),
     }

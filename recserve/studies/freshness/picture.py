@@ -83,7 +83,7 @@ def _states(axes: Axes, states: dict[str, Any]) -> None:
     top = 1.25 * max(sum(values) for values in zip(*series, strict=True))
     for one in states["marks"]:
         axes.axvline(one["second"], color="#333333", linewidth=0.8)
-        axes.text(one["second"], 0.98 * top, f" {one['what']}", fontsize=8, va="top")
+        axes.text(one["second"], 0.98 * top, f" {one['what']}", fontsize=7, va="top")
     axes.set_ylim(0, top)
     axes.set_xlim(0, seconds[-1])
     axes.set_xlabel("seconds")
