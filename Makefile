@@ -17,13 +17,9 @@ demo: install
 	$(BIN)/recserve demo
 
 # The kernels' own lanes are in test-triton-versions, the required release among them, and not here a second time.
-# Three workers share two cores, a thread each: tests of servers wait more than they compute. Load is timed, so its
-# tests have the machine to themselves.
-LOAD := $(addprefix tests/loadtest/,test_bench.py test_peers.py)
-
+# Three workers share two cores, a thread each: tests of servers wait more than they compute.
 test: install
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(addprefix --ignore ,$(LOAD))
-	$(BIN)/python -m pytest $(LOAD)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 # Each release of Triton out of a folder of its own, which is kept for the next time.
 test-triton-versions: install

@@ -63,13 +63,33 @@ def live_markdown(folder: Path = RESULTS) -> str:
     """A GitHub table: what becomes of events and of answers about their users while things go wrong."""
     faults, soak = (json.loads((folder / f"{name}.json").read_text())["experiments"] for name in ("live", "live-soak"))
     header = ["what happens", "events", "lost", "twice", "answers", "fresh", "older", "for, s", "wrong", "errors"]
-    return "\n".join(table(header, [_lived(one) for one in (*faults, soak[-1])]))
+    return "\n".join(table(header, [_lived(one) for one in (*faults, *soak)]))
 
 
 def _lived(one: dict[str, Any]) -> list[str]:
     counts = [f"{one[name]:,}" for name in ("events", "lost", "double", "asked", "fresh", "older")]
     errors = sum(one["errors"].values())
     return [_LIVE[one["name"]], *counts, str(one["older_s"] or ""), f"{one['wrong']:,}", f"{errors:,}"]
+
+
+def histories_markdown(folder: Path = RESULTS) -> str:
+    """A GitHub table: the stores of histories side by side."""
+    result = json.loads((folder / "histories.json").read_text())
+    header = ["store", "events", "bytes an event", "loaded, events/s", *_HISTORIES]
+    return "\n".join(table(header, [_store(one) for one in result["rows"]]))
+
+
+_HISTORIES = {
+    "append one, us p50 / p99": "append_1",
+    "append for 64 users": "append_64",
+    "read one": "read_1",
+    "read 64 users": "read_64",
+}
+
+
+def _store(one: dict[str, Any]) -> list[str]:
+    times = [f"{one[f'{name}_us_p50']:,.0f} / {one[f'{name}_us_p99']:,.0f}" for name in _HISTORIES.values()]
+    return [one["store"], f"{one['events']:,}", str(one["bytes_per_event"]), f"{one['load_events_per_s']:,}", *times]
 
 
 def peers_markdown(folder: Path = RESULTS) -> str:

@@ -43,6 +43,7 @@ REGIONS = (
     Region("docs/results.md", "freshness", studies.freshness_markdown),
     Region("docs/results.md", "load", lambda: f"{studies.length_markdown()}\n\n{published.peers_markdown()}"),
     Region("docs/operations.md", "faults", published.faults_markdown),
+    Region("docs/operations.md", "histories", published.histories_markdown),
     Region("docs/operations.md", "live", published.live_markdown),
 )
 

@@ -23,6 +23,7 @@ from loadtest.live.scripts import Play, Size
 from loadtest.live.site import STREAM, Site, lmdb_site, valkey_site
 from loadtest.live.traffic import asking, played
 from loadtest.served import until
+from loadtest.stage import CLEAN
 from serving.environment import command, hardware, versions
 
 Report = Callable[[str], None]
@@ -63,24 +64,34 @@ def run(
             play = Play(repository, model, Path(folder), Size(plan.users, plan.events), plan.seed)
             rows.append({"name": name, **EXPERIMENTS[name](play, repository, Path(folder), plan)})
             play.recomputed.close()
+    return {**described("live", repository, model), "plan": vars(plan), "experiments": rows}
+
+
+def described(scenario: str, repository: Path, model: str) -> dict[str, Any]:
+    """What a result says of itself: what was run, on what, when."""
     return {
         "kind": "live",
-        "scenario": "events",
+        "scenario": scenario,
         "model": model,
         "run": source_of(repository / model),
         "recorded": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
         "versions": versions(),
         "hardware": hardware(),
         "command": command(),
-        "plan": vars(plan),
-        "experiments": rows,
     }
 
 
 def holds(result: dict[str, Any]) -> bool:
-    """Nothing lost, nothing twice, no answer wrong; none that knew less than was known, unless its store was away."""
+    """Nothing lost, twice or set aside, no answer wrong, no unclean error; none that knew less than was known, unless
+    its store was away."""
     return not any(
-        one["lost"] or one["double"] or one["unlike"] or one["wrong"] or (one["older"] and not one["store_away"])
+        one["lost"]
+        or one["double"]
+        or one["unlike"]
+        or one["wrong"]
+        or one["set_aside"]
+        or {*one["errors"]} - CLEAN
+        or (one["older"] and not one["store_away"])
         for one in result["experiments"]
     )
 
@@ -129,7 +140,7 @@ def _played(site: Site, plan: Plan, fault: Fault) -> dict[str, Any]:
         "events": sent,
         **{name: sum(one[name] for one in stores) for name in ("lost", "double", "unlike")},
         **askers.report(),
-        "set_aside": site.stream.client().xlen(f"{STREAM}:refused"),
+        "set_aside": site.set_aside,
         "settled_s": round(settled, 2),
         "told_apart": round(sum(apart) / len(apart), 3),
     }

@@ -74,6 +74,11 @@ class Site:
         urls = [[served.address.url for served in group] for group in self.groups]
         return [*zip(self.journals, urls, strict=True)]
 
+    @property
+    def set_aside(self) -> int:
+        """Entries of the stream that consumers refused; all are right."""
+        return self.stream.client().xlen(f"{STREAM}:refused")
+
     def consume(self) -> None:
         """Starts the consumers, a group of the stream each, and returns when all read it."""
         stream = f"{self.stream.url}/{STREAM}"

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import psutil
 
+from loadtest.live.faults import described
 from loadtest.live.scripts import Play, Size
 from loadtest.live.site import Site, followed_site
 from loadtest.live.traffic import asking, played
@@ -45,7 +46,8 @@ class SoakPlan:
 
 
 def soak(repository: Path, model: str, plan: SoakPlan, report: Report = lambda line: None) -> dict[str, Any]:
-    """One server that follows the releases, with LMDB. Raises ValueError where the repository has fewer than two."""
+    """One server that follows the releases, with LMDB: a result with one experiment. Raises ValueError where the
+    repository has fewer than two releases."""
     with TemporaryDirectory(prefix="recserve-soak-") as name, ExitStack() as stack:
         folder = Path(name)
         releases = Releases(repository, folder / "live")
@@ -63,15 +65,19 @@ def soak(repository: Path, model: str, plan: SoakPlan, report: Report = lambda l
             _roll_out(site, releases, plan, lambda one: samples.append(one) or report(_told(one)))
             happening.join()
             site.delivered()
-        return {
+        found = {
+            "name": "soak",
+            "store_away": False,
             "minutes": plan.minutes,
             "releases": releases.published,
             "events": plan.users * plan.events,
             **site.faults()[0],
             **askers.report(),
+            "set_aside": site.set_aside,
             **_slopes(samples),
             "samples": samples,
         }
+    return {**described("live-soak", repository, model), "plan": vars(plan), "experiments": [found]}
 
 
 def _roll_out(site: Site, releases: Releases, plan: SoakPlan, sampled: Callable[[dict[str, float]], None]) -> None:

@@ -6,6 +6,7 @@ from loadtest.pool import Pool, Request
 from loadtest.scenario import Direct, steps_of, with_states
 from serving.direct import DirectModel
 from serving.state import builder
+from serving.state.users import Users
 
 
 def scorer_of(repository: Path) -> str:
@@ -24,9 +25,9 @@ def pool(repository: Path, seed: int) -> Pool:
     reader = next(step.model_name for step in steps_of(repository / ranker.model) if step.model_name != scorer)
     source = builder.latest(repository, reader)
     encoder, direct = DirectModel.open(repository / source.spec.encoder), Direct(repository / scorer)
-    requests = []
+    users, requests = Users(repository, source), []
     for inputs in ranker.requests(repository, seed):
-        found = source.find(builder.dense_user(repository, source, inputs["user_id"].item()))
+        found = source.find(users.dense(users.named(inputs["user_id"].item())))
         state = encoder.run([source.histories.empty if found is None else found.inputs])[0]
         request = {"candidates": inputs["candidates"], **state}
         requests.append(Request(request, (direct.run(request),)))

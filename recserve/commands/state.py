@@ -24,6 +24,8 @@ class StateCommand(Command):
     """The model repository whose encoder computes the states."""
     state: str | None = None
     """Directory or URL of the store; <repository>.state by default, as for `recserve serve`."""
+    histories: str | None = None
+    """URL of the store of users' histories; <repository>.histories by default, as for `recserve serve`."""
 
     @property
     def store(self) -> str:
@@ -46,15 +48,18 @@ class Build(StateCommand):
 
         with Progress(console=self.console, transient=True) as progress:
             task = progress.add_task("users")
-            written = state_builder.build(
+            built = state_builder.build(
                 self.repository,
                 self.store,
                 encode,
                 lambda done, total: progress.update(task, completed=done, total=total),
                 model=self.model,
+                histories=self.histories,
             )
-        self.console.print(f"{written} states written to {named(self.store)}", highlight=False)
-        self.emit({"written": written, "store": named(self.store)})
+        of = ", ".join(f"{number} {name}" for name, number in sorted(built.histories.items()))
+        said = f"{built.written} states written to {named(self.store)}{f'; histories: {of}' if of else ''}"
+        self.console.print(said, highlight=False)
+        self.emit({"written": built.written, "store": named(self.store), "histories": built.histories})
         return 0
 
 
@@ -71,7 +76,7 @@ class Show(StateCommand):
         return self._show_all() if self.user is None else self._show(self.user)
 
     def _show(self, user: str) -> int:
-        shown = state_builder.show(self.repository, self.store, user, model=self.model)
+        shown = state_builder.show(self.repository, self.store, user, model=self.model, histories=self.histories)
         written = None if shown.time_ms is None else datetime.fromtimestamp(shown.time_ms / 1000, UTC).isoformat()
         arrays = shown.state or {}
         rows = [

@@ -6,9 +6,14 @@ from typing import NamedTuple
 
 from serving.events.pushing import Pusher
 from serving.events.source import EventSource, Message, SourceError
+from serving.histories.histories import NO_DATASET
 
 _AT_ONCE = 500
 _PAUSE_S = 0.5
+
+
+class _NoDatasetError(RuntimeError):
+    """The store of the server does not know the data set; says what to do."""
 
 
 class Followed(NamedTuple):
@@ -16,6 +21,8 @@ class Followed(NamedTuple):
 
     pushed: int
     refused: int
+    waits: str = ""
+    """What it waits for; "" where it does not."""
 
 
 class Following:
@@ -29,17 +36,17 @@ class Following:
         self._away = ""
 
     def step(self) -> Followed:
-        """One round: reads, pushes, confirms. A source that is away is tried again in the next; raises ServingError
-        where the server stays away, and nothing is confirmed then."""
+        """One round: reads, pushes, confirms. Where the source is away, or the store does not know the data set, the
+        next one tries again; raises ServingError where the server stays away, and nothing is confirmed then."""
         try:
             messages = self._source.read(_AT_ONCE)
             found = self._moved(messages)
-        except SourceError as error:
+        except (SourceError, _NoDatasetError) as error:
             if str(error) != self._away:
                 self._away = str(error)
                 self._report(f"waiting: {error}")
             time.sleep(_PAUSE_S)
-            return Followed(0, 0)
+            return Followed(0, 0, str(error))
         self._away = ""
         return found
 
@@ -47,6 +54,9 @@ class Following:
         faults = [(one.token, one.fault) for one in messages if one.row is None]
         events = [(one.token, one.row) for one in messages if one.row is not None]
         told = self._pusher.push([row for _, row in events]) if events else []
+        if told and told[0].startswith(f"refused: {NO_DATASET}"):
+            # That is no fault of the events: they stay with the source until a store that was wiped is loaded again.
+            raise _NoDatasetError(told[0].removeprefix("refused: "))
         taken = [token for (token, _), one in zip(events, told, strict=True) if not one.startswith("refused")]
         faults += [(token, one) for (token, _), one in zip(events, told, strict=True) if one.startswith("refused")]
         self._source.confirm(taken)

@@ -11,6 +11,8 @@ from serving.histories.keys import Whose, facts_key
 from serving.histories.store import HistoryStore, HistoryStoreError
 from serving.histories.value import DamagedError, digest_of
 
+NO_DATASET = "no events of data set"
+"""How it is told that a store has never heard of a data set, or has lost it."""
 MOST_EVENTS = 1024
 """Of one user that are kept, where no data set asks for more."""
 _REMEDY = "drop it (recserve events drop), and push its events again"
@@ -39,9 +41,7 @@ class Histories:
             raise UnknownDatasetError(f"'{dataset[:100]}' names no data set: {error}") from None
         (head,) = self.store.heads([key])
         if head is None:
-            raise UnknownDatasetError(
-                f"no events of data set '{dataset}' are taken here: recserve events load {dataset}"
-            )
+            raise UnknownDatasetError(f"{NO_DATASET} '{dataset}' are taken here: recserve events load {dataset}")
         digest, known = self._facts.get(dataset, (b"", None))
         if known is None or digest != head:
             (value,) = self.store.get_many([key])

@@ -5,14 +5,11 @@ from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-
-from serving.configs import read_config
-from serving.ids import IdMap, mapped_ids
 from serving.state import open_store
 from serving.state.record import Key
 from serving.state.source import STATE_FILE, Encode, State, StateSource, StateSpec
 from serving.state.states import Entry, Outcome
+from serving.state.users import Users
 from serving.steps import USER_STATE, kind_of
 from serving.versions import served_version, versions
 
@@ -55,6 +52,16 @@ def stamps(model: Path) -> dict[int, int]:
     return {number: StateSpec.read(model / str(number) / STATE_FILE).stamp for number in versions(model)}
 
 
+class Built(NamedTuple):
+    """What came of building."""
+
+    written: int
+    """States; 0 when all were up to date."""
+    histories: dict[str, int]
+    """Users by where their histories came from: `live`, `exported`, or `error` where those that were exported are read
+    because the store cannot be."""
+
+
 def build(
     repository: Path,
     state: str,
@@ -62,8 +69,9 @@ def build(
     progress: Callable[[int, int], None],
     *,
     model: str | None = None,
-) -> int:
-    """Computes and stores the state of every user whose stored one is missing, stale or corrupt.
+    histories: str | None = None,
+) -> Built:
+    """Computes and stores the state of every user of the release whose stored one is missing, stale or corrupt.
 
     Args:
         repository: the model repository.
@@ -71,8 +79,7 @@ def build(
         encode: the encoder of the same version, [k, ...] by name to [k, ...] by name.
         progress: called with (users done, users) after each batch.
         model: the user-state model, where the repository has several.
-
-    Returns: how many states were written; 0 when all were up to date.
+        histories: URL of the histories as they are now, <repository>.histories by default.
 
     Raises:
         ValueError: the repository has no such model.
@@ -80,23 +87,25 @@ def build(
         StateStoreError: the store cannot be used, or is full.
     """
     source = latest(repository, model)
-    users = [int(user) for user in source.histories.user_ids]
-    size = source.spec.encoder_max_batch_size
-    num_written = 0
-    with closing(open_store(state)) as store:
-        for start in range(0, len(users), size):
-            questions = [source.question(user) for user in users[start : start + size]]
+    size, number = source.spec.encoder_max_batch_size, len(source.histories.user_ids)
+    written = 0
+    with closing(open_store(state)) as store, closing(Users(repository, source, histories)) as users:
+        every = users.raw(source.histories.user_ids)
+        for start in range(0, number, size):
+            questions = users.questions(every[start : start + size])
             reads = store.get_many([question.lookup for question in questions])
             wanted = [question for question, read in zip(questions, reads, strict=True) if read.outcome != "hit"]
             if wanted:
                 states = source.compute(wanted, encode)
                 store.put_many([Entry(q.lookup, computed) for q, computed in zip(wanted, states, strict=True)])
-            num_written += len(wanted)
-            progress(start + len(questions), len(users))
-    return num_written
+            written += len(wanted)
+            progress(start + len(questions), number)
+        return Built(written, dict(users.counts))
 
 
-def show(repository: Path, state: str, user: int | str, *, model: str | None = None) -> Shown:
+def show(
+    repository: Path, state: str, user: int | str, *, model: str | None = None, histories: str | None = None
+) -> Shown:
     """What the store holds for one user, by the id that a client sends, judged as the server would judge it.
 
     Raises:
@@ -104,38 +113,9 @@ def show(repository: Path, state: str, user: int | str, *, model: str | None = N
         StateStoreError: there is no store, or it cannot be read.
     """
     source = latest(repository, model)
-    raw, dense = _named(repository, source, user)
-    if not dense:
-        raise ValueError(f"user_id {user}: {source.model} version {source.version} knows no such user")
-    lookup = source.question(dense).lookup
+    with closing(Users(repository, source, histories)) as users:
+        raw = users.named(user)
+        (lookup, _) = users.questions([raw])[0]
     with closing(open_store(state, readonly=True)) as store:
         read = store.get_many([lookup])[0]
     return Shown(raw, lookup.key, read.outcome, read.time_ms, read.arrays)
-
-
-def dense_user(repository: Path, source: StateSource, user: int | str) -> int:
-    """The id that keys have of the user whom a client names; 0 for one whom a map of ids does not know.
-
-    Raises ValueError for text where ids are whole numbers.
-    """
-    return _named(repository, source, user)[1]
-
-
-def _named(repository: Path, source: StateSource, user: int | str) -> tuple[int | str, int]:
-    """As a client sends the user, and the id that keys have."""
-    ids = _ids_of(repository, source)
-    if ids is not None and ids.kind == "string":
-        return str(user), int(ids.dense(np.array([str(user)], object))[0])
-    try:
-        number = int(user)
-        return number, number if ids is None else int(ids.dense(np.array([number]))[0])
-    except (ValueError, OverflowError):
-        raise ValueError(f"user_id {user} is no whole number of 64 bits, as the ids of {source.model} are") from None
-
-
-def _ids_of(repository: Path, source: StateSource) -> IdMap | None:
-    """The map from what clients send to what keys have; None where they are the same."""
-    config = read_config(repository / source.model, "cpu")
-    if "user_id" not in mapped_ids({name: one.string_value for name, one in config.parameters.items()}):
-        return None
-    return IdMap.load(repository / source.model / str(source.version), "user_id")

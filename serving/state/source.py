@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import NamedTuple, Self
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
 
 from serving import manifest
+from serving.histories.ragged import unpacked
 from serving.histories.reading import ITEMS, NAMES
+from serving.mapped import mapped
 from serving.state.record import Key, digest_of
 from serving.state.states import Lookup
 
@@ -82,22 +83,22 @@ class Histories:
     """The stored history of each user, read from the file row by row."""
 
     def __init__(self, path: Path, inputs: Sequence[str]) -> None:
-        """Opens `histories.safetensors`; only the user ids are held in memory.
+        """Maps `histories.safetensors`.
 
         Raises:
             ValueError: the file is damaged, lacks an input, or its rows do not belong to sorted user ids.
         """
-        try:
-            file = safe_open(path, framework="numpy")
-            self.user_ids: np.ndarray = file.get_tensor("user_ids")  # int64 [U]
-            self._arrays = {name: file.get_slice(name) for name in inputs}
-        except (OSError, SafetensorError) as error:
-            raise ValueError(f"{path} holds no histories ({error}): export the model again") from error
+        held = mapped(path, "histories")
+        if missing := sorted({"user_ids", *inputs} - held.keys()):
+            raise ValueError(f"{path} holds no histories (no {missing[0]}): export the model again")
+        self.user_ids = held["user_ids"]  # int64 [U]
+        arrays = unpacked(held)
+        self._arrays = {name: arrays[name] for name in inputs}
         if (self.user_ids[1:] <= self.user_ids[:-1]).any():
             raise ValueError(f"{path}: user_ids are not in strictly ascending order")
         for name, array in self._arrays.items():
-            if array.get_shape()[0] != len(self.user_ids):
-                raise ValueError(f"{path}: {name} has {array.get_shape()[0]} rows for {len(self.user_ids)} users")
+            if len(array) != len(self.user_ids):
+                raise ValueError(f"{path}: {name} has {len(array)} rows for {len(self.user_ids)} users")
 
     def of(self, user: int) -> dict[str, np.ndarray] | None:
         """The encoder's inputs of one user, [1, ...] each; None for a user without a history."""
@@ -122,7 +123,7 @@ class Histories:
     @property
     def longest(self) -> int:
         """Events that the encoder reads of a history."""
-        return self._arrays[ITEMS].get_shape()[1]
+        return self._arrays[ITEMS].shape[1]
 
     @property
     def empty(self) -> dict[str, np.ndarray]:

@@ -7,8 +7,6 @@ asked for are copied.
 Axes: U users who have rows, B rows of a request.
 """
 
-import json
-import mmap
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,7 +14,9 @@ import numpy as np
 
 from serving.histories.examples import example_of
 from serving.histories.live import Live, RawUser
+from serving.histories.ragged import unpacked
 from serving.histories.reading import ITEMS
+from serving.mapped import mapped
 from serving.steps import followed
 from serving.steps.checked import RAW_USERS, CheckedModel
 from serving.steps.live_users import CANDIDATES, USER_ID, open_live, raw_users
@@ -29,8 +29,6 @@ UNKNOWN = "unknown."
 KEYS = "keys"
 """The array of the file that holds the user ids, int64 [U] ascending."""
 
-_DTYPES = {"BOOL": np.bool_, "I32": np.int32, "I64": np.int64, "F16": np.float16, "F32": np.float32}
-
 
 class RowsStep:
     """The rows of dynamic batches of users, from the file of one version folder."""
@@ -40,13 +38,14 @@ class RowsStep:
         self._model = CheckedModel(folder)
         self._strangers = Unknown.of(host, folder.parent.name)
         path = folder / ROWS_FILE
-        arrays = mapped(path)
+        held = mapped(path, "rows")
+        arrays = unpacked(held)
         names = [output.name for output in self._model.spec.outputs]
         if missing := sorted({KEYS, *names} - set(arrays)):
             raise ValueError(f"{path} has no {missing}: export the model again")
-        self._followed = followed.read(folder, arrays)
+        self._followed = followed.read(folder, held)
         self._live = open_live(host, folder, self._model.ids, set(names), follows=bool(self._followed))
-        self._keys = arrays[KEYS]
+        self._keys = held[KEYS]
         self._arrays = {name: arrays[name] for name in names}
         self._unknown = {name: arrays.get(f"{UNKNOWN}{name}", np.zeros((), arrays[name].dtype)) for name in names}
         if not len(self._keys) or (self._keys[1:] <= self._keys[:-1]).any():
@@ -103,25 +102,3 @@ class RowsStep:
             found = followed.values(self._followed, live.reading, live.events)
             for column, value in zip(self._followed, found, strict=True):
                 rows[column.output][row, column.place] = value
-
-
-def mapped(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of a safetensors file, read where they lie in it. Raises ValueError for a damaged file."""
-    try:
-        with path.open("rb") as file:
-            memory = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        start = 8 + int.from_bytes(memory[:8], "little")
-        header = json.loads(memory[8:start])
-        header.pop("__metadata__", None)
-        return {name: _array(memory, start, entry) for name, entry in header.items()}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} holds no rows ({error}): export the model again") from error
-
-
-def _array(memory: mmap.mmap, start: int, entry: dict) -> np.ndarray:
-    shape = entry["shape"]
-    dtype = np.dtype(_DTYPES[entry["dtype"]])
-    first, end = entry["data_offsets"]
-    if end - first != dtype.itemsize * int(np.prod(shape)):
-        raise ValueError(f"{end - first} bytes are not {dtype} {shape}")
-    return np.frombuffer(memory, dtype, int(np.prod(shape)), start + first).reshape(shape)

@@ -93,17 +93,19 @@ def test_no_event_is_lost_or_counts_twice_and_no_answer_is_wrong(two_releases: P
     assert (found["older"] > 0) == found["store_away"], "a fault that is not seen shows nothing"
 
 
-@pytest.mark.parametrize("fault", ["lost", "double", "unlike", "wrong", "older"])
+@pytest.mark.parametrize("fault", ["lost", "double", "unlike", "wrong", "older", "set_aside"])
 def test_one_fault_is_enough(fault: str) -> None:
     clean = {"name": "x", "lost": 0, "double": 0, "unlike": 0, "wrong": 0, "older": 0, "store_away": False}
+    clean |= {"set_aside": 0, "errors": {"ServerUnavailable": 3}}
     assert faults.holds({"experiments": [clean]})
     assert not faults.holds({"experiments": [clean, {**clean, fault: 1}]})
+    assert not faults.holds({"experiments": [{**clean, "errors": {"ServerFailure": 1}}]})
 
 
 @pytest.mark.triton_server
 def test_a_soak_of_events_and_releases_answers_everything_right(two_releases: Path) -> None:
     plan = replace(SoakPlan(), minutes=0.12, release_every_s=3.0, users=10, rate=40.0, event_rate=20.0)
-    found = soak(two_releases, "lrea", plan)
+    (found,) = soak(two_releases, "lrea", plan)["experiments"]
     assert found["wrong"] == found["older"] == found["lost"] == found["double"] == 0
     assert not found["errors"]
     assert found["releases"] > len(found["samples"]) >= 1

@@ -23,11 +23,13 @@ from export.repository import publish
 from export.user_events import add_user_events
 from loadtest.live.valkey_server import valkey_server
 from serving.admin import Admin
+from serving.direct import DirectModel
 from serving.events.pushing import Pusher, Row
 from serving.histories.histories import Histories
 from serving.histories.opening import histories_beside, open_histories
 from serving.in_process import InProcessModel
 from serving.server import ServerOptions, TritonServer
+from serving.state import builder, url_of
 from tests.training.following_views import LIKED, rated_fields
 from training.data.planted_clicks import planted_clicks
 from training.interactions import Interactions
@@ -263,6 +265,21 @@ def test_a_stale_state_is_computed_again_once(ready: Ready) -> None:
 def _settled(counts) -> dict[str, float]:
     time.sleep(0.3)
     return counts()
+
+
+def test_states_ahead_of_time_are_of_the_histories_as_they_are(ready: Ready, tmp_path: Path) -> None:
+    encoder = DirectModel.open(ready.repository / "lrea_encoder")
+    ahead = url_of(tmp_path / "state")
+    built = builder.build(ready.repository, ahead, lambda inputs: encoder.run([inputs])[0], lambda *_: None)
+    assert set(built.histories) == {"live"}
+    for user in PUSHED:
+        ask(ready.client, "lrea", user)
+        mine, served = (builder.show(ready.repository, store, user) for store in (ahead, ready.server.state))
+        assert (mine.outcome, served.outcome) == ("hit", "hit"), "it is what the server asks for"
+        assert mine.state is not None
+        assert served.state is not None
+        for name, array in mine.state.items():
+            np.testing.assert_allclose(served.state[name], array, atol=1e-6)
 
 
 def test_goldens_hold_after_users_have_moved_on(ready: Ready) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 from safetensors.numpy import save_file
 from torch import Tensor
 
+from serving.histories.ragged import packed
 from serving.histories.reading import NAMES
 from serving.steps import followed
 from serving.steps.followed import Followed
@@ -56,7 +57,7 @@ def user_rows(  # noqa: PLR0913 - what a step is made of
 
     def write(folder: Path, asks: Mapping[str, str]) -> None:
         strangers = {f"{UNKNOWN}{key}": np.asarray(row) for key, row in (unknown or {}).items()}
-        arrays = {KEYS: user_ids, **rows, **strangers, **followed.write(folder, follows)}
+        arrays = {KEYS: user_ids, **packed(rows), **strangers, **followed.write(folder, follows)}
         save_file({key: np.ascontiguousarray(array) for key, array in arrays.items()}, folder / ROWS_FILE)
 
     return StepServable(

@@ -12,6 +12,7 @@ import torch
 from safetensors.numpy import save_file
 from torch import Tensor
 
+from serving.histories.ragged import packed
 from serving.histories.reading import NAMES
 from training.servable import Packed, Servable, StepServable, TensorSpec
 from training.steps.rows import Rows
@@ -50,7 +51,7 @@ def user_state(
         return encoder.eager(*rows.of(user_id))
 
     def write(folder: Path, asks: Mapping[str, str]) -> None:
-        arrays = {key: np.ascontiguousarray(array) for key, array in histories.items()}
+        arrays = {key: np.ascontiguousarray(array) for key, array in packed(histories).items()}
         save_file(arrays, folder / HISTORIES_FILE)
         outputs = [{"name": spec.name, "dtype": spec.dtype, "shape": list(spec.shape)} for spec in encoder.outputs]
         size = encoder.max_batch_size

@@ -30,14 +30,14 @@ class Follow(Command):
     consumer: str = ""
     """Name within the group; the host's name by default. One that comes back goes on where it was."""
     once: bool = False
-    """End of the work once the stream has nothing more."""
+    """End of the work once the stream has nothing more; with 1 where that cannot be said, as something is away."""
 
     def run(self) -> int:
         stop = threading.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: stop.set())
         source = ValkeyStream(self.stream, self.consumer or socket.gethostname(), group=self.group)
-        totals = {"pushed": 0, "refused": 0}
+        totals, waits = {"pushed": 0, "refused": 0}, ""
         try:
             with Client(*self.url) as client:
                 pusher = Pusher(client, self.dataset, waiting=lambda why: self._say(f"waiting: {why}"))
@@ -46,13 +46,14 @@ class Follow(Command):
                     done = following.step()
                     totals["pushed"] += done.pushed
                     totals["refused"] += done.refused
+                    waits = done.waits
                     if self.once and not (done.pushed or done.refused):
                         break
         finally:
             source.close()
         self._say(f"{totals['pushed']} events pushed, {totals['refused']} refused")
         self.emit({"stream": self.stream.rpartition("/")[2], **totals, "counts": dict(pusher.counts)})
-        return 0
+        return 1 if self.once and waits else 0
 
     def _say(self, line: str) -> None:
         self.console.print(escape(line), highlight=False, soft_wrap=True)

@@ -33,19 +33,17 @@ def draw(result: dict[str, Any], path: Path) -> None:
 
 def _slopes(axes: Axes, ranking: dict[str, Any]) -> None:
     """The best items before and after, one line each."""
-    before, after = ([one["item"] for one in ranking[name]] for name in ("before", "after"))
-    titles = {one["item"]: one["title"] for one in ranking["before"]}
     low = SHOWN + 1.2
-    for item in {*before[:SHOWN], *after[:SHOWN]}:
-        left, right = before.index(item) + 1, after.index(item) + 1
+    for one in ranking["best"]:
+        left, right, title = one["before"], one["after"], _short(one["title"])
         is_new = left > SHOWN
         colour = _COLOURS["stale"] if is_new else _COLOURS["hit"] if right <= SHOWN else _GREY
         axes.plot([0, 1], [min(left, low), min(right, low)], "o-", color=colour, linewidth=1.6, markersize=4)
         if not is_new:
-            axes.text(-0.05, left, f"{_short(titles[item])}  {left}", ha="right", va="center", fontsize=8)
+            axes.text(-0.05, left, f"{title}  {left}", ha="right", va="center", fontsize=8)
         if right <= SHOWN:
             was = f"  (was {left})" if is_new else ""
-            axes.text(1.05, right, f"{right}  {_short(titles[item])}{was}", va="center", fontsize=8)
+            axes.text(1.05, right, f"{right}  {title}{was}", va="center", fontsize=8)
     axes.set_ylim(low + 0.5, 0.4)
     axes.set_xlim(-1.6, 2.7)
     axes.set_xticks([0, 1], ["before", f"after {ranking['events']} events"])

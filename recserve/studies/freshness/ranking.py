@@ -43,8 +43,7 @@ def rankings(client: Client, play: Play, journal: Journal, number: int) -> dict[
         "events": number,
         "user": script.user,
         "pushed": [row.item for row in script.rows[:number]],
-        "before": _ranked(play, items, scores[0]),
-        "after": _ranked(play, items, scores[-1]),
+        "best": _best(play, items, scores[0], scores[-1]),
     }
 
 
@@ -58,11 +57,20 @@ def _asked(client: Client, play: Play, script: Script) -> np.ndarray:
     return client.infer(play.model, dict(script.request))["scores"].reshape(-1)
 
 
-def _ranked(play: Play, items: np.ndarray, scores: np.ndarray) -> list[dict[str, Any]]:
-    """The items of the request, each once, best first."""
-    titles = play.interactions.titles
-    best = {items[place].item(): float(scores[place]) for place in np.argsort(-scores, kind="stable").tolist()}
-    return [
-        {"item": item, "title": titles[play.interactions.dense("item", item)], "score": round(score, 4)}
-        for item, score in best.items()
-    ]
+def _best(play: Play, items: np.ndarray, before: np.ndarray, after: np.ndarray) -> list[dict[str, Any]]:
+    """The items that are among the best before or after, with their places and scores then."""
+    ranked = [_ranked(items, scores) for scores in (before, after)]
+    titles, found = play.interactions.titles, []
+    for item in dict.fromkeys(one for places in ranked for one in [*places][:SHOWN]):
+        found.append({"item": item, "title": titles[play.interactions.dense("item", item)]})
+        for when, places in zip(("before", "after"), ranked, strict=True):
+            place, score = places[item]
+            found[-1] |= {when: place, f"score_{when}": round(score, 4)}
+    return found
+
+
+def _ranked(items: np.ndarray, scores: np.ndarray) -> dict[Any, tuple[int, float]]:
+    """Place, from 1, and score of each item, best first; one that is asked about twice counts once."""
+    best = dict(zip(items.tolist(), scores.tolist(), strict=True))
+    ordered = sorted(best, key=lambda item: -best[item])
+    return {item: (place, best[item]) for place, item in enumerate(ordered, 1)}

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -120,6 +121,27 @@ def test_what_another_consumer_left_is_taken_over(
     assert following.step() == Followed(1, 0)
     assert items(valkey, "berta") == [3]
     assert pending(valkey, stream) == 0
+
+
+def test_events_wait_for_a_store_that_was_wiped_until_it_is_loaded_again(
+    valkey: ValkeyServer,
+    server: TritonServer,
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+    said: list[str],
+) -> None:
+    stream = request.node.name
+    add(valkey, stream, user="carla", item=4, time=NOW)
+    with Client(server.url, deadline_s=30.0) as client:
+        following = Following(ValkeyStream(f"{valkey.url}/{stream}", "one"), Pusher(client, "lost"), said.append)
+        assert following.step().waits == "no events of data set 'lost' are taken here: recserve events load lost"
+        assert pending(valkey, stream) == 1, "what is not taken is not confirmed"
+        assert not valkey.client().exists(f"{stream}:refused"), "the event is right"
+        Histories(open_histories(valkey.url)).register(replace(FACTS, dataset="lost"))
+        monkeypatch.setattr("serving.events.source._IDLE_MS", 1)
+        time.sleep(0.01)
+        assert following.step() == Followed(1, 0)
+    assert said == ["waiting: no events of data set 'lost' are taken here: recserve events load lost"]
 
 
 def test_a_url_of_no_stream_is_refused() -> None:

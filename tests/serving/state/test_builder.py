@@ -25,7 +25,10 @@ def ignore(done: int, total: int) -> None: ...
 def test_every_user_of_the_newest_version_gets_a_state(repository: Path, tmp_path: Path):
     steps: list[tuple[int, int]] = []
     assert (
-        build(repository, url_of(tmp_path / "state"), tiny.encode, lambda done, total: steps.append((done, total))) == 8
+        build(
+            repository, url_of(tmp_path / "state"), tiny.encode, lambda done, total: steps.append((done, total))
+        ).written
+        == 8
     )
     assert steps == [(4, 8), (8, 8)]
     with StateStore(tmp_path / "state") as store:
@@ -40,12 +43,12 @@ def test_every_user_of_the_newest_version_gets_a_state(repository: Path, tmp_pat
 
 def test_only_what_is_missing_or_out_of_date_is_computed_again(repository: Path, tmp_path: Path):
     build(repository, url_of(tmp_path / "state"), tiny.encode, ignore)
-    assert build(repository, url_of(tmp_path / "state"), tiny.encode, ignore) == 0
+    assert build(repository, url_of(tmp_path / "state"), tiny.encode, ignore).written == 0
     lookup = latest(repository).question(8).lookup
     with StateStore(tmp_path / "state") as store:
         store.put(Entry(lookup._replace(digest=b"another "), {"keys": np.zeros(1, np.float32)}))
     assert show(repository, url_of(tmp_path / "state"), 8).outcome == "stale"
-    assert build(repository, url_of(tmp_path / "state"), tiny.encode, ignore) == 1
+    assert build(repository, url_of(tmp_path / "state"), tiny.encode, ignore).written == 1
     assert show(repository, url_of(tmp_path / "state"), 8).outcome == "hit"
 
 

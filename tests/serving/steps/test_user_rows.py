@@ -14,9 +14,10 @@ from export.parity import ParityOptions, walk
 from export.repository import publish
 from serving import golden
 from serving.backends.fused.chain import open_chain
+from serving.mapped import mapped
 from serving.server import ServerOptions, TritonServer
 from serving.steps.step import Refusal
-from serving.steps.user_rows import KEYS, ROWS_FILE, RowsStep, mapped
+from serving.steps.user_rows import KEYS, ROWS_FILE, RowsStep
 from tests.serving.row_models import ITEMS, NAME, ROWS, SHARES, USERS, release
 from tests.serving.unhosted import Unhosted
 
@@ -70,7 +71,7 @@ def test_a_wrong_request_is_refused_alone(step: RowsStep, wrong: dict[str, np.nd
 
 
 def test_rows_lie_in_the_file_and_not_in_the_process(repository: Path) -> None:
-    arrays = mapped(repository / f"{NAME}_history" / "1" / ROWS_FILE)
+    arrays = mapped(repository / f"{NAME}_history" / "1" / ROWS_FILE, "rows")
     assert {name: array.dtype for name, array in arrays.items()} == {
         KEYS: np.int64,
         "items": np.int64,
