@@ -22,7 +22,7 @@ from serving.options import ServerOptions
 from serving.served_configs import settle
 from serving.startup import StartupError
 from serving.state import beside, url_of
-from serving.watchdog import Watchdog
+from serving.watchdog import DEAD_LOADING_S, Watchdog
 
 __all__ = ["ServerOptions", "TritonServer", "container_command"]
 
@@ -129,9 +129,9 @@ class TritonServer:
         shared_memory.sweep()
         try:
             self._launch_on_free_ports(cancelled or threading.Event())
+            self._watchdog = Watchdog(self.process)
             pruning.prune()
             self._open()
-            self._watchdog = Watchdog(self.process)
         except BaseException:
             self.stop()
             raise
@@ -217,12 +217,17 @@ class TritonServer:
         """A port that was free a moment ago may be taken now: then others are tried, unless the caller named it."""
         for remaining in reversed(range(_PORT_ATTEMPTS)):
             self._spawn()
-            if self._wait(cancelled):
-                return
+            loading = Watchdog(self.process, DEAD_LOADING_S)
+            try:
+                if self._wait(cancelled):
+                    return
+            finally:
+                loading.stop()
             self.stop()
             reason = server_log.excerpt(self.log, self._log_start)
             if not (remaining and "already in use" in reason and 0 in self._ports):
-                raise StartupError(f"tritonserver did not come up; the end of {self.log}:\n{reason}")
+                what = loading.fault or "tritonserver did not come up"
+                raise StartupError(f"{what}; the end of {self.log}:\n{reason}")
 
     @property
     def _ports(self) -> tuple[int, int]:

@@ -15,18 +15,21 @@ PERIOD_S = 0.25
 _STUB = "triton_python_backend_stub"
 FROZEN_S = 1.0
 """How long a process may be stopped (SIGSTOP) before it counts as frozen."""
-_DEAD_S = 0.4
+DEAD_S = 0.4
 """A stub that ends in order is a zombie too, for the moment until the server has collected it."""
+DEAD_LOADING_S = 3.0
+"""While models are loaded: a stub that refuses its model ends, and the server first says why. One that is killed there
+may leave a server that waits for it for good."""
 
 
 class Watchdog:
     """A thread that kills a server once one of its stubs is dead, or any of its processes frozen."""
 
-    def __init__(self, server: subprocess.Popen[bytes]) -> None:
-        """Watches from now until `stop`."""
+    def __init__(self, server: subprocess.Popen[bytes], dead_s: float = DEAD_S) -> None:
+        """Watches from now until `stop`; `dead_s` is how long a stub may have ended."""
         self.fault: str | None = None
         """Why the watchdog ended the server; None while all is well."""
-        self._server = server
+        self._server, self._dead_s = server, dead_s
         self._models: dict[int, str] = {}
         self._learn(process_states(server.pid))
         self._stopping = threading.Event()
@@ -58,7 +61,7 @@ class Watchdog:
     def _fault(self, pid: int, state: str, seconds: float) -> str | None:
         """What is wrong with a process that has been in this state for so long."""
         what = "tritonserver" if pid == self._server.pid else f"Python stub {pid} of {self._models.get(pid, 'a model')}"
-        if state == "Z" and seconds >= _DEAD_S and pid != self._server.pid:
+        if state == "Z" and seconds >= self._dead_s and pid != self._server.pid:
             return f"{what} died, so its model cannot answer"
         if state == "T" and seconds >= FROZEN_S:
             return f"{what} is frozen (stopped by a signal), so it cannot answer"

@@ -8,10 +8,15 @@ from serving.histories.store import HistoryStore
 _FORMS = "lmdb:///absolute/directory or valkey://host:port/0, valkeys:// with TLS"
 
 
-def histories_beside(repository: Path) -> str:
-    """The URL of a repository's own store, <repository>.histories beside it."""
+def folder_beside(repository: Path) -> Path:
+    """Where a repository's own store is, once something was loaded or pushed into it: <repository>.histories."""
     resolved = repository.resolve()
-    return f"lmdb://{quote(str(resolved.with_name(f'{resolved.name}.histories')))}"
+    return resolved.with_name(f"{resolved.name}.histories")
+
+
+def histories_beside(repository: Path) -> str:
+    """The URL of a repository's own store."""
+    return f"lmdb://{quote(str(folder_beside(repository)))}"
 
 
 def open_histories(url: str, *, create: bool = True) -> HistoryStore:

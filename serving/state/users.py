@@ -10,7 +10,7 @@ from serving.configs import read_config
 from serving.histories.guard import GuardedHistories
 from serving.histories.histories import Histories
 from serving.histories.live import Live, LiveHistories, RawUser
-from serving.histories.opening import histories_beside
+from serving.histories.opening import folder_beside, histories_beside
 from serving.histories.reading import NAMES, Reading
 from serving.ids import IdMaps, mapped_ids
 from serving.state.source import Question, StateSource
@@ -32,7 +32,8 @@ class Users:
         self._ids = ids.of(_USER)
         self.counts: Counter[str] = Counter()
         """Users by where their histories came from, see `LiveHistories`."""
-        reading = Reading.of(folder, ids.of(_ITEMS)) if {*NAMES} <= {*source.spec.inputs} else None
+        reads = {*NAMES} <= {*source.spec.inputs} and (histories or folder_beside(repository).exists())
+        reading = Reading.of(folder, ids.of(_ITEMS)) if reads else None
         store = Histories(GuardedHistories(histories or histories_beside(repository), create=False))
         self._live = None if reading is None else LiveHistories(store, reading, self._count)
 

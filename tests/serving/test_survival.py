@@ -6,6 +6,8 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +16,10 @@ import pytest
 from loadtest.served import Served, alive, children, command, freeze_for, until
 from recserve_client import Client
 from recserve_client.errors import ServingError
-from serving.server import TritonServer
+from serving.server import ServerOptions, TritonServer
 from serving.startup import StartupError
 from serving.supervisor import Policy, Supervisor
+from serving.watchdog import served_model
 from tests.serving import models
 
 pytestmark = [pytest.mark.triton_server, pytest.mark.slow]
@@ -35,6 +38,26 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def serve(repository: Path) -> Iterator[Served]:
     with Served(repository) as process:
         yield process
+
+
+def stubs(server: TritonServer) -> list[int]:
+    """Those of a server that may not run yet."""
+    with suppress(RuntimeError):
+        return [child for child in children(server.process.pid) if served_model(child)]
+    return []
+
+
+def test_a_stub_that_is_killed_while_it_loads_ends_the_start_and_no_later_one(repository: Path, tmp_path: Path) -> None:
+    """tritonserver 2.51 would wait for it for good."""
+    server = TritonServer(repository, ServerOptions(log=tmp_path / "log", state=tmp_path / "state"))
+    with ThreadPoolExecutor(1) as executor:
+        starting = executor.submit(server.start)
+        until(lambda: stubs(server))
+        os.kill(stubs(server)[0], signal.SIGKILL)
+        with pytest.raises(StartupError, match=r"died, so its model cannot answer|did not come up"):
+            starting.result()
+    server.start()
+    server.stop()
 
 
 FAULTS: dict[str, tuple[Callable[[Served], None], str]] = {

@@ -104,7 +104,7 @@ def test_a_user_without_a_history_is_scored_with_the_empty_one_and_not_stored(co
 
 
 def test_states_built_by_another_process_while_serving_are_hits(cold: TritonServer):
-    assert build(cold.repository, cold.state, tiny.encode, lambda done, total: None) == len(tiny.USERS)
+    assert build(cold.repository, cold.state, tiny.encode, lambda done, total: None).written == len(tiny.USERS)
     before = counts(cold)
     with connect(cold) as client:
         assert_ranked(client, *tiny.USERS)
