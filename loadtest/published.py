@@ -62,14 +62,27 @@ _LIVE = {
 def live_markdown(folder: Path = RESULTS) -> str:
     """A GitHub table: what becomes of events and of answers about their users while things go wrong."""
     faults, soak = (json.loads((folder / f"{name}.json").read_text())["experiments"] for name in ("live", "live-soak"))
-    header = ["what happens", "events", "lost", "twice", "answers", "fresh", "older", "for, s", "wrong", "errors"]
+    header = [
+        "what happens",
+        "events",
+        "lost",
+        "twice",
+        "answers",
+        "fresh",
+        "older",
+        "for, s",
+        "later",
+        "wrong",
+        "errors",
+    ]
     return "\n".join(table(header, [_lived(one) for one in (*faults, *soak)]))
 
 
 def _lived(one: dict[str, Any]) -> list[str]:
     counts = [f"{one[name]:,}" for name in ("events", "lost", "double", "asked", "fresh", "older")]
     errors = sum(one["errors"].values())
-    return [_LIVE[one["name"]], *counts, str(one["older_s"] or ""), f"{one['wrong']:,}", f"{errors:,}"]
+    rest = [f"{count:,}" for count in (one["later"], one["wrong"], errors)]
+    return [_LIVE[one["name"]], *counts, str(one["older_s"] or ""), *rest]
 
 
 def histories_markdown(folder: Path = RESULTS) -> str:

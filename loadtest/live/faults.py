@@ -27,7 +27,7 @@ from loadtest.stage import CLEAN
 from serving.environment import command, hardware, versions
 
 Report = Callable[[str], None]
-_STOPPED_S = 3.0
+_STOPPED_S, _UNAWARE_S = 3.0, 1.0
 _FULL_BYTES = 1 << 20
 
 
@@ -91,7 +91,7 @@ def holds(result: dict[str, Any]) -> bool:
         or one["wrong"]
         or one["set_aside"]
         or {*one["errors"]} - CLEAN
-        or (one["older"] and not one["store_away"])
+        or (one["older"] + one["later"] and not one["store_away"])
         for one in result["experiments"]
     )
 
@@ -139,7 +139,7 @@ def _played(site: Site, plan: Plan, fault: Fault) -> dict[str, Any]:
     return {
         "events": sent,
         **{name: sum(one[name] for one in stores) for name in ("lost", "double", "unlike")},
-        **askers.report(),
+        **askers.report(site.play),
         "set_aside": site.set_aside,
         "settled_s": round(settled, 2),
         "told_apart": round(sum(apart) / len(apart), 3),
@@ -204,11 +204,17 @@ def _restore_dump(site: Site) -> None:
     shutil.rmtree(site.store.folder)
     shutil.copytree(kept, site.store.folder)
     site.store.start()
-    _replay(site)
+    _replay_later(site)
 
 
 def _again(site: Site) -> None:
     site.load()
+    _replay_later(site)
+
+
+def _replay_later(site: Site) -> None:
+    """As `_replay`, after a while in which what happens now is known, and what was lost is not."""
+    time.sleep(_UNAWARE_S)
     _replay(site)
 
 

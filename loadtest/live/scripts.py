@@ -37,6 +37,8 @@ class Script:
     user: int | str
     request: Tensors
     """What is asked about this user, always the same."""
+    before: Events | None
+    """The history before all of the events."""
     rows: tuple[Row, ...]
     """K events in the order in which they are sent, which is none of their times."""
     expected: np.ndarray
@@ -80,6 +82,16 @@ class Recomputation:
         times, orders = (np.array([number], np.int64) for number in (row.time, row.order))
         event = Events(items, np.array([row.value]), times, orders, np.array([id_of(row.event_id)], np.uint64))
         self.histories.append({whose: event}, self._most)
+
+    def replace(self, whose: Whose, events: Events | None) -> None:
+        """Takes these events for the user's history; None for a user without one."""
+        self.histories.store.drop([whose.key])
+        if events is not None:
+            self.histories.append({whose: events}, self._most)
+
+    def of(self, whose: Whose) -> Events | None:
+        """The user's history."""
+        return self.histories.of([whose])[0]
 
     def close(self) -> None:
         """Closes models and store."""
@@ -136,6 +148,25 @@ class Play:
             unlike += not np.array_equal(ids, right.ids)
         return {"lost": lost, "double": double, "unlike": unlike}
 
+    def knows_a_later_part(self, script: Script, scores: np.ndarray, sent: int) -> bool:
+        """Whether these are the scores after some of the events in a row without those before: what is answered while a
+        store that lost some is told again. The recomputation's history stays as it is."""
+        whose, rows = Whose(self.dataset, script.user), script.rows[:sent]
+        kept = self.recomputed.of(whose)
+        try:
+            return any(self._is_answer_from(script, scores, first, whose) for first in range(1, len(rows)))
+        finally:
+            self.recomputed.replace(whose, kept)
+
+    def _is_answer_from(self, script: Script, scores: np.ndarray, first: int, whose: Whose) -> bool:
+        """Whether these are the scores after some events in a row that begin with the `first`."""
+        self.recomputed.replace(whose, script.before)
+        for row in script.rows[first:]:
+            self.recomputed.append(whose, row, self.interactions.named("item", row.item))
+            if (np.abs(self.recomputed.scores(script.request) - scores).max(axis=-1) <= _CLOSE).any():
+                return True
+        return False
+
     def _stranger(self, number: int, request: Tensors) -> tuple[int | str, Tensors]:
         is_text = self.interactions.has_text_ids("user")
         user: Any = f"stranger {number}" if is_text else _STRANGERS + number
@@ -146,10 +177,10 @@ class Play:
         self, user: int | str, request: Tensors, others: Sequence[int | str], number: int, random: np.random.Generator
     ) -> Script:
         whose, begin = Whose(self.dataset, user), int(self.interactions.events["time"].to_numpy().max()) + _GAP
-        found = self.recomputed.histories.of([Whose(self.dataset, others[random.integers(len(others))])])[0]
+        found = self.recomputed.of(Whose(self.dataset, others[random.integers(len(others))]))
         assert found is not None
         places, times = random.integers(0, found.number, number), begin + random.permutation(number)
-        rows, expected = [], [self.recomputed.scores(request)]
+        before, rows, expected = self.recomputed.of(whose), [], [self.recomputed.scores(request)]
         for place, (item, value) in enumerate(
             zip(found.items[places].tolist(), found.values[places].tolist(), strict=True)
         ):
@@ -157,4 +188,4 @@ class Play:
             self.recomputed.append(whose, row, item)
             rows.append(row)
             expected.append(self.recomputed.scores(request))
-        return Script(user=user, request=request, rows=tuple(rows), expected=np.stack(expected, axis=1))
+        return Script(user=user, request=request, before=before, rows=tuple(rows), expected=np.stack(expected, axis=1))

@@ -72,7 +72,7 @@ def soak(repository: Path, model: str, plan: SoakPlan, report: Report = lambda l
             "releases": releases.published,
             "events": plan.users * plan.events,
             **site.faults()[0],
-            **askers.report(),
+            **askers.report(play),
             "set_aside": site.set_aside,
             **_slopes(samples),
             "samples": samples,

@@ -10,13 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from loadtest.live.scripts import Script
+from loadtest.live.scripts import Play, Script
 from recserve_client import Client
 from recserve_client.errors import ServingError
 
-FRESH, OLDER, WRONG = "fresh", "older", "wrong"
-"""An answer that knows all events that were known before it was asked; one that knows fewer; one that no number of
-events explains."""
+FRESH, OLDER, LATER, WRONG = "fresh", "older", "later", "wrong"
+"""An answer that knows all events that were known before it was asked; one that knows fewer, the first of them; one
+that knows later ones without the first; one that no events explain."""
+_ANSWERED = (FRESH, OLDER, LATER, WRONG)
 
 
 class Journal:
@@ -59,6 +60,8 @@ class Askers:
         self.outcomes: Counter[str] = Counter()
         self.latencies: list[float] = []
         """Milliseconds of the answers."""
+        self.unexplained: list[tuple[int, np.ndarray, int]] = []
+        """Place of the script, scores, and events that were sent, of answers that no number of events explains."""
         self.older_at: list[float] = []
         """Monotonic seconds of the answers that knew less than was known."""
         self._threads = [
@@ -75,14 +78,17 @@ class Askers:
         for thread in self._threads:
             thread.join()
 
-    def report(self) -> dict[str, Any]:
-        """Counts by outcome; errors by class."""
-        counts = Counter(self.outcomes)
-        errors = {name: count for name, count in sorted(counts.items()) if name not in (FRESH, OLDER, WRONG)}
+    def report(self, play: Play) -> dict[str, Any]:
+        """Counts by outcome; errors by class. Call it when nothing is asked any more."""
+        later = sum(
+            play.knows_a_later_part(play.scripts[place], scores, sent) for place, scores, sent in self.unexplained
+        )
+        counts = self.outcomes + Counter({LATER: later}) - Counter({WRONG: later})
+        errors = {name: count for name, count in sorted(counts.items()) if name not in _ANSWERED}
         of_age = self.older_at
         return {
             "asked": counts.total(),
-            **{name: counts[name] for name in (FRESH, OLDER, WRONG)},
+            **{name: counts[name] for name in _ANSWERED},
             "older_s": round(of_age[-1] - of_age[0], 2) if of_age else 0.0,
             "errors": errors,
             "p50_ms": round(float(np.percentile(self.latencies, 50)), 2) if self.latencies else None,
@@ -98,10 +104,11 @@ class Askers:
 
     def _one(self, client: Client, journal: Journal, place: int) -> None:
         before, begin = journal.known[place], time.perf_counter()
+        scores, took = np.zeros(0), None
         try:
             scores = client.infer(self._model, dict(journal.scripts[place].request))["scores"].reshape(-1)
         except ServingError as error:
-            outcome, took = type(error).__name__, None
+            outcome = type(error).__name__
         else:
             took = 1e3 * (time.perf_counter() - begin)
             outcome = journal.judge(place, before, scores)
@@ -111,6 +118,8 @@ class Askers:
                 self.latencies.append(took)
             if outcome == OLDER:
                 self.older_at.append(time.monotonic())
+            if outcome == WRONG:
+                self.unexplained.append((place, scores, journal.sent[place]))
 
 
 @contextmanager

@@ -12,7 +12,20 @@ from recserve.commands.command import OUTPUT, Command, show, table
 from recserve.options import Positional
 
 SOAK = "soak"
-_SHOWN = ("events", "lost", "double", "asked", "fresh", "older", "older_s", "wrong", "errors", "p50_ms", "p99_ms")
+_SHOWN = (
+    "events",
+    "lost",
+    "double",
+    "asked",
+    "fresh",
+    "older",
+    "older_s",
+    "later",
+    "wrong",
+    "errors",
+    "p50_ms",
+    "p99_ms",
+)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,7 +22,7 @@ def script(*after: float, versions: int = 1) -> Script:
     """Two scores after each number of events; those of a second version are apart from all of the first's."""
     rows = tuple(Row("1", "7", 1.0, place, 0, str(place)) for place in range(len(after) - 1))
     scores = np.array([[[one + 10 * version] * 2 for one in after] for version in range(versions)], np.float32)
-    return Script(user=1, request={}, rows=rows, expected=scores)
+    return Script(user=1, request={}, before=None, rows=rows, expected=scores)
 
 
 def test_an_answer_is_judged_by_what_was_known_when_it_was_asked() -> None:
@@ -76,7 +76,25 @@ def test_what_a_store_lacks_or_has_twice_is_counted(two_releases: Path, tmp_path
     store.append(Whose(play.dataset, one.user), again, int(again.item))
     assert play.faults(store.histories)["unlike"] == 1
     store.close()
+    assert_later_parts_are_told_from_wrong_answers(play)
     play.recomputed.close()
+
+
+def assert_later_parts_are_told_from_wrong_answers(play: Play) -> None:
+    script, whose = play.scripts[0], Whose(play.dataset, play.scripts[0].user)
+    whole = play.recomputed.of(whose)
+    play.recomputed.replace(whose, script.before)
+    play.recomputed.append(whose, script.rows[1], int(script.rows[1].item))
+    (without_the_first,) = play.recomputed.scores(script.request)[:1]
+    play.recomputed.replace(whose, whole)
+    assert not script.counts(without_the_first)
+    assert play.knows_a_later_part(script, without_the_first, sent=2)
+    assert not play.knows_a_later_part(script, without_the_first, sent=1), "nobody has sent it"
+    assert not play.knows_a_later_part(script, without_the_first + 1e-3, sent=2)
+    after = play.recomputed.of(whose)
+    assert after is not None
+    assert whole is not None
+    assert np.array_equal(after.ids, whole.ids), "it looks, and leaves everything as it was"
 
 
 @pytest.mark.triton_server
@@ -93,9 +111,9 @@ def test_no_event_is_lost_or_counts_twice_and_no_answer_is_wrong(two_releases: P
     assert (found["older"] > 0) == found["store_away"], "a fault that is not seen shows nothing"
 
 
-@pytest.mark.parametrize("fault", ["lost", "double", "unlike", "wrong", "older", "set_aside"])
+@pytest.mark.parametrize("fault", ["lost", "double", "unlike", "wrong", "older", "later", "set_aside"])
 def test_one_fault_is_enough(fault: str) -> None:
-    clean = {"name": "x", "lost": 0, "double": 0, "unlike": 0, "wrong": 0, "older": 0, "store_away": False}
+    clean = {"name": "x", "lost": 0, "double": 0, "unlike": 0, "wrong": 0, "older": 0, "later": 0, "store_away": False}
     clean |= {"set_aside": 0, "errors": {"ServerUnavailable": 3}}
     assert faults.holds({"experiments": [clean]})
     assert not faults.holds({"experiments": [clean, {**clean, fault: 1}]})

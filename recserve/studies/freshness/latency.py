@@ -37,7 +37,7 @@ def latencies(site: Site, events: range, *, rate: float) -> dict[str, Any]:
         with asking(site.play.model, site.asked, rate=rate, threads=8) as askers:
             pushed = _timed(site, client, push, events[:half])
             streamed = _timed(site, client, site.happen, events[half:])
-        loaded = askers.report()
+        loaded = askers.report(site.play)
     return {"rate": rate, "push": pushed, "stream": streamed, "load": loaded}
 
 

@@ -61,7 +61,7 @@ def timeline(
         happening.join()
         watching.join()
         site.delivered()
-    return {"marks": marks, "samples": samples, "answers": askers.report(), "phases": _phases(marks, samples)}
+    return {"marks": marks, "samples": samples, "answers": askers.report(site.play), "phases": _phases(marks, samples)}
 
 
 def _phases(marks: list[dict[str, Any]], samples: list[dict[str, Any]]) -> list[dict[str, Any]]:
