@@ -5,6 +5,7 @@ from training.baselines import (
     deepfm,
     din,
     dkt,
+    early_fusion,
     fm,
     gru4rec,
     mlp,
@@ -16,7 +17,7 @@ from training.baselines import (
     two_tower,
 )
 from training.system import System
-from training.systems import dea, lrea, matt, mmq, mmq2, mpq, reg4rec
+from training.systems import dea, dmae, lrea, matt, mmq, mmq2, mpq, reg4rec
 
 SYSTEMS: dict[str, System] = {
     system.name: system
@@ -27,6 +28,8 @@ SYSTEMS: dict[str, System] = {
         din.SYSTEM,
         din.WITH_AGES,
         dkt.SYSTEM,
+        dmae.SYSTEM,
+        early_fusion.SYSTEM,
         fm.SYSTEM,
         gru4rec.SYSTEM,
         lrea.SYSTEM,

@@ -15,7 +15,7 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from training.data.click import HISTORY, ClickBatch, ClickData, now
@@ -29,7 +29,7 @@ from training.servable import EnsembleServable, EnsembleStep, Packed, Signature,
 MAX_BATCH_SIZE = 64
 HISTORY_BATCH = 4
 """Requests of a run where each candidate carries its user's whole history."""
-_HISTORY_ELEMENTS = 1 << 19
+HISTORY_ELEMENTS = 1 << 19
 """Candidates times events of a history in one request at most, so that a run stays within a gigabyte."""
 
 
@@ -53,7 +53,8 @@ class Scorer(nn.Module):
         # One candidate more, dropped at the end: ORT divides by zero where a batch has none at all.
         ids = torch.cat([candidates, candidates.new_zeros(1)])
         request = ragged.requests(candidate_offsets, ids.shape[0])
-        named = {name: row.index_select(0, request) for name, row in zip(self.names, rows, strict=True)}
+        of_requests = dict(zip(self.names, rows, strict=True))
+        named = {name: row.index_select(0, request) for name, row in of_requests.items()}
         infinite = [named[name][:, 0].isinf() for name in self.asked]
         named = {name: row if name in self.asked else numbers(row) for name, row in named.items()}
         batch = self.batch(known(ids, self.num_items), named)
@@ -61,7 +62,11 @@ class Scorer(nn.Module):
         valid = (ids >= 0) & (length >= 0) & (length <= batch.history_items.shape[1])
         for one in infinite:
             valid = valid & ~one
-        return (torch.where(valid, torch.sigmoid(self.module(batch)), torch.nan)[:-1],)
+        return (torch.where(valid, torch.sigmoid(self.logits(batch, request, of_requests)), torch.nan)[:-1],)
+
+    def logits(self, batch: ClickBatch, request: Int[Tensor, " C"], rows: dict[str, Tensor]) -> Float[Tensor, " C"]:
+        """Of samples; a faster form may work out what all samples of a request share from its `rows`, [B, ...] each."""
+        return self.module(batch)
 
     def batch(self, item: Int[Tensor, " C"], named: dict[str, Tensor]) -> ClickBatch:
         """The samples as the module was trained on them; user and label, which it must not read, are zeros."""
@@ -155,17 +160,17 @@ def _one_graph(name: str, module: nn.Module, data: ClickData) -> tuple[Signature
 
 
 def behind_rows(
-    name: str, served: nn.Module, exact: nn.Module, module: nn.Module, data: ClickData
+    name: str, served: nn.Module, exact: nn.Module, module: nn.Module, data: ClickData, elements: int = HISTORY_ELEMENTS
 ) -> tuple[Signature, ...]:
     """The step that reads the users' rows, the graph behind it, and the ensemble `name` of the two.
 
     `served` and, in fp64, `exact` take candidates, their offsets, the rows of `user_row` and the context, as `Scorer`;
-    both mean what `module` does.
+    both mean what `module` does. `elements` are candidates times events of one request at most.
     """
     reads_history = HISTORY in data.reads
     most, size = MAX_CANDIDATES, MAX_BATCH_SIZE
     if reads_history:
-        most, size = max(1, min(most, _HISTORY_ELEMENTS // data.max_length)), HISTORY_BATCH
+        most, size = max(1, min(most, elements // data.max_length)), HISTORY_BATCH
     example, wanted, context = requests(data, most), asked(data.interactions, most), context_specs(data)
     users = user_step(name, data, tuple(wanted), lambda number, seed: example(number, seed)[:3])
     served, exact = served.eval(), exact.eval()
