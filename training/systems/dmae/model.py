@@ -31,6 +31,9 @@ from training.systems.dmae.units import (
     masked_softmax,
 )
 
+_ALL_ITEMS = 4096
+"""Items up to which a target is compared with all of them, which is cheaper than to read the vectors of its events."""
+
 Modality = Literal["text", "graph"]
 
 
@@ -128,8 +131,11 @@ class DMAE(LocalActivation):
         """Each item beside the events of its own history."""
         found = []
         for number, name in enumerate(self.config.modalities):
-            target, events = self.content.of(name, item).vectors, self.content.of(name, history).vectors
-            cosine = (events @ target[:, :, None]).squeeze(2)
+            target = self.content.of(name, item).vectors
+            if self.tables.num_items <= _ALL_ITEMS:
+                cosine = (target @ self.content.get_buffer(name).T).gather(1, known(history, self.tables.num_items))
+            else:
+                cosine = (self.content.of(name, history).vectors @ target[:, :, None]).squeeze(2)
             found.append(Compared(level_of(cosine), self._both(number, item[:, None], history)))
         return found
 
