@@ -1,0 +1,317 @@
+"""The checks that show that DMAE is real: what each unit computes, from what, and what no answer may depend on."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from tests.training.systems.dmae_models import LENGTH, SMALL, batch, data, measured, model, trained
+from training.data.click import ClickBatch
+from training.data.planted_clicks import planted_clicks
+from training.interactions import Content
+from training.layers.item_content import ItemContent
+from training.needs import require
+from training.systems.dmae import DMAE, SYSTEM
+from training.systems.dmae.model import Config, Interest, dmae_loss
+from training.systems.dmae.units import (
+    FINENESS,
+    LEVELS,
+    CrossAttention,
+    Encoding,
+    distribution_loss,
+    level_of,
+    masked_softmax,
+    rank_correlation,
+)
+
+TEXT, GRAPH = 0, 1
+
+
+def interests(built: DMAE, given: ClickBatch) -> list[Interest]:
+    with torch.no_grad():
+        return built.predicted(given).interests
+
+
+def levels(built: DMAE, given: ClickBatch, modality: int) -> torch.Tensor:
+    return built.compare(given.item, given.history_items)[modality].level
+
+
+def with_vectors(modality: str, change: dict[int, np.ndarray]) -> DMAE:
+    """An untrained model of items some of whose vectors are others."""
+    content = data().interactions.content
+    tables = {name: table.copy() for name, table in content._asdict().items()}
+    for item, vector in change.items():
+        tables[modality][item] = vector
+    built = model()
+    content = ItemContent(built.tables.num_items)
+    content.prepare(Content(**tables))
+    for name in tables:
+        built.content.get_buffer(name).copy_((content.get_buffer(name) * FINENESS).round() / FINENESS)
+    built.given.copy_(torch.stack([(built.content.get_buffer(name) != 0).any(1) for name in ("text", "graph")]))
+    return built
+
+
+def test_similarity_is_scale_free_and_goes_from_opposite_in_bucket_0_to_identical_in_the_last_one() -> None:
+    random = np.random.default_rng(0)
+    for width, name in ((384, "text"), (128, "graph")):
+        vector = random.standard_normal(width).astype(np.float32)
+        across = random.standard_normal(width).astype(np.float32)
+        across -= vector * (across @ vector) / (vector @ vector)
+        built = with_vectors(name, {1: vector, 2: 7 * vector, 3: -0.1 * vector, 4: across})
+        found = built.compare(torch.tensor([1]), torch.tensor([[1, 2, 3, 4]]))[("text", "graph").index(name)].level
+        assert found.tolist() == [[LEVELS, LEVELS, 0, LEVELS // 2]]
+        encoding = built.encodings[0]
+        assert isinstance(encoding, Encoding)
+        assert encoding.bucket()[found].tolist() == [
+            [SMALL.buckets - 1, SMALL.buckets - 1, 0, (SMALL.buckets - 1) // 2]
+        ]
+    everything = model().compare(torch.arange(1, 49), torch.arange(1, 49).repeat(48, 1))
+    assert all(0 <= one.level.min() and one.level.max() <= LEVELS for one in everything)
+
+
+def test_within_a_bucket_the_discrete_vector_is_proportional_to_the_scaled_similarity() -> None:
+    encoding = Encoding(4, 8, 8)
+    with torch.no_grad():
+        encoding.scale.fill_(0.9)
+        encoding.offset.fill_(0.05)
+        bucket, scaled, vectors = encoding.bucket(), encoding.scaled(), encoding.discrete()
+    assert bucket.unique().tolist() == [0, 1, 2]
+    torch.testing.assert_close(bucket, (scaled.double() * 3).floor().long())
+    for number in range(3):
+        inside = bucket == number
+        unit = vectors[inside] / scaled[inside][:, None]
+        torch.testing.assert_close(unit, encoding.buckets.weight[number].expand_as(unit))
+
+
+def test_only_the_buckets_that_are_met_learn_and_scale_and_offset_do() -> None:
+    built, given = model(), batch()
+    built(given).sum().backward()
+    for number, encoding in enumerate(built.encodings):
+        assert isinstance(encoding, Encoding)
+        mask = interests(built, given)[number].mask > 0
+        met = encoding.bucket()[levels(built, given, number)[mask]].unique()
+        moved = encoding.buckets.weight.grad
+        assert moved is not None
+        assert moved.any(1).nonzero().flatten().tolist() == met.tolist()
+        assert len(met) < SMALL.buckets
+        for one in (encoding.scale, encoding.offset):
+            assert one.grad is not None
+            assert one.grad != 0
+
+
+def test_no_precision_decides_a_bucket() -> None:
+    """Boundaries lie on a grid of whole numbers, so fp32 and fp64 agree where a product would be rounded."""
+    random = torch.Generator().manual_seed(0)
+    for _ in range(200):
+        encoding = Encoding(32, 2, 2)
+        with torch.no_grad():
+            encoding.scale.copy_(0.5 + torch.rand((), generator=random))
+            encoding.offset.copy_(0.3 * torch.rand((), generator=random) - 0.2)
+        fp32 = encoding.bucket()
+        assert torch.equal(fp32, encoding.double().bucket())
+    table = model().content.text
+    order = torch.randperm(384, generator=random)
+    product, shuffled = table @ table.T, table[:, order] @ table[:, order].T
+    assert torch.equal(product, shuffled), "products on the grid are exact in any order"
+    assert torch.equal(product.double(), table.double() @ table.double().T)
+    assert torch.equal(level_of(product), level_of(product.double()))
+
+
+@pytest.mark.parametrize("fusion", ["attention", "gate", "none"])
+def test_the_graph_of_one_event_changes_the_text_vectors_of_all_events_where_modalities_are_fused(fusion: str) -> None:
+    config = Config(**{**SMALL.__dict__, "fusion": fusion})
+    built, given = model(config), batch(np.array([60]))
+    assert given.history_length.item() == LENGTH
+    place = 3
+    before = interests(built, given)
+    compared = built.compare(given.item, given.history_items)
+    level = compared[GRAPH].level.clone()
+    level[0, place] = LEVELS - level[0, place]
+    compared[GRAPH] = compared[GRAPH]._replace(level=level)
+    with torch.no_grad():
+        after = built.predict(given, compared, built.vectors()).interests
+    own, others = place, [one for one in range(LENGTH) if one != place]
+    assert not torch.equal(after[GRAPH].encoded[0, own], before[GRAPH].encoded[0, own])
+    assert torch.equal(after[TEXT].encoded, before[TEXT].encoded)
+    moved = (after[TEXT].fused - before[TEXT].fused)[0].abs().amax(1)
+    if fusion == "none":
+        assert not moved.any()
+    else:
+        assert moved[own] > 0
+        assert (moved[others] > 0).all()
+
+
+def test_cross_attention_is_the_softmax_over_the_other_modality_written_out() -> None:
+    torch.manual_seed(0)
+    fusion = CrossAttention(4)
+    own, other, mask = torch.randn(2, 3, 4), torch.randn(2, 3, 4), torch.tensor([[1.0, 1, 0], [0, 0, 0]])
+    other = other * mask[:, :, None]
+    found = fusion(own, other, mask)
+    for j in range(3):
+        query = fusion.query(own[0, j])
+        scores = torch.stack([query @ fusion.key(other[0, i]) / 2 for i in range(2)])
+        summed = sum(weight * fusion.value(other[0, i]) for i, weight in enumerate(torch.softmax(scores, 0)))
+        torch.testing.assert_close(found[0, j], fusion.norm(own[0, j] + summed))
+    torch.testing.assert_close(found[1], fusion.norm(own[1]))
+
+
+def test_a_single_modality_asks_itself() -> None:
+    built = model(replace(SMALL, modalities=("graph",)))
+    given = batch()
+    assert torch.isfinite(built(given)).all()
+    assert built.given.shape[0] == 1
+    (only,) = interests(built, given)
+    alone = interests(model(replace(SMALL, modalities=("graph",), fusion="none")), given)[0]
+    assert not torch.allclose(only.fused, alone.fused)
+
+
+def test_the_order_of_events_does_not_count_and_their_ages_do() -> None:
+    built, given = model(), batch()
+    order = torch.randperm(given.history_items.shape[1])
+    full = given.history_length == given.history_items.shape[1]
+    shuffled = given._replace(
+        **{name: getattr(given, name)[:, order] for name in ("history_items", "history_values", "history_ages")}
+    )
+    with torch.no_grad():
+        torch.testing.assert_close(built(shuffled)[full], built(given)[full])
+        aged = given._replace(history_ages=given.history_ages * 64 + 5)
+        assert (built(aged) - built(given)).abs().max() > 0.01
+    pairs = zip(interests(built, aged), interests(built, given), strict=True)
+    assert all((one.fused - other.fused).abs().amax((1, 2)).min() > 0 for one, other in pairs)
+
+
+def test_what_stands_behind_the_length_does_not_count() -> None:
+    built, given = model(), batch(np.arange(len(data().test)))
+    length = torch.minimum(given.history_length, torch.arange(len(given.item)) % LENGTH)
+    cut = given._replace(history_length=length)
+    noise = torch.arange(LENGTH) >= length[:, None]
+    other = cut._replace(
+        history_items=torch.where(noise, 5, cut.history_items),
+        history_values=torch.where(noise, 1, cut.history_values),
+        history_ages=torch.where(noise, 1 << 40, cut.history_ages),
+    )
+    with torch.no_grad():
+        assert torch.equal(built(cut), built(other))
+        assert torch.isfinite(built(cut)).all()
+    assert (length == 0).any()
+
+
+def test_the_target_s_own_earlier_events_are_dropped() -> None:
+    """It would be the most similar event of all, and mark only that the item was met before."""
+    built, given = model(), batch(np.array([60, 61, 62]))
+    repeated = given.history_items.clone()
+    repeated[:, 2] = given.item
+    found = interests(built, given._replace(history_items=repeated))
+    assert all(not one.mask[:, 2].any() and not one.weights[:, 2].any() for one in found)
+    shorter = torch.cat([torch.arange(2), torch.arange(3, LENGTH)])
+    without = given._replace(
+        **{name: getattr(given, name)[:, shorter] for name in ("history_items", "history_values", "history_ages")},
+        history_length=given.history_length - 1,
+    )
+    with torch.no_grad():
+        torch.testing.assert_close(built(given._replace(history_items=repeated)), built(without))
+
+
+def test_a_missing_vector_masks_its_modality_and_no_other() -> None:
+    bare = len(data().interactions.items) - 1
+    assert not data().interactions.content.graph[bare].any()
+    built, given = model(), batch(np.array([60, 61]))
+    of_target = given._replace(item=torch.tensor([bare, 3]), history_items=torch.full((2, LENGTH), 4))
+    text, graph = interests(built, of_target)
+    assert text.mask.all()
+    assert graph.mask.sum(1).tolist() == [0, LENGTH]
+    assert not graph.weights[0].any()
+    history = given.history_items.clone()
+    history[:, 1] = bare
+    text, graph = interests(built, given._replace(history_items=history, item=torch.tensor([3, 3])))
+    assert text.mask[:, 1].all()
+    assert not graph.mask[:, 1].any()
+    with torch.no_grad():
+        assert torch.isfinite(built(of_target)).all()
+        stranger = given._replace(item=torch.tensor([0, 10**12]))
+        assert torch.isfinite(built(stranger)).all()
+    assert not any(one.mask.any() for one in interests(built, stranger))
+
+
+def test_histories_are_compared_with_all_candidates_of_a_request_as_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    built, given = model(), batch(np.array([60, 62]))
+    item, request = torch.tensor([3, 9, 0, 10**12, 4, 5]), torch.tensor([0, 0, 0, 1, 1, 1])
+    history = given.history_items
+    once = built.compare_requests(item, history, request)
+    one_by_one = built.compare(item, history[request])
+    monkeypatch.setattr("training.systems.dmae.model._ALL_ITEMS", 0)
+    by_vectors = built.compare(item, history[request])
+    for a, b, c in zip(once, one_by_one, by_vectors, strict=True):
+        assert torch.equal(a.level, b.level)
+        assert torch.equal(a.valid, b.valid)
+        assert torch.equal(a.level, c.level)
+        assert torch.equal(a.valid, c.valid)
+
+
+def test_the_decoder_restores_the_similarities_of_held_out_rows_only_where_its_loss_counts() -> None:
+    on, off = measured(trained(1.0)), measured(trained(0.0))
+    assert on["decoder_rank"] > 0.9
+    assert off["decoder_rank"] < 0.5
+    assert on["decoder_loss"] < 0.1 * on["silent_loss"]
+    assert off["decoder_loss"] > on["decoder_loss"]
+
+
+def test_the_decoder_reaches_the_interests_and_no_answer() -> None:
+    built, given = model(), batch()
+    built(given).sum().backward()
+    assert all(one.grad is None for one in built.decoders.parameters())
+    loss, logged = dmae_loss(built, given, 0.0)
+    without, _ = dmae_loss(model(replace(SMALL, decoder_weight=0.0)), given, 0.0)
+    torch.testing.assert_close(loss, without + SMALL.decoder_weight * logged["decoding"])
+    (loss - logged["loss"]).backward()
+    assert all(one.grad is not None and one.grad.any() for one in built.decoders.parameters() if one.dim() > 1)
+
+
+def test_a_distribution_of_one_event_has_no_loss() -> None:
+    decoded, similarity = torch.randn(3, 4), torch.rand(3, 4)
+    mask = torch.tensor([[0.0, 0, 0, 0], [0, 1, 0, 0], [1, 1, 0, 1]])
+    loss = distribution_loss(decoded, similarity, mask, 0.1)
+    assert loss[:2].tolist() == [0, 0]
+    there = [0, 1, 3]
+    p, q = torch.softmax(similarity[2, there] / 0.1, 0), torch.softmax(decoded[2, there], 0)
+    torch.testing.assert_close(loss[2], (p * (p / q).log()).sum())
+    assert not masked_softmax(decoded, mask)[0].any()
+
+
+def test_rank_correlation_is_spearman_s() -> None:
+    from scipy.stats import spearmanr
+
+    random = np.random.default_rng(0)
+    one, other = random.integers(0, 4, (5, 9)).astype(float), random.standard_normal((5, 9))
+    mask = np.ones((5, 9))
+    mask[:, 6:] = 0
+    found = rank_correlation(*map(torch.from_numpy, (one, other, mask)))
+    expected = [spearmanr(a[:6], b[:6]).statistic for a, b in zip(one, other, strict=True)]
+    np.testing.assert_allclose(found.numpy(), expected)
+
+
+def test_data_without_content_is_refused_by_name() -> None:
+    bare = replace(planted_clicks(), load_content=None)
+    with pytest.raises(ValueError, match="planted-clicks cannot be used for dmae: it lacks texts of items"):
+        require(bare, SYSTEM.name, SYSTEM.needs)
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ({"modalities": ()}, "name text, graph or both"),
+        ({"modalities": ("text", "text")}, "each once"),
+        ({"buckets": 0}, "at least 1"),
+        ({"temperature": 0.0}, "above 0"),
+        ({"decoder_weight": -1.0}, "not be negative"),
+    ],
+)
+def test_a_setting_that_cannot_be_is_refused(setting: dict[str, object], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        Config(**setting)  # pyright: ignore[reportArgumentType]
+
+
+def test_variants_have_names() -> None:
+    settings = ({}, {"fusion": "gate"}, {"fusion": "none", "decoder_weight": 0.0}, {"modalities": ("text",)})
+    assert [SYSTEM.variant(Config(**one)) for one in settings] == ["", "gate", "unfused-undecoded", "text"]
