@@ -48,7 +48,7 @@ def with_vectors(modality: str, change: dict[int, np.ndarray]) -> DMAE:
     content.prepare(Content(**tables))
     for name in tables:
         built.content.get_buffer(name).copy_((content.get_buffer(name) * FINENESS).round() / FINENESS)
-    built.given.copy_(torch.stack([(built.content.get_buffer(name) != 0).any(1) for name in ("text", "graph")]))
+    built.given.copy_(torch.stack([(built.content.get_buffer(name) != 0).any(1) for name in ("text", "graph")], 1))
     return built
 
 
@@ -160,7 +160,7 @@ def test_a_single_modality_asks_itself() -> None:
     built = model(replace(SMALL, modalities=("graph",)))
     given = batch()
     assert torch.isfinite(built(given)).all()
-    assert built.given.shape[0] == 1
+    assert built.given.shape[1] == 1
     (only,) = interests(built, given)
     alone = interests(model(replace(SMALL, modalities=("graph",), fusion="none")), given)[0]
     assert not torch.allclose(only.fused, alone.fused)

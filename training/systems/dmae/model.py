@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import torch
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from training.data.click import ClickBatch, ClickData
@@ -102,15 +102,15 @@ class Prediction(NamedTuple):
 class DMAE(LocalActivation):
     """Target attention over the ids, as the base has it, and beside its interest one of each modality."""
 
-    given: Bool[Tensor, "M N"]
-    """Whether an item has a vector."""
+    given: Float[Tensor, "N M"]
+    """1 where an item has a vector."""
 
     def __init__(self, config: Config, schema: Schema) -> None:
         super().__init__(config, schema)
         self.config = config
         number, width = len(config.modalities), config.width
         self.content = ItemContent(self.tables.num_items)
-        self.register_buffer("given", torch.zeros(number, self.tables.num_items, dtype=torch.bool))
+        self.register_buffer("given", torch.zeros(self.tables.num_items, number))
         self.ages = AgeEmbedding(width)
         self.encodings = nn.ModuleList(Encoding(config.buckets, config.dim, width) for _ in range(number))
         self.fusions = nn.ModuleList(FUSIONS[config.fusion](width) for _ in range(number))
@@ -125,36 +125,41 @@ class DMAE(LocalActivation):
         for name in MODALITIES:
             table = self.content.get_buffer(name)
             table.copy_((table * FINENESS).round() / FINENESS)
-        self.given.copy_(torch.stack([is_given(self.content.get_buffer(name)) for name in self.config.modalities]))
+        self.given.copy_(torch.stack([is_given(self.content.get_buffer(name)) for name in self.config.modalities], 1))
 
     def compare(self, item: Int64[Tensor, " B"], history: Int64[Tensor, "B L"]) -> list[Compared]:
         """Each item beside the events of its own history."""
-        found = []
-        for number, name in enumerate(self.config.modalities):
-            target = self.content.of(name, item).vectors
+        item, history = (known(ids, self.tables.num_items) for ids in (item, history))
+        cosines = []
+        for name in self.config.modalities:
+            table = self.content.get_buffer(name)
+            target = nn.functional.embedding(item, table)
             if self.tables.num_items <= _ALL_ITEMS:
-                cosine = (target @ self.content.get_buffer(name).T).gather(1, known(history, self.tables.num_items))
+                cosines.append((target @ table.T).gather(1, history))
             else:
-                cosine = (self.content.of(name, history).vectors @ target[:, :, None]).squeeze(2)
-            found.append(Compared(level_of(cosine), self._both(number, item[:, None], history)))
-        return found
+                cosines.append((nn.functional.embedding(history, table) @ target[:, :, None]).squeeze(2))
+        return self._compared(cosines, item, history)
 
     def compare_requests(
         self, item: Int64[Tensor, " B"], history: Int64[Tensor, "R L"], request: Int64[Tensor, " B"]
     ) -> list[Compared]:
         """The same, where several items belong to one request: the vectors of a history are read once."""
+        item, events = (known(ids, self.tables.num_items) for ids in (item, history.flatten()))
         length = history.shape[1]
         places = request[:, None] * length + torch.arange(length, device=item.device)
-        of_item, found = rows(history.flatten(), places), []
-        for number, name in enumerate(self.config.modalities):
-            target, events = self.content.of(name, item).vectors, self.content.of(name, history.flatten()).vectors
-            cosine = (target @ events.T).gather(1, places)
-            found.append(Compared(level_of(cosine), self._both(number, item[:, None], of_item)))
-        return found
+        cosines = []
+        for name in self.config.modalities:
+            target, past = (nn.functional.embedding(ids, self.content.get_buffer(name)) for ids in (item, events))
+            cosines.append((target @ past.T).gather(1, places))
+        return self._compared(cosines, item, rows(events, places))
 
-    def _both(self, number: int, item: Int64[Tensor, "B 1"], history: Int64[Tensor, "B L"]) -> Bool[Tensor, "B L"]:
-        one, other = (rows(self.given[number], known(ids, self.tables.num_items)) for ids in (item, history))
-        return one & other
+    def _compared(
+        self, cosines: Sequence[Float[Tensor, "B L"]], item: Int64[Tensor, " B"], history: Int64[Tensor, "B L"]
+    ) -> list[Compared]:
+        """Of known items."""
+        target, past = (nn.functional.embedding(ids, self.given) for ids in (item, history))
+        valid = (target[:, None, :] * past).unbind(2)
+        return [Compared(level_of(cosine), one) for cosine, one in zip(cosines, valid, strict=True)]
 
     def mask(
         self, item: Int64[Tensor, " B"], history: Int64[Tensor, "B L"], length: Int64[Tensor, " B"]
@@ -173,7 +178,7 @@ class DMAE(LocalActivation):
     def interests(self, past: Past, compared: Sequence[Compared], vectors: Sequence[Vectors]) -> list[Interest]:
         """Eqs. (4) to (6) of all modalities. A single one asks itself."""
         age, value = self.ages.buckets(past.ages), known(past.values, self.tables.behaviours.num_values)
-        masks = [past.mask * one.valid.to(past.mask.dtype) for one in compared]
+        masks = [past.mask * one.valid for one in compared]
         encoded = [
             encode(own, one.level, age, value) * mask[:, :, None]
             for own, one, mask in zip(vectors, compared, masks, strict=True)

@@ -25,8 +25,6 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
-from training.layers.rows import rows
-
 FINENESS = 2048
 """Whole numbers up to this one are exact in fp16 and TF32 too, and sums of their products below 2^24 in fp32."""
 LEVELS = 512
@@ -41,8 +39,8 @@ class Compared(NamedTuple):
 
     level: Int64[Tensor, "B L"]
     """Q r of eq. (1)."""
-    valid: Bool[Tensor, "B L"]
-    """Whether both have a vector."""
+    valid: Float[Tensor, "B L"]
+    """1 where both have a vector."""
 
 
 def level_of(cosine: Float[Tensor, "*B"]) -> Int64[Tensor, "*B"]:
@@ -62,8 +60,8 @@ def encode(
     vectors: Vectors, level: Int64[Tensor, "B L"], age: Int64[Tensor, "B L"], value: Int64[Tensor, "B L"]
 ) -> Float[Tensor, "B L d"]:
     """Eq. (4), by level, bucket of the age and value."""
-    pairs = zip(vectors, (level, age, value), strict=True)
-    of_level, of_age, of_value = (rows(table, index) for table, index in pairs)
+    pairs = zip((level, age, value), vectors, strict=True)
+    of_level, of_age, of_value = (nn.functional.embedding(index, table) for index, table in pairs)
     return of_level + of_age + of_value
 
 
@@ -102,7 +100,7 @@ class Encoding(nn.Module):
         return Vectors(similar, self.of_age(ages), self.of_value(values))
 
 
-def masked_softmax(scores: Float[Tensor, "*B L"], mask: Float[Tensor, "*B L"]) -> Float[Tensor, "*B L"]:
+def masked_softmax(scores: Float[Tensor, "*B L"], mask: Float[Tensor, "*#B L"]) -> Float[Tensor, "*B L"]:
     """Weights of what the mask has; zeros where it has nothing."""
     return torch.softmax(scores + (mask - 1) * 1e9, dim=-1) * mask
 
@@ -141,7 +139,7 @@ class CrossAttention(Alone):
         self, own: Float[Tensor, "B L d"], other: Float[Tensor, "B L d"], mask: Float[Tensor, "B L"]
     ) -> Float[Tensor, "B L d"]:
         scores = self.query(own) @ self.key(other).transpose(1, 2) / math.sqrt(own.shape[-1])
-        return masked_softmax(scores, mask[:, None, :].expand_as(scores)) @ self.value(other)
+        return masked_softmax(scores, mask[:, None, :]) @ self.value(other)
 
 
 class Gate(Alone):
