@@ -13,7 +13,20 @@ _PLANTED = {
     ),
 }
 
+_DMAE = {
+    "cold": Place(
+        "Measure DMAE, its controls, early fusion and DIN on items that training did not see, and without any target's "
+        "id.",
+        "recserve.studies.dmae.command:Cold",
+    ),
+    "cost": Place(
+        "Time the graphs of DIN, early fusion and DMAE's forms, one request of 50 events, by the number of candidates.",
+        "recserve.studies.dmae.command:Cost",
+    ),
+}
+
 STUDIES = {
+    "dmae": Group("Show what similarity to past items is worth on new ones, and what it costs.", _DMAE),
     "freshness": Place(
         "Push events into a running server: a ranking before and after, the wait for an answer that knows, the states.",
         "recserve.studies.freshness.command:Freshness",

@@ -25,8 +25,6 @@ from training.servable import Packed, Signature, TensorSpec, servable
 from training.systems.dmae.model import DMAE, Config, Past
 from training.systems.dmae.units import LEVELS, Vectors
 
-SHARE = {"attention": 4, "gate": 2, "none": 2}
-"""By form of fusion: how many times the memory of plain target attention a candidate's event takes."""
 MOST, SHOWN = 3, 5
 """Candidates that are explained, and events of each."""
 _SIMILAR, _WEIGHT = "similarity", "weight"
@@ -86,11 +84,17 @@ class Reasons(nn.Module):
         return *similar, *(one.weights for one in interests)
 
 
+def elements(config: Config) -> int:
+    """Candidates times events of one request at most. Beside the hundred numbers of plain target attention for each of
+    them, the units hold twice as many, and full attention three more for each event of the history."""
+    return HISTORY_ELEMENTS // (3 + (config.max_length // 32 if config.fusion == "attention" else 0))
+
+
 def servables(name: str, model: DMAE, config: Config, data: ClickData) -> tuple[Signature, ...]:
     """The four models of a release."""
     model = model.eval()
     served, exact = (OnceForRequests(one, data) for one in (model, copy.deepcopy(model).double()))
-    users, scorer, ensemble = behind_rows(name, served, exact, model, data, HISTORY_ELEMENTS // SHARE[config.fusion])
+    users, scorer, ensemble = behind_rows(name, served, exact, model, data, elements(config))
     asked = {spec.name: spec for spec in (*ensemble.inputs, *scorer.inputs)}
     number = len(data.interactions.items)
 
