@@ -14,9 +14,13 @@ _PLANTED = {
 }
 
 _DMAE = {
+    "planted": Place(
+        "Train DMAE, its controls, early fusion and DIN on clicks that content drives, and measure them on new items.",
+        "recserve.studies.dmae.command:Planted",
+    ),
     "cold": Place(
-        "Measure DMAE, its controls, early fusion and DIN on items that training did not see, and without any target's "
-        "id.",
+        "Measure finished runs of systems that read histories on items that training hardly saw, and without any "
+        "target's id.",
         "recserve.studies.dmae.command:Cold",
     ),
     "cost": Place(

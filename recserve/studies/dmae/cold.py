@@ -3,9 +3,8 @@
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from statistics import fmean, stdev
 from typing import Any, NamedTuple
-
-import numpy as np
 
 from recserve import runs
 from recserve.results import named
@@ -101,6 +100,6 @@ def means(rows: Sequence[Row]) -> list[dict[str, Any]]:
         own = [row for row in rows if row.system == name]
         figures = {one: [getattr(row, one) for row in own] for one in ("all", "cold", "unknown")}
         figures["drop"] = [row.all - row.unknown for row in own]
-        summary = {one: {"mean": float(np.mean(v)), "std": float(np.std(v))} for one, v in figures.items()}
+        summary = {one: {"mean": fmean(v), "std": stdev(v) if len(v) > 1 else 0.0} for one, v in figures.items()}
         found.append({"system": name, "seeds": [row.seed for row in own], **summary, "by_seed": figures})
     return found

@@ -1,4 +1,4 @@
-"""`recserve study dmae cold` and `recserve study dmae cost`."""
+"""`recserve study dmae planted|cold|cost`."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -10,11 +10,17 @@ from recserve.commands.command import Command, show, table
 from recserve.options import Positional
 from recserve.studies.dmae import cold, cost
 from serving.environment import UNTRAINED, command, hardware, versions
+from training import datasets
 from training.checkpoint import write_json
+from training.tasks.click import CLICK
+
+_FIGURES = ("all", "cold", "unknown", "drop")
 
 
-def _origin() -> dict[str, Any]:
+def _origin(name: str) -> dict[str, Any]:
     return {
+        "scenario": name,
+        "kind": name,
         "recorded": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": versions(),
         "hardware": hardware(),
@@ -22,18 +28,22 @@ def _origin() -> dict[str, Any]:
     }
 
 
+def _written(study: Command, result: dict[str, Any], output: Path) -> int:
+    write_json(output, result)
+    rows = [[one["system"], *(one[figure]["mean"] for figure in _FIGURES)] for one in result["rows"]]
+    show(study.console, table("AUC on the test part", ["system", *_FIGURES], rows))
+    study.console.print(str(output), highlight=False, soft_wrap=True)
+    study.emit(result)
+    return 0
+
+
 @dataclass(frozen=True, kw_only=True)
-class Cold(Command):
-    """Measure DMAE, its controls, early fusion and DIN on items that training did not see, and without any target's id.
+class Planted(Command):
+    """Train DMAE, its controls, early fusion and DIN on clicks that content drives, and measure them on new items."""
 
-    On clicks that content drives, which are planted and trained here (minutes), and on finished runs.
-    """
-
-    runs: Positional[tuple[Path, ...]] = ()
-    """Folders of finished runs of systems that read histories; on one data set."""
     seeds: int = 3
-    """Seeds of the planted clicks, each trained with once."""
-    output: Path = RESULTS / "dmae-cold.json"
+    """Seeds of the clicks, each trained with once."""
+    output: Path = RESULTS / "dmae-planted.json"
     """File of the result."""
 
     def __post_init__(self) -> None:
@@ -41,29 +51,33 @@ class Cold(Command):
             raise ValueError(f"--seeds is {self.seeds}; it must be at least 1")
 
     def run(self) -> int:
-        with self.console.status("study dmae cold") as status:
-            planted = cold.means(cold.planted(range(self.seeds), status.update))
-            finished = [cold.finished(folder) for folder in self.runs]
-        if len({dataset for _, dataset, _ in finished}) > 1:
-            raise ValueError("the runs are of several data sets; name those of one")
-        result = {"scenario": "dmae-cold", "kind": "dmae-cold", "run": UNTRAINED, **_origin(), "planted": planted}
-        result["runs"] = [f"{folder.resolve().parent.name}/{folder.resolve().name}" for folder in self.runs]
-        if finished:
-            rows, (dataset, *_), (count, *_) = zip(*finished, strict=True)
-            result |= {"dataset": dataset, "cold_rows": count, "measured": cold.means(rows)}
-        write_json(self.output, result)
-        for title in ("planted", "measured"):
-            show(self.console, table(f"AUC, {title}", ["system", *_FIGURES], _rows(result.get(title, []))))
-        self.console.print(str(self.output), highlight=False, soft_wrap=True)
-        self.emit(result)
-        return 0
+        with self.console.status("study dmae planted") as status:
+            means = cold.means(cold.planted(range(self.seeds), status.update))
+        return _written(self, {**_origin("dmae-planted"), "run": "trained by the command", "rows": means}, self.output)
 
 
-_FIGURES = ("all", "cold", "unknown", "drop")
+@dataclass(frozen=True, kw_only=True)
+class Cold(Command):
+    """Measure finished runs of systems that read histories on items that training hardly saw, and without any target's
+    id."""
 
+    runs: Positional[tuple[Path, ...]]
+    """Folders of the runs, all on one data set."""
+    output: Path = RESULTS / "dmae-cold.json"
+    """File of the result."""
 
-def _rows(means: list[dict[str, Any]]) -> list[list[object]]:
-    return [[one["system"], *(one[figure]["mean"] for figure in _FIGURES)] for one in means]
+    def __post_init__(self) -> None:
+        if not self.runs:
+            raise ValueError("name the folder of at least one run")
+
+    def run(self) -> int:
+        with self.console.status("study dmae cold"):
+            rows, sets, counts = zip(*(cold.finished(folder) for folder in self.runs), strict=True)
+        if len({*sets}) > 1:
+            raise ValueError(f"the runs are of {', '.join(sorted({*sets}))}; name those of one data set")
+        named = [f"{folder.resolve().parent.name}/{folder.resolve().name}" for folder in self.runs]
+        about = {"run": named, "dataset": sets[0], "cold_rows": counts[0]}
+        return _written(self, {**_origin("dmae-cold"), **about, "rows": cold.means(rows)}, self.output)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,8 +97,8 @@ class Cost(Command):
 
     def run(self) -> int:
         with self.console.status("study dmae cost") as status:
-            found = cost.run(self.candidates, self.repetitions, status.update)
-        result = {"scenario": "dmae-cost", "kind": "dmae-cost", "run": UNTRAINED, **_origin(), **found}
+            found = cost.run(datasets.read(CLICK.default), self.candidates, self.repetitions, status.update)
+        result = {**_origin("dmae-cost"), "run": UNTRAINED, **found}
         write_json(self.output, result)
         rows = [list(row.values()) for row in found["rows"]]
         title = f"p50 of one request, {found['events']} events, one thread"

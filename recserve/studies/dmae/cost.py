@@ -15,8 +15,8 @@ from recserve.results import named
 from recserve.studies.lrea_length.measure import interleaved
 from serving.backends import packing
 from serving.direct import DirectModel
-from training import datasets
 from training.data.click import ClickData
+from training.interactions import Interactions
 from training.registry import system
 from training.servable import Signature
 from training.system import Wanted, prepare
@@ -30,13 +30,15 @@ _USERS = 8
 Report = Callable[[str], None]
 
 
-def run(candidates: Sequence[int], repetitions: int, report: Report = lambda line: None) -> dict[str, Any]:
+def run(
+    interactions: Interactions, candidates: Sequence[int], repetitions: int, report: Report = lambda line: None
+) -> dict[str, Any]:
     """Median milliseconds of one request of a user with a full history, and ratios to the first case, by candidates."""
     with tempfile.TemporaryDirectory(prefix="recserve-cost-") as folder:
         calls: dict[tuple[str, int], Callable[[int], object]] = {}
         names = []
         for name, settings in CASES:
-            signature, data, users = _scorer(name, settings)
+            signature, data, users = _scorer(interactions, name, settings)
             names.append(signature.name)
             report(f"exporting {signature.name}")
             publish(Path(folder), (signature,), Source(kind="factory", name="recserve.studies.dmae.cost:run"))
@@ -54,14 +56,14 @@ def run(candidates: Sequence[int], repetitions: int, report: Report = lambda lin
         for number in candidates
         for name in names
     ]
-    return {"events": EVENTS, "rows": rows}
+    return {"dataset": interactions.name, "events": EVENTS, "rows": rows}
 
 
-def _scorer(name: str, settings: dict[str, Any]) -> tuple[Signature, ClickData, Signature]:
+def _scorer(interactions: Interactions, name: str, settings: dict[str, Any]) -> tuple[Signature, ClickData, Signature]:
     """The graph of an untrained model, no time depends on weights, and the step before it."""
     chosen = system(name)
     config = chosen.config(**settings, max_length=EVENTS)
-    data = chosen.task.view(datasets.read(chosen.task.default), Wanted(chosen.reads, EVENTS, {}))
+    data = chosen.task.view(interactions, Wanted(chosen.reads, EVENTS, {}))
     torch.manual_seed(0)
     module = chosen.build(config, data.schema).eval()
     prepare(module, data)
