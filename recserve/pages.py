@@ -12,7 +12,6 @@ from loadtest import published
 from recserve.commands import systems
 from recserve.studies import published as studies
 from recserve.studies import robustness
-from recserve.studies.dmae import published as content
 from training.registry import SYSTEMS
 
 ROOT = Path(__file__).parents[1]
@@ -42,7 +41,7 @@ REGIONS = (
     Region("docs/results.md", "paths", lambda: f"{robustness.markdown()}\n\n{studies.paths_markdown()}"),
     Region("docs/results.md", "generation", studies.generation_markdown),
     Region("docs/results.md", "freshness", studies.freshness_markdown),
-    Region("docs/results.md", "content", content.markdown),
+    Region("docs/results.md", "content", studies.content_markdown),
     Region("docs/results.md", "load", lambda: f"{studies.length_markdown()}\n\n{published.peers_markdown()}"),
     Region("docs/operations.md", "faults", published.faults_markdown),
     Region("docs/operations.md", "histories", published.histories_markdown),

@@ -9,6 +9,7 @@ from loadtest.published import table
 from recserve.studies.freshness.states import OUTCOMES
 from recserve.studies.lrea_length.plot import LABELS
 
+_NEW_ITEMS = {"all": "AUC", "cold": "AUC, cold items", "unknown": "AUC, target's id unknown", "drop": "lost without it"}
 _QUALITY = ("pruned_share", "recall10", "ndcg10", "consistency")
 
 
@@ -67,6 +68,36 @@ def freshness_markdown(folder: Path = RESULTS) -> str:
     phases = [[str(cell) for cell in one.values()] for one in result["states"]["phases"]]
     tables = (table(header, rows), table(columns, costs), table(["states while", *OUTCOMES], phases))
     return "\n\n".join("\n".join(one) for one in tables)
+
+
+def content_markdown(folder: Path = RESULTS) -> str:
+    """Three GitHub tables: DMAE on planted clicks, finished runs on cold items, and what its graphs cost."""
+    names = ("planted", "cold", "cost")
+    planted, cold, cost = (json.loads((folder / f"dmae-{name}.json").read_text()) for name in names)
+    tables = (
+        _new_items("content drives clicks", planted["rows"]),
+        _new_items(f"{cold['dataset']}, {cold['cold_rows']:,} cold rows", cold["rows"]),
+        _by_candidates(cost),
+    )
+    return "\n\n".join("\n".join(one) for one in tables)
+
+
+def _new_items(title: str, means: list[dict[str, Any]]) -> list[str]:
+    rows = [
+        [
+            f"{one['system']}, {len(one['seeds'])} seeds",
+            *(f"{one[figure]['mean']:.4f} ± {one[figure]['std']:.4f}" for figure in _NEW_ITEMS),
+        ]
+        for one in means
+    ]
+    return table([title, *_NEW_ITEMS.values()], rows)
+
+
+def _by_candidates(result: dict[str, Any]) -> list[str]:
+    cells = {(row["model"], row["candidates"]): f"{row['p50_ms']:.2f} ({row['ratio']:.2f})" for row in result["rows"]}
+    models, counts = (list(dict.fromkeys(places)) for places in zip(*cells, strict=True))
+    header = [f"p50 ms (of din), {result['events']} events", *(f"{count:,} candidates" for count in counts)]
+    return table(header, [[model, *(cells[model, count] for count in counts)] for model in models])
 
 
 def _length(result: dict[str, Any]) -> list[str]:

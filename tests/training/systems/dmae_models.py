@@ -38,7 +38,7 @@ def batch(rows: np.ndarray | None = None) -> ClickBatch:
     return data().test.batch(np.arange(40) if rows is None else rows)
 
 
-def train(chosen: System, config: RankerConfig, on: ClickData, steps: int = 250) -> HistoryModel:
+def train(chosen: System, config: RankerConfig, on: ClickData, steps: int = 120) -> HistoryModel:
     """A short training by the system's own loss."""
     torch.manual_seed(0)
     built = chosen.build(config, on.schema)

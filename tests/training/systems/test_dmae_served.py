@@ -97,7 +97,7 @@ def on_new_items(name: str) -> tuple[HistoryModel, ClickData]:
     chosen = system(name)
     config = chosen.config(dim=8, max_length=20, hidden=(16, 8), dropout=0.0)
     given = view_of(chosen, content_clicks(), 20)
-    return train(chosen, config, given, 150), given
+    return train(chosen, config, given, 160), given
 
 
 def aucs(name: str) -> tuple[float, float, float]:
