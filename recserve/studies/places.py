@@ -19,8 +19,7 @@ _DMAE = {
         "recserve.studies.dmae.command:Planted",
     ),
     "cold": Place(
-        "Measure finished runs of systems that read histories on items that training hardly saw, and without any "
-        "target's id.",
+        "Measure finished runs of systems that read histories on cold items, and without any target's id.",
         "recserve.studies.dmae.command:Cold",
     ),
     "cost": Place(

@@ -7,8 +7,10 @@ import numpy as np
 import polars as pl
 
 from training.data.click import FEATURES, HISTORY, ClickData, click_data
+from training.data.content import GRAPH_WIDTH, unit_rows
 from training.data.planted_clicks import planted_clicks, planted_fields
-from training.interactions import Interactions
+from training.data.sentence_vectors import WIDTH
+from training.interactions import Content, Interactions
 from training.schema import Field, Follows, Schema
 from training.system import System, Wanted
 
@@ -71,6 +73,7 @@ def everything(*, context: bool = True, seed: int = 0) -> Interactions:
         users=users.with_columns(last_kind=pl.Series(after)),
         items=items.with_columns(title=pl.Series(["unknown", *(f"Item {n}" for n in range(1, NUM_ITEMS + 1))])),
         licence="made up by recserve",
+        load_content=_content,
     )
 
 
@@ -89,6 +92,14 @@ _CONTEXT_FIELDS = (
     Field(name="hour", role="event", kind="dense"),
     Field(name="words", role="event", kind="multi", cardinality=MANY, width=3),
 )
+
+
+def _content() -> Content:
+    """Vectors of norm 1; the last item has no graph vector."""
+    random = np.random.default_rng(0)
+    text, graph = (random.standard_normal((NUM_ITEMS + 1, width)) for width in (WIDTH, GRAPH_WIDTH))
+    text[0] = graph[0] = graph[-1] = 0
+    return Content(*(unit_rows(table).astype(np.float32) for table in (text, graph)))
 
 
 def _fields() -> tuple[Field, ...]:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from tests.training.test_every_system import Ready, initial, quick, ready
 from training.fit import predict
-from training.interactions import Interactions
+from training.interactions import Content, Interactions
 from training.registry import SYSTEMS
 from training.schema import Field, Role, Schema
 from training.system import Split, Wanted
@@ -36,6 +36,7 @@ def with_news(interactions: Interactions, *, is_user_new: bool) -> Interactions:
         users=_with_new_row(interactions.users, fields, "user") if is_user_new else interactions.users,
         items=_with_new_row(interactions.items, fields, "item"),
         licence=interactions.licence,
+        load_content=lambda: Content(*(np.concatenate([table, table[-1:]]) for table in interactions.content)),
     )
 
 

@@ -58,8 +58,7 @@ class Planted(Command):
 
 @dataclass(frozen=True, kw_only=True)
 class Cold(Command):
-    """Measure finished runs of systems that read histories on items that training hardly saw, and without any target's
-    id."""
+    """Measure finished runs of systems that read histories on cold items, and without any target's id."""
 
     runs: Positional[tuple[Path, ...]]
     """Folders of the runs, all on one data set."""
