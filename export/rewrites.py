@@ -1,4 +1,5 @@
-"""Operators that torch's exporter cannot translate, written with those that it can, while a module is traced.
+"""Operators that torch's exporter cannot translate, or that ONNX Runtime gets wrong, written with others while a module
+is traced.
 
 Axes: B rows, L elements of a row, D width of a table, N elements of a packed input, S segments.
 """
@@ -9,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
+
+from export import whole_numbers
 
 
 class Rewrites(TorchFunctionMode):
@@ -79,8 +82,9 @@ def embedding_bag(  # noqa: PLR0913 - torch's parameters
     return total if mode == "sum" else total / counted.sum(1, keepdim=True).clamp(min=1).to(total.dtype)
 
 
-_REWRITES: dict[Callable[..., Any], Callable[..., Tensor]] = {
+_REWRITES: dict[Callable[..., Any], Callable[..., Any]] = {
     torch.repeat_interleave: repeat_interleave,
     Tensor.repeat_interleave: repeat_interleave,
     torch.nn.functional.embedding_bag: embedding_bag,
+    **whole_numbers.REWRITES,
 }

@@ -55,7 +55,7 @@ _LIVE = {
     "duplicates": "every event so far comes again, in the reverse order",
     "replay": "the whole stream is read again",
     "two_stores": "two servers with an LMDB each, all events pushed to both",
-    "soak": "events and releases for minutes, one server",
+    "soak": "half an hour of events, and a release a minute, one server",
 }
 
 

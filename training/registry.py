@@ -25,6 +25,7 @@ SYSTEMS: dict[str, System] = {
         dea.SYSTEM,
         deepfm.SYSTEM,
         din.SYSTEM,
+        din.WITH_AGES,
         dkt.SYSTEM,
         fm.SYSTEM,
         gru4rec.SYSTEM,

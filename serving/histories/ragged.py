@@ -8,10 +8,11 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from serving.histories.reading import ITEMS, LENGTH, NAMES, VALUES
+from serving.histories.reading import AGES, ITEMS, LENGTH, NAMES, VALUES
 
 STARTS, LONGEST = "history_starts", "history_longest"
 """int64 [U + 1], and [1], L: what stands beside items and values [E]."""
+_OF_EVENTS = {ITEMS, VALUES, AGES}
 
 
 class Ragged:
@@ -51,13 +52,14 @@ def packed(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """
     if not {*NAMES} <= arrays.keys():
         return dict(arrays)
-    items, values, length = (arrays[name] for name in NAMES)
-    inside = np.arange(items.shape[1]) < length
-    if (items[~inside] != 0).any() or (values[~inside] != 0).any() or (length > items.shape[1]).any():
-        raise ValueError(f"{ITEMS} and {VALUES} must be 0 behind the {LENGTH} of each user, which fits into them")
+    padded = {name: array for name, array in arrays.items() if name in _OF_EVENTS}
+    length, longest = arrays[LENGTH], arrays[ITEMS].shape[1]
+    inside = np.arange(longest) < length
+    if (length > longest).any() or any((array[~inside] != 0).any() for array in padded.values()):
+        raise ValueError(f"{', '.join(padded)} must be 0 behind the {LENGTH} of each user, which fits into them")
     starts = np.concatenate([np.zeros(1, np.int64), np.cumsum(length[:, 0])])
-    flat = {ITEMS: _narrow(items[inside]), VALUES: _narrow(values[inside])}
-    return {**arrays, **flat, STARTS: starts, LONGEST: np.array([items.shape[1]])}
+    flat = {name: _narrow(array[inside]) for name, array in padded.items()}
+    return {**arrays, **flat, STARTS: starts, LONGEST: np.array([longest])}
 
 
 def unpacked(arrays: Mapping[str, np.ndarray]) -> dict[str, Rows]:
@@ -65,7 +67,7 @@ def unpacked(arrays: Mapping[str, np.ndarray]) -> dict[str, Rows]:
     found: dict[str, Rows] = dict(arrays)
     if STARTS in arrays:
         starts, longest = arrays[STARTS], int(arrays[LONGEST][0])
-        found |= {name: Ragged(arrays[name], starts, longest) for name in (ITEMS, VALUES)}
+        found |= {name: Ragged(arrays[name], starts, longest) for name in _OF_EVENTS & arrays.keys()}
     return {name: array for name, array in found.items() if name not in (STARTS, LONGEST)}
 
 

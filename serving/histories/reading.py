@@ -16,7 +16,16 @@ from serving.ids import IdMap
 SCHEMA_FILE = "schema.json"
 ITEMS, VALUES, LENGTH = "history_items", "history_values", "history_length"
 NAMES = (ITEMS, VALUES, LENGTH)
+AGES = "history_ages"
+"""What a history may have beside `NAMES`."""
+_OLDEST = 1 << 62
 _BORDER = re.compile(r"up to (\S+)|over \S+ to (\S+)")
+
+
+def older(newest: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """int64: how much older than the newest the events at these times int64 are, none of them newer; at most 2^62, and
+    exact below, as differences of any two int64 do not fit into one."""
+    return np.minimum(newest.astype(np.uint64) - times.astype(np.uint64), _OLDEST).astype(np.int64)
 
 
 @dataclass(frozen=True)
@@ -57,12 +66,14 @@ class Reading:
         return hashlib.blake2b(said.encode(), digest_size=16).digest()
 
     def arrays(self, events: Events, length: int) -> dict[str, np.ndarray]:
-        """`history_items` and `history_values` int64 [1, length], newest first, and `history_length` int64 [1, 1]."""
+        """`history_items`, `history_values` and `history_ages` int64 [1, length], newest first, and `history_length`
+        int64 [1, 1]."""
         newest = events.of(np.arange(events.number)[::-1][:length])
-        items, values = (np.zeros((1, length), np.int64) for _ in range(2))
+        items, values, ages = (np.zeros((1, length), np.int64) for _ in range(3))
         items[0, : newest.number] = self._dense(newest.items)
         values[0, : newest.number] = self._codes(newest.values)
-        return {ITEMS: items, VALUES: values, LENGTH: np.array([[newest.number]])}
+        ages[0, : newest.number] = older(newest.times[:1], newest.times)
+        return {ITEMS: items, VALUES: values, AGES: ages, LENGTH: np.array([[newest.number]])}
 
     def newest(self, events: Events, least: int | None) -> int | None:
         """The item, by dense id, of the newest event, or of the newest whose value has at least the code `least`; None

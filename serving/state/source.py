@@ -14,7 +14,7 @@ import numpy as np
 
 from serving import manifest
 from serving.histories.ragged import unpacked
-from serving.histories.reading import ITEMS, NAMES
+from serving.histories.reading import AGES, ITEMS, NAMES
 from serving.mapped import mapped
 from serving.state.record import Key, digest_of
 from serving.state.states import Lookup
@@ -116,7 +116,7 @@ class Histories:
     def beside_history(self, user: int) -> dict[str, np.ndarray]:
         """As `of`, without the history; zeros for a user who is not there."""
         row, is_known = self._row(user), self.has(user)
-        others = {name: array for name, array in self._arrays.items() if name not in NAMES}
+        others = {name: array for name, array in self._arrays.items() if name not in (*NAMES, AGES)}
         found = {name: array[row : row + 1] if is_known else array[:0] for name, array in others.items()}
         return {name: rows if is_known else np.zeros((1, *rows.shape[1:]), rows.dtype) for name, rows in found.items()}
 
@@ -140,7 +140,7 @@ class Question(NamedTuple):
 
     @property
     def inputs(self) -> dict[str, np.ndarray]:
-        """What the encoder reads, [1, ...] each; read now, as a hit in the store does not need it."""
+        """What the encoder reads, [1, ...] each, and maybe more; read now, as a hit in the store does not need it."""
         return self.read()
 
 

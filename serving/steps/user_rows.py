@@ -96,8 +96,9 @@ class RowsStep:
 
     def _update(self, rows: Tensors, row: int, live: Live) -> None:
         if ITEMS in rows:
-            for name, array in live.arrays(rows[ITEMS].shape[1]).items():
-                rows[name][row] = array[0]
+            arrays = live.arrays(rows[ITEMS].shape[1])
+            for name in arrays.keys() & rows.keys():
+                rows[name][row] = arrays[name][0]
         if self._followed:
             found = followed.values(self._followed, live.reading, live.events)
             for column, value in zip(self._followed, found, strict=True):

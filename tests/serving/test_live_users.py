@@ -44,11 +44,12 @@ SMALL = {"dim": 8, "hidden": (8, 4)}
 SIZES = {
     "lrea": {**SMALL, "heads": 2, "rank": 4, "max_length": 12},
     "din": {**SMALL, "max_length": 12},
+    "din_ages": {**SMALL, "max_length": 12},
     "dea": SMALL,
     "deepfm": SMALL,
     "matt": {**SMALL, "base": "deepfm", "paths": 3},
 }
-SERVED = ("lrea", "din", "dea")
+SERVED = ("lrea", "din", "din_ages", "dea")
 """The others answer in this process, beside the server and out of the same store."""
 OVER_FIELDS = ("dea", "deepfm", "matt")
 """Systems that read the users' fields, of which some follow from histories, and no history itself."""

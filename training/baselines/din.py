@@ -6,16 +6,20 @@ Differs from the paper: SiLU instead of Dice in the activation unit; its input [
 linear in s and t; the weighted sum is divided by the number of events, since histories run from 0 to 256; the
 embeddings and the final network are those of every ranking system here.
 
+Beside it din_ages, a control (our design): the same with a vector for the age of each event added to the event's.
+
 Legend: B batch, L history, D width, U units of the activation network.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from training.data.click import HISTORY, ClickBatch
+from training.data.click import AGES, HISTORY, ClickBatch
+from training.layers.ages import AgeEmbedding
 from training.layers.ranker import HistoryModel, RankerConfig, Tower
 from training.schema import Schema
 from training.system import System
@@ -41,8 +45,9 @@ def local_activation(
 class DIN(HistoryModel):
     """The activation unit a(s, t) = w . SiLU(W_s s + W_t t + W_p (s*t))."""
 
-    def __init__(self, config: Config, schema: Schema) -> None:
+    def __init__(self, config: Config, schema: Schema, *, by_age: bool = False) -> None:
         super().__init__(config, schema)
+        self.ages = AgeEmbedding(config.dim) if by_age else None
         self.of_event = nn.Linear(config.dim, config.attention_units, bias=False)
         self.of_target = nn.Linear(config.dim, config.attention_units)
         self.of_product = nn.Linear(config.dim, config.attention_units, bias=False)
@@ -51,6 +56,8 @@ class DIN(HistoryModel):
 
     def forward(self, batch: ClickBatch) -> Float[Tensor, " B"]:
         history, mask, target, profile = self.tables.look_up(batch)
+        if self.ages is not None:
+            history = history + self.ages(batch.history_ages)
         product = (self.of_product.weight * target[:, None, :]).transpose(1, 2)  # (B, D, U): W_p diag(t), no (s*t)
         unit = history @ (product + self.of_event.weight.T) + self.of_target(target)[:, None, :]
         weights = self.weight(torch.nn.functional.silu(unit)).squeeze(-1)  # (B, L)
@@ -68,4 +75,13 @@ SYSTEM = System(
     build=DIN,
     reads=frozenset({HISTORY}),
     quick={"max_length": 12},
+)
+
+WITH_AGES = replace(
+    SYSTEM,
+    name="din_ages",
+    title="Deep Interest Network with the events' ages, a control",
+    provenance="attention from the paper; ages, embeddings and final network are our design",
+    build=partial(DIN, by_age=True),
+    reads=frozenset({HISTORY, AGES}),
 )

@@ -35,9 +35,9 @@ from training.needs import ITEMS, LABEL, TIME, USERS, require
 from training.schema import Field, Schema
 from training.system import Wanted
 
-FEATURES, HISTORY = "features", "history"
+FEATURES, HISTORY, AGES = "features", "history", "ages"
+"""Parts of the view that a system reads: rows of fields; the past, with a profile of the user; when it was."""
 NEEDS = (USERS, ITEMS, TIME, LABEL)
-"""Parts of the view that a system reads: rows of fields; the past, with a profile of the user."""
 
 
 class ClickBatch(NamedTuple):
@@ -57,6 +57,9 @@ class ClickBatch(NamedTuple):
     history_items: Int64[Tensor, "B L"]
     """Most recent first, 0 beyond the length. L is the longest history of the batch, at least 1."""
     history_values: Int64[Tensor, "B L"]
+    history_ages: Int64[Tensor, "B L"]
+    """How much older than the newest event of the history each is, in the data set's unit of time: what a served
+    request knows without a clock. Width 0 where nobody reads it."""
     history_length: Int64[Tensor, " B"]
     label: Float32[Tensor, " B"]
 
@@ -133,14 +136,14 @@ class ClickSplit:
         source, places = self.source, self.places[rows]
         user, item = source.log.user[places], source.log.item[places]
         lengths = self._lengths[rows] if HISTORY in source.reads else np.zeros(len(rows), np.int64)
-        items, values = source.log.windows(self._ends[rows], lengths, max(1, int(lengths.max())))
+        ends, width = self._ends[rows], max(1, int(lengths.max()))
         parts = (
             user,
             item,
             *source.features.of(places, user, item),
             *source.profile.of(places, user, item),
-            items,
-            values,
+            *source.log.windows(ends, lengths, width),
+            source.log.ages(ends, lengths, width if AGES in source.reads else 0),
             lengths,
             self.label[rows],
         )
@@ -199,13 +202,17 @@ class ClickData:
     def histories(self) -> dict[str, np.ndarray]:
         """What serving starts from, after all events: one row for each user by dense id, that of the unknown first.
 
-        `history_items` and `history_values` int64 [U + 1, max_length] newest first, `history_length` int64 [U + 1, 1].
+        `history_items`, `history_values` and, where they are read, `history_ages` int64 [U + 1, max_length] newest
+        first, `history_length` int64 [U + 1, 1].
         """
         users = np.arange(len(self.interactions.users))
         starts, ends = self.log.all_of(users)
         lengths = np.minimum(ends - starts, self.max_length)
         items, values = self.log.windows(ends, lengths, self.max_length)
-        return {"history_items": items, "history_values": values, "history_length": lengths[:, None]}
+        found = {"history_items": items, "history_values": values}
+        if AGES in self.reads:
+            found["history_ages"] = self.log.ages(ends, lengths, self.max_length)
+        return {**found, "history_length": lengths[:, None]}
 
     @property
     def context(self) -> tuple[Field, ...]:
@@ -250,14 +257,15 @@ def now(data: ClickData, user: int, items: np.ndarray, moment: Sequence[np.ndarr
     items = np.where((items >= 0) & (items < len(interactions.items)), items, 0)
     starts, ends = data.log.all_of(np.full(len(items), user))
     lengths = np.minimum(ends - starts, data.max_length if HISTORY in data.reads else 0)
-    history = data.log.windows(ends, lengths, max(1, int(lengths.max(initial=0))))
+    width = max(1, int(lengths.max(initial=0)))
     values = dict(zip((field.name for field in data.context), moment, strict=True))
     parts = (
         np.full(len(items), user),
         items,
         *_at(data.features, user, items, values),
         *_at(data.profile, user, items, values),
-        *history,
+        *data.log.windows(ends, lengths, width),
+        data.log.ages(ends, lengths, width if AGES in data.reads else 0),
         lengths,
         np.zeros(len(items), np.float32),
     )

@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 from numpy.lib.stride_tricks import sliding_window_view
 
+from serving.histories.reading import older
 from training.interactions import by_user
 
 TRAIN_SHARE, VALIDATION_SHARE = 0.8, 0.1
@@ -43,7 +44,7 @@ class Log:
         kept = np.ones(len(self), bool) if has_values else self.label > 0
         self._before: np.ndarray = np.append(0, np.cumsum(kept))
         values = events["value"].to_numpy().astype(np.int64)[self.row] if has_values else kept.astype(np.int64)
-        self._newest_first = self.item[kept][::-1], values[kept][::-1]
+        self._newest_first = self.item[kept][::-1], values[kept][::-1], self.time[kept][::-1]
         self._padded, self._padding = self._newest_first, 0
 
     def __len__(self) -> int:
@@ -64,17 +65,31 @@ class Log:
 
     def windows(self, ends: np.ndarray, lengths: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray]:
         """Items and values int64 [B, width] of the `lengths` newest events before `ends`, newest first, then zeros."""
+        items, values = self._windows(ends, width)[:2]
         beyond = np.arange(width) >= lengths[:, None]
+        items[beyond] = 0
+        values[beyond] = 0
+        return items, values
+
+    def ages(self, ends: np.ndarray, lengths: np.ndarray, width: int) -> np.ndarray:
+        """int64 [B, width]: how much older than the newest of a window each of its events is, in the data set's unit of
+        time, then zeros."""
+        if not width:
+            return np.zeros((len(ends), 0), np.int64)
+        times = self._windows(ends, width)[2]
+        ages = older(times[:, :1], times)
+        ages[np.arange(width) >= lengths[:, None]] = 0
+        return ages
+
+    def _windows(self, ends: np.ndarray, width: int) -> tuple[np.ndarray, ...]:
+        """Items, values and times [B, width] up to `ends`, newest first, whosever they are."""
         if width > self._padding:
             # Once for the widest, as a copy for each batch would cost more than the batch.
             self._padding = width
             zeros = np.zeros(width, np.int64)
             self._padded = tuple(np.concatenate((kept, zeros)) for kept in self._newest_first)
         first = len(self._newest_first[0]) - ends
-        items, values = (sliding_window_view(kept, width)[first] for kept in self._padded)
-        items[beyond] = 0
-        values[beyond] = 0
-        return items, values
+        return tuple(sliding_window_view(kept, width)[first] for kept in self._padded)
 
 
 def _changes(values: np.ndarray) -> np.ndarray:

@@ -5,8 +5,10 @@ from collections import Counter
 import numpy as np
 import polars as pl
 
+from training.data.content import GRAPH_WIDTH, unit_rows
 from training.data.movielens import POSITIVE_RATING
-from training.interactions import Dataset, Interactions
+from training.data.sentence_vectors import WIDTH
+from training.interactions import Content, Dataset, Interactions
 from training.schema import Field, Schema
 
 NAME = "planted-clicks"
@@ -28,8 +30,9 @@ _EVENT_FIELDS = (
 def planted_clicks(*, num_users: int = 64, num_items: int = 48, seed: int = 0) -> Interactions:
     """Users who like what matches the majority cluster of the last items they liked.
 
-    Each item belongs to one of `NUM_CLUSTERS` clusters, which is its genre. Each user rates 32 items, some within the
-    same second. 5 % of the ratings go against the rule. Everything follows from the seed.
+    Each item belongs to one of `NUM_CLUSTERS` clusters, which is its genre, and its text and its graph vector lie near
+    those of its cluster. Each user rates 32 items, some within the same second. 5 % of the ratings go against the rule.
+    Everything follows from the seed.
     """
     random = np.random.default_rng(seed)
     cluster = random.permutation(np.arange(num_items) % NUM_CLUSTERS)
@@ -53,7 +56,21 @@ def planted_clicks(*, num_users: int = 64, num_items: int = 48, seed: int = 0) -
         users=pl.DataFrame(user_fields, schema=list(_USER_FIELDS)),
         items=items,
         licence="made up by recserve",
+        load_content=lambda: _content(cluster, seed),
     )
+
+
+def _content(cluster: np.ndarray, seed: int) -> Content:
+    """Vectors of norm 1: of a cluster's items the same direction, and as much of one of their own. The last item has no
+    graph vector."""
+    random = np.random.default_rng([seed, 1])
+    vectors = []
+    for width in (WIDTH, GRAPH_WIDTH):
+        centres, own = (random.standard_normal((count, width)) for count in (NUM_CLUSTERS, len(cluster)))
+        found = unit_rows(unit_rows(centres)[cluster] + unit_rows(own)).astype(np.float32)
+        vectors.append(np.concatenate([np.zeros((1, width), np.float32), found]))
+    vectors[1][-1] = 0
+    return Content(*vectors)
 
 
 def planted_fields(*, num_users: int = 64, num_items: int = 48, seed: int = 0) -> Interactions:

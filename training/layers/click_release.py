@@ -86,6 +86,7 @@ class Scorer(nn.Module):
             profile_sets=joined("profile_sets", profile.sets, none),
             history_items=named.get("history_items", zeros[:, None]),
             history_values=named.get("history_values", zeros[:, None]),
+            history_ages=named.get("history_ages", zeros[:, None]),
             history_length=named["history_length"][:, 0] if "history_length" in named else zeros,
             label=zeros.to(items[1].dtype),
         )

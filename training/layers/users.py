@@ -3,7 +3,7 @@
 A step is needed where a history decides something of a row: the history itself, or fields that follow from it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -27,23 +27,21 @@ class Row(NamedTuple):
 
     features: Columns
     profile: Columns
-    history: tuple[np.ndarray, ...] = ()
-    """Items, values, length."""
+    history: Mapping[str, np.ndarray] = {}
+    """See `ClickData.histories`."""
 
     def arrays(self) -> dict[str, np.ndarray]:
         """By name of the graph's input; those of width 0 are left out."""
         names = [f"{part}{kind}" for part in (USER, "profile") for kind in ("", "_dense", "_sets")]
         named = dict(zip(names, (*self.features, *self.profile), strict=True))
-        named |= dict(zip(("history_items", "history_values", "history_length"), self.history, strict=False))
-        return {name: array for name, array in named.items() if array.shape[1]}
+        return {name: array for name, array in {**named, **self.history}.items() if array.shape[1]}
 
 
 def user_row(data: ClickData) -> Row:
     """Of all users after all events, by dense id, that of the unknown first."""
     if HISTORY not in data.reads:
         return Row(data.features.users, data.profile.users)
-    histories = data.histories()
-    return Row(data.features.users, data.profile.users, tuple(histories.values()))
+    return Row(data.features.users, data.profile.users, data.histories())
 
 
 def carried(row: Row) -> dict[str, np.ndarray]:

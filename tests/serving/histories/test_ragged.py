@@ -7,7 +7,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from serving.histories.ragged import LONGEST, STARTS, Ragged, packed, unpacked
-from serving.histories.reading import ITEMS, LENGTH, VALUES
+from serving.histories.reading import AGES, ITEMS, LENGTH, VALUES
 from serving.mapped import mapped
 
 LENGTHS = np.array([[3], [0], [5], [1]])
@@ -17,8 +17,9 @@ LONGEST_READ = 5
 def histories(largest: int = 900) -> dict[str, np.ndarray]:
     random = np.random.default_rng(0)
     inside = np.arange(LONGEST_READ) < LENGTHS
-    items, values = (np.where(inside, random.integers(1, top, inside.shape), 0) for top in (largest, 6))
-    return {ITEMS: items, VALUES: values, LENGTH: LENGTHS, "age": np.arange(4, dtype=np.float32)[:, None]}
+    items, values, ages = (np.where(inside, random.integers(1, top, inside.shape), 0) for top in (largest, 6, 1 << 50))
+    beside = np.arange(4, dtype=np.float32)[:, None]
+    return {ITEMS: items, VALUES: values, AGES: ages, LENGTH: LENGTHS, "beside": beside}
 
 
 @pytest.mark.parametrize("largest", [900, 1 << 40])
@@ -34,7 +35,7 @@ def test_what_is_read_is_what_was_written(tmp_path: Path, largest: int) -> None:
 
 
 def test_an_event_takes_eight_bytes_however_long_others_are() -> None:
-    held = packed({**histories(), "age": np.zeros((4, 0))})
+    held = packed(histories())
     events = int(LENGTHS.sum())
     assert held[ITEMS].nbytes + held[VALUES].nbytes == 8 * events
     assert held[STARTS].tolist() == [0, 3, 3, 8, 9]
@@ -51,6 +52,7 @@ def test_what_is_no_history_stays_as_it_is() -> None:
     [
         {ITEMS: np.ones((4, 5), np.int64)},
         {VALUES: np.ones((4, 5), np.int64)},
+        {AGES: np.ones((4, 5), np.int64)},
         {LENGTH: np.array([[3], [0], [6], [1]])},
     ],
 )

@@ -31,11 +31,16 @@ def test_windows_hold_the_newest_of_an_events_past_and_of_nobody_else(rows: list
     starts, ends = log.past(np.arange(len(log)))
     lengths = np.minimum(ends - starts, width)
     items, found = log.windows(ends, lengths, width)
+    ages = log.ages(ends, lengths, width)
+    assert log.ages(ends, lengths, 0).shape == (len(log), 0)
     for place, (_, (user, item, rating, time)) in enumerate(ordered):
         assert (log.user[place], log.item[place], log.time[place]) == (user, item, time)
         assert log.label[place] == (rating >= 4)
         before = [row for _, row in ordered if row[0] == user and row[3] < time]
         newest = [(row[1], row[2]) for row in before if values or row[2] >= 4][::-1][:width]
+        times = [row[3] for row in before if values or row[2] >= 4][::-1][:width]
+        since = [min(times[0] - one, 2**62) for one in times]
+        assert ages[place].tolist() == since + [0] * (width - len(since))
         newest = newest if values else [(item, 1) for item, _ in newest]
         padded = newest + [(0, 0)] * (width - len(newest))
         assert list(zip(items[place].tolist(), found[place].tolist(), strict=True)) == padded
