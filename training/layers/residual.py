@@ -52,6 +52,19 @@ class ResidualLevels(nn.ModuleList):
             level.count(chosen.codes)
 
     @torch.no_grad()
+    def follow(self, found: list[tuple[Tensor, Quantised]], rate: float) -> None:
+        """Moves each word by `rate` of the way to the mean of the residuals that took it; of all processes together."""
+        for level, (residual, chosen) in zip(self.books, found, strict=True):
+            number = level.words.shape[1]
+            sums = torch.zeros_like(level.words[0]).index_add_(0, chosen.codes[:, 0], residual[:, 0])
+            sizes = torch.bincount(chosen.codes[:, 0], minlength=number)[:, None].to(sums.dtype)
+            if torch.distributed.is_available() and torch.distributed.is_initialized():
+                torch.distributed.all_reduce(sums)
+                torch.distributed.all_reduce(sizes)
+            gap = sums / sizes.clamp(min=1) - level.words[0]
+            level.words[0] += rate * torch.where(sizes > 0, gap, 0)
+
+    @torch.no_grad()
     def reseed(self, latent: Float[Tensor, "B d"], every: int) -> None:
         """Where it is time, unused words become residuals of this batch, level after level."""
         residual = latent[:, None]
@@ -64,6 +77,12 @@ class ResidualLevels(nn.ModuleList):
 def sum_of_words(found: list[tuple[Tensor, Quantised]]) -> Float[Tensor, "B d"]:
     """The latent that the levels together stand for."""
     return torch.cat([chosen.words for _, chosen in found], dim=1).sum(1)
+
+
+def commitment(found: list[tuple[Tensor, Quantised]]) -> Float[Tensor, ""]:
+    """0.25 ||r - sg(e)||^2, summed over the levels: what is left of `levels_loss` where words follow by themselves."""
+    gaps = [squared_error(residual[:, 0], chosen.words[:, 0].detach()) for residual, chosen in found]
+    return COMMITMENT * torch.stack(gaps).sum()
 
 
 def levels_loss(found: list[tuple[Tensor, Quantised]]) -> Float[Tensor, ""]:

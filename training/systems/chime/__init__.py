@@ -47,7 +47,7 @@ LARGE = Config(
     compress_batch=8,
     compress_rate=1e-4,
 )
-"""The blocks of a language model of half a billion weights, for a GPU."""
+"""The width, depth and heads of a small language model, 230 million weights in its blocks, for a GPU."""
 
 
 def stages(config: Config) -> tuple[Stage, ...]:

@@ -14,8 +14,11 @@ from jaxtyping import Bool, Float, Float32, Int64
 from torch import Tensor, nn
 
 from training.data.click import ClickData
-from training.layers.residual import levels_loss
+from training.layers.residual import commitment
 from training.systems.chime.compressor import Compressor
+
+FOLLOW = 0.1
+"""Share of the way to the mean of their interests that words go with each step."""
 
 
 class SequenceBatch(NamedTuple):
@@ -136,8 +139,8 @@ def compress_loss(compressor: Compressor, batch: SequenceBatch) -> tuple[Tensor,
 
 
 def quantise_loss(compressor: Compressor, latents: Float[Tensor, "n I"]) -> Float[Tensor, ""]:
-    """Words to interests and interests to words; words start by k-means over the first step's interests, and those that
-    nobody uses are put where interests are."""
+    """Interests to their words. Words start by k-means over the first step's interests, then follow the mean of those
+    that take them; those that nobody takes are put where interests are."""
     fixed = latents.detach()
     if not compressor.started:
         compressor.levels.start(fixed)
@@ -145,4 +148,5 @@ def quantise_loss(compressor: Compressor, latents: Float[Tensor, "n I"]) -> Floa
     compressor.levels.reseed(fixed, compressor.config.reseed_every)
     found = compressor.levels(latents)
     compressor.levels.count(found)
-    return levels_loss(found)
+    compressor.levels.follow([(residual.detach(), chosen) for residual, chosen in found], FOLLOW)
+    return commitment(found)
