@@ -10,7 +10,7 @@ import torch
 from tests.training.systems.chime_models import LENGTH, SMALL, data, model
 from training.layers.transformer import MASKED
 from training.systems.chime import CHIME, LARGE, SYSTEM, attention
-from training.systems.chime.adaptation import Projector
+from training.systems.chime.adaptation import Behaviours, Projector
 from training.systems.chime.compressor import summary
 from training.systems.chime.representation import WindowAttention, receptive
 
@@ -75,7 +75,7 @@ def interests(built: CHIME, items: torch.Tensor, length: int) -> torch.Tensor:
     """[L, I] of one history, newest first."""
     values, ages = torch.full_like(items, 4), 10 * torch.arange(len(items))
     found = built.compressor.interests(
-        built.compressor.item_inputs(), (items[None], values[None], ages[None]), torch.tensor([length])
+        built.compressor.item_inputs(), Behaviours(items[None], values[None], ages[None]), torch.tensor([length])
     )
     return found[0].detach()
 
@@ -111,14 +111,14 @@ def test_projectors_learn_and_the_encoders_behind_them_do_not() -> None:
 
 def test_each_input_counts() -> None:
     built, items = model().compressor, torch.tensor([[3, 9, 4, 20]])
-    history = items, torch.full_like(items, 4), torch.tensor([[0, 5, 50, 500]])
+    history = Behaviours(items, torch.full_like(items, 4), torch.tensor([[0, 5, 50, 500]]))
     length = torch.tensor([4])
     before = built.interests(built.item_inputs(), history, length)
     with torch.no_grad():
         torch.nn.init.normal_(built.adaptation.gap.rows.weight)
     by_gap = built.interests(built.item_inputs(), history, length)
     for place, other in enumerate((items.flip(1), torch.ones_like(items), torch.tensor([[0, 40, 50, 500]]))):
-        changed = tuple(other if number == place else part for number, part in enumerate(history))
+        changed = Behaviours(*(other if number == place else part for number, part in enumerate(history)))
         assert not torch.allclose(by_gap, built.interests(built.item_inputs(), changed, length), atol=1e-4)
     assert not torch.allclose(before, by_gap, atol=1e-4)
     for name in ("text", "graph"):
@@ -197,7 +197,7 @@ def test_the_large_configuration_has_a_language_model_s_size_and_answers() -> No
     with torch.device("meta"):
         built = CHIME(LARGE, data().schema)
         length = torch.tensor([700, 3])
-        history = tuple(torch.zeros(2, 700, dtype=torch.int64) for _ in range(3))
+        history = Behaviours(*(torch.zeros(2, 700, dtype=torch.int64) for _ in range(3)))
         found = built.compressor.interests(built.compressor.item_inputs(), history, length)
     assert sum(value.numel() for value in built.compressor.decoder.parameters()) > 2e8
     assert found.shape == (2, 700, LARGE.interest)

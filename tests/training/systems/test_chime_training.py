@@ -24,6 +24,7 @@ from tests.training.systems.chime_models import (
 )
 from training.layers.residual import ResidualLevels
 from training.systems.chime import CHIME, attention
+from training.systems.chime.adaptation import Behaviours
 from training.systems.chime.evaluation import left
 from training.systems.chime.sequences import (
     SequenceBatch,
@@ -101,7 +102,7 @@ def test_words_that_nobody_uses_are_put_where_interests_are() -> None:
 
 def test_words_start_where_interests_are_and_follow_them() -> None:
     built = model().compressor
-    built.started.fill_(value=False)
+    built.get_buffer("started").fill_(value=False)
     latents = torch.nn.functional.normalize(torch.randn(300, 8), dim=1).requires_grad_()
     quantise_loss(built, latents).backward()
     assert built.started
@@ -136,7 +137,7 @@ def found(built: CHIME) -> Found:
     length = np.full(len(users), OLD + NEW - 1)
     items, values = log.windows(ends - 1, length, OLD + NEW - 1)
     ages = log.ages(ends - 1, length, OLD + NEW - 1)
-    history = tuple(map(torch.from_numpy, (items, values, ages)))
+    history = Behaviours(*map(torch.from_numpy, (items, values, ages)))
     compressor = built.compressor
     interests = compressor.interests(compressor.item_inputs(), history, torch.from_numpy(length))
     scores = interests[:, 0] @ compressor.adaptation.targets(compressor.adaptation.parts())[1:].T

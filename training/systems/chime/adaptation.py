@@ -8,6 +8,8 @@ Legend: B batch, L places of a history, newest first, N items with the unknown o
 of a projection, d width of input vectors.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 import torch
 from jaxtyping import Float, Int
@@ -22,6 +24,19 @@ from training.layers.ranker import value_of
 from training.schema import Schema, size_of
 from training.systems.chime.representation import Norm
 from training.warm_start import Axis
+
+
+class Behaviours(NamedTuple):
+    """A history, newest first, as `training.data.click.ClickBatch` has it."""
+
+    items: Int[Tensor, "B L"]
+    values: Int[Tensor, "B L"]
+    ages: Int[Tensor, "B L"]
+
+    def wide(self, least: int) -> "Behaviours":
+        """With at least so many places."""
+        lacking = max(0, least - self.items.shape[1])
+        return Behaviours(*(nn.functional.pad(part, (0, lacking)) for part in self))
 
 
 class Projector(nn.Module):
@@ -72,11 +87,10 @@ class Adaptation(nn.Module):
     def events(
         self,
         items: Float[Tensor, "N d"],
-        history: tuple[Int[Tensor, "B L"], Int[Tensor, "B L"], Int[Tensor, "B L"]],
+        history: Behaviours,
         length: Int[Tensor, " B"],
     ) -> Float[Tensor, "B L d"]:
-        """Input vectors of behaviours, given those of all items (`as_input` of `parts`); `history` are items, values
-        and ages."""
+        """Input vectors of behaviours, given those of all items (`as_input` of `parts`)."""
         met, values, ages = history
         since = torch.cat((ages[:, 1:], ages[:, -1:]), 1) - ages
         is_first = torch.arange(ages.shape[1], device=ages.device) >= length[:, None] - 1

@@ -18,7 +18,7 @@ from training.layers.ranker import RankerConfig
 from training.layers.residual import ResidualLevels, sum_of_words
 from training.schema import Schema
 from training.systems.chime import attention
-from training.systems.chime.adaptation import Adaptation
+from training.systems.chime.adaptation import Adaptation, Behaviours
 from training.systems.chime.representation import Decoder, receptive
 
 
@@ -28,15 +28,15 @@ class Config(RankerConfig):
 
     max_length: int = 1024
     """Newest events of a history that are kept: all of a life, where none is longer."""
-    width: int = 64
+    width: int = 32
     """Width of the transformer's vectors."""
     depth: int = 2
     """Blocks of the transformer."""
-    heads: int = 4
+    heads: int = 2
     """Heads of attention, a divisor of `width`."""
     window: int = 16
     """Newest events that a place of a block sees, itself among them."""
-    projected: int = 32
+    projected: int = 16
     """Width to which a projector brings a text or graph vector."""
     interest: int = 32
     """Width of interests and of words."""
@@ -56,7 +56,7 @@ class Config(RankerConfig):
     """Items of other users that each place is compared with."""
     sequence: int = 128
     """Events of a training sequence of the compressor."""
-    compress_epochs: int = 20
+    compress_epochs: int = 12
     """Passes of the compressor over the training part at most."""
     compress_batch: int = 32
     """Sequences of a training step of the compressor."""
@@ -117,10 +117,10 @@ class Compressor(nn.Module):
     def interests(
         self,
         items: Float[Tensor, "N d"],
-        history: tuple[Int[Tensor, "B L"], Int[Tensor, "B L"], Int[Tensor, "B L"]],
+        history: Behaviours,
         length: Int[Tensor, " B"],
     ) -> Float[Tensor, "B L I"]:
-        """u of each place, of norm 1; `history` are items, values and ages."""
+        """u of each place, of norm 1."""
         events = self.adaptation.events(items, history, length)
         return nn.functional.normalize(self.to_interest(self.decoder(events, length)), dim=-1)
 

@@ -13,6 +13,7 @@ from training.layers.items import known
 from training.layers.ranker import HistoryModel, Tower
 from training.schema import Schema
 from training.systems.chime import attention
+from training.systems.chime.adaptation import Behaviours
 from training.systems.chime.compressor import Compressor, Config, Summary, exactly, summary
 from training.systems.chime.past import Past
 
@@ -81,10 +82,8 @@ class CHIME(HistoryModel):
     def compressed(self, batch: ClickBatch) -> Summary:
         """Of the batch's histories, from the histories themselves."""
         config, exact = self.config, exactly(self.compressor)
-        lacking = max(0, config.recent - batch.history_items.shape[1])
-        history = batch.history_items, batch.history_values, batch.history_ages
-        items, values, ages = (nn.functional.pad(part, (0, lacking)) for part in history)
-        interests = exact.interests(exact.item_inputs(), (items, values, ages), batch.history_length)
+        history = Behaviours(batch.history_items, batch.history_values, batch.history_ages).wide(config.recent)
+        interests = exact.interests(exact.item_inputs(), history, batch.history_length)
         return summary(exact.codes(interests), interests[:, 0].float(), batch.history_length, config)
 
     @torch.no_grad()

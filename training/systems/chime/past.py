@@ -14,6 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from training.data.click import ClickBatch, Source
+from training.systems.chime.adaptation import Behaviours
 from training.systems.chime.compressor import Compressor, Summary, exactly, summary
 
 _PLACES = 1 << 16
@@ -74,11 +75,10 @@ class Past:
         for users in self._groups():
             ends, lengths = self._ends[users], self._lengths[users]
             width = int(lengths.max())
-            history = (*self.source.log.windows(ends, lengths, width), self.source.log.ages(ends, lengths, width))
+            windows = self.source.log.windows(ends, lengths, width), self.source.log.ages(ends, lengths, width)
+            history = Behaviours(*(torch.from_numpy(part).to(items.device) for part in (*windows[0], windows[1])))
             length = torch.from_numpy(lengths).to(items.device)
-            found = compressor.interests(
-                items, tuple(torch.from_numpy(part).to(items.device) for part in history), length
-            )
+            found = compressor.interests(items, history, length)
             back = torch.arange(width, device=items.device)
             is_there = back < length[:, None]
             places = torch.from_numpy(self._first[users]).to(items.device)[:, None] + length[:, None] - 1 - back

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from training.data.click import ClickData
 from training.layers.residual import commitment
+from training.systems.chime.adaptation import Behaviours
 from training.systems.chime.compressor import Compressor
 
 FOLLOW = 0.1
@@ -121,7 +122,7 @@ def compress_loss(compressor: Compressor, batch: SequenceBatch) -> tuple[Tensor,
     config = compressor.config
     parts = compressor.adaptation.parts()
     items, vectors = compressor.adaptation.as_input(parts), compressor.adaptation.targets(parts)
-    interests = compressor.interests(items, (batch.items, batch.values, batch.ages), batch.length)
+    interests = compressor.interests(items, Behaviours(batch.items, batch.values, batch.ages), batch.length)
     liked = batch.liked > 0
     after = next_liked(liked)
     rows, places = torch.nonzero(liked, as_tuple=True)

@@ -18,6 +18,7 @@ from training.layers.items import known
 from training.layers.rows import rows
 from training.servable import Packed
 from training.systems.chime import attention
+from training.systems.chime.adaptation import Behaviours
 from training.systems.chime.compressor import exactly, summary
 from training.systems.chime.model import CHIME
 
@@ -35,15 +36,9 @@ class Coder(nn.Module):
             self.register_buffer("items", exact.item_inputs())
         self.compressor = exact
 
-    def forward(
-        self,
-        items: Int[Tensor, "B L"],
-        values: Int[Tensor, "B L"],
-        ages: Int[Tensor, "B L"],
-        length: Int[Tensor, " B"],
-    ) -> Float[Tensor, "B L I"]:
+    def forward(self, history: Behaviours, length: Int[Tensor, " B"]) -> Float[Tensor, "B L I"]:
         """Interests."""
-        return self.compressor.interests(self.items, (items, values, ages), length)
+        return self.compressor.interests(self.items, history, length)
 
 
 class Plain(nn.Module):
@@ -54,10 +49,8 @@ class Plain(nn.Module):
         self.coder, self.model = Coder(model), model
 
     def forward(self, batch: ClickBatch) -> Float[Tensor, " B"]:
-        lacking = max(0, self.model.config.recent - batch.history_items.shape[1])
-        history = batch.history_items, batch.history_values, batch.history_ages
-        items, values, ages = (nn.functional.pad(part, (0, lacking)) for part in history)
-        interests = self.coder(items, values, ages, batch.history_length)
+        history = Behaviours(batch.history_items, batch.history_values, batch.history_ages)
+        interests = self.coder(history.wide(self.model.config.recent), batch.history_length)
         codes = self.coder.compressor.codes(interests)
         return self.model.logits(batch, summary(codes, interests[:, 0], batch.history_length, self.model.config))
 
@@ -82,11 +75,8 @@ class Encoder(nn.Module):
     ) -> Packed:
         """`profile`: one tensor, or none where the data set has no fields for it."""
         length = history_length[:, 0]
-        lacking = max(0, self.model.config.recent - history_items.shape[1])
-        items, values, ages = (
-            nn.functional.pad(part, (0, lacking)) for part in (history_items, history_values, history_ages)
-        )
-        interests = self.coder(items, values, ages, length)
+        history = Behaviours(history_items, history_values, history_ages).wide(self.model.config.recent)
+        interests = self.coder(history, length)
         kept = summary(self.coder.compressor.codes(interests), interests[:, 0], length, self.model.config)
         ids = profile[0] if profile else history_items[:, :0]
         nothing = self.model.tower.of_profile.weight.new_zeros(history_items.shape[0], 0)
@@ -117,7 +107,7 @@ class Observer(nn.Module):
         before_stamp: Int[Tensor, "B 1"],
     ) -> Packed:
         length = history_length[:, 0]
-        interests = self.coder(history_items, history_values, history_ages, length)[:, :1]
+        interests = self.coder(Behaviours(history_items, history_values, history_ages), length)[:, :1]
         code = self.coder.compressor.codes(interests)  # (B, 1, P)
         added = attention.histogram(code, history_length > 0, before_counts.shape[2])
         recent = torch.cat((code.to(torch.int32), before_recent[:, :-1]), 1)
