@@ -45,11 +45,12 @@ SIZES = {
     "lrea": {**SMALL, "heads": 2, "rank": 4, "max_length": 12},
     "din": {**SMALL, "max_length": 12},
     "din_ages": {**SMALL, "max_length": 12},
+    "chime": {**SMALL, "width": 16, "depth": 1, "window": 6, "interest": 8, "levels": 2, "words": 8, "recent": 6},
     "dea": SMALL,
     "deepfm": SMALL,
     "matt": {**SMALL, "base": "deepfm", "paths": 3},
 }
-SERVED = ("lrea", "din", "din_ages", "dea")
+SERVED = ("lrea", "din", "din_ages", "chime", "dea")
 """The others answer in this process, beside the server and out of the same store."""
 OVER_FIELDS = ("dea", "deepfm", "matt")
 """Systems that read the users' fields, of which some follow from histories, and no history itself."""
@@ -80,8 +81,8 @@ def known(*, pushed: bool) -> Interactions:
 def release(name: str, *, pushed: bool = False) -> tuple[Signature, ...]:
     """An untrained system with weights that matter; its users did more than the planted events where `pushed`."""
     chosen, planted = system(name), known(pushed=False)
-    wanted = Wanted(chosen.reads, 12, {})
     config = chosen.config(**SIZES[name])
+    wanted = Wanted(chosen.reads, getattr(config, "max_length", 1), {})
     data = chosen.task.view(planted, wanted)
     torch.manual_seed(0)
     module = chosen.build(config, data.schema)
@@ -261,6 +262,25 @@ def test_a_stale_state_is_computed_again_once(ready: Ready) -> None:
     assert after["hit"] - before["hit"] == 2
     assert after["live"] - before["live"] == 3
     assert all(np.array_equal(answers[0], one) for one in answers)
+
+
+def test_a_state_that_takes_single_events_is_not_computed_again(ready: Ready) -> None:
+    def observed() -> float:
+        text = urllib.request.urlopen(ready.server.metrics_url).read().decode()
+        lines = [one for one in text.splitlines() if one.startswith("recserve_user_state_observed_events_total")]
+        return sum(float(one.split()[-1]) for one in lines if 'model="chime' in one)
+
+    ask(ready.client, "chime", 8)
+    time.sleep(0.3)
+    before = observed()
+    for _ in range(2):
+        Pusher(ready.client, "planted-clicks").push([Row("8", "7", 5.0, LATER, 0, "once")])
+        found = ask(ready.client, "chime", 8)
+    time.sleep(0.3)
+    assert observed() - before == 1
+    direct = InProcessModel.open(ready.repository / "chime")
+    assert np.array_equal(direct.run([question("chime", 8)])[0]["scores"][0], found), "as from the whole history"
+    direct.close()
 
 
 def _settled(counts) -> dict[str, float]:

@@ -46,7 +46,8 @@ class Plain(nn.Module):
 
     def __init__(self, model: CHIME) -> None:
         super().__init__()
-        self.coder, self.model = Coder(model), model
+        # The model first: its parameters say in which dtype a request's numbers come.
+        self.model, self.coder = model, Coder(model)
 
     def forward(self, batch: ClickBatch) -> Float[Tensor, " B"]:
         history = Behaviours(batch.history_items, batch.history_values, batch.history_ages)
