@@ -1,4 +1,4 @@
-"""What CHIME serves is what it trained: from the history, event by event, and out of a state; and what gets no score."""
+"""What CHIME serves is what it trained: from a history, event by event, out of a state; and what gets no score."""
 
 from dataclasses import replace
 from functools import cache
@@ -12,6 +12,7 @@ from tests.training.click_views import everything, view
 from tests.training.systems.chime_models import LENGTH, READS, SMALL, data, model
 from training.asking import Question, Tensors
 from training.data.planted_clicks import planted_clicks
+from training.interactions import Content
 from training.layers import ragged
 from training.servable import Packed, Signature
 from training.systems.chime import CHIME, SYSTEM, Config
@@ -82,10 +83,8 @@ def test_a_user_s_state_takes_two_kibibytes_at_most_whatever_the_history() -> No
     key = record.encode_key(record.Key("chime_state", 1, 1))
     value = record.encode(key, record.Header(len(state), bytes(8), 0), state, "float32")
     assert len(key) + len(value) <= 2048
-    shapes = [
-        [spec.shape for spec in servables("chime", built, config, data(length))[1].outputs] for length in (64, 99)
-    ]
-    assert shapes[0] == shapes[1]
+    longer = servables("chime", built, config, data(99))[1]
+    assert [spec.shape for spec in outputs] == [spec.shape for spec in longer.outputs]
 
 
 def test_nothing_of_the_scorer_grows_with_the_history() -> None:
@@ -101,10 +100,8 @@ def test_what_lies_behind_the_history_does_not_count() -> None:
     beyond = torch.arange(LENGTH) >= history["history_length"]
     assert beyond.any()
     dirty = {name: torch.where(beyond, 5, history[name]) for name in HISTORY[:3]}
-    for clean, other in zip(
-        encoder.eager(*history.values()), encoder.eager(*{**history, **dirty}.values()), strict=True
-    ):
-        assert torch.equal(clean, other)
+    states = (encoder.eager(*events.values()) for events in (history, {**history, **dirty}))
+    assert all(torch.equal(clean, other) for clean, other in zip(*states, strict=True))
 
 
 def test_an_empty_history_has_a_state_of_nothing_and_a_score() -> None:
@@ -173,6 +170,6 @@ def test_a_profile_that_is_more_than_ids_is_served_from_the_history() -> None:
     torch.testing.assert_close(ranker.eager(*inputs)[0], ranker.reference(*inputs)[0].float(), rtol=1e-5, atol=1e-5)
 
 
-def _content(number: int):
+def _content(number: int) -> Content:
     planted = planted_clicks().content
     return planted._replace(text=planted.text[:number], graph=planted.graph[:number])
