@@ -16,15 +16,22 @@ from torch import Tensor
 from training.layers.transformer import MASKED
 
 
-def weights(
-    query: Float[Tensor, "B D"], keys: Float[Tensor, "L K D"], counts: Int[Tensor, "B L K"]
-) -> Float[Tensor, "B L K"]:
-    """Eq. (1); zeros for an empty histogram."""
+def log_counts(counts: Int[Tensor, "B L K"], like: Float[Tensor, "..."]) -> Float[Tensor, "B L K"]:
+    """ln n of eq. (1), in the dtype of `like`."""
+    number = counts.to(like.dtype)
+    return torch.where(counts > 0, torch.log(number.clamp(min=1)), MASKED)
+
+
+def scores(query: Float[Tensor, "B D"], keys: Float[Tensor, "L K D"]) -> Float[Tensor, "B L K"]:
+    """<q, k> / sqrt(D) of eq. (1)."""
     levels, words, width = keys.shape
-    scores = (query @ keys.flatten(0, 1).T).unflatten(1, (levels, words)) * width**-0.5
-    number = counts.to(query.dtype)
-    logits = scores + torch.where(counts > 0, torch.log(number.clamp(min=1)), MASKED)
-    return torch.softmax(logits, dim=-1) * (number.sum(-1, keepdim=True) > 0).to(query.dtype)
+    return (query @ (keys.flatten(0, 1).T * width**-0.5)).unflatten(1, (levels, words))
+
+
+def weights(scored: Float[Tensor, "B L K"], logs: Float[Tensor, "B L K"]) -> Float[Tensor, "B L K"]:
+    """Eq. (1), of scores and log counts; zeros for an empty histogram."""
+    there = logs.amax(-1, keepdim=True) >= 0
+    return torch.softmax(scored + logs, dim=-1) * there.to(scored.dtype)
 
 
 def weighted(shares: Float[Tensor, "B L K"], values: Float[Tensor, "L K D"]) -> Float[Tensor, "B LD"]:

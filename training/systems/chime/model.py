@@ -45,7 +45,9 @@ class Reader(nn.Module):
         are."""
         keys, values = tables
         number = torch.log1p(counts[:, 0].sum(1, keepdim=True).to(query.dtype))
-        read = [attention.weighted(attention.weights(query, keys, one), values) for one in (counts, recent)]
+        scored = attention.scores(query, keys)
+        shares = (attention.weights(scored, attention.log_counts(one, query)) for one in (counts, recent))
+        read = [attention.weighted(one, values) for one in shares]
         return self.mix(torch.cat((*read, attention.mean(counts, values), number), 1))
 
 
@@ -96,8 +98,10 @@ class CHIME(HistoryModel):
         if known.all():
             return past.summary(self.compressor, batch)
         if not known.any():
-            return self.compressed(batch)
+            return past.of_cut(self.compressor, batch, self.compressed)
         rows = torch.argsort(known.long(), stable=True)
         cut, whole = (ClickBatch(*(part[where] for part in batch)) for where in (~known, known))
-        parts = zip(self.compressed(cut), past.summary(self.compressor, whole), strict=True)
+        parts = zip(
+            past.of_cut(self.compressor, cut, self.compressed), past.summary(self.compressor, whole), strict=True
+        )
         return Summary(*(torch.cat(pair)[rows.argsort()] for pair in parts))

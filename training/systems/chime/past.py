@@ -6,6 +6,7 @@ I width of an interest.
 """
 
 import hashlib
+from collections.abc import Callable
 from typing import NamedTuple, Self
 
 import numpy as np
@@ -19,6 +20,8 @@ from training.systems.chime.compressor import Compressor, Summary, exactly, summ
 
 _PLACES = 1 << 16
 """Of the histories that are encoded together."""
+_REMEMBERED = 1 << 17
+"""Histories that were cut whose summaries are kept, at 2 kB each."""
 
 
 class Seen(NamedTuple):
@@ -36,6 +39,7 @@ class Past:
         starts, ends = source.log.all_of(np.arange(len(source.interactions.users)))
         self._ends, self._lengths = ends, ends - starts
         self._first = np.cumsum(self._lengths) - self._lengths
+        self._cut: dict[bytes, Summary] = {}
         self._weights, self._seen = b"", Seen(*(torch.zeros(0, 1) for _ in Seen._fields))
 
     def __deepcopy__(self, memo: dict) -> Self:
@@ -52,6 +56,7 @@ class Past:
         weights = _fingerprint(compressor)
         if weights != self._weights:
             self._seen, self._weights = self._computed(exactly(compressor)), weights
+            self._cut.clear()
         return self._seen
 
     def summary(self, compressor: Compressor, batch: ClickBatch) -> Summary:
@@ -59,6 +64,20 @@ class Past:
         seen = self.seen(compressor)
         places = self._places(batch, max(compressor.config.recent, int(batch.history_length.max())))
         return summary(seen.codes[places], seen.interests[places[:, 0]], batch.history_length, compressor.config)
+
+    def of_cut(self, compressor: Compressor, batch: ClickBatch, compressed: Callable[[ClickBatch], Summary]) -> Summary:
+        """Of samples that it has not: each history is compressed once by the same weights."""
+        self.seen(compressor)
+        parts = (batch.history_items, batch.history_values, batch.history_ages, batch.history_length[:, None])
+        keys = [hashlib.blake2b(row, digest_size=16).digest() for row in torch.cat(parts, 1).cpu().numpy()]
+        new = [row for row, key in enumerate(keys) if key not in self._cut]
+        if new:
+            if len(self._cut) > _REMEMBERED:
+                self._cut.clear()
+                new = [*range(len(keys))]
+            fresh = compressed(ClickBatch(*(part[new] for part in batch)))
+            self._cut |= {keys[row]: Summary(*one) for row, one in zip(new, zip(*fresh, strict=True), strict=True)}
+        return Summary(*(torch.stack(column) for column in zip(*(self._cut[key] for key in keys), strict=True)))
 
     def _places(self, batch: ClickBatch, width: int) -> Int[Tensor, "B L"]:
         """Of the events of each history, newest first, then any."""

@@ -28,12 +28,12 @@ _OF_EVENTS = ("history_items", "history_values", "history_ages")
 
 
 def state_specs(config: Config) -> tuple[TensorSpec, ...]:
-    """1.8 kB of a user with the default sizes."""
+    """1.7 kB of a user with the default sizes."""
     newest = (config.recent, config.levels)
     return (
         TensorSpec(name="counts", dtype="int32", shape=(config.levels, config.words), minimum=0),
         TensorSpec(name="recent", dtype="int32", shape=newest, minimum=-1, maximum=config.words - 1),
-        TensorSpec(name="profile_share", dtype="float32", shape=(config.hidden[0],)),
+        TensorSpec(name="profile_vector", dtype="float32", shape=(config.dim,)),
         STAMP,
     )
 

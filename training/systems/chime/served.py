@@ -57,7 +57,7 @@ class Plain(nn.Module):
 
 
 class Encoder(nn.Module):
-    """History and profile to the state: counts, newest codes, the profile's share of the first layer, the stamp."""
+    """History and profile to the state: counts, newest codes, the profile's vector, the stamp."""
 
     stamp: Tensor
 
@@ -81,12 +81,11 @@ class Encoder(nn.Module):
         kept = summary(self.coder.compressor.codes(interests), interests[:, 0], length, self.model.config)
         ids = profile[0] if profile else history_items[:, :0]
         nothing = self.model.tower.of_profile.weight.new_zeros(history_items.shape[0], 0)
-        of_ids = self.model.tables.profile(Features(ids, nothing, history_items[:, :0]))
-        share = self.model.tower.of_profile(of_ids)
+        vector = self.model.tables.profile(Features(ids, nothing, history_items[:, :0]))
         # A length that cannot be is answered with NaN, never with a plausible score.
         possible = (length >= 0) & (length <= history_items.shape[1])
-        share = torch.where(possible[:, None], share, torch.nan)
-        return kept.counts, kept.recent, share, self.stamp.expand(history_items.shape[0], 1)
+        vector = torch.where(possible[:, None], vector, torch.nan)
+        return kept.counts, kept.recent, vector, self.stamp.expand(history_items.shape[0], 1)
 
 
 class Observer(nn.Module):
@@ -104,7 +103,7 @@ class Observer(nn.Module):
         history_length: Int[Tensor, "B 1"],
         before_counts: Int[Tensor, "B P K"],
         before_recent: Int[Tensor, "B R P"],
-        before_profile_share: Float[Tensor, "B H"],
+        before_profile_vector: Float[Tensor, "B D"],
         before_stamp: Int[Tensor, "B 1"],
     ) -> Packed:
         length = history_length[:, 0]
@@ -113,8 +112,8 @@ class Observer(nn.Module):
         added = attention.histogram(code, history_length > 0, before_counts.shape[2])
         recent = torch.cat((code.to(torch.int32), before_recent[:, :-1]), 1)
         possible = (length > 0) & (length <= history_items.shape[1])
-        share = torch.where(possible[:, None], before_profile_share, torch.nan)
-        return before_counts + added, recent, share, before_stamp
+        vector = torch.where(possible[:, None], before_profile_vector, torch.nan)
+        return before_counts + added, recent, vector, before_stamp
 
 
 class Scorer(nn.Module):
@@ -145,7 +144,7 @@ class Scorer(nn.Module):
         candidate_offsets: Int[Tensor, " B"],
         counts: Int[Tensor, "B P K"],
         recent: Int[Tensor, "B R P"],
-        profile_share: Float[Tensor, "B H"],
+        profile_vector: Float[Tensor, "B D"],
         stamp: Int[Tensor, "B 1"],
     ) -> Packed:
         """Probabilities [C]; NaN, never a plausible score, for a negative id and a state of another model."""
@@ -154,7 +153,7 @@ class Scorer(nn.Module):
         request = ragged.requests(candidate_offsets, ids.shape[0])
         target, query, first = nn.functional.embedding(known(ids, self.num_items), self.table).split(self.widths, dim=1)
         interest = self.interest(query, request, counts, attention.recent_histogram(recent, counts.shape[2]))
-        logits = self.tower.finish(interest, target, first + rows(profile_share, request))
+        logits = self.tower.finish(interest, target, first + rows(self.tower.of_profile(profile_vector), request))
         valid = (ids >= 0) & (rows(stamp, request) == self.stamp)[:, 0]
         return (torch.where(valid, torch.sigmoid(logits), torch.nan)[:-1],)
 
@@ -170,10 +169,9 @@ class Scorer(nn.Module):
         number = torch.log1p(counts[:, 0].sum(1, keepdim=True).to(query.dtype))
         still = torch.cat((attention.mean(counts, self.values), number), 1)
         mixed = still @ self.mix.weight[:, 2 * width :].T + self.mix.bias
-        read = [
-            attention.weighted(attention.weights(query, self.keys, rows(one, request)), self.values)
-            for one in (counts, recent)
-        ]
+        scored = attention.scores(query, self.keys)
+        logs = (rows(attention.log_counts(one, query), request) for one in (counts, recent))
+        read = [attention.weighted(attention.weights(scored, one), self.values) for one in logs]
         return torch.cat(read, 1) @ self.mix.weight[:, : 2 * width].T + rows(mixed, request)
 
 
@@ -204,5 +202,6 @@ class Interests(nn.Module):
         """Weights, counts and newest counts [B, K], items [B, K, M]."""
         query = rows(self.get_buffer("queries"), known(item[:, 0], self.num_items))
         late = attention.recent_histogram(recent, counts.shape[2])[:, 0]
-        weights = attention.weights(query, self.get_buffer("keys"), counts[:, :1])[:, 0]
+        logs = attention.log_counts(counts[:, :1], query)
+        weights = attention.weights(attention.scores(query, self.get_buffer("keys")), logs)[:, 0]
         return weights, counts[:, 0], late, self.nearest.expand(item.shape[0], *self.nearest.shape)
