@@ -82,6 +82,14 @@ def ranker(module: nn.Module) -> list[nn.Parameter]:
     return [value for name, value in module.named_parameters() if not name.startswith("compressor.")]
 
 
+def variant(config: Config) -> str:
+    """What tables compare: an objective that is off, fewer levels, a history that is cut."""
+    off = [f"no-{name}" for name in ("holistic", "immediate") if not getattr(config, name)]
+    levels = [] if config.levels == Config.levels else [f"levels{config.levels}"]
+    cut = [] if config.max_length == Config.max_length else [f"last{config.max_length}"]
+    return "-".join((*off, *levels, *cut))
+
+
 SYSTEM = System(
     name="chime",
     title="CHIME: histograms of a life's interests",
@@ -118,4 +126,5 @@ SYSTEM = System(
     ),
     served=servables,
     explained=explained,
+    variant=variant,
 )
