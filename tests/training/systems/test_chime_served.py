@@ -20,7 +20,7 @@ from training.systems.chime.explained import explained
 from training.systems.chime.servables import servables, without_newest
 from training.tasks.click import CLICK
 
-HISTORY = ("history_items", "history_values", "history_ages", "history_length", "profile")
+HISTORY: tuple[str, ...] = ("history_items", "history_values", "history_ages", "history_length", "profile")
 
 
 @cache
@@ -146,9 +146,9 @@ def test_an_explanation_names_the_interests_by_their_weight() -> None:
     request = CLICK.request(planted, Question(7, (), (), 20))
     scores = infer("chime", request)["scores"][None]
     (shown,) = explained(infer, "chime", planted, request, {"scores": scores})
-    weights = [row[0] for row in shown.rows]
+    weights = [float(str(row[0])) for row in shown.rows]
     assert weights == sorted(weights, reverse=True)
-    assert sum(float(str(weight)) for weight in weights) == pytest.approx(1, abs=1e-5)
+    assert sum(weights) == pytest.approx(1, abs=1e-5)
     assert sum(int(str(row[1])) for row in shown.rows) == 32, "all that the user did"
     assert sum(int(str(row[2])) for row in shown.rows) == SMALL.recent
     assert all(str(row[3]).count("Item") == 3 for row in shown.rows)

@@ -179,3 +179,27 @@ def test_every_level_leaves_less_over() -> None:
     energy = [left(built, built.past, levels) for levels in range(1, BURST.levels + 1)]
     assert all(after < before for before, after in pairwise(energy)), energy
     assert energy[0] < 0.5
+
+
+def test_what_is_fine_is_in_the_levels_behind_the_first() -> None:
+    """Users whose behaviours are of one of four kinds within one of four groups, which the first level's four words
+    stand for: their own kind's items against those of the group's other kinds, by the mean quantised behaviour."""
+    torch.manual_seed(0)
+    groups, kinds = torch.randn(4, 1, 1, 8), 0.4 * torch.randn(4, 4, 1, 8)
+    latents = groups + kinds + 0.05 * torch.randn(4, 4, 40, 8)
+    levels = ResidualLevels(3, 4, 8)
+    levels.start(latents.view(-1, 8))
+    codes = torch.cat([chosen.codes for _, chosen in levels(latents.view(-1, 8))], 1).view(16, 40, 3)
+    counts = attention.histogram(codes[:, :30], torch.ones(16, 30), 4)
+    words = torch.cat([level.words for level in levels.books]).detach()
+    means = attention.mean(counts, words).view(16, 3, 8)
+
+    def told_apart(number: int) -> float:
+        user, items = means[:, :number].sum(1).view(4, 4, 8), latents[:, :, 30:]
+        near = -(user[:, :, None, None] - items[:, None]).square().sum(-1)  # (group, kind of user, kind of item, item)
+        own = near[:, range(4), range(4)]
+        others = near[:, ~torch.eye(4).bool()].view(4, 4, 3, 10)
+        return float((own[:, :, None, :, None] > others[:, :, :, None]).float().mean())
+
+    assert told_apart(1) < 0.6
+    assert told_apart(3) > 0.9

@@ -86,7 +86,7 @@ def variant(config: Config) -> str:
     """What tables compare: an objective that is off, fewer levels, a history that is cut."""
     off = [f"no-{name}" for name in ("holistic", "immediate") if not getattr(config, name)]
     levels = [] if config.levels == Config.levels else [f"levels{config.levels}"]
-    cut = [] if config.max_length == Config.max_length else [f"last{config.max_length}"]
+    cut = [f"last{config.max_length}"] if config.max_length < Config.max_length else []
     return "-".join((*off, *levels, *cut))
 
 
