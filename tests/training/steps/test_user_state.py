@@ -60,10 +60,7 @@ def test_an_observer_that_does_not_fit_is_refused() -> None:
     blind = replace(encoder, name="two", inputs=(*reads,), outputs=())
     for observer, message in (
         (replace(encoder, name="one"), r"observer 'one' reads \['history'\]; it must read \['before_profile"),
-        (
-            replace(encoder, name="two", inputs=(*reads,), outputs=()),
-            "observer 'two' answers otherwise than encoder 'encoder'",
-        ),
+        (blind, "observer 'two' answers otherwise than encoder 'encoder'"),
     ):
         with pytest.raises(ValueError, match=f"model 'user_state': {message}"):
             user_state("user_state", example=encoder.example, observer=observer, **given)
