@@ -21,7 +21,7 @@ from serving.direct import DirectModel
 from training.data.click import AGES, HISTORY, ClickData, click_data
 from training.interactions import Content
 from training.layers.prestored import histories_of
-from training.servable import Packed, Servable, Signature
+from training.servable import Packed, Signature
 from training.system import Wanted
 from training.systems.chime import CHIME, Config
 from training.systems.chime.servables import servables
@@ -116,8 +116,7 @@ def _model(data: ClickData) -> CHIME:
     return built.eval()
 
 
-def _small(signature: Signature) -> Servable:
-    assert isinstance(signature, Servable)
+def _small(signature: Signature) -> Signature:
     return replace(signature, max_batch_size=MAX_BATCH_SIZE)
 
 
@@ -126,7 +125,7 @@ def _opened(folder: Path, signatures: Sequence[Signature]) -> dict[str, DirectMo
     return {one.name: DirectModel.open(folder / one.name) for one in signatures}
 
 
-def _requests(data: ClickData, encoder: Servable) -> list[Request]:
+def _requests(data: ClickData, encoder: Signature) -> list[Request]:
     random = np.random.default_rng(data.max_length)
     stored = histories_of(data)
     found = []
