@@ -13,12 +13,14 @@ from export import eager
 from export.goldens import pack
 from export.probe import Case
 from export.signature import client_inputs
-from export.sizes import Graph, Request, answer_of, pool, settled_sizes, size_cases
+from export.sizes import Graph, Request, answer_of, pool, resized, settled_sizes, size_along, size_cases
 from training.servable import KernelServable, Packed, Servable, TensorSpec
 
 _FARTHEST = {"int32": 2**31 - 1, "int64": 2**40}
 """An id that is far outside of any table."""
 _MOST_POSITIONS = 64
+_ELEMENTS = 4
+"""Along a packed axis."""
 _SHOWN_PLACES = 4
 
 
@@ -110,7 +112,13 @@ def _id_case(model: Servable, place: Place, value: int, remedy: str) -> Case:
 
 
 def _longest(model: Servable | KernelServable) -> Request:
-    return max(pool(model), key=lambda request: sum(array.size for array in request.values()))
+    """With few elements along a packed axis, where one is as good as another: hundreds of tries then take seconds."""
+    found = max(pool(model), key=lambda request: sum(array.size for array in request.values()))
+    packed = [*{str(spec.shape[0]) for spec in client_inputs(model) if spec.ragged}]
+    # Several may belong together, as masks to candidates.
+    if len(packed) != 1 or size_along(model, found, packed[0]) <= _ELEMENTS:
+        return found
+    return resized(model, found, packed[0], _ELEMENTS)
 
 
 def _with_range(model: Servable | KernelServable, spec: TensorSpec) -> TensorSpec:

@@ -62,7 +62,7 @@ def answer_of(model: Servable | KernelServable, tensors: Packed) -> dict[str, np
 
 def _least(model: Servable | KernelServable, axis: str, least: int) -> int:
     """The least size from `least` on that the module answers. Raises ValueError where it was declared and is not it."""
-    shortest = min(_size(model, request, axis) for request in pool(model))
+    shortest = min(size_along(model, request, axis) for request in pool(model))
     for size in range(least, max(least + 1, shortest)):
         try:
             answers = [answer_of(model, _sized(model, axis, size, number)) for number in _few(model)]
@@ -80,17 +80,17 @@ def _least(model: Servable | KernelServable, axis: str, least: int) -> int:
 def _greatest(model: Servable | KernelServable, axis: str) -> int | None:
     """The size after which the module raises, as beyond a table of positions; None where it answers all that is tried:
     `_TIMES_LONGER` times the longest example."""
-    good = max(1, *(_size(model, request, axis) for request in pool(model)))
+    good = max(1, *(size_along(model, request, axis) for request in pool(model)))
     bad = _TIMES_LONGER * good
-    if bad > _LONGEST_TRIED or _answers_size(model, axis, bad):
+    if bad > _LONGEST_TRIED or _answerssize_along(model, axis, bad):
         return None
     while bad - good > 1:
         middle = (good + bad) // 2
-        good, bad = (middle, bad) if _answers_size(model, axis, middle) else (good, middle)
+        good, bad = (middle, bad) if _answerssize_along(model, axis, middle) else (good, middle)
     return good
 
 
-def _answers_size(model: Servable | KernelServable, axis: str, size: int) -> bool:
+def _answerssize_along(model: Servable | KernelServable, axis: str, size: int) -> bool:
     try:
         eager.ask(model, _sized(model, axis, size, 1))
     except ValueError:
@@ -98,7 +98,7 @@ def _answers_size(model: Servable | KernelServable, axis: str, size: int) -> boo
     return True
 
 
-def _size(model: Servable | KernelServable, request: Request, axis: str) -> int:
+def size_along(model: Servable | KernelServable, request: Request, axis: str) -> int:
     """How long `axis` is in a request."""
     for spec in client_inputs(model):
         for name, size in zip(spec.shape, request[spec.name].shape[1:], strict=False):
@@ -116,10 +116,10 @@ def pool(model: Servable | KernelServable) -> list[Request]:
 def _sized(model: Servable | KernelServable, axis: str, size: int, batch_size: int) -> Packed:
     """Requests of the example, those whose size is nearest, with `size` elements along `axis`: the first ones, or all
     of them again. All other axes are those of the nearest request."""
-    nearest = sorted(pool(model), key=lambda request: abs(_size(model, request, axis) - size))
+    nearest = sorted(pool(model), key=lambda request: abs(size_along(model, request, axis) - size))
     like = [request for request in nearest if _others(model, request, axis) == _others(model, nearest[0], axis)]
     chosen = [like[number % len(like)] for number in range(batch_size)]
-    return pack(model, [_resized(model, request, axis, size) for request in chosen])
+    return pack(model, [resized(model, request, axis, size) for request in chosen])
 
 
 def _others(model: Servable | KernelServable, request: Request, axis: str) -> list[int]:
@@ -133,7 +133,8 @@ def _others(model: Servable | KernelServable, request: Request, axis: str) -> li
     ]
 
 
-def _resized(model: Servable | KernelServable, request: Request, axis: str, size: int) -> Request:
+def resized(model: Servable | KernelServable, request: Request, axis: str, size: int) -> Request:
+    """A request with so many elements along an axis: the first ones, or all of them again."""
     arrays = {}
     for spec in client_inputs(model):
         array = request[spec.name]

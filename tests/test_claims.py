@@ -20,7 +20,7 @@ VERSIONS = {
     *("2.51", "2.59", "2.66", "24.10", "25.06", "25.07", "26.02"),  # tritonserver and its containers
     *("3.6", "3.6.0", "3.7", "3.7.1", "3.9.0"),  # Triton
     *("1.26", "2.11", "2.13", "1.19.2", "1.31", "0.7.0"),  # numpy, torch, ONNX Runtime, the wheel
-    "-2.0",  # of Apache
+    *("-2.0", "4.0"),  # of Apache and of CC BY-SA
 }
 RESULTS = "docs/results.md"
 HIN, ML = "hin-amazon", "ml-100k"

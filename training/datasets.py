@@ -5,6 +5,7 @@ from pathlib import Path
 from training.data import (
     amazon_sequences,
     hin_amazon,
+    kuairand,
     movielens,
     planted_clicks,
     planted_retrieval,
@@ -21,6 +22,7 @@ DATASETS: dict[str, Dataset] = {
     for dataset in (
         *amazon_sequences.DATASETS,
         hin_amazon.DATASET,
+        kuairand.DATASET,
         movielens.DATASET,
         planted_clicks.DATASET,
         planted_retrieval.DATASET,

@@ -44,7 +44,9 @@ class Field:
     kind: Kind
     uses: tuple[Use, ...] = ("feature", "profile")
     """key: who or what it is. feature: a field of its own in models over fields. profile: part of the one vector that
-    describes a user, or an item beside its own row. category: the item's only category. The others as they say."""
+    describes a user, or an item beside its own row. category: the item's only category. scenario: where
+    an event took place, which is a feature and of a profile as well; or what kind of item it is about, which is those
+    only where it says so. The others as they say."""
     cardinality: int | None = None
     """id and multi: legal values are 0 <= id < cardinality, 0 is unknown; more are out of vocabulary."""
     width: int | None = None

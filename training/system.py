@@ -141,6 +141,8 @@ class Task(ABC, Generic[D, S]):
     title: str
     """For people."""
     columns: tuple[Column, ...]
+    further: tuple[Column, ...] = ()
+    """Columns of which a data set may have none."""
     default: str
     """Name of the data set where nobody says one."""
     needs: tuple[Need, ...]

@@ -53,9 +53,11 @@ def entries(task: Task) -> list[Entry]:
 
 
 def columns(task: Task) -> tuple[Column, ...]:
-    """The task's, then those that some system of it has of its own."""
+    """The task's, those that some result has among the task's further ones, then those that some system of it has of
+    its own."""
     own = (column for system in SYSTEMS.values() if system.task is task for column in system.columns)
-    return *task.columns, *dict.fromkeys(own)
+    held = {metric for entry in entries(task) if entry.result for metric in entry.result.test}
+    return *task.columns, *(column for column in task.further if column.metric in held), *dict.fromkeys(own)
 
 
 def head(task: Task) -> list[str]:

@@ -16,19 +16,20 @@ Axes: B samples of a batch, L history, U users, I items; F, Fd, S as in `trainin
 profiles.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
-import polars as pl
 import torch
 from jaxtyping import Float32, Int64
 from torch import Tensor
 
-from training.data.columns import Columns, Layout, columns, feature_layout, profile_layout, side_by_side
+from training.data.columns import Columns, Layout, columns, feature_layout, profile_layout
 from training.data.log import Log, parts_by_time
+from training.data.scenario import Scenario, scenario_of
+from training.data.sides import Sides, at_moment, sides
 from training.data.statistics import Statistics, measured
 from training.interactions import Interactions
 from training.needs import ITEMS, LABEL, TIME, USERS, require
@@ -62,25 +63,8 @@ class ClickBatch(NamedTuple):
     request knows without a clock. Width 0 where nobody reads it."""
     history_length: Int64[Tensor, " B"]
     label: Float32[Tensor, " B"]
-
-
-class Sides(NamedTuple):
-    """Some fields of all users and all items by dense id, and of all events."""
-
-    layout: Layout
-    users: Columns
-    events: Columns
-    items: Columns
-    varying: tuple[int, ...]
-    """Places of the user's id fields that change with time; the events have them too, after their own fields."""
-
-    def of(self, places: np.ndarray, user: np.ndarray, item: np.ndarray) -> Columns:
-        """Values of the events at these places."""
-        users, events = self.users.rows(user), self.events.rows(places)
-        if self.varying:
-            users.ids[:, self.varying] = events.ids[:, -len(self.varying) :]
-            events = events._replace(ids=events.ids[:, : -len(self.varying)])
-        return side_by_side((users, events, self.items.rows(item)))
+    scenario: Int64[Tensor, " B"]
+    """The event's, or where events do not say it the item's; 0 is unknown."""
 
 
 class Source(NamedTuple):
@@ -92,6 +76,9 @@ class Source(NamedTuple):
     """All fields that are features; of no fields where nobody reads them."""
     profile: Sides
     """The user's and the event's fields for a profile, no items'; of no fields where nobody reads a history."""
+    scenario: Scenario
+    item_counts: np.ndarray
+    """int64 [I + 1]: training events of each item."""
     reads: frozenset[str]
     max_length: int
 
@@ -146,6 +133,7 @@ class ClickSplit:
             source.log.ages(ends, lengths, width if AGES in source.reads else 0),
             lengths,
             self.label[rows],
+            source.scenario.of(places, item),
         )
         return ClickBatch(*map(torch.from_numpy, parts))
 
@@ -189,10 +177,10 @@ class ClickData:
     def max_length(self) -> int:
         return self.source.max_length
 
-    @cached_property
+    @property
     def train_item_counts(self) -> np.ndarray:
         """int64 [I + 1]: training events of each item."""
-        return np.bincount(self.log.item[self.train.places], minlength=len(self.interactions.items))
+        return self.source.item_counts
 
     @cached_property
     def statistics(self) -> Statistics:
@@ -231,15 +219,18 @@ def click_data(interactions: Interactions, wanted: Wanted) -> ClickData:
     log = Log(interactions.events)
     features, profile = feature_layout(interactions.schema), profile_layout(interactions.schema)
     nothing = Layout(())
+    parts = parts_by_time(interactions.name, log)
     source = Source(
         interactions=interactions,
         log=log,
-        features=_sides(interactions, log, features if FEATURES in wanted.reads else nothing),
-        profile=_sides(interactions, log, profile.of("user", "event") if HISTORY in wanted.reads else nothing),
+        features=sides(interactions, log, features if FEATURES in wanted.reads else nothing),
+        profile=sides(interactions, log, profile.of("user", "event") if HISTORY in wanted.reads else nothing),
+        scenario=scenario_of(interactions, log),
+        item_counts=np.bincount(log.item[parts[0]], minlength=len(interactions.items)),
         reads=wanted.reads,
         max_length=wanted.max_length,
     )
-    train, validation, test = (ClickSplit(source, places) for places in parts_by_time(interactions.name, log))
+    train, validation, test = (ClickSplit(source, places) for places in parts)
     return ClickData(
         source=source,
         train=train,
@@ -262,44 +253,12 @@ def now(data: ClickData, user: int, items: np.ndarray, moment: Sequence[np.ndarr
     parts = (
         np.full(len(items), user),
         items,
-        *_at(data.features, user, items, values),
-        *_at(data.profile, user, items, values),
+        *at_moment(data.features, user, items, values),
+        *at_moment(data.profile, user, items, values),
         *data.log.windows(ends, lengths, width),
         data.log.ages(ends, lengths, width if AGES in data.reads else 0),
         lengths,
         np.zeros(len(items), np.float32),
+        data.source.scenario.asked(values, items),
     )
     return ClickBatch(*map(torch.from_numpy, parts))
-
-
-def _at(sides: Sides, user: int, items: np.ndarray, values: Mapping[str, np.ndarray]) -> Columns:
-    """The user's row, the moment's values, and the items' rows."""
-    fields = sides.layout.of("event")
-    frame = pl.DataFrame(
-        {
-            field.name: [values[field.name].tolist() if field.kind == "multi" else values[field.name].item()]
-            for field in fields.fields
-        }
-    )
-    moment = columns(frame, fields) if fields.fields else Columns(*(part[:1, :0] for part in sides.items))
-    same = side_by_side((sides.users.rows(np.array([user])), moment))
-    return side_by_side((same.rows(np.zeros(len(items), np.int64)), sides.items.rows(items)))
-
-
-def _sides(interactions: Interactions, log: Log, fields: Layout) -> Sides:
-    own = fields.of("user")
-    varying = tuple(
-        place
-        for place, field in enumerate(own.fields)
-        if field.name in interactions.events.columns and "key" not in field.uses
-    )
-    if bad := [own.fields[place].name for place in varying if own.fields[place].kind != "id"]:
-        raise ValueError(f"{interactions.name}: user fields {bad} change with time, which only fields of kind id may")
-    at_event = Layout((*fields.of("event").fields, *(own.fields[place] for place in varying)))
-    return Sides(
-        layout=fields,
-        users=columns(interactions.users, own),
-        events=columns(interactions.events, at_event).rows(log.row),
-        items=columns(interactions.items, fields.of("item")),
-        varying=varying,
-    )

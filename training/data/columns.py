@@ -84,15 +84,20 @@ _ROLES: tuple[Role, ...] = ("user", "event", "item")
 
 
 def layout(schema: Schema, *uses: Use) -> Layout:
-    """The id, dense and multi fields with any of these uses: the user's, then the event's, then the item's."""
+    """The id, dense and multi fields with any of these uses: the user's, then the event's, then the item's. An item's
+    scenario is none of them by that use: what else it is its other uses say."""
     return Layout(
         tuple(
             field
             for role in _ROLES
             for field in schema.fields
-            if field.role == role and field.kind in ("id", "dense", "multi") and {*uses} & {*field.uses}
+            if field.role == role and field.kind in ("id", "dense", "multi") and {*uses} & _counting(field)
         )
     )
+
+
+def _counting(field: Field) -> set[Use]:
+    return {use for use in field.uses if field.role != "item" or use != "scenario"}
 
 
 def feature_layout(schema: Schema) -> Layout:

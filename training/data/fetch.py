@@ -14,17 +14,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-from training.data import amazon_sequences_files, hin_amazon_files, ml100k_graph_files, movielens_files
+from training.data import amazon_sequences_files, hin_amazon_files, kuairand_files, ml100k_graph_files, movielens_files
 from training.data.origin import Found, Origin, sha256
 from training.interactions import Report, silent
 
-Name = Literal["beauty", "hin-amazon", "ml-100k", "ml-100k-graph", "sports"]
+Name = Literal["beauty", "hin-amazon", "kuairand", "ml-100k", "ml-100k-graph", "sports"]
 ORIGINS: dict[str, Origin] = {
     origin.name: origin
     for origin in sorted(
         (
             *amazon_sequences_files.ORIGINS,
             hin_amazon_files.ORIGIN,
+            kuairand_files.ORIGIN,
             ml100k_graph_files.ORIGIN,
             movielens_files.ORIGIN,
         ),

@@ -6,12 +6,15 @@
   the zip code's region.
 - Items: release year and the set of genres as one category; for a profile the genres; one genre as the category
   (`training.data.content.categories`); title.
+- Scenario: the era of the film, before 1980, the eighties, 1990 to 1995, 1996 on. It is made from the release year, so
+  it is no page of an app, and it is no field of a model: the year is.
 - Content: text is title with year, and genres; the second modality is a knowledge graph (`ml100k_content`).
 - Ids: the published ones, from 1; 0 is "unknown". They are those of the published tables of users and films, which hold
   no label; which of them are known to a model is up to the training part.
 """
 
 import re
+from bisect import bisect_right
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +35,8 @@ AGES = ("under 18", "18-24", "25-34", "35-44", "45-49", "50-55", "56 and over")
 """The buckets of MovieLens-1M."""
 _AGE_BORDERS = (18, 25, 35, 45, 50, 56)
 GENDERS = ("F", "M")
+ERAS = ("before 1980", "1980s", "1990 to 1995", "1996 on")
+_ERA_BORDERS = (1980, 1990, 1996)
 OCCUPATIONS = (
     "administrator",
     "artist",
@@ -115,6 +120,7 @@ def _items(items: pl.DataFrame) -> tuple[pl.DataFrame, list[Field]]:
     """Rows by id, 1 to I, after that of the unknown item; and the fields."""
     years = [re.findall(r"\((\d{4})\)", title) for title in items["title"]]
     year, year_values = encode([found[-1] if found else None for found in years])
+    era = [1 + bisect_right(_ERA_BORDERS, int(found[-1])) if found else 0 for found in years]
     sets = ["|".join(names) for names in items["genres"]]
     genre_set, set_values = encode([None if names == UNKNOWN else names for names in sets])
     category = categories(genre_attributes(items), len(items))
@@ -125,6 +131,7 @@ def _items(items: pl.DataFrame) -> tuple[pl.DataFrame, list[Field]]:
             "genre_set": np.append(0, genre_set),
             "genres": [[], *([1 + GENRES.index(name) for name in names] for names in items["genres"])],
             "category": category,
+            "era": np.append(0, era),
         },
         schema_overrides={"genres": pl.List(pl.Int64)},
     )
@@ -149,6 +156,9 @@ def _items(items: pl.DataFrame) -> tuple[pl.DataFrame, list[Field]]:
         *fields,
         genres,
         Field(name="category", role="item", kind="id", uses=("category",), cardinality=size),
+        Field(
+            name="era", role="item", kind="id", uses=("scenario",), cardinality=len(ERAS) + 1, values=(UNKNOWN, *ERAS)
+        ),
     ]
 
 

@@ -22,6 +22,7 @@ from training.data.click import HISTORY, ClickBatch, ClickData, now
 from training.layers import ragged
 from training.layers.click_context import context_of, context_specs, drawn_values
 from training.layers.items import known
+from training.layers.request_scenario import RequestScenario
 from training.layers.requests import CANDIDATES, MAX_CANDIDATES, OFFSETS, SCORES, USER_ID, Requests, asked
 from training.layers.users import follows, numbers, user_row, user_step
 from training.servable import EnsembleServable, EnsembleStep, Packed, Signature, TensorSpec, servable
@@ -43,6 +44,7 @@ class Scorer(nn.Module):
         self.names = (*user_row(data).arrays(), *(spec.name for spec in context))
         self.asked = [spec.name for spec in context if spec.dtype == "float32"]
         self.features, self.profile = data.features.layout, data.profile.layout
+        self.scenario = RequestScenario(data)
         self.num_items = len(data.interactions.items)
         for name, array in zip(("item", "item_dense", "item_sets"), data.features.items, strict=True):
             self.register_buffer(name, torch.from_numpy(array))
@@ -89,6 +91,7 @@ class Scorer(nn.Module):
             history_ages=named.get("history_ages", zeros[:, None]),
             history_length=named["history_length"][:, 0] if "history_length" in named else zeros,
             label=zeros.to(items[1].dtype),
+            scenario=self.scenario(item, named),
         )
 
 

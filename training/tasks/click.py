@@ -4,9 +4,6 @@ Protocol of a module: `prepare(data: ClickData)` fills its buffers; `forward(bat
 is trained, measured and served. The data protocol stands in `training.data.click`.
 """
 
-from collections.abc import Iterator
-from functools import partial
-
 import numpy as np
 from torch import Tensor, nn
 
@@ -18,10 +15,8 @@ from training.layers.click_release import plain_release
 from training.metrics import auc, defined, gauc, log_loss
 from training.servable import Signature
 from training.system import PLAIN, Column, Predict, Stage, Task, Wanted
+from training.tasks.click_slices import SLICES, sliced
 from training.traffic import CANDIDATES, VISITORS, candidates, visitors
-
-_FEWEST = 10
-"""Samples of each class that a scenario needs for columns of its own."""
 
 
 def click_loss(module: nn.Module, batch: ClickBatch, done: float) -> tuple[Tensor, dict[str, Tensor]]:
@@ -41,6 +36,11 @@ def quality(split: ClickSplit, logits: np.ndarray) -> dict[str, float]:
     )
 
 
+def measures(split: ClickSplit, logits: np.ndarray) -> dict[str, float]:
+    """`quality`, and that of scenarios and of items that training hardly saw."""
+    return quality(split, logits) | sliced(split, logits)
+
+
 class Click(Task[ClickData, ClickSplit]):
     """The task's object."""
 
@@ -54,6 +54,7 @@ class Click(Task[ClickData, ClickSplit]):
         Column(title="GAUC", metric="gauc", judges=True),
         Column(title="log loss", metric="log_loss", direction="min"),
     )
+    further = SLICES
 
     def view(self, interactions: Interactions, wanted: Wanted) -> ClickData:
         return click_data(interactions, wanted._replace(reads=wanted.reads or frozenset({FEATURES})))
@@ -71,9 +72,8 @@ class Click(Task[ClickData, ClickSplit]):
         return Stage(name="train", loss=click_loss, monitor="auc", **{name: getattr(config, name) for name in names})
 
     def evaluate(self, module: nn.Module, predict: Predict, split: ClickSplit) -> dict[str, float]:
-        """AUC, GAUC and log loss, and AUC and GAUC of each scenario where events have one."""
-        logits = predict(module, split)
-        return quality(split, logits) | dict(_by_scenario(split, logits))
+        """What `measures` finds."""
+        return measures(split, predict(module, split))
 
     def request(self, interactions: Interactions, question: Question) -> Tensors:
         question.refuse("history", "the model has the histories of its users")
@@ -108,21 +108,6 @@ class Click(Task[ClickData, ClickSplit]):
 
     def release(self, name: str, module: nn.Module, data: ClickData) -> tuple[Signature, ...]:
         return plain_release(name, module, data)
-
-
-def _by_scenario(split: ClickSplit, logits: np.ndarray) -> Iterator[tuple[str, float]]:
-    """Columns of the scenarios in which each class is seen often enough and some user has both."""
-    for field in split.source.interactions.schema.of("scenario", "event"):
-        events = split.source.interactions.events[field.name].to_numpy()
-        scenario = events[split.source.log.row[split.places]]
-        for number in np.unique(scenario).tolist():
-            inside = scenario == number
-            label, user, score = split.label[inside], split.user[inside], logits[inside]
-            if min((label > 0).sum(), (label <= 0).sum()) < _FEWEST:
-                continue
-            named = field.values[number] if field.values else str(number)
-            measures = {"auc": partial(auc, label, score), "gauc": partial(gauc, user, label, score)}
-            yield from ((f"{name} {field.name}={named}", value) for name, value in defined(measures).items())
 
 
 CLICK = Click()

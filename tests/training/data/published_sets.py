@@ -38,7 +38,9 @@ def digests_of(data: ClickData) -> dict[str, str]:
         "features": digest(*(one.features(rows).ids for one, rows in zip(parts, everyone, strict=True))),
         "profiles": digest(*(one.profiles(rows).ids for one, rows in zip(parts, everyone, strict=True))),
         "item profile": digest(*data.item_profile),
-        "histories": digest(*(part.numpy() for batch in batches for part in batch[8:11])),
+        "histories": digest(
+            *(part.numpy() for one in batches for part in (one.history_items, one.history_values, one.history_length))
+        ),
         "served histories": digest(*data.histories().values()),
         "served fields": digest(data.features.users.ids, data.features.items.ids, data.profile.users.ids),
     }

@@ -252,7 +252,7 @@ def test_whoever_is_unknown_has_the_row_of_nobody_and_an_empty_history() -> None
 
 
 def test_a_request_without_items_is_an_empty_batch() -> None:
-    assert [len(part) for part in now(view(everything(context=False)), 3, np.zeros(0, np.int64))] == [0] * 12
+    assert {len(part) for part in now(view(everything(context=False)), 3, np.zeros(0, np.int64))} == {0}
 
 
 def test_the_parts_follow_each_other_in_time_and_users_have_one_row_each() -> None:

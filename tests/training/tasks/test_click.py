@@ -15,6 +15,7 @@ from training.loop import predict
 from training.metrics import auc, gauc, log_loss
 from training.system import Wanted
 from training.tasks.click import CLICK, click_loss, quality
+from training.tasks.click_slices import s_gauc
 
 
 class Fixed(torch.nn.Module):
@@ -63,13 +64,13 @@ def test_each_scenario_with_enough_samples_has_figures_of_its_own() -> None:
     logits = predict(Fixed(), split)
     found = CLICK.evaluate(Fixed(), predict, split)
     channel = everything().events["channel"].to_numpy()[split.source.log.row[split.places]]
-    expected = {}
+    expected = {"s_gauc": s_gauc(channel, split.user, split.label, logits)}
     for number, name in enumerate(("none", "shop", "feed")):
         rows = channel == number
         expected[f"auc channel={name}"] = auc(split.label[rows], logits[rows])
         expected[f"gauc channel={name}"] = gauc(split.user[rows], split.label[rows], logits[rows])
     assert found == quality(split, logits) | expected
-    assert len({round(value, 6) for value in expected.values()}) == 6
+    assert len({round(value, 6) for value in expected.values()}) == 7
 
 
 def test_a_scenario_of_few_samples_of_a_class_has_none() -> None:

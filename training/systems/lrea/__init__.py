@@ -20,7 +20,7 @@ from training.data.click import HISTORY, ClickBatch, ClickSplit
 from training.system import Column, Predict, Stage, System
 from training.systems.lrea.model import LREA, Config, lrea_loss, non_negativity_weight
 from training.systems.lrea.servables import servables
-from training.tasks.click import CLICK, quality
+from training.tasks.click import CLICK, measures, quality
 
 
 def stages(config: Config) -> tuple[Stage, ...]:
@@ -51,7 +51,7 @@ def evaluate(model: LREA, predict: Predict, split: ClickSplit) -> dict[str, floa
     """Quality of the training form and of the served form, and the share of negative attention mass."""
     trained, served, negative, whole = predict(Diagnosis(model), split).T
     served_quality = {f"served_{name}": value for name, value in quality(split, served).items()}
-    return {**quality(split, trained), **served_quality, "negative_share": float(negative.sum() / whole.sum())}
+    return {**measures(split, trained), **served_quality, "negative_share": float(negative.sum() / whole.sum())}
 
 
 SYSTEM = System(

@@ -16,7 +16,7 @@ from training.data.click import ClickBatch, ClickSplit
 from training.layers.columns import Features
 from training.metrics import auc, log_loss
 from training.systems.matt.model import Matt
-from training.tasks.click import quality
+from training.tasks.click import measures, quality
 
 CORRUPTED_FIELDS = (1, 2, 3)
 SEED = 0
@@ -95,7 +95,7 @@ def evaluate(matt: Matt, predict: Predict, split: ClickSplit) -> dict[str, float
     """
     answers = predict(Answers(matt), split)
     base, combined, spread = answers.T
-    measured = quality(split, combined) | {f"base_{name}": value for name, value in quality(split, base).items()}
+    measured = measures(split, combined) | {f"base_{name}": value for name, value in quality(split, base).items()}
     all_ids = split.features(np.arange(len(split))).ids
     is_rare = rare(matt, all_ids)
     measured |= {"gain": measured["auc"] - measured["base_auc"]} if "auc" in measured else {}
