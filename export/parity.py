@@ -3,6 +3,8 @@
     model       training form against served form, both in fp64, and the served fp32 against the training form
     export      the eager answers against the model in this process (ONNX Runtime, and the steps of an ensemble one
                 after the other), in batches of 1, 2, 7 and the largest
+    fold        states to which events were added one after the other against those that the encoder reads from whole
+                histories, where states take single events
     served      the model in this process against the running server, one request at a time: not a bit may differ
                 where it is one graph
     kernel      in place of `served` for the kernel form of a model: the running server against the ONNX form's
@@ -100,3 +102,5 @@ def _offline(opened: Sequence[Model]) -> Iterator[Row]:
             yield rungs.trained(model)
         if model.direct is not None and not model.is_kernel_form:
             yield rungs.exported(model, model.direct)
+        if model.fold is not None:
+            yield rungs.folded(model, model.fold)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from export.fold import Fold
 from export.kinds import KERNEL_BACKEND
 from recserve_client.errors import ServingError
 from serving import golden, manifest
@@ -16,6 +17,7 @@ from serving.configs import read_config
 from serving.golden import Gap, Golden
 from serving.in_process import InProcessModel, runs_here
 from serving.server import TritonServer
+from serving.steps import USER_STATE, kind_of
 from serving.versions import served_version
 
 FP64_TOLERANCE = 1e-10
@@ -61,6 +63,8 @@ class Model:
     batched: str
     """The model whose statistics show the batching: itself, or an ensemble's last step."""
     max_batch_size: int
+    fold: Fold | None
+    """Of a user-state model whose states take one event."""
 
 
 def opened(path: Path, target: str) -> Model:
@@ -78,6 +82,7 @@ def opened(path: Path, target: str) -> Model:
         is_kernel_form=config.backend == KERNEL_BACKEND,
         batched=steps[-1].model_name if steps else path.name,
         max_batch_size=config.max_batch_size,
+        fold=Fold.of(path, target) if kind_of(path) == USER_STATE else None,
     )
 
 
@@ -121,6 +126,16 @@ def exported(model: Model, direct: InProcessModel) -> Row:
                 expected = model.goldens[number].outputs
                 gaps.append((number, golden.compare(expected, answer, FP32_TOLERANCE), expected, answer))
     return _worst(model, "export", gaps)
+
+
+def folded(model: Model, fold: Fold) -> Row:
+    worst = Row(model.name, "fold", True, 0.0, 0.0, "no user has a history")
+    for what, expected, answer in fold.pairs():
+        gap = golden.compare(expected, answer, FP32_TOLERANCE)
+        if worst.ok and (not gap.ok or gap.relative >= worst.worst):
+            where = f"{what}, {gap.output}{list(gap.index)}"
+            worst = Row(model.name, "fold", gap.ok, gap.relative, gap.absolute, where)
+    return worst
 
 
 def served(model: Model, client: Admin) -> tuple[Row, list[Answer]]:

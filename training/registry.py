@@ -17,12 +17,13 @@ from training.baselines import (
     two_tower,
 )
 from training.system import System
-from training.systems import dea, dmae, lrea, matt, mmq, mmq2, mpq, reg4rec
+from training.systems import chime, dea, dmae, lrea, matt, mmq, mmq2, mpq, reg4rec
 
 SYSTEMS: dict[str, System] = {
     system.name: system
     for system in (
         autoint.SYSTEM,
+        chime.SYSTEM,
         dea.SYSTEM,
         deepfm.SYSTEM,
         din.SYSTEM,

@@ -30,6 +30,10 @@ _DMAE = {
 
 STUDIES = {
     "dmae": Group("Show what similarity to past items is worth on new ones, and what it costs.", _DMAE),
+    "chime": Place(
+        "Time CHIME's scorer, LREA's and DIN against the length of the history, and what CHIME's states cost.",
+        "recserve.studies.chime.command:Chime",
+    ),
     "freshness": Place(
         "Push events into a running server: a ranking before and after, the wait for an answer that knows, the states.",
         "recserve.studies.freshness.command:Freshness",

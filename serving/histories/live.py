@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from serving.histories.histories import Histories
-from serving.histories.history import Events, check, decode
+from serving.histories.history import Events, check, decode, encode
 from serving.histories.keys import Whose
 from serving.histories.reading import Reading
 from serving.histories.store import HistoryStoreError
@@ -35,6 +35,11 @@ class Live(NamedTuple):
     def events(self) -> Events:
         """Oldest first: of the very value that has the digest."""
         return decode(self.whose.key, self.value)
+
+    def without(self, newest: int) -> "Live":
+        """The history as it was before so many events came, if these came last and in order."""
+        events = self.events
+        return self._replace(value=encode(self.whose.key, events.of(np.arange(max(0, events.number - newest)))))
 
     def arrays(self, length: int) -> dict[str, np.ndarray]:
         """The events as the model reads them, see `Reading.arrays`."""

@@ -115,7 +115,7 @@ def show(
     source = latest(repository, model)
     with closing(Users(repository, source, histories)) as users:
         raw = users.named(user)
-        (lookup, _) = users.questions([raw])[0]
+        lookup = users.questions([raw])[0].lookup
     with closing(open_store(state, readonly=True)) as store:
         read = store.get_many([lookup])[0]
     return Shown(raw, lookup.key, read.outcome, read.time_ms, read.arrays)

@@ -13,6 +13,7 @@ from typing import NamedTuple, Self
 import numpy as np
 
 from serving import manifest
+from serving.histories.live import Live
 from serving.histories.ragged import unpacked
 from serving.histories.reading import AGES, ITEMS, NAMES
 from serving.mapped import mapped
@@ -61,6 +62,10 @@ class StateSpec:
     inputs: tuple[str, ...]
     outputs: tuple[OutputSpec, ...]
     encoder_max_batch_size: int = 64
+    observer: str | None = None
+    """Name of the model that adds one event to a state; None where states are computed anew."""
+    tail: int = 0
+    """Newest events of a history that it reads."""
 
     @classmethod
     def read(cls, path: Path) -> Self:
@@ -137,6 +142,10 @@ class Question(NamedTuple):
 
     lookup: Lookup
     read: Callable[[], dict[str, np.ndarray]]
+    history: Live | None = None
+    """Where it came since the export."""
+    earlier: Callable[[Live], "Question"] | None = None
+    """What is asked about the same user with another history; there where `history` is."""
 
     @property
     def inputs(self) -> dict[str, np.ndarray]:
@@ -169,7 +178,8 @@ class StateSource:
         self.histories = Histories(folder / "histories.safetensors", self.spec.inputs)
         self.model = model
         self.version = version
-        self._made_by = self._encoder_of(folder.parent.parent / self.spec.encoder / str(version))
+        makers = (self.spec.encoder, *((self.spec.observer,) if self.spec.observer else ()))
+        self._made_by = b"".join(self._graph_of(folder.parent.parent / name / str(version)) for name in makers)
         self._lookups: dict[int, Lookup] = {}
         self._beside: dict[int, Beside] = {}
 
@@ -183,21 +193,23 @@ class StateSource:
         self._lookups[user] = lookup
         return Question(lookup, lambda: self._exported(user))
 
-    def live(self, user: int, raw: int | str, digest: bytes, read: Callable[[int], dict[str, np.ndarray]]) -> Question:
+    def live(self, user: int, raw: int | str, history: Live) -> Question:
         """Of a user whose history came since the export.
 
         Args:
             user: dense id, 0 for one whom the release does not know.
             raw: the id that the client sends.
-            digest: of the history, and of how it is read.
-            read: length of a history -> its arrays [1, ...] by name, which take the place of the exported ones.
+            history: its arrays take the place of the exported ones.
         """
         beside, length = self._beside_history(user), self.histories.longest
-        own = self._digest(length.to_bytes(4, "big") + digest + beside.digest + str(raw).encode())
+        own = self._digest(length.to_bytes(4, "big") + history.digest + beside.digest + str(raw).encode())
         # A user whom the release does not know has a number that no dense id is.
         number = user or -1 - int.from_bytes(hashlib.blake2b(str(raw).encode(), digest_size=7).digest(), "big")
         return Question(
-            Lookup(Key(self.model, self.spec.stamp, number), own), lambda: {**beside.arrays, **read(length)}
+            Lookup(Key(self.model, self.spec.stamp, number), own),
+            lambda: {**beside.arrays, **history.arrays(length)},
+            history,
+            lambda other: self.live(user, raw, other),
         )
 
     def _beside_history(self, user: int) -> Beside:
@@ -234,8 +246,8 @@ class StateSource:
     def _digest(self, read: bytes) -> bytes:
         return hashlib.blake2b(self._made_by + read, digest_size=8).digest()
 
-    def _encoder_of(self, folder: Path) -> bytes:
-        """16 bytes that change with the graph of the encoder, and with what its inputs and outputs are called."""
+    def _graph_of(self, folder: Path) -> bytes:
+        """16 bytes that change with the graph of a model that makes states, and with what goes in and comes out."""
         files = manifest.read(folder)["files"] if (folder / manifest.MANIFEST_FILE).is_file() else {}
         graph = {name: said for name, said in files.items() if name.startswith(_GRAPH)}
         # Nobody knows what it computes: its states are for this version alone.
@@ -255,9 +267,12 @@ class StateSource:
             EncoderError: no answer, or one that is not k states of this version.
         """
         inputs = {name: np.concatenate([q.inputs[name] for q in questions]) for name in self.spec.inputs}
-        outputs = encode(inputs)
-        self._refuse_unfit(outputs, len(questions))
-        return [{o.name: outputs[o.name][k] for o in self.spec.outputs} for k in range(len(questions))]
+        return self.states(encode(inputs), len(questions))
+
+    def states(self, outputs: Mapping[str, np.ndarray], number: int) -> list[State]:
+        """So many states out of what a model answered. Raises EncoderError as `compute`."""
+        self._refuse_unfit(outputs, number)
+        return [{o.name: outputs[o.name][k] for o in self.spec.outputs} for k in range(number)]
 
     def _refuse_unfit(self, outputs: Mapping[str, np.ndarray], num_users: int) -> None:
         for name, dtype, shape in self.spec.outputs:

@@ -68,7 +68,7 @@ class Users:
     def _question(self, user: RawUser, live: Live | None) -> Question:
         dense = self.dense(user)
         if live is not None:
-            return self._source.live(dense, user, live.digest, live.arrays)
+            return self._source.live(dense, user, live)
         if not dense:
             raise ValueError(f"user_id {user}: {self._source.model} version {self._source.version} knows no such user")
         return self._source.question(dense)

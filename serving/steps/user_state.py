@@ -1,7 +1,8 @@
 """The step `user_state`: user id -> the user's state, from the store, or else from the encoder."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -11,15 +12,14 @@ from serving.configs import read_config
 from serving.histories.examples import example_of
 from serving.histories.live import Live, RawUser
 from serving.ids import IdMaps, mapped_ids
+from serving.state.observing import Observing
 from serving.state.source import Encode, EncoderError, Question, State, StateSource
 from serving.state.states import Entry, Read, States
 from serving.steps.live_users import dense_users, open_live, raw_users
+from serving.steps.state_counters import NO_HISTORY, Counters
 from serving.steps.step import Host, NotAnsweredError, Refusal, Tensors
 from serving.steps.unknown import Unknown
 
-NO_HISTORY = "no_history"
-READ_OUTCOMES = ("hit", "miss", "stale", "corrupt", "store_error", NO_HISTORY)
-WRITE_OUTCOMES = ("written", "failed", "no_store")
 _ANY_INT64 = (-(2**63), 2**63 - 1)
 
 
@@ -85,45 +85,26 @@ class Bounds(NamedTuple):
         return user
 
 
-class Counters(NamedTuple):
-    """Where is counted what came of the store."""
-
-    read: Callable[[str, int], None]
-    """(outcome, how many)."""
-    written: Callable[[str, int], None]
-    """(outcome, how many)."""
-    evicted: Callable[[float], None]
-    ages_s: Callable[[float], None]
-    """Of the states that answered, together."""
-    aged: Callable[[float], None]
-    """How many these are."""
-
-    @classmethod
-    def of(cls, host: Host, model: str) -> Self:
-        """Those of a model, for Prometheus."""
-        return cls(
-            host.counter("recserve_user_state_reads_total", "Reads of the user-state store", model, READ_OUTCOMES),
-            host.counter("recserve_user_state_writes_total", "Writes of user states", model, WRITE_OUTCOMES),
-            host.total("recserve_user_state_evictions_total", "User states that had to go for others", model),
-            host.total(
-                "recserve_user_state_age_seconds_sum",
-                "Seconds since the states were written that answered, together",
-                model,
-            ),
-            host.total("recserve_user_state_age_seconds_count", "User states that answered", model),
-        )
-
-
 class UserState:
     """Answers dynamic batches of requests: one read transaction, then at most one call of the encoder per
-    `encoder_max_batch_size` users that the store could not answer for, then one write transaction."""
+    `encoder_max_batch_size` users that the store could not answer for, then one write transaction. Where states take
+    single events, these are added to what the store has of a user's history."""
 
-    def __init__(self, source: StateSource, store: States, bounds: Bounds, encode: Encode, counters: Counters) -> None:
+    def __init__(
+        self,
+        source: StateSource,
+        store: States,
+        bounds: Bounds,
+        encode: Encode,
+        counters: Counters,
+        observe: Encode | None = None,
+    ) -> None:
         self._source = source
         self._store = store
         self._bounds = bounds
         self._encode = encode
         self._counters = counters
+        self._observing = None if observe is None else Observing(source, store, observe, counters.observed)
         self._empty: State | None = None
 
     def resolve(self, requests: Sequence[Request]) -> list[State | Refusal]:
@@ -158,6 +139,7 @@ class UserState:
 
     def _states(self, questions: dict[Who, Question]) -> dict[Who, State | Refusal]:
         states: dict[Who, State | Refusal] = {}
+        stale: dict[Who, Question] = {}
         reads = self._store.get_many([question.lookup for question in questions.values()])
         if reads is None:
             self._counters.read("store_error", len(questions))
@@ -166,9 +148,24 @@ class UserState:
                 self._counters.read(read.outcome, 1)
                 if read.arrays is not None:
                     states[user] = read.arrays
+                elif read.outcome == "stale":
+                    stale[user] = questions[user]
             self._count_ages(reads)
+        states |= self._observed(stale)
         missing = {user: question for user, question in questions.items() if user not in states}
         return states | self._computed(missing) if missing else states
+
+    def _observed(self, stale: dict[Who, Question]) -> dict[Who, State]:
+        """Those that the events since have been added to, written to the store."""
+        if not stale or self._observing is None:
+            return {}
+        try:
+            states = self._observing.states(stale)
+        except EncoderError:
+            # The encoder answers for all of them, or says why not.
+            return {}
+        self._write([Entry(stale[user].lookup, state) for user, state in states.items()])
+        return states
 
     def _count_ages(self, reads: Sequence[Read]) -> None:
         # Clocks of several machines differ: nothing is younger than nothing.
@@ -190,12 +187,16 @@ class UserState:
                 continue
             states |= zip(chunk, computed, strict=True)
             entries += [Entry(questions[user].lookup, state) for user, state in zip(chunk, computed, strict=True)]
-        if entries:
-            outcome, evicted = self._store.put_many(entries)
-            self._counters.written(outcome, len(entries))
-            if evicted:
-                self._counters.evicted(evicted)
+        self._write(entries)
         return states
+
+    def _write(self, entries: list[Entry]) -> None:
+        if not entries:
+            return
+        outcome, evicted = self._store.put_many(entries)
+        self._counters.written(outcome, len(entries))
+        if evicted:
+            self._counters.evicted(evicted)
 
 
 def _refused(error: EncoderError) -> Refusal:
@@ -218,7 +219,15 @@ class StateStep:
         self._live = open_live(host, folder, self._ids, set(self._source.spec.inputs))
         self._states = host.states(model)
         self._unknown = Unknown.of(host, model)
-        self._user_state = UserState(self._source, self._states, bounds, self._ask_encoder, Counters.of(host, model))
+        spec = self._source.spec
+        self._user_state = UserState(
+            self._source,
+            self._states,
+            bounds,
+            partial(self._ask, spec.encoder),
+            Counters.of(host, model),
+            partial(self._ask, spec.observer) if spec.observer else None,
+        )
 
     def answer(self, requests: Sequence[Mapping[str, np.ndarray]]) -> list[State | Refusal]:
         """The state [1, ...] of each request's user, in order, or why there is none."""
@@ -258,7 +267,7 @@ class StateStep:
         raw = next(iter(raw_users(tensors["user_id"])), "")
         if raw in live and raw not in questions:
             user = int(dense["user_id"].reshape(-1)[0])
-            questions[raw] = self._source.live(user, raw, live[raw].digest, live[raw].arrays)
+            questions[raw] = self._source.live(user, raw, live[raw])
         return Request(dense["user_id"], dense["candidates"], questions.get(raw))
 
     def _count_unknown(self, answered: Sequence[Request]) -> None:
@@ -266,10 +275,10 @@ class StateStep:
         strangers = [one for one in answered if not known.has(int(one.user_id.item()))]
         self._unknown.add(len(strangers), [one.candidates for one in answered])
 
-    def _ask_encoder(self, inputs: Tensors) -> Tensors:
-        """At the version of this model: the two are published together."""
-        spec = self._source.spec
+    def _ask(self, model: str, inputs: Tensors) -> Tensors:
+        """At the version of this model: they are published together."""
+        outputs = [output.name for output in self._source.spec.outputs]
         try:
-            return self._host.ask(spec.encoder, self._version, inputs, [output.name for output in spec.outputs])
+            return self._host.ask(model, self._version, inputs, outputs)
         except NotAnsweredError as error:
             raise EncoderError(str(error), is_busy=error.is_busy) from error

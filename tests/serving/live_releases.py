@@ -19,11 +19,12 @@ SIZES = {
     "lrea": {**SMALL, "heads": 2, "rank": 4, "max_length": 12},
     "din": {**SMALL, "max_length": 12},
     "din_ages": {**SMALL, "max_length": 12},
+    "chime": {**SMALL, "width": 16, "depth": 1, "window": 6, "interest": 8, "levels": 2, "words": 8, "recent": 6},
     "dea": SMALL,
     "deepfm": SMALL,
     "matt": {**SMALL, "base": "deepfm", "paths": 3},
 }
-SERVED = ("lrea", "din", "din_ages", "dea")
+SERVED = ("lrea", "din", "din_ages", "chime", "dea")
 """The others answer in this process, beside the server and out of the same store."""
 OVER_FIELDS = ("dea", "deepfm", "matt")
 """Systems that read the users' fields, of which some follow from histories, and no history itself."""
@@ -53,8 +54,8 @@ def known(*, pushed: bool) -> Interactions:
 def release(name: str, *, pushed: bool = False) -> tuple[Signature, ...]:
     """An untrained system with weights that matter; its users did more than the planted events where `pushed`."""
     chosen, planted = system(name), known(pushed=False)
-    wanted = Wanted(chosen.reads, 12, {})
     config = chosen.config(**SIZES[name])
+    wanted = Wanted(chosen.reads, getattr(config, "max_length", 1), {})
     data = chosen.task.view(planted, wanted)
     torch.manual_seed(0)
     module = chosen.build(config, data.schema)

@@ -203,6 +203,25 @@ def test_a_stale_state_is_computed_again_once(ready: Ready) -> None:
     assert all(np.array_equal(answers[0], one) for one in answers)
 
 
+def test_a_state_that_takes_single_events_is_not_computed_again(ready: Ready) -> None:
+    def observed() -> float:
+        text = urllib.request.urlopen(ready.server.metrics_url).read().decode()
+        lines = [one for one in text.splitlines() if one.startswith("recserve_user_state_observed_events_total")]
+        return sum(float(one.split()[-1]) for one in lines if 'model="chime' in one)
+
+    ask(ready.client, "chime", 8)
+    time.sleep(0.3)
+    before = observed()
+    for _ in range(2):
+        Pusher(ready.client, "planted-clicks").push([Row("8", "7", 5.0, LATER, 0, "once")])
+        found = ask(ready.client, "chime", 8)
+    time.sleep(0.3)
+    assert observed() - before == 1
+    direct = InProcessModel.open(ready.repository / "chime")
+    assert np.array_equal(direct.run([question("chime", 8)])[0]["scores"][0], found), "as from the whole history"
+    direct.close()
+
+
 def _settled(counts) -> dict[str, float]:
     time.sleep(0.3)
     return counts()

@@ -37,6 +37,7 @@ def rated_fields(events: pl.DataFrame | None = None, *, new_users: int = 0) -> I
         users=pl.concat([planted.users, strangers]).with_columns(after),
         items=planted.items.with_columns(shelf=shelves),
         licence=planted.licence,
+        load_content=planted.load_content,
     )
 
 

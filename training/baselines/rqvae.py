@@ -23,7 +23,8 @@ from torch import Tensor, nn
 
 from training.data.catalogue import CatalogueData, ItemBatch
 from training.layers.experts import squared_error
-from training.layers.quantiser import COMMITMENT, Codebooks, Quantised, value_straight_through
+from training.layers.quantiser import value_straight_through
+from training.layers.residual import ResidualLevels, levels_loss, sum_of_words
 from training.layers.tokenizer import Tokenizer, Tokens, catalogue_tokens, everything
 from training.schema import Schema, width_of
 from training.system import System
@@ -54,31 +55,17 @@ class RQVAE(Tokenizer):
         width = width_of(schema["text"]) + width_of(schema["graph"])
         widths = [width, config.hidden, config.hidden // 2, config.hidden // 4, config.latent]
         self.encoder, self.decoder = layers(widths), layers(widths[::-1])
-        self.levels = nn.ModuleList(Codebooks(1, config.words, config.latent, "l2") for _ in range(config.levels))
+        self.levels = ResidualLevels(config.levels, config.words, config.latent)
 
     @torch.no_grad()
     def prepare(self, data: CatalogueData) -> None:
         """Words of each level by k-means over the residuals that the encoder, as it starts, leaves to it."""
-        residual = self.encoder(content(everything(data.train)))
-        for level in self.levels:
-            assert isinstance(level, Codebooks)
-            level.start(residual[:, None])
-            residual = residual - level(residual[:, None]).words[:, 0]
-
-    def quantise(self, latent: Float[Tensor, "B d"]) -> list[tuple[Tensor, Quantised]]:
-        """Of each level the residual [B, 1, d] that it gets, and what it makes of it."""
-        found, residual = [], latent[:, None]
-        for level in self.levels:
-            chosen = level(residual)
-            found.append((residual, chosen))
-            # No gradient to the words of the levels before: each has a loss of its own.
-            residual = residual - chosen.words.detach()
-        return found
+        self.levels.start(self.encoder(content(everything(data.train))))
 
     def tokens(self, batch: ItemBatch) -> Tokens:
         target = content(batch)
-        found = [chosen for _, chosen in self.quantise(self.encoder(target))]
-        codes = torch.cat([chosen.codes for chosen in found], dim=1)
+        found = self.levels(self.encoder(target))
+        codes = torch.cat([chosen.codes for _, chosen in found], dim=1)
         decoded = self.decoder(sum_of_words(found))
         return Tokens(codes, torch.ones_like(codes, dtype=target.dtype), target, decoded)
 
@@ -86,26 +73,12 @@ class RQVAE(Tokenizer):
         """Reconstruction, and for each level codebook and commitment terms."""
         target = content(batch)
         latent = self.encoder(target)
-        self._reseed(latent)
-        found = self.quantise(latent)
-        for level, (_, chosen) in zip(self.levels, found, strict=True):
-            assert isinstance(level, Codebooks)
-            level.count(chosen.codes)
-        quantised = value_straight_through(latent, sum_of_words([chosen for _, chosen in found]))
-        recon = squared_error(target, self.decoder(quantised))
-        gaps = [level_loss(residual[:, 0], chosen.words[:, 0]) for residual, chosen in found]
-        vq = torch.stack(gaps).sum()
+        self.levels.reseed(latent, self.config.reseed_every)
+        found = self.levels(latent)
+        self.levels.count(found)
+        quantised = value_straight_through(latent, sum_of_words(found))
+        recon, vq = squared_error(target, self.decoder(quantised)), levels_loss(found)
         return recon + vq, {"recon": recon.detach(), "vq": vq.detach()}
-
-    @torch.no_grad()
-    def _reseed(self, latent: Float[Tensor, "B d"]) -> None:
-        """Where it is time, level after level, each on the residuals of this batch."""
-        residual = latent[:, None]
-        for level in self.levels:
-            assert isinstance(level, Codebooks)
-            if level.is_due(self.config.reseed_every):
-                level.reseed(residual)
-            residual = residual - level(residual).words
 
 
 def layers(widths: list[int]) -> nn.Sequential:
@@ -117,16 +90,6 @@ def layers(widths: list[int]) -> nn.Sequential:
 def content(batch: ItemBatch) -> Float[Tensor, "B W"]:
     """[text, graph]."""
     return torch.cat([batch.text, batch.graph], dim=1)
-
-
-def sum_of_words(found: list[Quantised]) -> Float[Tensor, "B d"]:
-    """The latent that the levels together stand for."""
-    return torch.cat([chosen.words for chosen in found], dim=1).sum(1)
-
-
-def level_loss(residual: Float[Tensor, "B d"], words: Float[Tensor, "B d"]) -> Float[Tensor, ""]:
-    """||sg(r) - e||^2 + 0.25 ||r - sg(e)||^2."""
-    return squared_error(residual.detach(), words) + COMMITMENT * squared_error(residual, words.detach())
 
 
 def tell_apart(codes: Int64[Tensor, "N L"], limit: int) -> Int64[Tensor, " N"]:

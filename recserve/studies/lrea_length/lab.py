@@ -16,8 +16,8 @@ from serving.admin import Admin
 from serving.backends import packing
 from serving.direct import DirectModel
 from serving.server import ServerOptions, TritonServer
+from training.layers.prestored import histories_of
 from training.servable import Signature
-from training.systems.lrea.servables import histories_of
 
 LONGEST_SERVED_RAW = 2048
 """Raw-history ways are served up to this length: beyond it their own work hides the server, which is what a served

@@ -22,10 +22,10 @@ from training.baselines.din import DIN
 from training.data.click import ClickData
 from training.layers.columns import Features
 from training.layers.items import known
+from training.layers.prestored import histories_of, history_specs
 from training.servable import Axis, Packed, Servable, TensorSpec
 from training.systems.lrea import attention
 from training.systems.lrea.model import LREA
-from training.systems.lrea.servables import histories_of, history_specs
 from training.systems.lrea.served import FactoredScorer, UserEncoder
 
 CHUNK = 16
@@ -171,7 +171,7 @@ class Unabsorbed(RawRanker):
 def raw_servable(name: str, module: RawRanker, data: ClickData) -> Servable:
     """The module as a model whose requests carry the whole history; its examples have few candidates."""
     stored = histories_of(data)
-    specs = history_specs(module.model.config, len(data.profile.layout.fields))
+    specs = history_specs(data)
     users = len(stored["user_ids"])
 
     def example(batch_size: int, seed: int) -> Packed:

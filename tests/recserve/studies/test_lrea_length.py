@@ -22,8 +22,8 @@ from recserve.studies.lrea_length.plot import draw
 from recserve.studies.lrea_length.raw import CHUNK, Din, Softmax
 from recserve.studies.lrea_length.state import with_event
 from training.data.click import now
+from training.layers.prestored import histories_of
 from training.servable import Packed
-from training.systems.lrea.servables import histories_of
 
 LENGTH = 48
 

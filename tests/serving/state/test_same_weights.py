@@ -61,8 +61,7 @@ def live_of(reading: Reading, items: tuple[int, ...] = (11, 13)) -> Live:
 
 def asked(source: StateSource, reading: Reading = READING, items: tuple[int, ...] = (11, 13)) -> Lookup:
     """What is asked about user 77, who is 1 in the release, with events since the export."""
-    live = live_of(reading, items)
-    return source.live(1, 77, live.digest, live.arrays).lookup
+    return source.live(1, 77, live_of(reading, items)).lookup
 
 
 def test_the_same_weights_under_another_number_ask_for_the_same_states(tmp_path: Path) -> None:

@@ -10,8 +10,9 @@ from serving.state.guard import GuardedStore
 from serving.state.source import EncoderError
 from serving.state.states import Entry
 from serving.state.store import StateStore
+from serving.steps.state_counters import Counters
 from serving.steps.step import Refusal
-from serving.steps.user_state import Bounds, Counters, Request, UserState
+from serving.steps.user_state import Bounds, Request, UserState
 from tests.serving import state_models as tiny
 from tests.serving.state.test_store import flip_stored_byte
 
@@ -28,7 +29,9 @@ class Bench:
         self.evicted, self.ages_s, self.aged = list[float](), list[float](), list[float]()
         self.batches: list[int] = []
         self._encode = encode
-        counters = Counters(self._count, self._count, self.evicted.append, self.ages_s.append, self.aged.append)
+        self.observed = list[float]()
+        totals = self.evicted, self.ages_s, self.aged, self.observed
+        counters = Counters(self._count, self._count, *(one.append for one in totals))
         bounds = Bounds(max_elements=tiny.MAX_CANDIDATES)
         self.user_state = UserState(self.source, self.store, bounds, self._recorded, counters)
 

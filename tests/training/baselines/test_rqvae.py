@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from tests.training.systems.tokenizer_models import catalogue, items, prepared, train
-from training.baselines.rqvae import SYSTEM, products, sum_of_words, tell_apart
+from training.baselines.rqvae import SYSTEM, products, tell_apart
+from training.layers.residual import sum_of_words
 from training.layers.tokenizer import catalogue_tokens
 
 
@@ -15,12 +16,12 @@ def test_each_level_gets_what_the_levels_before_leave_over() -> None:
     data = catalogue(SYSTEM)
     module = prepared(SYSTEM, data)
     latent = torch.randn(20, module.config.latent)
-    found = module.quantise(latent)
+    found = module.levels(latent)
     left = latent
     for residual, chosen in found:
         torch.testing.assert_close(residual[:, 0], left)
         left = left - chosen.words[:, 0]
-    torch.testing.assert_close(sum_of_words([chosen for _, chosen in found]), latent - left)
+    torch.testing.assert_close(sum_of_words(found), latent - left)
 
 
 def test_the_residual_shrinks_over_the_levels_of_a_trained_model() -> None:
@@ -29,14 +30,14 @@ def test_the_residual_shrinks_over_the_levels_of_a_trained_model() -> None:
     train(SYSTEM, module, data, 20)
     batch = items(data)
     latent = module.encoder(torch.cat([batch.text, batch.graph], dim=1))
-    norms = [residual.norm(dim=2).mean().item() for residual, _ in module.quantise(latent)]
+    norms = [residual.norm(dim=2).mean().item() for residual, _ in module.levels(latent)]
     assert norms == sorted(norms, reverse=True)
 
 
 def test_each_level_takes_the_nearest_word() -> None:
     data = catalogue(SYSTEM)
     module = prepared(SYSTEM, data)
-    for number, (residual, chosen) in enumerate(module.quantise(torch.randn(50, module.config.latent))):
+    for number, (residual, chosen) in enumerate(module.levels(torch.randn(50, module.config.latent))):
         distances = (residual - module.levels[number].words[0]).norm(dim=-1)
         assert torch.equal(chosen.codes[:, 0], distances.argmin(1))
 
@@ -47,7 +48,7 @@ def test_each_level_s_words_start_where_the_levels_before_leave_something_over()
     batch = data.train.batch(np.arange(len(data.train)))
     latent = module.encoder(torch.cat([batch.text, batch.graph], dim=1))
     norms = [float((latent - latent.mean(0)).detach().norm(dim=1).mean())]
-    for residual, chosen in module.quantise(latent):
+    for residual, chosen in module.levels(latent):
         norms.append(float((residual - chosen.words).detach().norm(dim=2).mean()))
     assert all(after < 0.9 * before for before, after in pairwise(norms)), norms
 
@@ -57,7 +58,7 @@ def test_the_loss_is_reconstruction_and_each_level_s_words_and_commitment() -> N
     module, batch = prepared(SYSTEM, data), items(data)
     target = torch.cat([batch.text, batch.graph], dim=1)
     value, parts = SYSTEM.stages_of(module.config)[0].loss(module, batch, 0.0)
-    found = module.quantise(module.encoder(target))
+    found = module.levels(module.encoder(target))
     gaps = [(residual - chosen.words).square().sum((1, 2)).mean() for residual, chosen in found]
     decoded = module.decoder(torch.stack([chosen.words[:, 0] for _, chosen in found]).sum(0))
     recon = (target - decoded).square().sum(1).mean()

@@ -12,6 +12,7 @@ from export.artifacts import Source
 from export.repository import publish
 from tests.export.models import release, state_of
 from training.servable import Packed
+from training.steps.user_state import BEFORE, user_state
 
 SOURCE = Source(kind="run", name="runs/toy/1")
 USERS = np.arange(10, 15)
@@ -50,6 +51,19 @@ def test_an_encoder_that_does_not_mark_its_states_is_refused() -> None:
             replace(encoder, outputs=encoder.outputs[:1], eager=lambda history: encoder.eager(history)[:1]),
             {"user_ids": USERS, "history": HISTORY},
         )
+
+
+def test_an_observer_that_does_not_fit_is_refused() -> None:
+    encoder = release()[0]
+    given = {"encoder": encoder, "histories": {"user_ids": USERS, "history": HISTORY}, "inputs": ()}
+    reads = [replace(spec, name=f"{BEFORE}{spec.name}") for spec in encoder.outputs]
+    blind = replace(encoder, name="two", inputs=(*reads,), outputs=())
+    for observer, message in (
+        (replace(encoder, name="one"), r"observer 'one' reads \['history'\]; it must read \['before_profile"),
+        (blind, "observer 'two' answers otherwise than encoder 'encoder'"),
+    ):
+        with pytest.raises(ValueError, match=f"model 'user_state': {message}"):
+            user_state("user_state", example=encoder.example, observer=observer, **given)
 
 
 def test_an_encoder_without_a_state_for_an_empty_history_is_refused() -> None:

@@ -9,10 +9,10 @@ import torch
 
 from tests.training.systems.lrea_models import LENGTH, SMALL, attentive, data, model, released
 from training.layers import ragged
-from training.steps.rows import Rows
+from training.layers.prestored import rows_of, stamp_of
 from training.systems.lrea import Config
-from training.systems.lrea.servables import Answers, histories_of
-from training.systems.lrea.served import SCORERS, UserEncoder, stamp_of
+from training.systems.lrea.servables import answers
+from training.systems.lrea.served import SCORERS, UserEncoder
 
 VARIANTS = [
     pytest.param(replace(SMALL, compression=compression, layout=layout), id=f"{compression}-{layout}")
@@ -128,10 +128,8 @@ def test_packing_does_not_change_a_request() -> None:
 
 
 def test_served_modules_hold_no_randomness_in_evaluation() -> None:
-    histories = histories_of(data())
-    users = histories.pop("user_ids")
     for config in (SMALL, replace(SMALL, layout="absorbed")):
-        answers = Answers.of(model(config).train(), Rows(users, histories), dtype=torch.float32, stamp=1)
-        assert isinstance(answers.encoder, UserEncoder)
-        assert isinstance(answers.scorer, SCORERS[config.layout])
-        assert not any(module.training for module in (*answers.encoder.modules(), *answers.scorer.modules()))
+        found = answers(model(config).train(), rows_of(data()), dtype=torch.float32, stamp=1)
+        assert isinstance(found.encoder, UserEncoder)
+        assert isinstance(found.scorer, SCORERS[config.layout])
+        assert not any(module.training for module in (*found.encoder.modules(), *found.scorer.modules()))

@@ -6,8 +6,6 @@ into one item table, the first layer's W_p profile into the user's state.
 Legend: B requests, C candidates packed over them, L longest history, H heads, D width, E and V widths of a head.
 """
 
-import hashlib
-
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -19,15 +17,6 @@ from training.layers.items import known
 from training.servable import Packed
 from training.systems.lrea import attention
 from training.systems.lrea.model import LREA
-
-
-def stamp_of(module: nn.Module) -> int:
-    """Fingerprint of all weights and buffers, 63 bits: a state fits a scorer only if their stamps agree."""
-    digest = hashlib.blake2b(digest_size=8)
-    for name, value in sorted(module.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
-    return int.from_bytes(digest.digest(), "big") >> 1
 
 
 class UserEncoder(nn.Module):

@@ -1,0 +1,50 @@
+"""What `recserve study chime` asks its graphs, and what it draws."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from recserve.studies.chime import models
+from recserve.studies.chime.command import BAR, Chime
+from recserve.studies.chime.picture import LABELS, draw
+from training.systems.chime.servables import servables
+
+RESULT = json.loads((Path(__file__).parents[3] / "loadtest/results/chime-length.json").read_text())
+
+
+def test_states_of_all_lengths_are_asked_of_one_scorer() -> None:
+    short, long = models.chime_data(64), models.chime_data(96)
+    model = models._model(short)
+    releases = [
+        {one.name: one for one in servables("chime", model, models.config_of(data.max_length), data)}
+        for data in (short, long)
+    ]
+    pairs = zip((short, long), releases, strict=True)
+    asked = [models._requests(data, models._small(one["chime_encoder"])) for data, one in pairs]
+    for requests, length in zip(asked, (64, 96), strict=True):
+        for one in requests:
+            assert int(one.state["counts"][0, 0].sum()) == length
+            assert models._bytes(one.state) <= 2048
+    request = asked[1][0]
+    ends = torch.tensor([models.CANDIDATES], dtype=torch.int32)
+    state = [torch.from_numpy(array) for array in request.state.values()]
+    answers = [one["chime_scorer"].eager(torch.from_numpy(request.candidates[0]), ends, *state)[0] for one in releases]
+    assert torch.equal(*answers)
+    assert np.isfinite(answers[0].numpy()).all()
+
+
+def test_the_committed_result_keeps_to_the_bar_and_is_drawn(tmp_path: Path) -> None:
+    assert RESULT["ratio"] <= BAR
+    assert {row["way"] for row in RESULT["rows"]} == {*LABELS}
+    draw(RESULT, tmp_path / "picture.svg")
+    assert "<svg" in (tmp_path / "picture.svg").read_text()
+
+
+def test_lengths_that_cannot_be_compared_are_refused() -> None:
+    with pytest.raises(ValueError, match="two or more different ones of at least 64"):
+        Chime(lengths=(128, 128))
+    with pytest.raises(ValueError, match="--repetitions is 0"):
+        Chime(repetitions=0)
