@@ -18,7 +18,7 @@ from training.baselines import (
     two_tower,
 )
 from training.system import System
-from training.systems import dea, lrea, matt, mmq, mmq2, mpq, reg4rec
+from training.systems import dea, gsvr, lrea, matt, mmq, mmq2, mpq, reg4rec, sfpnet
 
 SYSTEMS: dict[str, System] = {
     system.name: system
@@ -30,6 +30,7 @@ SYSTEMS: dict[str, System] = {
         dkt.SYSTEM,
         fm.SYSTEM,
         gru4rec.SYSTEM,
+        gsvr.SYSTEM,
         lrea.SYSTEM,
         matt.SYSTEM,
         mlp.SYSTEM,
@@ -43,6 +44,7 @@ SYSTEMS: dict[str, System] = {
         reg4rec.SYSTEM,
         rqvae.SYSTEM,
         sasrec.SYSTEM,
+        sfpnet.SYSTEM,
         shared_bottom.SYSTEM,
         tiger.SYSTEM,
         two_tower.SYSTEM,

@@ -36,9 +36,9 @@ from training.needs import ITEMS, LABEL, TIME, USERS, require
 from training.schema import Field, Schema
 from training.system import Wanted
 
-FEATURES, HISTORY = "features", "history"
+FEATURES, HISTORY, WHO = "features", "history", "who"
+"""Parts of the view that a system reads: rows of fields; the past, with a profile of the user; which user it is."""
 NEEDS = (USERS, ITEMS, TIME, LABEL)
-"""Parts of the view that a system reads: rows of fields; the past, with a profile of the user."""
 
 
 class ClickBatch(NamedTuple):
