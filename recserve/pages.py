@@ -11,7 +11,7 @@ from typing import NamedTuple
 from loadtest import published
 from recserve.commands import systems
 from recserve.studies import published as studies
-from recserve.studies import robustness
+from recserve.studies import robustness, scenario_tables
 from training.registry import SYSTEMS
 
 ROOT = Path(__file__).parents[1]
@@ -38,6 +38,7 @@ def _tasks() -> str:
 REGIONS = (
     Region("docs/architecture.md", "tasks", _tasks),
     Region("docs/results.md", "systems", systems.markdown),
+    Region("docs/results.md", "scenarios", scenario_tables.markdown),
     Region("docs/results.md", "paths", lambda: f"{robustness.markdown()}\n\n{studies.paths_markdown()}"),
     Region("docs/results.md", "generation", studies.generation_markdown),
     Region("docs/results.md", "counts", studies.counts_markdown),

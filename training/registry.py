@@ -9,15 +9,17 @@ from training.baselines import (
     fm,
     gru4rec,
     mlp,
+    pepnet,
     pfa,
     pooling,
     rqvae,
     sasrec,
+    shared_bottom,
     tiger,
     two_tower,
 )
 from training.system import System
-from training.systems import chime, dea, dmae, lrea, matt, mmq, mmq2, mpq, reg4rec
+from training.systems import chime, dea, dmae, gsvr, lrea, matt, mmq, mmq2, mpq, reg4rec, sfpnet
 
 SYSTEMS: dict[str, System] = {
     system.name: system
@@ -33,18 +35,22 @@ SYSTEMS: dict[str, System] = {
         early_fusion.SYSTEM,
         fm.SYSTEM,
         gru4rec.SYSTEM,
+        gsvr.SYSTEM,
         lrea.SYSTEM,
         matt.SYSTEM,
         mlp.SYSTEM,
         mmq.SYSTEM,
         mmq2.SYSTEM,
         mpq.SYSTEM,
+        pepnet.SYSTEM,
         pfa.SYSTEM,
         pooling.MEAN,
         pooling.RECENCY,
         reg4rec.SYSTEM,
         rqvae.SYSTEM,
         sasrec.SYSTEM,
+        sfpnet.SYSTEM,
+        shared_bottom.SYSTEM,
         tiger.SYSTEM,
         two_tower.SYSTEM,
     )

@@ -59,6 +59,22 @@ STUDIES = {
         "Time one request of REG4Rec: the served graph, and beam search around a graph of one step.",
         "recserve.studies.decoding.command:Decoding",
     ),
+    "gsvr-cells": Place(
+        "Show the deviation of GSVR's cells by their training samples, and draw it.",
+        "recserve.studies.scenarios.cells:GsvrCells",
+    ),
+    "sfpnet-scenes": Place(
+        "Show how far SFPNet moves each of a user's behaviours in two scenarios, and draw it.",
+        "recserve.studies.scenarios.scenes:SfpnetScenes",
+    ),
+    "sfpnet-cost": Place(
+        "Time SFPNet's two graphs and one graph of the same module in turn, p50 of one request in this process.",
+        "recserve.studies.scenarios.cost:SfpnetCost",
+    ),
+    "sparse-scenario": Place(
+        "Train GSVR, its controls and its backbone with a share of one scenario's samples; test on all of them.",
+        "recserve.studies.scenarios.sparse:SparseScenario",
+    ),
     "sanity": Place(
         "Train DeepFM on random parts of MovieLens-100k and compare its AUC with three public libraries'.",
         "recserve.studies.sanity:Sanity",

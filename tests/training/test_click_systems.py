@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from tests.training.click_views import everything, view_of
-from training.data.click import FEATURES, HISTORY, ClickBatch, ClickData
+from training.data.click import FEATURES, HISTORY, WHO, ClickBatch, ClickData
 from training.data.columns import Layout
 from training.registry import SYSTEMS
 from training.system import System, prepare
@@ -152,9 +152,11 @@ def test_each_field_of_the_moment_and_of_the_item_counts(system: System) -> None
 
 
 def test_neither_user_nor_label_is_read_nor_an_item_where_features_say_it(system: System) -> None:
-    """Serving has none of them: they are zeros there."""
+    """Serving has none of them: they are zeros there, but for the user where a system says that it reads it."""
     module, batch = built(system), batch_of(system)
-    unread = batch._replace(user=torch.zeros_like(batch.user), label=torch.zeros_like(batch.label))
+    unread = batch._replace(label=torch.zeros_like(batch.label))
+    if WHO not in system.reads:
+        unread = unread._replace(user=torch.zeros_like(batch.user))
     if FEATURES in system.reads:
         unread = unread._replace(item=torch.zeros_like(batch.item))
     assert torch.equal(logits(module, unread), logits(module, batch))

@@ -36,8 +36,9 @@ from training.needs import ITEMS, LABEL, TIME, USERS, require
 from training.schema import Field, Schema
 from training.system import Wanted
 
-FEATURES, HISTORY, AGES = "features", "history", "ages"
-"""Parts of the view that a system reads: rows of fields; the past, with a profile of the user; when it was."""
+FEATURES, HISTORY, AGES, WHO = "features", "history", "ages", "who"
+"""Parts of the view that a system reads: rows of fields; the past, with a profile of the user; when it was; which user
+it is."""
 NEEDS = (USERS, ITEMS, TIME, LABEL)
 
 

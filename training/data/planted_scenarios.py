@@ -56,17 +56,16 @@ def planted_halves(*, num_users: int = 120, num_events: int = 60, seed: int = 0)
     return _log("planted-halves", events, items, fields, (num_users, "place", PLACES))
 
 
-def planted_markets(*, num_users: int = 150, num_events: int = 80, seed: int = 0) -> Interactions:
+def planted_markets(*, num_users: int = 150, num_events: int = 80, num_items: int = 64, seed: int = 0) -> Interactions:
     """Users whose likes depend on the market, the third of which has hardly any events.
 
-    A user has a base taste, one of 4, which says what kinds of items the user likes; in the second market a third of
+    A user has a base taste, one of 4, which says what kinds of items the user likes; in the second market half of
     the users like the opposite. In the third, 3 % of the events, all like what their taste says. Items have a kind,
     one of 8. Each user has `num_events` events. Everything follows from the seed.
     """
     random = np.random.default_rng(seed)
     likes = random.normal(0, 1.5, (_NUM_TASTES, _NUM_KINDS))
-    taste, turns = random.integers(_NUM_TASTES, size=num_users + 1), random.random(num_users + 1) < 1 / 3
-    num_items = _NUM_KINDS * 8
+    taste, turns = random.integers(_NUM_TASTES, size=num_users + 1), random.random(num_users + 1) < 1 / 2
     kind = np.arange(num_items) % _NUM_KINDS
     user = np.repeat(np.arange(1, num_users + 1), num_events)
     market = random.choice(len(MARKETS), len(user), p=(0.6, 0.37, 0.03))

@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from training.data.click import HISTORY, ClickBatch, ClickData, now
+from training.data.click import HISTORY, WHO, ClickBatch, ClickData, now
 from training.layers import ragged
 from training.layers.click_context import context_of, context_specs, drawn_values
 from training.layers.items import known
@@ -52,26 +52,42 @@ class Scorer(nn.Module):
     def forward(self, candidates: Int[Tensor, " C"], candidate_offsets: Int[Tensor, " B"], *rows: Tensor) -> Packed:
         """Probabilities [C]; NaN, never a plausible score, for a negative candidate, a length that cannot be and an
         infinite number of the event."""
-        # One candidate more, dropped at the end: ORT divides by zero where a batch has none at all.
-        ids = torch.cat([candidates, candidates.new_zeros(1)])
-        request = ragged.requests(candidate_offsets, ids.shape[0])
-        of_requests = dict(zip(self.names, rows, strict=True))
-        named = {name: row.index_select(0, request) for name, row in of_requests.items()}
+        ids, request, named = self.spread_rows(candidates, candidate_offsets, *rows)
         infinite = [named[name][:, 0].isinf() for name in self.asked]
-        named = {name: row if name in self.asked else numbers(row) for name, row in named.items()}
         batch = self.batch(known(ids, self.num_items), named)
         length = batch.history_length
         valid = (ids >= 0) & (length >= 0) & (length <= batch.history_items.shape[1])
         for one in infinite:
             valid = valid & ~one
+        of_requests = dict(zip(self.names, rows, strict=True))
         return (torch.where(valid, torch.sigmoid(self.logits(batch, request, of_requests)), torch.nan)[:-1],)
 
     def logits(self, batch: ClickBatch, request: Int[Tensor, " C"], rows: dict[str, Tensor]) -> Float[Tensor, " C"]:
         """Of samples; a faster form may work out what all samples of a request share from its `rows`, [B, ...] each."""
         return self.module(batch)
 
+    def spread_rows(
+        self, candidates: Int[Tensor, " C"], candidate_offsets: Int[Tensor, " B"], *rows: Tensor
+    ) -> tuple[Int[Tensor, " C+1"], Int[Tensor, " C+1"], dict[str, Tensor]]:
+        """The candidates and one more, to be dropped at the end, as ORT divides by zero where a batch has none at all;
+        each one's request, and the row of that by name."""
+        ids = torch.cat([candidates, candidates.new_zeros(1)])
+        request = ragged.requests(candidate_offsets, ids.shape[0])
+        named = {name: row.index_select(0, request) for name, row in zip(self.names, rows, strict=True)}
+        return ids, request, {name: row if name in self.asked else numbers(row) for name, row in named.items()}
+
+    def samples_of_rows(self, *rows: Tensor) -> ClickBatch:
+        """A sample of each request, about the unknown item."""
+        named = {name: row if name in self.asked else numbers(row) for name, row in zip(self.names, rows, strict=True)}
+        return self.batch(torch.zeros_like(rows[0][:, 0], dtype=torch.int64), named)
+
+    def samples(self, candidates: Int[Tensor, " C"], candidate_offsets: Int[Tensor, " B"], *rows: Tensor) -> ClickBatch:
+        """What `forward` gives the module: a sample for each candidate, and one more."""
+        ids, _, named = self.spread_rows(candidates, candidate_offsets, *rows)
+        return self.batch(known(ids, self.num_items), named)
+
     def batch(self, item: Int[Tensor, " C"], named: dict[str, Tensor]) -> ClickBatch:
-        """The samples as the module was trained on them; user and label, which it must not read, are zeros."""
+        """The samples as the module was trained on them; the label, and the user where nobody reads it, are zeros."""
         items = [self.get_buffer(name).index_select(0, item) for name in ("item", "item_dense", "item_sets")]
         none, no_number = items[0][:, :0], items[1][:, :0]
         features, profile = (context_of(layout, named) for layout in (self.features, self.profile))
@@ -83,7 +99,7 @@ class Scorer(nn.Module):
             return torch.cat(parts, dim=1) if parts else last
 
         return ClickBatch(
-            user=zeros,
+            user=named[WHO][:, 0] if WHO in named else zeros,
             item=item,
             ids=joined("user", features.ids, items[0]),
             dense=joined("user_dense", features.dense, items[1]),
@@ -170,10 +186,7 @@ def behind_rows(
     `served` and, in fp64, `exact` take candidates, their offsets, the rows of `user_row` and the context, as `Scorer`;
     both mean what `module` does. `elements` are candidates times events of one request at most.
     """
-    reads_history = HISTORY in data.reads
-    most, size = MAX_CANDIDATES, MAX_BATCH_SIZE
-    if reads_history:
-        most, size = max(1, min(most, elements // data.max_length)), HISTORY_BATCH
+    most, size = most_candidates(data, elements), HISTORY_BATCH if HISTORY in data.reads else MAX_BATCH_SIZE
     example, wanted, context = requests(data, most), asked(data.interactions, most), context_specs(data)
     users = user_step(name, data, tuple(wanted), lambda number, seed: example(number, seed)[:3])
     served, exact = served.eval(), exact.eval()
@@ -196,7 +209,7 @@ def behind_rows(
     scorer = servable(
         name=f"{name}_scorer",
         module=served,
-        inputs=(wanted.candidates, OFFSETS, *map(_bounded, users.outputs), *context),
+        inputs=(wanted.candidates, OFFSETS, *map(bounded, users.outputs), *context),
         outputs=(SCORES,),
         example=scorer_example,
         max_batch_size=size,
@@ -228,7 +241,12 @@ def _same(specs: Iterable[TensorSpec]) -> dict[str, str]:
     return {spec.name: spec.name for spec in specs}
 
 
-def _bounded(spec: TensorSpec) -> TensorSpec:
+def most_candidates(data: ClickData, elements: int = HISTORY_ELEMENTS) -> int:
+    """Of one request, with candidates times events of `elements` at most."""
+    return max(1, min(MAX_CANDIDATES, elements // data.max_length)) if HISTORY in data.reads else MAX_CANDIDATES
+
+
+def bounded(spec: TensorSpec) -> TensorSpec:
     """What a history can hold; fields take any id."""
     return replace(spec, minimum=0) if spec.name.startswith("history") else spec
 

@@ -182,6 +182,6 @@ class FieldNetwork(nn.Module):
         return self.last(self.dropout(torch.relu(self.second(hidden)))).squeeze(-1)
 
 
-def with_unknown(ids: Int64[Tensor, "B F"], rate: float) -> Int64[Tensor, "B F"]:
+def with_unknown(ids: Int64[Tensor, "*B"], rate: float) -> Int64[Tensor, "*B"]:
     """The ids, each one unknown (0) with this probability."""
     return torch.where(torch.rand(ids.shape, device=ids.device) < rate, 0, ids)

@@ -133,7 +133,10 @@ class ItemTable(nn.Module):
 
     def forward(self) -> Float[Tensor, "N D"]:
         """Vectors of all items."""
-        vectors = self.rows.table() + self.popularity(self.bucket_of)
+        return self.described(self.rows.table() + self.popularity(self.bucket_of))
+
+    def described(self, vectors: Float[Tensor, "N D"]) -> Float[Tensor, "N D"]:
+        """The vectors, and what the profile fields of the items add."""
         for mean, one in zip(self.set_means, self.layout.sets, strict=True):
             vectors = vectors + mean(self.sets[:, one.start : one.stop])
         if self.profile is not None:

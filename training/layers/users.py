@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from serving.steps.followed import Followed
-from training.data.click import HISTORY, ClickData
+from training.data.click import HISTORY, WHO, ClickData
 from training.data.columns import Columns, Layout
 from training.data.following import after
 from training.schema import Field
@@ -29,19 +29,21 @@ class Row(NamedTuple):
     profile: Columns
     history: Mapping[str, np.ndarray] = {}
     """See `ClickData.histories`."""
+    who: Mapping[str, np.ndarray] = {}
+    """The user's own id, int64 [U + 1, 1], where it is read."""
 
     def arrays(self) -> dict[str, np.ndarray]:
         """By name of the graph's input; those of width 0 are left out."""
         names = [f"{part}{kind}" for part in (USER, "profile") for kind in ("", "_dense", "_sets")]
         named = dict(zip(names, (*self.features, *self.profile), strict=True))
-        return {name: array for name, array in {**named, **self.history}.items() if array.shape[1]}
+        return {name: array for name, array in {**named, **self.history, **self.who}.items() if array.shape[1]}
 
 
 def user_row(data: ClickData) -> Row:
     """Of all users after all events, by dense id, that of the unknown first."""
-    if HISTORY not in data.reads:
-        return Row(data.features.users, data.profile.users)
-    return Row(data.features.users, data.profile.users, data.histories())
+    history = data.histories() if HISTORY in data.reads else {}
+    who = {WHO: np.arange(len(data.interactions.users))[:, None]} if WHO in data.reads else {}
+    return Row(data.features.users, data.profile.users, history, who)
 
 
 def carried(row: Row) -> dict[str, np.ndarray]:

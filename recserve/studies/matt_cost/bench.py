@@ -74,7 +74,7 @@ def _request(data: ClickData, candidates: int) -> dict[str, np.ndarray]:
 def _graphs(repository: Path, base: str, request: dict[str, np.ndarray]) -> Calls:
     """ONNX Runtime in this process, one thread: the base, each scorer, and each sampler."""
     asked = {name: request[name] for name in ("user_id", "candidates")}
-    calls: Calls = {"graph base": _graph(DirectModel.open(repository / base_name(base)), asked)}
+    calls: Calls = {"graph base": graph_call(DirectModel.open(repository / base_name(base)), asked)}
     for paths in PATHS:
         name = matt_name(base, paths)
         sampler = Sampler.load(served_version(repository / f"{name}_sampler"))
@@ -85,14 +85,17 @@ def _graphs(repository: Path, base: str, request: dict[str, np.ndarray]) -> Call
             return {"masks": masks.reshape(1, -1), "weights": weights.reshape(1, -1)}
 
         scorer = DirectModel.open(repository / f"{name}_scorer")
-        calls[f"graph {paths}"] = _graph(scorer, asked | sample())
+        calls[f"graph {paths}"] = graph_call(scorer, asked | sample())
         calls[f"sampler {paths}"] = sample
     return calls
 
 
-def _graph(model: DirectModel, request: dict[str, np.ndarray]) -> Callable[[], object]:
+def graph_call(
+    model: DirectModel, request: dict[str, np.ndarray], outputs: Sequence[str] = ("scores",)
+) -> Callable[[], object]:
+    """One request to a graph in this process, packed once."""
     feeds = packing.pack(model.spec, [request])
-    return lambda: model.session.run(["scores"], feeds)
+    return lambda: model.session.run(list(outputs), feeds)
 
 
 def _served(client: Admin, base: str, request: dict[str, np.ndarray]) -> Calls:

@@ -34,6 +34,9 @@ SETS = {
 SMALL = {"dim": 8, "hidden": (8, 4), "dropout": 0.0}
 CONFIGS = {
     **{name: SYSTEMS[name].config(**SMALL) for name in ("fm", "mlp", "autoint", "deepfm", "dea", "din")},
+    "gsvr": SYSTEMS["gsvr"].config(**SMALL, max_length=16, backbone="pepnet"),
+    "pepnet": SYSTEMS["pepnet"].config(**SMALL, max_length=16, gate_units=4),
+    "shared_bottom": SYSTEMS["shared_bottom"].config(**SMALL, max_length=16),
     "lrea": SYSTEMS["lrea"].config(**SMALL, rank=4, max_length=16),
     **{f"matt {base}": MattConfig(**SMALL, paths=3, base=base) for base in ("fm", "dea", "deepfm")},
     "recency_pooling": SYSTEMS["recency_pooling"].config(**SMALL, max_length=16),
@@ -42,6 +45,7 @@ PLAIN = [(name, which) for name in ("fm", "din") for which in SETS]
 """Kinds of the plain release, on all sets."""
 SPECIAL = [
     *((name, "everything") for name in ("mlp", "autoint", "deepfm", "dea", "lrea", "recency_pooling")),
+    *((name, which) for name in ("gsvr", "pepnet", "shared_bottom") for which in ("everything", "clicks")),
     *((name, which) for name in ("lrea", "dea") for which in ("no context", "clicks")),
     *((f"matt {base}", which) for base in ("fm", "dea", "deepfm") for which in ("no context", "clicks")),
     *((name, "following ids") for name in ("dea", "matt fm", "matt dea", "matt deepfm")),

@@ -1,0 +1,44 @@
+"""Tables of the recorded results on data sets with scenarios: AUC within each, and by how often training met a cell."""
+
+from loadtest.published import table
+from recserve import results
+from recserve.results import Result
+from training.registry import SYSTEMS
+from training.systems.gsvr.evaluation import CELLS
+from training.tasks.click import CLICK
+
+_AUC = "auc "
+
+
+def markdown() -> str:
+    """GitHub tables: one by scenario for each data set, then one by the cells of users."""
+    found = [one for system in SYSTEMS.values() if system.task is CLICK for one in results.of_system(system)]
+    sets = sorted({one.dataset for one in found if "s_gauc" in one.test})
+    tables = [_by_scenario([one for one in found if one.dataset == name and "s_gauc" in one.test]) for name in sets]
+    cells = [one for one in found if CELLS[-1][0] in one.test]
+    return "\n\n".join([*tables, _by_cell(cells)] if cells else tables)
+
+
+def _by_scenario(found: list[Result]) -> str:
+    names = sorted({metric for one in found for metric in one.test if metric.startswith(_AUC)})
+    header = [
+        found[0].dataset,
+        "S-GAUC",
+        *(name.replace("auc ", "AUC, ", 1) for name in names),
+        "AUC, cold",
+        "AUC, unseen",
+    ]
+    metrics = ["s_gauc", *names, "auc_cold", "auc_unseen"]
+    return "\n".join(table(header, [[one.name, *_figures(one, metrics)] for one in found]))
+
+
+def _by_cell(found: list[Result]) -> str:
+    header = ["training samples of the user in the scenario", "data", *(name for _, name, _, _ in CELLS)]
+    rows = [[one.name, one.dataset, *_figures(one, [metric for metric, *_ in CELLS])] for one in found]
+    return "\n".join(table(header, rows))
+
+
+def _figures(one: Result, metrics: list[str]) -> list[str]:
+    return [
+        f"{one.test[name]['mean']:.4f} ± {one.test[name]['std']:.4f}" if name in one.test else "" for name in metrics
+    ]

@@ -1,0 +1,119 @@
+"""`recserve study sfpnet-cost`: SFPNet's two graphs beside one graph of the same module, in one interleaved run."""
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from export.artifacts import Source
+from export.repository import publish
+from loadtest import RESULTS
+from loadtest.latency import measure
+from recserve.commands.command import Command, show, table
+from recserve.studies.matt_cost.bench import graph_call
+from serving.direct import DirectModel
+from serving.environment import UNTRAINED, command, hardware, versions
+from training import datasets
+from training.checkpoint import write_json
+from training.data.click import ClickData
+from training.servable import Signature
+from training.system import Wanted, prepare
+from training.systems.sfpnet import SYSTEM, Config
+from training.tasks.click import CLICK
+
+CANDIDATES = (1, 10, 100, 500)
+_ONE, _TWO = "sfpnet_one", "sfpnet_two"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SfpnetCost(Command):
+    """Time SFPNet's two graphs and one graph of the same module in turn, p50 of one request in this process."""
+
+    dataset: str = "kuairand"
+    """Data set, whose user with the longest history asks."""
+    candidates: tuple[int, ...] = CANDIDATES
+    """Candidates of the requests."""
+    repetitions: int = 50
+    """Repetitions of each timing."""
+    output: Path = RESULTS / "sfpnet-cost.json"
+    """File of the result."""
+
+    def __post_init__(self) -> None:
+        if self.repetitions < 1 or not self.candidates or min(self.candidates) < 1:
+            raise ValueError("--repetitions and --candidates must be at least 1")
+
+    def run(self) -> int:
+        config = Config()
+        data = CLICK.view(datasets.read(self.dataset), Wanted(SYSTEM.reads, config.max_length, {}))
+        with self.console.status("study sfpnet-cost"):
+            rows = timed(config, data, self.candidates, self.repetitions)
+        result = {
+            "scenario": "sfpnet-cost",
+            "kind": "sfpnet-cost",
+            "run": UNTRAINED,
+            "recorded": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+            "versions": versions(),
+            "hardware": hardware(),
+            "command": command(),
+            "dataset": self.dataset,
+            "repetitions": self.repetitions,
+            "rows": rows,
+        }
+        write_json(self.output, result)
+        names = list(rows[0])
+        show(
+            self.console,
+            table("p50 of one request, one thread", names, [[row[name] for name in names] for row in rows]),
+        )
+        self.console.print(str(self.output), highlight=False, soft_wrap=True)
+        self.emit(result)
+        return 0
+
+
+def timed(config: Config, data: ClickData, candidates: tuple[int, ...], repetitions: int) -> list[dict[str, Any]]:
+    """A row for each number of candidates: milliseconds of one graph, of both together, of each, and the ratio."""
+    torch.manual_seed(0)
+    module = SYSTEM.build(config, data.schema).eval()
+    prepare(module, data)
+    assert SYSTEM.served is not None
+    two, one = SYSTEM.served(_TWO, module, config, data), CLICK.release(_ONE, module, data)
+    with tempfile.TemporaryDirectory(prefix="recserve-scenes-") as folder:
+        repository = Path(folder) / "repository"
+        publish(repository, (*two, *one), Source(kind="factory", name="recserve.studies.scenarios.cost"))
+        graphs = {
+            name: DirectModel.open(repository / name) for name in (f"{_ONE}_scorer", f"{_TWO}_scene", f"{_TWO}_scorer")
+        }
+        found = []
+        for number in candidates:
+            taken = measure(_calls(graphs, two, data, number), repetitions)
+            p50 = {name: round(percentiles.p50, 3) for name, percentiles in taken.items()}
+            ratio = round(p50["two graphs"] / p50["one graph"], 3)
+            names = ("one graph", "two graphs", "scene", "scorer")
+            found.append({"candidates": number, **{f"{name}, ms": p50[name] for name in names}, "two of one": ratio})
+    return found
+
+
+def _calls(
+    graphs: dict[str, DirectModel], two: tuple[Signature, ...], data: ClickData, number: int
+) -> dict[str, Callable[[], object]]:
+    """A request of the user with the longest history."""
+    users, scene = two[0], two[1]
+    starts, ends = data.log.all_of(np.arange(len(data.interactions.users)))
+    user_id = data.interactions.raws("user", np.array([int(np.argmax(ends - starts))]))
+    items = 1 + np.random.default_rng(0).integers(0, len(data.interactions.items) - 1, number)
+    asked = {"candidates": np.array([data.interactions.raws("item", items)])}
+    dense = torch.tensor([[int(np.argmax(ends - starts))]])
+    rows = users.eager(dense, torch.from_numpy(items), torch.tensor([number]))
+    named = {spec.name: row.numpy() for spec, row in zip(users.outputs, rows, strict=True)}
+    made = scene.eager(*rows)
+    tailored = {spec.name: part.numpy() for spec, part in zip(scene.outputs[:2], made[:2], strict=True)}
+    assert len(user_id) == 1
+    one = graph_call(graphs[f"{_ONE}_scorer"], asked | named)
+    first = graph_call(graphs[f"{_TWO}_scene"], named, list(tailored))
+    second = graph_call(graphs[f"{_TWO}_scorer"], asked | tailored | {"history_length": named["history_length"]})
+    return {"one graph": one, "two graphs": lambda: (first(), second()), "scene": first, "scorer": second}

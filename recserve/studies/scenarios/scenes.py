@@ -1,0 +1,100 @@
+"""`recserve study sfpnet-scenes RUN`: a user's behaviours under two scenarios, with a picture."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+
+from recserve import runs
+from recserve.commands.command import Command, show, table
+from recserve.options import Positional
+from recserve.pictures import check_picture
+from recserve.studies.corp.command import origin
+from training.data.click import ClickData, now
+from training.systems.sfpnet import SFPNet
+
+_COLOURS = ("#0b6e99", "#b3261e")
+
+
+class Moved(NamedTuple):
+    """A behaviour, and how far blocks move it in each of two scenarios."""
+
+    title: str
+    first: float
+    second: float
+    apart: float
+    """Distance of what the two scenarios make of it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SfpnetScenes(Command):
+    """Show how far SFPNet moves each of a user's behaviours in two scenarios, and draw it."""
+
+    source: Positional[Path]
+    """Folder of a finished run of sfpnet."""
+    user: str | None = None
+    """Raw id of the user; the one with the longest history by default."""
+    scenarios: tuple[int, int] = (1, 3)
+    """Numbers of the two scenarios."""
+    most: int = 20
+    """Newest behaviours that are shown."""
+    out: Path = Path("sfpnet-scenes.png")
+    """File of the picture; .png, .svg or .pdf."""
+
+    def __post_init__(self) -> None:
+        check_picture(self.out)
+
+    def run(self) -> int:
+        trained = runs.load(self.source)
+        if not isinstance(trained.module, SFPNet) or not trained.module.config.blocks:
+            raise ValueError(f"{self.source} is a run of {trained.system.name} without blocks; name one of sfpnet")
+        assert isinstance(trained.data, ClickData)
+        if not all(0 < one < trained.module.num_scenarios for one in self.scenarios):
+            raise ValueError(f"--scenarios {self.scenarios}: there are 1 to {trained.module.num_scenarios - 1}")
+        interactions = trained.data.interactions
+        starts, ends = trained.data.log.all_of(np.arange(len(interactions.users)))
+        named = None if self.user is None else interactions.dense("user", interactions.named("user", self.user))
+        user = int(np.argmax(ends - starts)) if named is None else named
+        rows = moved(trained.module, trained.data, user, self.scenarios)[: self.most]
+        field = trained.data.source.scenario.field
+        names = [field.values[one] if field and field.values else str(one) for one in self.scenarios]
+        draw(rows, names, f"user {interactions.raw('user', user)}, {interactions.name}", self.out)
+        show(self.console, table("behaviours, newest first", ["title", *names, "apart"], rows))
+        self.console.print(str(self.out), highlight=False, soft_wrap=True)
+        self.emit(
+            {**origin(trained), "user": interactions.raw("user", user), "behaviours": [one._asdict() for one in rows]}
+        )
+        return 0
+
+
+@torch.no_grad()
+def moved(module: SFPNet, data: ClickData, user: int, scenarios: tuple[int, int]) -> list[Moved]:
+    """Of a user's behaviours, newest first."""
+    batch = now(data, user, np.array([1]))
+    embedded = module.tables.look_up(batch)
+    one, other = (module.tailor(embedded, torch.tensor([number])) for number in scenarios)
+    apart = (one.history - other.history).norm(dim=2)[0]
+    titles, length = data.interactions.titles, int(batch.history_length[0])
+    met = batch.history_items[0, :length].tolist()
+    far = (one.moved[0, :length], other.moved[0, :length], apart[:length])
+    parts = zip(met, *(part.tolist() for part in far), strict=True)
+    return [Moved(titles[item], first, second, between) for item, first, second, between in parts]
+
+
+def draw(rows: list[Moved], names: list[str], title: str, path: Path) -> None:
+    """Bars for each behaviour; the suffix says the format."""
+    figure = Figure(figsize=(11.0, 0.28 * len(rows) + 1.6), layout="constrained")
+    figure.suptitle(f"How far SFPNet moves behaviours: {title}", fontsize=13, fontweight="bold")
+    axes, places = figure.subplots(), np.arange(len(rows))
+    for shift, name, colour, values in zip(
+        (-0.2, 0.2), names, _COLOURS, ([one.first for one in rows], [one.second for one in rows]), strict=True
+    ):
+        axes.barh(places + shift, values, height=0.38, color=colour, label=name)
+    axes.set_yticks(places, [one.title[:40] for one in rows], fontsize=8)
+    axes.invert_yaxis()
+    axes.set_xlabel("length of what the blocks add")
+    axes.legend(frameon=False)
+    figure.savefig(path, dpi=120)
