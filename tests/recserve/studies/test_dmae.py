@@ -1,9 +1,13 @@
 """DMAE's studies: a model that knows no target's id, planted clicks that content drives, and the timed graphs."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
 
+from loadtest import RESULTS
+from recserve import results
 from recserve.studies.dmae import cold, cost
 from recserve.studies.dmae.cold import Row
 from recserve.studies.dmae.data import content_clicks, with_unknown_targets
@@ -46,6 +50,34 @@ def test_a_figure_is_the_mean_of_its_seeds() -> None:
     assert a["all"]["mean"] == pytest.approx(0.7)
     assert a["drop"]["mean"] == pytest.approx(0.05)
     assert a["by_seed"]["cold"] == [0.5, 0.7]
+
+
+def test_what_the_page_of_results_says_of_dmae_holds() -> None:
+    planted, cold = (
+        {row["system"]: row for row in json.loads((RESULTS / f"dmae-{name}.json").read_text())["rows"]}
+        for name in ("planted", "cold")
+    )
+    published = {
+        name: result.test
+        for name in ("dmae", "dmae-unfused", "early_fusion", "din", "recency_pooling")
+        if (result := results.read("click", "ml-100k", name))
+    }
+    for metric in ("auc", "gauc"):
+        means = {name: test[metric]["mean"] for name, test in published.items()}
+        assert min(means[name] for name in ("dmae", "dmae-unfused")) > max(
+            means[name] for name in ("early_fusion", "din", "recency_pooling")
+        )
+        assert abs(means["dmae"] - means["dmae-unfused"]) < 0.005
+    assert published["dmae"]["decoder_rank"]["mean"] > 0.9
+    whole, early, din = (planted[name] for name in ("dmae", "early_fusion", "din"))
+    assert whole["all"]["mean"] - whole["cold"]["mean"] < 0.02
+    assert abs(whole["drop"]["mean"]) < 0.002
+    assert early["cold"]["mean"] < whole["cold"]["mean"] - 0.1
+    assert max(planted[f"dmae-{one}"]["cold"]["mean"] for one in ("text", "graph")) < whole["cold"]["mean"] - 0.05
+    assert abs(planted["dmae-unfused"]["all"]["mean"] - whole["all"]["mean"]) < 0.002
+    assert din["cold"]["mean"] < 0.6
+    assert cold["dmae"]["drop"]["mean"] > cold["early_fusion"]["drop"]["mean"]
+    assert max(row["cold"]["std"] for row in cold.values()) > 0.01
 
 
 @pytest.mark.slow
