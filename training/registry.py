@@ -16,7 +16,7 @@ from training.baselines import (
     two_tower,
 )
 from training.system import System
-from training.systems import dea, lrea, matt, mmq, mmq2, mpq, reg4rec
+from training.systems import dea, dgenctr, lrea, matt, mmq, mmq2, mpq, reg4rec
 
 SYSTEMS: dict[str, System] = {
     system.name: system
@@ -24,6 +24,7 @@ SYSTEMS: dict[str, System] = {
         autoint.SYSTEM,
         dea.SYSTEM,
         deepfm.SYSTEM,
+        dgenctr.SYSTEM,
         din.SYSTEM,
         dkt.SYSTEM,
         fm.SYSTEM,
