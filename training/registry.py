@@ -2,6 +2,7 @@
 
 from training.baselines import (
     autoint,
+    dcnv2,
     deepfm,
     din,
     dkt,
@@ -16,12 +17,13 @@ from training.baselines import (
     two_tower,
 )
 from training.system import System
-from training.systems import dea, dgenctr, lrea, matt, mmq, mmq2, mpq, reg4rec
+from training.systems import dea, dgenctr, lrea, matt, mmq, mmq2, mpq, reg4rec, sgctr
 
 SYSTEMS: dict[str, System] = {
     system.name: system
     for system in (
         autoint.SYSTEM,
+        dcnv2.SYSTEM,
         dea.SYSTEM,
         deepfm.SYSTEM,
         dgenctr.SYSTEM,
@@ -41,6 +43,7 @@ SYSTEMS: dict[str, System] = {
         reg4rec.SYSTEM,
         rqvae.SYSTEM,
         sasrec.SYSTEM,
+        sgctr.SYSTEM,
         tiger.SYSTEM,
         two_tower.SYSTEM,
     )

@@ -49,7 +49,7 @@ def drawn(size: tuple[int, int], config: GeneratorConfig, device: torch.device) 
 def generative_loss(
     module: FieldGenerator, batch: ClickBatch, config: GeneratorConfig
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Mean of -log p over the masked fields, and the cross-entropy of the labels that are hidden and known (not NaN)."""
+    """Mean of -log p over the masked fields, and the cross-entropy of hidden labels; NaN is one that nobody knows."""
     x = Features(batch.ids, batch.dense, batch.sets)
     if config.shuffled:
         x = shuffled(x, Layout(module.embedding.fields))

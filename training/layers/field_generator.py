@@ -1,9 +1,9 @@
 """A generator of rows: which value a field has, and whether the label is 1, given the fields that are not masked.
 
-The row is a set of tokens, one for each field and one for the label, that a stack of HSTU blocks (Zhai et al., "Actions
-Speak Louder than Words", ICML 2024, https://arxiv.org/abs/2402.17152) takes through in both directions. Each field has a
-vector that stands for its mask. Of a token's last state a head of the field makes a direction; the values of the field
-are as likely as they lie near it by cosine.
+The row is a set of tokens, one for each field and one for the label. A stack of HSTU blocks takes them through, each
+token seeing all others (Zhai et al., "Actions Speak Louder than Words", ICML 2024, https://arxiv.org/abs/2402.17152).
+Each field has a vector that stands for its mask. Of a token's last state a head of the field makes a direction; the
+values of the field are as likely as they lie near it by cosine.
 
 Legend: B rows, F fields, N = F + 1 tokens, the label's last, D width, H heads, E = D / H.
 """
@@ -108,7 +108,9 @@ class Denoiser(nn.Module):
         self.log_weights = nn.Parameter(torch.zeros(num_fields)) if config.field_balance else None
         """s_k of HeteGenCTR."""
 
-    def states(self, fields: Float[Tensor, "B F D"], label: Float[Tensor, " B"] | None = None) -> Float[Tensor, "B N D"]:
+    def states(
+        self, fields: Float[Tensor, "B F D"], label: Float[Tensor, " B"] | None = None
+    ) -> Float[Tensor, "B N D"]:
         """`label` is 0, 1, or NaN where it is hidden; without one it is hidden everywhere."""
         hidden = self.masks[-1].expand(fields.shape[0], -1)
         if label is not None:

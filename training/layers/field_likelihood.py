@@ -1,8 +1,8 @@
 """How likely values of fields are, near the direction in which a generator expects them.
 
-p(f_k | rest) = exp(cos(f_k, G_k) / T) / sum over f of exp(cos(f, G_k) / T): over all values of a field that has few, else
-over the values of the batch, each one's logit less the logarithm of its share of the training samples, and without those
-that equal the one that is asked for.
+p(f_k | rest) = exp(cos(f_k, G_k) / T) / sum over f of exp(cos(f, G_k) / T): over all values of a field that has few,
+else over the values of the batch, each one's logit less the logarithm of its share of the training samples, and without
+those that equal the one that is asked for.
 
 Legend: B rows, F fields, D width, V values of a field, M rows in which it is masked, R rows of the table.
 """
@@ -29,12 +29,12 @@ class FieldLoss(NamedTuple):
     """Of each field: the mean of -log p over the rows in which it counts, 0 where there are none, and how many."""
 
     mean: Float[Tensor, " F"]
-    count: Int64[Tensor, " F"]
+    rows: Int64[Tensor, " F"]
 
     @property
     def overall(self) -> Float[Tensor, ""]:
         """Mean over all that counts."""
-        return (self.mean * self.count).sum() / self.count.sum().clamp(min=1)
+        return (self.mean * self.rows).sum() / self.rows.sum().clamp(min=1)
 
     def balanced(self, log_weights: Float[Tensor, " F"]) -> Float[Tensor, ""]:
         """sum_k exp(-s_k) l_k + s_k / 2 of HeteGenCTR, over the number of fields."""
@@ -70,7 +70,7 @@ def field_losses(
 
 def values(embedding: FieldEmbedding, field: int) -> Float[Tensor, "V D"]:
     """The vectors of a field's values, of length 1. Those that share the row of the unknown have its vector."""
-    first, size = int(embedding.offsets[field]), embedding.sizes[field]
+    first, size = sum(embedding.sizes[:field]), embedding.sizes[field]
     return normal(embedding.rows(embedding.row_of[first : first + size]))
 
 
@@ -84,7 +84,7 @@ def log_share(embedding: FieldEmbedding, field: int, known: Int64[Tensor, " M"])
 
 def of_field(embedding: FieldEmbedding, field: int) -> Int64[Tensor, " V"]:
     """Training samples of each value of a field."""
-    first, size = int(embedding.offsets[field]), embedding.sizes[field]
+    first, size = sum(embedding.sizes[:field]), embedding.sizes[field]
     return embedding.frequency[first : first + size]
 
 
@@ -100,7 +100,11 @@ def equal(embedding: FieldEmbedding, x: Features, field: int, rows: Int64[Tensor
 
 
 def log_likelihood(
-    embedding: FieldEmbedding, field: int, known: Int64[Tensor, " B"], directions: Float[Tensor, "B D"], temperature: float
+    embedding: FieldEmbedding,
+    field: int,
+    known: Int64[Tensor, " B"],
+    directions: Float[Tensor, "B D"],
+    temperature: float,
 ) -> Float[Tensor, " B"]:
     """log p of each row's value among all values of a field of kind id; values that training never saw are none."""
     table, possible = values(embedding, field), of_field(embedding, field) > 0

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from training.data.altered import spaced
 from training.data.click import ClickBatch, ClickSplit
 from training.layers.columns import Features
 from training.layers.field_generator import FieldGenerator
@@ -46,15 +47,9 @@ class Surprise(nn.Module):
         return found
 
 
-def spaced(split: ClickSplit, rows: int) -> ClickSplit:
-    """So many rows of a split at most, evenly spaced."""
-    numbers = np.unique(np.linspace(0, len(split) - 1, min(rows, len(split))).astype(np.int64))
-    return ClickSplit(split.source, split.places[numbers])
-
-
 def evaluate(module: nn.Module, predict: Predict, split: ClickSplit) -> dict[str, float]:
-    """The task's metrics; `generation`, the mean over the fields of -log p of a value given the others; of each field by
-    how many nats that is below what its frequencies give (`nats_`)."""
+    """The task's metrics; `generation`, the mean over the fields of -log p of a value given the others; `nats_` of each
+    field, by how much that is below what its frequencies give."""
     assert isinstance(module, FieldGenerator)
     measured = CLICK.evaluate(module, predict, split)
     surprise = predict(Surprise(module), spaced(split, ROWS)).astype(np.float64)

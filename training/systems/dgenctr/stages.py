@@ -67,5 +67,3 @@ def chosen(count: int, share: float) -> np.ndarray:
     """int64: the numbers of the rows that have a label, at least one, in order."""
     order = np.random.default_rng(_SEED).permutation(count)
     return np.sort(order[: max(1, round(share * count))])
-
-
