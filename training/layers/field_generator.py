@@ -44,8 +44,10 @@ class GeneratorConfig(FieldConfig):
     """Share of masked fields where it is fixed."""
     label_rate: float = 0.5
     """Share of the labels that are shown; of the others the loss asks."""
-    pretraining_epochs: int = 10
+    pretraining_epochs: int = 6
     """Passes of the generative stage at most."""
+    pretraining_rate: float = 3e-3
+    """Rate of AdamW in that stage."""
     pretraining_decay: float = 0.05
     """Decay of AdamW in that stage."""
     fine_tuning: float = 0.3

@@ -36,7 +36,7 @@ def variant(config: GeneratorConfig) -> str:
         "embeddings" if config.transfer == "embeddings" else "",
         "balanced" if config.field_balance else "",
         "shuffled" if config.shuffled else "",
-        f"{config.labels:.0%}" if config.labels < 1 else "",
+        f"{100 * config.labels:g}-percent" if config.labels < 1 else "",
     ]
     return "-".join(part for part in parts if part)
 

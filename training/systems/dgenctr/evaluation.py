@@ -18,7 +18,7 @@ from training.layers.field_generator import FieldGenerator
 from training.layers.field_likelihood import log_likelihood, log_share
 from training.tasks.click import CLICK
 
-ROWS = 4096
+ROWS = 2048
 """Of a split, evenly spaced, on which the generator is measured."""
 Predict = Callable[[nn.Module, Any], np.ndarray]
 

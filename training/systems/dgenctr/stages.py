@@ -37,7 +37,7 @@ def stages(config: GeneratorConfig) -> tuple[Stage, ...]:
         name="generate",
         loss=loss,
         epochs=config.pretraining_epochs,
-        learning_rate=config.learning_rate,
+        learning_rate=config.pretraining_rate,
         weight_decay=config.pretraining_decay,
         samples=lambda data: all_rows(data, config.labels),
         monitor="generation",
