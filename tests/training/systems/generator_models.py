@@ -1,9 +1,8 @@
 """A planted set whose fields say the same thing three times over, and generators trained on it in seconds."""
 
-import tempfile
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,27 +11,26 @@ import torch
 
 from tests.training.click_views import view
 from training.data.click import FEATURES, ClickData
-from training.fit import FitOptions, fit
 from training.interactions import Interactions
 from training.layers.columns import Features
+from training.layers.field_diffusion import generative_loss
 from training.layers.field_generator import FieldGenerator, GeneratorConfig
 from training.schema import Field, Schema
 from training.system import prepare
 from training.systems.dgenctr import SYSTEM
+from training.systems.dgenctr.stages import all_rows, chosen
 
 NUM_USERS, NUM_ITEMS, NUM_EVENTS = 300, 200, 4000
 GROUPS, CLASSES, COPIES = 3, 4, 3
 _NOISE = 0.05
 SMALL = GeneratorConfig(
-    dim=8,
-    layers=1,
+    layers=2,
+    temperature=0.2,
     dropout=0.0,
-    epochs=4,
     batch_size=256,
     learning_rate=0.01,
     weight_decay=0.0,
-    pretraining_epochs=12,
-    pretraining_rate=0.01,
+    pretraining_rate=0.02,
     pretraining_decay=0.0,
 )
 
@@ -91,10 +89,50 @@ def untrained(**changes: Any) -> FieldGenerator:
 
 
 @cache
-def trained(seed: int = 0, **changes: Any) -> FieldGenerator:
-    """Through its stages."""
-    with tempfile.TemporaryDirectory() as folder:
-        options = FitOptions(run=Path(folder) / "run", seed=seed, quiet=True)
-        module = fit(SYSTEM, replace(SMALL, **changes), data(), options).module
+def pretrained(*, shuffle_labels: bool = False, labels: float = 1.0, shuffled: bool = False) -> FieldGenerator:
+    """After some steps of the generative stage."""
+    module, rows, config = fresh(), all_rows(data(), labels), replace(SMALL, shuffled=shuffled)
+
+    def step(numbers: np.ndarray) -> torch.Tensor:
+        batch = rows.batch(numbers)
+        if shuffle_labels:
+            batch = batch._replace(label=batch.label[torch.randperm(len(numbers))])
+        return generative_loss(module, batch, config)[0]
+
+    return moved(module, step, np.arange(len(rows)), (300, config.pretraining_rate))
+
+
+def tuned(module: FieldGenerator, labels: float = 1.0, steps: int = 30) -> FieldGenerator:
+    """The module after some steps of the click stage."""
+
+    def step(numbers: np.ndarray) -> torch.Tensor:
+        batch = data().train.batch(numbers)
+        return torch.nn.functional.binary_cross_entropy_with_logits(module(batch), batch.label)
+
+    rate = SMALL.learning_rate * SMALL.fine_tuning
+    return moved(module.train(), step, chosen(len(data().train), labels), (steps, rate))
+
+
+def fresh() -> FieldGenerator:
+    """With its first weights."""
+    torch.manual_seed(0)
+    module = SYSTEM.build(SMALL, data().schema)
     assert isinstance(module, FieldGenerator)
+    module.prepare(data())
     return module
+
+
+@torch.enable_grad()
+def moved(
+    module: FieldGenerator, step: Callable[[np.ndarray], torch.Tensor], rows: np.ndarray, stage: tuple[int, float]
+) -> FieldGenerator:
+    """After so many steps of Adam at a rate, each of 256 of the rows."""
+    steps, rate = stage
+    optimiser = torch.optim.Adam(module.parameters(), lr=rate)
+    random = np.random.default_rng(0)
+    for _ in range(steps):
+        loss = step(random.choice(rows, 256))
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    return module.eval()
