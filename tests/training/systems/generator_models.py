@@ -1,5 +1,6 @@
-"""A planted set whose fields say the same thing three times over, and generators trained on it in seconds."""
+"""A planted set whose fields say the same thing five times over, and generators trained on it in seconds."""
 
+import copy
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
@@ -18,10 +19,9 @@ from training.layers.field_generator import FieldGenerator, GeneratorConfig
 from training.schema import Field, Schema
 from training.system import prepare
 from training.systems.dgenctr import SYSTEM
-from training.systems.dgenctr.stages import all_rows, chosen
 
 NUM_USERS, NUM_ITEMS, NUM_EVENTS = 300, 200, 4000
-GROUPS, CLASSES, COPIES = 3, 4, 3
+GROUPS, CLASSES, COPIES = 3, 4, 5
 _NOISE = 0.05
 SMALL = GeneratorConfig(
     layers=2,
@@ -37,7 +37,7 @@ SMALL = GeneratorConfig(
 
 @cache
 def redundant() -> Interactions:
-    """A user's group and an item's class decide the label, 5 % of the events against the rule. Three fields of each
+    """A user's group and an item's class decide the label, 5 % of the events against the rule. Five fields of each
     side have it, each under numbers of its own; users and items are met too seldom to be learnt by their ids."""
     random = np.random.default_rng(0)
     sides = {"user": (NUM_USERS, GROUPS), "item": (NUM_ITEMS, CLASSES)}
@@ -48,7 +48,7 @@ def redundant() -> Interactions:
         frames[role] = pl.DataFrame({f"{role}_{n}": code[of[role]] for n, code in enumerate(codes)})
         fields.append(Field(name=f"{role}_id", role=role, kind="id", uses=("key",), cardinality=size + 1))
         fields += [Field(name=f"{role}_{n}", role=role, kind="id", cardinality=kinds + 1) for n in range(COPIES)]
-    liked = np.array([[0, 1, 0, 1], [1, 0, 1, 0], [1, 1, 0, 0]], bool)
+    liked = np.array([[0, 1, 0, 1], [0, 1, 1, 0], [0, 1, 1, 0]], bool)
     user, item = random.integers(1, NUM_USERS + 1, NUM_EVENTS), random.integers(1, NUM_ITEMS + 1, NUM_EVENTS)
     label = liked[of["user"][user] - 1, of["item"][item] - 1] != (random.random(NUM_EVENTS) < _NOISE)
     fields += [
@@ -89,49 +89,44 @@ def untrained(**changes: Any) -> FieldGenerator:
 
 
 @cache
-def pretrained(*, shuffle_labels: bool = False, labels: float = 1.0, shuffled: bool = False) -> FieldGenerator:
+def pretrained(*, shuffle_labels: bool = False, shuffled: bool = False) -> FieldGenerator:
     """After some steps of the generative stage."""
-    module, rows, config = fresh(), all_rows(data(), labels), replace(SMALL, shuffled=shuffled)
+    torch.manual_seed(0)
+    module = SYSTEM.build(SMALL, data().schema)
+    assert isinstance(module, FieldGenerator)
+    prepare(module, data())
 
     def step(numbers: np.ndarray) -> torch.Tensor:
-        batch = rows.batch(numbers)
+        batch = data().train.batch(numbers)
         if shuffle_labels:
             batch = batch._replace(label=batch.label[torch.randperm(len(numbers))])
-        return generative_loss(module, batch, config)[0]
+        return generative_loss(module, batch, replace(SMALL, shuffled=shuffled))[0]
 
-    return moved(module, step, np.arange(len(rows)), (300, config.pretraining_rate))
+    return moved(module, step, (300, SMALL.pretraining_rate))
 
 
-def tuned(module: FieldGenerator, labels: float = 1.0, steps: int = 30) -> FieldGenerator:
-    """The module after some steps of the click stage."""
+@cache
+def tuned(*, shuffled: bool = False) -> FieldGenerator:
+    """The same after some steps of the click stage."""
+    module = copy.deepcopy(pretrained(shuffled=shuffled)).train()
 
     def step(numbers: np.ndarray) -> torch.Tensor:
         batch = data().train.batch(numbers)
         return torch.nn.functional.binary_cross_entropy_with_logits(module(batch), batch.label)
 
-    rate = SMALL.learning_rate * SMALL.fine_tuning
-    return moved(module.train(), step, chosen(len(data().train), labels), (steps, rate))
-
-
-def fresh() -> FieldGenerator:
-    """With its first weights."""
-    torch.manual_seed(0)
-    module = SYSTEM.build(SMALL, data().schema)
-    assert isinstance(module, FieldGenerator)
-    module.prepare(data())
-    return module
+    return moved(module, step, (60, SMALL.learning_rate * SMALL.fine_tuning))
 
 
 @torch.enable_grad()
 def moved(
-    module: FieldGenerator, step: Callable[[np.ndarray], torch.Tensor], rows: np.ndarray, stage: tuple[int, float]
+    module: FieldGenerator, step: Callable[[np.ndarray], torch.Tensor], stage: tuple[int, float]
 ) -> FieldGenerator:
-    """After so many steps of Adam at a rate, each of 256 of the rows."""
+    """After so many steps of Adam at a rate, each of 256 rows of the training part."""
     steps, rate = stage
     optimiser = torch.optim.Adam(module.parameters(), lr=rate)
     random = np.random.default_rng(0)
     for _ in range(steps):
-        loss = step(random.choice(rows, 256))
+        loss = step(random.integers(0, len(data().train), 256))
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()

@@ -36,7 +36,7 @@ def build(config: SgctrConfig, schema: Schema) -> Sgctr:
 
 
 def stages(config: SgctrConfig) -> tuple[Stage, ...]:
-    """One, in which nothing is learnt: thresholds are measured on clean validation rows."""
+    """One, in which thresholds alone are learnt, on clean validation rows; the generator's weights stay."""
 
     def samples(data: ClickData) -> Split:
         return spaced(data.validation, config.threshold_rows)
@@ -47,7 +47,9 @@ def stages(config: SgctrConfig) -> tuple[Stage, ...]:
             loss=thresholds,
             parameters=lambda module: [module.get_parameter("thresholds")],
             epochs=1,
-            batch_size=config.threshold_rows,
+            batch_size=config.batch_size,
+            learning_rate=config.threshold_rate,
+            schedule="linear",
             samples=samples,
             monitor="base_auc",
         ),
@@ -55,10 +57,10 @@ def stages(config: SgctrConfig) -> tuple[Stage, ...]:
 
 
 def thresholds(module: nn.Module, batch: ClickBatch, done: float) -> tuple[Tensor, dict[str, Tensor]]:
-    """Measures them. The loss is zero, and so is its gradient: the step that follows moves nothing."""
+    """Quantile regression of the cosines."""
     assert isinstance(module, Sgctr)
-    module.measure_thresholds(Features(batch.ids, batch.dense, batch.sets))
-    return 0.0 * module.thresholds.sum(), {"mean threshold": module.thresholds[0].detach().mean()}
+    loss = module.thresholds_loss(Features(batch.ids, batch.dense, batch.sets))
+    return loss, {"loss": loss.detach()}
 
 
 SYSTEM = System(
@@ -81,6 +83,7 @@ SYSTEM = System(
     upstream=lambda config: (Upstream(system="dgenctr", config=generator_settings(config)),),
     served=served,
     explained=explained,
+    quick={"batch_size": 64},
     variant=lambda config: "-".join(
         part
         for part in (

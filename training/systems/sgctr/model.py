@@ -38,6 +38,8 @@ class SgctrConfig(GeneratorConfig):
     """Share of the clean validation rows whose cosine lies below a field's threshold."""
     threshold_rows: int = 1 << 14
     """Validation rows at most that thresholds are measured on."""
+    threshold_rate: float = 3e-3
+    """Rate at which they follow from batch to batch; it falls to 0."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -165,9 +167,23 @@ class Sgctr(nn.Module):
         return torch.stack([torch.stack(found, dim=1), self.consistency(denoiser.states(first), first)])
 
     @torch.no_grad()
-    def measure_thresholds(self, x: Features) -> None:
-        """Takes the quantile of each field's cosines over these rows."""
-        was = self.training
-        cosines = self.eval().alone(x)
-        self.train(was)
+    def start_thresholds(self, cosines: Float[Tensor, "2 B F"]) -> None:
+        """Takes the quantile of some rows."""
         self.thresholds.copy_(torch.quantile(cosines, self.config.quantile, dim=1))
+
+    def thresholds_loss(self, x: Features) -> Float[Tensor, ""]:
+        """Least where a share `quantile` of the cosines lies below each threshold; the first rows set them off."""
+        was = self.training
+        with torch.no_grad():
+            cosines = self.eval().alone(x)
+        self.train(was)
+        loss = pinball(cosines, self.thresholds, self.config.quantile)
+        if bool((self.thresholds == _OPEN).all()):
+            self.start_thresholds(cosines)
+        return loss
+
+
+def pinball(cosines: Float[Tensor, "2 B F"], thresholds: Float[Tensor, "2 F"], quantile: float) -> Float[Tensor, ""]:
+    """The loss of quantile regression (Koenker and Bassett, 1978)."""
+    above = cosines - thresholds[:, None]
+    return torch.maximum(quantile * above, (quantile - 1) * above).mean()
