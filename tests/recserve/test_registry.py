@@ -44,9 +44,10 @@ ALL = dict(commands())
 def test_every_system_and_every_study_is_a_command() -> None:
     assert {f"train {name}" for name in SYSTEMS} <= ALL.keys()
     studies = {words.split()[1] for words in ALL if words.startswith("study ")}
-    assert studies == set(
-        "freshness lrea-length decoding matt-cost planted corp codebooks sanity sanity-sequences".split()
+    expected = (
+        "freshness lrea-length label-share mending decoding matt-cost planted corp codebooks sanity sanity-sequences"
     )
+    assert studies == set(expected.split())
 
 
 @pytest.mark.parametrize("place", list(places()), ids=lambda place: place.where)
