@@ -37,7 +37,7 @@ class GeneratorConfig(FieldConfig):
     """Masks of the generative stage: by the step of a diffusion and with the label as one more token; a fixed share of
     them and no label; or no such stage, the same network from scratch."""
     transfer: Literal["all", "embeddings"] = "all"
-    """What the second stage goes on with: every weight, or the fields' vectors with a fresh network."""
+    """Weights with which the second stage goes on: all, or the fields' vectors with a fresh network."""
     diffusion_steps: int = 50
     """T: steps until everything is masked; a row's step is drawn evenly."""
     mask_rate: float = 0.3
@@ -55,9 +55,9 @@ class GeneratorConfig(FieldConfig):
     labels: float = 1.0
     """Share of the training rows that have a label; the generative stage sees all rows."""
     field_balance: bool = False
-    """Whether each field's loss has a learnt weight, as in HeteGenCTR, https://arxiv.org/abs/2605.24986."""
+    """Learnt weights of the fields' losses, as in HeteGenCTR, https://arxiv.org/abs/2605.24986."""
     shuffled: bool = False
-    """Whether the generative stage shuffles each field by itself over the rows of a batch, so that there is nothing to
+    """Shuffling of each field by itself over the rows of a batch in the generative stage, so that there is nothing to
     learn but how often each value is: a control."""
 
     def __post_init__(self) -> None:

@@ -1,6 +1,5 @@
 """The checks that show that SGCTR is real: what is inconsistent is generated anew, and nothing else moves."""
 
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,35 +13,20 @@ from onnx import numpy_helper
 from export.artifacts import Source
 from export.repository import publish
 from tests.training.systems.generator_models import SMALL, data, features, pretrained, tuned, untrained
+from tests.training.systems.sgctr_models import around, config_of, given, rows_of
 from training.data.altered import Damaged, corrupt
-from training.data.click import ClickData
 from training.fit import FitOptions, fit
 from training.layers.columns import Features
 from training.layers.field_generator import FieldGenerator, normal
 from training.loop import predict
 from training.system import prepare
 from training.systems.dgenctr import SYSTEM as DGENCTR
-from training.systems.sgctr import SYSTEM, Sgctr, SgctrConfig
+from training.systems.sgctr import SYSTEM, Sgctr
 from training.systems.sgctr.evaluation import Answers, evaluate
 from training.systems.sgctr.explained import explained
-from training.systems.sgctr.model import GIVEN, RAMP, pinball
+from training.systems.sgctr.model import RAMP, pinball
 
 ROUNDS = (1, 2)
-
-
-def config_of(**changes: Any) -> SgctrConfig:
-    return replace(SgctrConfig(**vars(SMALL)), **changes)
-
-
-def around(base: FieldGenerator, **changes: Any) -> Sgctr:
-    """With thresholds of the clean validation part."""
-    module = Sgctr(base, config_of(**changes)).eval()
-    module.start_thresholds(module.alone(rows_of(data().validation)))
-    return module
-
-
-def rows_of(split: Any) -> Features:
-    return Features(*map(torch.from_numpy, split.features(np.arange(len(split)))))
 
 
 @cache
@@ -176,11 +160,6 @@ def test_thresholds_are_the_percentile_of_clean_validation_rows(tmp_path: Path) 
     below = (cosines < module.thresholds[:, None]).float().mean(1)
     assert (below - 0.2).abs().max() < 0.1
     torch.testing.assert_close(cosines[0, :, place], torch.cosine_similarity(made, first, dim=-1)[:, place])
-
-
-def given(base: FieldGenerator) -> ClickData:
-    weights = {f"{GIVEN}{name}": value for name, value in base.state_dict().items()}
-    return replace(data(), given=weights)
 
 
 def test_a_run_takes_the_generator_s_weights_and_moves_nothing_but_thresholds(tmp_path: Path) -> None:
