@@ -12,6 +12,7 @@ from loadtest import published
 from recserve.commands import systems
 from recserve.studies import published as studies
 from recserve.studies import robustness, scenario_tables
+from recserve.studies.label_share import points
 from training.registry import SYSTEMS
 
 ROOT = Path(__file__).parents[1]
@@ -40,6 +41,7 @@ REGIONS = (
     Region("docs/results.md", "systems", systems.markdown),
     Region("docs/results.md", "scenarios", scenario_tables.markdown),
     Region("docs/results.md", "paths", lambda: f"{robustness.markdown()}\n\n{studies.paths_markdown()}"),
+    Region("docs/results.md", "labels", points.markdown),
     Region("docs/results.md", "generation", studies.generation_markdown),
     Region("docs/results.md", "counts", studies.counts_markdown),
     Region("docs/results.md", "freshness", studies.freshness_markdown),

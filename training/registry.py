@@ -2,6 +2,7 @@
 
 from training.baselines import (
     autoint,
+    dcnv2,
     deepfm,
     din,
     dkt,
@@ -19,15 +20,17 @@ from training.baselines import (
     two_tower,
 )
 from training.system import System
-from training.systems import chime, dea, dmae, gsvr, lrea, matt, mmq, mmq2, mpq, reg4rec, sfpnet
+from training.systems import chime, dea, dgenctr, dmae, gsvr, lrea, matt, mmq, mmq2, mpq, reg4rec, sfpnet, sgctr
 
 SYSTEMS: dict[str, System] = {
     system.name: system
     for system in (
         autoint.SYSTEM,
         chime.SYSTEM,
+        dcnv2.SYSTEM,
         dea.SYSTEM,
         deepfm.SYSTEM,
+        dgenctr.SYSTEM,
         din.SYSTEM,
         din.WITH_AGES,
         dkt.SYSTEM,
@@ -51,6 +54,7 @@ SYSTEMS: dict[str, System] = {
         sasrec.SYSTEM,
         sfpnet.SYSTEM,
         shared_bottom.SYSTEM,
+        sgctr.SYSTEM,
         tiger.SYSTEM,
         two_tower.SYSTEM,
     )

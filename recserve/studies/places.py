@@ -47,6 +47,14 @@ STUDIES = {
         "Time each base's graph and MATT around it, in this process and through the server, p50 of one request.",
         "recserve.studies.matt_cost.command:MattCost",
     ),
+    "label-share": Place(
+        "Draw recorded results of DGenCTR and its controls against the share of rows with labels; trains nothing.",
+        "recserve.studies.label_share.command:LabelShare",
+    ),
+    "mending": Place(
+        "Time a base, SGCTR and MATT around it in turn, profile SGCTR's graph, and draw recorded AUC against damage.",
+        "recserve.studies.mending.command:Mending",
+    ),
     "codebooks": Place(
         "Show how runs of tokenizers use their codebooks, beside LETTER's published ids where the data set is beauty.",
         "recserve.studies.codebooks.command:Codebooks",

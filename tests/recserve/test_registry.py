@@ -10,6 +10,7 @@ from recserve.commands.command import Command
 from recserve.options import options_of
 from recserve.place import Group, Place
 from recserve.registry import COMMANDS
+from recserve.studies.places import STUDIES
 from training.registry import SYSTEMS
 
 NO_NOUN = frozenset(
@@ -44,10 +45,7 @@ ALL = dict(commands())
 def test_every_system_and_every_study_is_a_command() -> None:
     assert {f"train {name}" for name in SYSTEMS} <= ALL.keys()
     studies = {words.split()[1] for words in ALL if words.startswith("study ")}
-    assert studies == set(
-        "chime freshness lrea-length decoding matt-cost planted corp codebooks gsvr-cells sfpnet-scenes sfpnet-cost "
-        "sparse-scenario sanity sanity-sequences".split()
-    )
+    assert studies == {*STUDIES}
 
 
 @pytest.mark.parametrize("place", list(places()), ids=lambda place: place.where)

@@ -149,6 +149,8 @@ class ClickData:
     test: ClickSplit
     item_profile: Columns
     """The items' fields for a profile, by dense id."""
+    given: Mapping[str, Tensor]
+    """What other systems' runs gave, as `Wanted.given`."""
 
     @property
     def schema(self) -> Schema:
@@ -238,6 +240,7 @@ def click_data(interactions: Interactions, wanted: Wanted) -> ClickData:
         validation=validation,
         test=test,
         item_profile=columns(interactions.items, profile.of("item")),
+        given=wanted.given,
     )
 
 

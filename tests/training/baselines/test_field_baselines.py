@@ -1,4 +1,4 @@
-"""FM, DeepFM and AutoInt: what every model over fields promises, and what tells them apart."""
+"""FM, DeepFM, AutoInt and DCN-v2: what every model over fields promises, and what tells them apart."""
 
 from functools import partial
 from pathlib import Path
@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from tests.training.click_views import fields
-from training.baselines import autoint, deepfm, fm, mlp
+from training.baselines import autoint, dcnv2, deepfm, fm, mlp
 from training.data.click import ClickData
 from training.fit import FitOptions, fit
 from training.layers.columns import Features
@@ -17,7 +17,7 @@ from training.layers.fields import FieldConfig, FieldModel, FieldNetwork
 from training.loop import predict
 from training.system import System
 
-SYSTEMS = {system.name: system for system in (autoint.SYSTEM, deepfm.SYSTEM, fm.SYSTEM, mlp.SYSTEM)}
+SYSTEMS = {system.name: system for system in (autoint.SYSTEM, dcnv2.SYSTEM, deepfm.SYSTEM, fm.SYSTEM, mlp.SYSTEM)}
 
 
 @pytest.fixture(scope="module")
@@ -98,11 +98,32 @@ def attended(model: FieldModel, x: Features) -> torch.Tensor:
     return model.get_submodule("last")(fields.flatten(1))[:, 0]
 
 
+def crossed(model: FieldModel, x: Features) -> torch.Tensor:
+    """DCN-v2's crosses, element by element of the vectors side by side."""
+    first = model.embedding(x).flatten(1)
+    found = first
+    for number in range(3):
+        cross = model.get_submodule(f"crosses.{number}")
+        weight, bias = cross.get_parameter("weight"), cross.get_parameter("bias")
+        found = torch.stack(
+            [first[:, i] * ((weight[i] * found).sum(1) + bias[i]) + found[:, i] for i in range(len(bias))], dim=1
+        )
+    return model.get_submodule("last")(found)[:, 0]
+
+
 def test_the_logit_is_that_of_the_paper_s_equations(model: FieldModel, system: System, data: ClickData) -> None:
     x = features(data)
-    parts = {"fm": [linear_and_pairs], "deepfm": [linear_and_pairs, network], "mlp": [network], "autoint": [attended]}
+    parts = {
+        "fm": [linear_and_pairs],
+        "deepfm": [linear_and_pairs, network],
+        "mlp": [network],
+        "autoint": [attended],
+        "dcnv2": [crossed, network],
+    }
     expected = torch.stack([part(model, x) for part in parts[system.name]]).sum(0)
-    torch.testing.assert_close(model.logits(x), expected, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(
+        model.logits(x), expected, rtol=1e-4, atol=1e-4 * float(expected.abs().max().clamp(min=1))
+    )
     assert expected.std() > 0.1
 
 

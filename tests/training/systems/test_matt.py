@@ -14,12 +14,13 @@ from kernels.path_sampling import Aggregation, Paths, instance_keys, pack, path_
 from kernels.path_sampling.hph import weights
 from tests.training.systems.matt_models import BASES, config_of, data, features, trained, untrained
 from training.checkpoint import load_run, restore
+from training.data.altered import Damaged, corrupt
 from training.fit import FitOptions, fit, predict
 from training.layers.columns import Features
 from training.metrics import auc
 from training.registry import SYSTEMS
 from training.systems.matt import SYSTEM, Matt, MattConfig
-from training.systems.matt.evaluation import Answers, Damaged, corrupt, evaluate, rare
+from training.systems.matt.evaluation import Answers, evaluate, rare
 from training.systems.matt.model import aggregate
 
 DROPPABLE = [1, 3, 4]

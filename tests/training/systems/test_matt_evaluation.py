@@ -6,12 +6,13 @@ import torch
 
 from kernels.path_sampling import instance_keys
 from tests.training.systems.matt_models import data, features, trained, untrained
+from training.data.altered import CORRUPTED_FIELDS, corrupt
 from training.data.click import ClickBatch, ClickSplit
 from training.data.columns import Columns
 from training.loop import predict
 from training.metrics import auc, log_loss
 from training.systems.matt import Matt
-from training.systems.matt.evaluation import CORRUPTED_FIELDS, RARE_COUNT, corrupt, evaluate, rare
+from training.systems.matt.evaluation import RARE_COUNT, evaluate, rare
 from training.tasks.click import quality
 
 

@@ -18,19 +18,22 @@ from dataclasses import fields, replace
 from torch import Tensor, nn
 
 from kernels.path_sampling.hph import Frequencies
-from training.data.click import FEATURES, ClickBatch
+from training.data.click import FEATURES, ClickBatch, ClickSplit
 from training.data.columns import feature_layout
 from training.layers.fields import FieldConfig, FieldModel
 from training.needs import NO_EVENT_FIELDS
 from training.schema import Schema
 from training.system import Column, ParameterGroup, Stage, System
-from training.systems.matt.evaluation import evaluate
+from training.systems.matt.evaluation import Predict, evaluate
 from training.systems.matt.explained import explained
 from training.systems.matt.model import Matt, MattConfig
 from training.systems.matt.servables import servables
 from training.tasks.click import CLICK
 
 __all__ = ["SYSTEM", "Matt", "MattConfig"]
+
+
+_NO_BASE = "base is {}, which is no model over fields; choose fm, deepfm, autoint, dcnv2, mlp, dea or dgenctr"
 
 
 def base_of(config: MattConfig) -> System:
@@ -40,9 +43,7 @@ def base_of(config: MattConfig) -> System:
 
     base = system(config.base)
     if not issubclass(base.config, FieldConfig) or issubclass(base.config, MattConfig):
-        raise ValueError(
-            f"base is {config.base}, which is no model over fields; choose fm, deepfm, autoint, mlp or dea"
-        )
+        raise ValueError(_NO_BASE.format(config.base))
     return base
 
 
@@ -55,7 +56,8 @@ def base_config(config: MattConfig) -> object:
 def build(config: MattConfig, schema: Schema) -> Matt:
     """The base first, so that its initial weights are those that it has alone."""
     inner = base_of(config).build(base_config(config), schema)
-    assert isinstance(inner, FieldModel)
+    if not isinstance(inner, FieldModel):
+        raise ValueError(_NO_BASE.format(config.base))
     return Matt(inner, Frequencies(len(feature_layout(schema).fields)), config)
 
 
@@ -82,6 +84,13 @@ def on_base(stage: Stage) -> Stage:
     )
 
 
+def measured(module: nn.Module, predict: Predict, split: ClickSplit) -> dict[str, float]:
+    """MATT beside its base, and whatever else the base is measured by, so that its stages find it (`base_`)."""
+    assert isinstance(module, Matt)
+    own = base_of(module.config).measure(module.base, predict, split)
+    return {f"base_{name}": value for name, value in own.items()} | evaluate(module, predict, split)
+
+
 def _base(module: nn.Module) -> FieldModel:
     assert isinstance(module, Matt)
     return module.base
@@ -100,7 +109,7 @@ SYSTEM = System(
     reads=frozenset({FEATURES}),
     needs=(NO_EVENT_FIELDS,),
     stages=stages,
-    evaluate=evaluate,
+    evaluate=measured,
     columns=(Column(title="AUC over its base", metric="gain"),),
     served=servables,
     explained=explained,

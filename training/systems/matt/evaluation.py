@@ -12,15 +12,13 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from kernels.path_sampling import instance_keys
+from training.data.altered import CORRUPTED_FIELDS, Damaged, corrupt
 from training.data.click import ClickBatch, ClickSplit
 from training.layers.columns import Features
-from training.metrics import auc, log_loss
+from training.layers.test_time import against_base
 from training.systems.matt.model import Matt
 from training.tasks.click import measures, quality
 
-CORRUPTED_FIELDS = (1, 2, 3)
-SEED = 0
-"""Of the corruption."""
 RARE_COUNT = 5
 """A sample is of rare combinations where half of its pairs of a user's and an item's field, the pair of the anchors
 aside, occurred at most so often in training, as the frequencies bound it from below."""
@@ -46,39 +44,6 @@ class Answers(nn.Module):
         return torch.stack([answer.logit, odds, answer.spread], dim=1)
 
 
-class Damaged:
-    """A split's samples with other ids. Implements `training.system.Split`."""
-
-    def __init__(self, split: ClickSplit, ids: np.ndarray) -> None:
-        """`ids` int64 [len, F]."""
-        self._split, self._ids = split, ids
-
-    def __len__(self) -> int:
-        return len(self._split)
-
-    def cost(self) -> np.ndarray:
-        return self._split.cost()
-
-    def batch(self, rows: np.ndarray) -> ClickBatch:
-        return self._split.batch(rows)._replace(ids=torch.from_numpy(self._ids[rows]))
-
-
-def corrupt(ids: np.ndarray, cardinalities: tuple[int, ...], anchors: tuple[int, ...], fields: int) -> np.ndarray:
-    """int64 [N, F]: in each row so many fields beside the anchors have another known value, drawn uniformly.
-
-    With more fields, those of fewer stay corrupted as they were.
-    """
-    random = np.random.default_rng(SEED)
-    free = np.array([field for field in range(ids.shape[1]) if field not in anchors])
-    chosen = free[random.permuted(np.tile(np.arange(len(free)), (len(ids), 1)), axis=1)]
-    sizes = np.array(cardinalities)
-    shift = random.integers(1, np.maximum(sizes - 1, 2), size=ids.shape)
-    other = (ids - 1 + shift) % np.maximum(sizes - 1, 1) + 1
-    changed = np.zeros(ids.shape, bool)
-    np.put_along_axis(changed, chosen[:, :fields], True, axis=1)
-    return np.where(changed, other, ids)
-
-
 def rare(matt: Matt, ids: np.ndarray) -> np.ndarray:
     """bool [N]: which samples are of rare combinations; training counts alone decide."""
     crossing = np.zeros((matt.num_fields, matt.num_fields), bool)
@@ -100,24 +65,10 @@ def evaluate(matt: Matt, predict: Predict, split: ClickSplit) -> dict[str, float
     is_rare = rare(matt, all_ids)
     measured |= {"gain": measured["auc"] - measured["base_auc"]} if "auc" in measured else {}
     measured |= {"spread": float(spread.mean()), "rare_share": float(is_rare.mean())}
-    measured |= against_base("rare_", split.label[is_rare], answers[is_rare])
-    measured |= against_base("head_", split.label[~is_rare], answers[~is_rare])
+    measured |= against_base("rare_", split.label[is_rare], base[is_rare], combined[is_rare])
+    measured |= against_base("head_", split.label[~is_rare], base[~is_rare], combined[~is_rare])
     for fields in CORRUPTED_FIELDS:
         ids = corrupt(all_ids, matt.base.embedding.sizes, matt.anchors, fields)
-        measured |= against_base(f"corrupt{fields}_", split.label, predict(Answers(matt), Damaged(split, ids)))
+        damaged = predict(Answers(matt), Damaged(split, ids))
+        measured |= against_base(f"corrupt{fields}_", split.label, damaged[:, 0], damaged[:, 1])
     return measured
-
-
-def against_base(prefix: str, labels: np.ndarray, answers: np.ndarray) -> dict[str, float]:
-    """AUC and log loss of MATT and its base on some rows, named `prefix` first; empty where a class is missing."""
-    if len(set(labels.tolist())) < 2:
-        return {}
-    base, combined, _ = answers.T
-    measured = {
-        "auc": auc(labels, combined),
-        "base_auc": auc(labels, base),
-        "gain": auc(labels, combined) - auc(labels, base),
-        "log_loss": log_loss(labels, combined),
-        "base_log_loss": log_loss(labels, base),
-    }
-    return {f"{prefix}{name}": value for name, value in measured.items()}
