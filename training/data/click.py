@@ -16,7 +16,7 @@ Axes: B samples of a batch, L history, U users, I items; F, Fd, S as in `trainin
 profiles.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
