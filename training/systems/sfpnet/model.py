@@ -34,7 +34,7 @@ class Config(ActivationConfig):
     gate_units: int = 16
     """Hidden units of a gate."""
     tailoring: Literal["residual", "additive"] = "residual"
-    """What a block adds to a behaviour: what follows from the behaviour and the context, or from the context alone,
+    """Correction that a block adds to each behaviour: what follows from the behaviour and the context, or from the context alone,
     the same for all; the control."""
     item_in_context: bool = False
     """Whether blocks see the candidate. Without, all of them run once for a user and a scenario."""
