@@ -1,5 +1,12 @@
-"""Tables of the recorded results on data sets with scenarios: AUC within each, and by how often training met a cell."""
+"""Tables of the results on data sets with scenarios: AUC within each, by how often training met a cell, with one
+scenario made sparse; and what two graphs cost."""
 
+import json
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+from loadtest import RESULTS
 from loadtest.published import table
 from recserve import results
 from recserve.results import Result
@@ -16,7 +23,28 @@ def markdown() -> str:
     sets = sorted({one.dataset for one in found if "s_gauc" in one.test})
     tables = [_by_scenario([one for one in found if one.dataset == name and "s_gauc" in one.test]) for name in sets]
     cells = [one for one in found if CELLS[-1][0] in one.test]
-    return "\n\n".join([*tables, _by_cell(cells)] if cells else tables)
+    return "\n\n".join([*tables, _by_cell(cells), _sparse(_read("sparse-scenario")), _cost(_read("sfpnet-cost"))])
+
+
+def _read(name: str, folder: Path = RESULTS) -> dict[str, Any]:
+    return json.loads((folder / f"{name}.json").read_text())
+
+
+def _sparse(result: dict[str, Any]) -> str:
+    metrics = [name for name in next(iter(result["test"].values())) if name.startswith(_AUC)]
+    kept = f"{result['dataset']}, {result['share']:.0%} of scenario {result['sparse']} in training"
+    header = [kept, "AUC", *(name.replace(_AUC, "AUC, ", 1) for name in metrics), "AUC, unseen"]
+    rows = [
+        [name, *(f"{fmean(one[metric]):.4f} ± {stdev(one[metric]):.4f}" for metric in ("auc", *metrics, "auc_unseen"))]
+        for name, one in result["test"].items()
+    ]
+    return "\n".join(table(header, rows))
+
+
+def _cost(result: dict[str, Any]) -> str:
+    names = list(result["rows"][0])
+    header = ["SFPNet, candidates of a request", *names[1:]]
+    return "\n".join(table(header, [[str(row[name]) for name in names] for row in result["rows"]]))
 
 
 def _by_scenario(found: list[Result]) -> str:

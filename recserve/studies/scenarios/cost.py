@@ -38,17 +38,19 @@ class SfpnetCost(Command):
     """Data set, whose user with the longest history asks."""
     candidates: tuple[int, ...] = CANDIDATES
     """Candidates of the requests."""
+    max_length: int = 64
+    """Events of a history that are kept."""
     repetitions: int = 50
     """Repetitions of each timing."""
     output: Path = RESULTS / "sfpnet-cost.json"
     """File of the result."""
 
     def __post_init__(self) -> None:
-        if self.repetitions < 1 or not self.candidates or min(self.candidates) < 1:
-            raise ValueError("--repetitions and --candidates must be at least 1")
+        if min(self.repetitions, self.max_length) < 1 or not self.candidates or min(self.candidates) < 1:
+            raise ValueError("--repetitions, --max-length and --candidates must be at least 1")
 
     def run(self) -> int:
-        config = Config()
+        config = Config(max_length=self.max_length)
         data = CLICK.view(datasets.read(self.dataset), Wanted(SYSTEM.reads, config.max_length, {}))
         with self.console.status("study sfpnet-cost"):
             rows = timed(config, data, self.candidates, self.repetitions)
@@ -61,6 +63,7 @@ class SfpnetCost(Command):
             "hardware": hardware(),
             "command": command(),
             "dataset": self.dataset,
+            "max_length": self.max_length,
             "repetitions": self.repetitions,
             "rows": rows,
         }

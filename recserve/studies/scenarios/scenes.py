@@ -73,7 +73,9 @@ class SfpnetScenes(Command):
 @torch.no_grad()
 def moved(module: SFPNet, data: ClickData, user: int, scenarios: tuple[int, int]) -> list[Moved]:
     """Of a user's behaviours, newest first."""
-    batch = now(data, user, np.array([1]))
+    # What an event alone says is missing; its scenario is given below.
+    missing = [np.full(field.width or 1, np.nan if field.kind == "dense" else 0) for field in data.context]
+    batch = now(data, user, np.array([1]), missing)
     embedded = module.tables.look_up(batch)
     one, other = (module.tailor(embedded, torch.tensor([number])) for number in scenarios)
     apart = (one.history - other.history).norm(dim=2)[0]

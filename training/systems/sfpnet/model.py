@@ -34,10 +34,10 @@ class Config(ActivationConfig):
     gate_units: int = 16
     """Hidden units of a gate."""
     tailoring: Literal["residual", "additive"] = "residual"
-    """Correction that a block adds to each behaviour: what follows from the behaviour and the context, or from the context alone,
-    the same for all; the control."""
+    """Form of what a block adds to a behaviour: it follows from the behaviour and the context, or from the context
+    alone, the same for all; the control."""
     item_in_context: bool = False
-    """Whether blocks see the candidate. Without, all of them run once for a user and a scenario."""
+    """Sight of the candidate in the blocks. Without, all of them run once for a user and a scenario."""
 
     def __post_init__(self) -> None:
         if self.blocks < 0:
