@@ -16,7 +16,7 @@ from training.interactions import Interactions
 from training.layers.columns import Features
 from training.layers.field_diffusion import generative_loss
 from training.layers.field_generator import FieldGenerator, GeneratorConfig
-from training.schema import Field, Schema
+from training.schema import Field, Role, Schema
 from training.system import prepare
 from training.systems.dgenctr import SYSTEM
 
@@ -40,7 +40,7 @@ def redundant() -> Interactions:
     """A user's group and an item's class decide the label, 5 % of the events against the rule. Five fields of each
     side have it, each under numbers of its own; users and items are met too seldom to be learnt by their ids."""
     random = np.random.default_rng(0)
-    sides = {"user": (NUM_USERS, GROUPS), "item": (NUM_ITEMS, CLASSES)}
+    sides: dict[Role, tuple[int, int]] = {"user": (NUM_USERS, GROUPS), "item": (NUM_ITEMS, CLASSES)}
     of, frames, fields = {}, {}, []
     for role, (size, kinds) in sides.items():
         of[role] = np.append(0, random.integers(1, kinds + 1, size))
