@@ -45,7 +45,7 @@ def test_every_system_and_every_study_is_a_command() -> None:
     assert {f"train {name}" for name in SYSTEMS} <= ALL.keys()
     studies = {words.split()[1] for words in ALL if words.startswith("study ")}
     assert studies == set(
-        "freshness lrea-length decoding matt-cost planted corp codebooks sanity sanity-sequences".split()
+        "dmae freshness lrea-length decoding matt-cost planted corp codebooks sanity sanity-sequences".split()
     )
 
 
