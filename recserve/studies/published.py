@@ -113,9 +113,9 @@ def _new_items(title: str, means: list[dict[str, Any]]) -> list[str]:
 
 
 def _by_candidates(result: dict[str, Any]) -> list[str]:
-    cells = {(row["model"], row["candidates"]): f"{row['p50_ms']:.2f} ({row['ratio']:.2f})" for row in result["rows"]}
+    cells = {(row["model"], row["candidates"]): f"{row['cpu_ms']:.2f} ({row['ratio']:.2f})" for row in result["rows"]}
     models, counts = (list(dict.fromkeys(places)) for places in zip(*cells, strict=True))
-    header = [f"p50 ms (of din), {result['events']} events", *(f"{count:,} candidates" for count in counts)]
+    header = [f"CPU ms (of din), {result['events']} events", *(f"{count:,} candidates" for count in counts)]
     return table(header, [[model, *(cells[model, count] for count in counts)] for model in models])
 
 

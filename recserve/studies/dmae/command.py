@@ -100,8 +100,8 @@ class Cost(Command):
         result = {**_origin("dmae-cost"), "run": UNTRAINED, **found}
         write_json(self.output, result)
         rows = [list(row.values()) for row in found["rows"]]
-        title = f"p50 of one request, {found['events']} events, one thread"
-        show(self.console, table(title, ["model", "candidates", "ms", "of din", "repetitions"], rows))
+        title = f"median CPU time of one request, {found['events']} events, one thread"
+        show(self.console, table(title, ["model", "candidates", "CPU ms", "of din", "repetitions"], rows))
         self.console.print(str(self.output), highlight=False, soft_wrap=True)
         self.emit(result)
         return 0
