@@ -71,10 +71,12 @@ def test_inference_leaves_every_weight_of_the_base_as_it_was(name: str) -> None:
     assert digest(module) == before
 
 
-@pytest.mark.parametrize("base", ["deepfm", "dea", "dgenctr"])
-def test_training_with_paths_gives_the_base_the_weights_that_it_gets_alone(base: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("base", "batch_size"), [("deepfm", 16), ("dea", 16), ("dgenctr", 256)])
+def test_training_with_paths_gives_the_base_the_weights_that_it_gets_alone(
+    base: str, batch_size: int, tmp_path: Path
+) -> None:
     """Of DEA also its groups of parameters, its counted steps and its measured tables, of DGenCTR both stages."""
-    shared = {"dim": 8, "epochs": 1, "batch_size": 16, "hidden": (8, 4), "learning_rate": 0.01}
+    shared = {"dim": 8, "epochs": 1, "batch_size": batch_size, "hidden": (8, 4), "learning_rate": 0.01}
     options = FitOptions(run=tmp_path / "alone", seed=3, max_epochs=1, quiet=True)
     alone = fit(SYSTEMS[base], SYSTEMS[base].config(**shared), data(), options).module.state_dict()
     options = replace(options, run=tmp_path / "inside")
