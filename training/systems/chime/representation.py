@@ -38,6 +38,12 @@ class WindowAttention(nn.Module):
         self.projections = nn.Linear(dim, 3 * dim, bias=False)
         self.output = nn.Linear(dim, dim, bias=False)
         self.distance = nn.Parameter(torch.zeros(heads, window))
+        self.register_buffer("settled", None)
+
+    @torch.no_grad()
+    def settle(self) -> None:
+        """Works out the biases for good: what a served graph holds in place of those by distance."""
+        self.settled = self._by_distance()
 
     def forward(self, x: Float[Tensor, "B L d"], length: Int[Tensor, " B"]) -> Float[Tensor, "B L d"]:
         places, window = x.shape[1], self.window
@@ -47,7 +53,8 @@ class WindowAttention(nn.Module):
         # Each block of queries sees its own block of keys and the older one behind it.
         keys, values = (torch.cat((part[:, :, :-1], part[:, :, 1:]), 3) for part in (key, value))  # (B, H, Q, 2W, e)
         logits = query[:, :, :-1] @ keys.transpose(-2, -1) * query.shape[-1] ** -0.5
-        logits = logits + self._by_distance()[None, :, None] + self._ends(length, blocks).to(x.dtype)
+        by_distance = self._by_distance() if self.settled is None else self.settled
+        logits = logits + by_distance[None, :, None] + self._ends(length, blocks).to(x.dtype)
         mixed = logits.softmax(-1) @ values  # (B, H, Q, W, e)
         return self.output(mixed.permute(0, 2, 3, 1, 4).flatten(3).flatten(1, 2)[:, :places])
 

@@ -21,6 +21,7 @@ from training.systems.chime import attention
 from training.systems.chime.adaptation import Behaviours
 from training.systems.chime.compressor import exactly, summary
 from training.systems.chime.model import CHIME
+from training.systems.chime.representation import Block
 
 
 class Coder(nn.Module):
@@ -34,6 +35,9 @@ class Coder(nn.Module):
         self.config = model.config
         with torch.no_grad():
             self.register_buffer("items", exact.item_inputs())
+        for block in exact.decoder.blocks:
+            assert isinstance(block, Block)
+            block.attention.settle()
         self.compressor = exact
 
     def forward(self, history: Behaviours, length: Int[Tensor, " B"]) -> Float[Tensor, "B L I"]:
@@ -63,7 +67,7 @@ class Encoder(nn.Module):
 
     def __init__(self, model: CHIME, stamp: int) -> None:
         super().__init__()
-        self.coder, self.model = Coder(model), model
+        self.coder, self.profile, self.recent = Coder(model), model.tables.profile, model.config.recent
         self.register_buffer("stamp", torch.tensor(stamp))
 
     def forward(
@@ -76,12 +80,12 @@ class Encoder(nn.Module):
     ) -> Packed:
         """`profile`: one tensor, or none where the data set has no fields for it."""
         length = history_length[:, 0]
-        history = Behaviours(history_items, history_values, history_ages).wide(self.model.config.recent)
+        history = Behaviours(history_items, history_values, history_ages).wide(self.recent)
         interests = self.coder(history, length)
-        kept = summary(self.coder.compressor.codes(interests), interests[:, 0], length, self.model.config)
+        kept = summary(self.coder.compressor.codes(interests), interests[:, 0], length, self.coder.config)
         ids = profile[0] if profile else history_items[:, :0]
-        nothing = self.model.tower.of_profile.weight.new_zeros(history_items.shape[0], 0)
-        vector = self.model.tables.profile(Features(ids, nothing, history_items[:, :0]))
+        nothing = self.profile.rows.weight.new_zeros(history_items.shape[0], 0)
+        vector = self.profile(Features(ids, nothing, history_items[:, :0]))
         # A length that cannot be is answered with NaN, never with a plausible score.
         possible = (length >= 0) & (length <= history_items.shape[1])
         vector = torch.where(possible[:, None], vector, torch.nan)
