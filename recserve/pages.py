@@ -43,7 +43,6 @@ REGIONS = (
     Region("docs/results.md", "paths", lambda: f"{robustness.markdown()}\n\n{studies.paths_markdown()}"),
     Region("docs/results.md", "labels", points.markdown),
     Region("docs/results.md", "generation", studies.generation_markdown),
-    Region("docs/results.md", "counts", studies.counts_markdown),
     Region("docs/results.md", "freshness", studies.freshness_markdown),
     Region("docs/results.md", "content", studies.content_markdown),
     Region("docs/results.md", "load", lambda: f"{studies.length_markdown()}\n\n{published.peers_markdown()}"),

@@ -6,7 +6,6 @@ from typing import Any
 
 from loadtest import RESULTS
 from loadtest.published import table
-from recserve.studies.chime.picture import LABELS as COUNTS
 from recserve.studies.freshness.states import OUTCOMES
 from recserve.studies.lrea_length.plot import LABELS
 
@@ -17,24 +16,6 @@ _QUALITY = ("pruned_share", "recall10", "ndcg10", "consistency")
 def length_markdown(folder: Path = RESULTS) -> str:
     """A GitHub table: LREA by the length of the history."""
     return "\n".join(_length(json.loads((folder / "lrea-length.json").read_text())))
-
-
-def counts_markdown(folder: Path = RESULTS) -> str:
-    """A GitHub table: CHIME beside LREA and DIN by the length of the history, and the size of a user's state."""
-    result = json.loads((folder / "chime-length.json").read_text())
-    lengths = sorted({row["length"] for row in result["rows"]})
-    cells = {(row["way"], row["length"]): f"{row['p50_ms']:.2f}" for row in result["rows"]}
-    sizes = result["state_bytes"]
-    header = [
-        f"p50 ms, {result['candidates']:,} candidates",
-        "state, bytes",
-        *(f"{length:,} events" for length in lengths),
-    ]
-    rows = [
-        [label, f"{sizes[way]:,}" if way in sizes else "", *(cells[way, one] for one in lengths)]
-        for way, label in COUNTS.items()
-    ]
-    return "\n".join(table(header, rows))
 
 
 def paths_markdown(folder: Path = RESULTS) -> str:
