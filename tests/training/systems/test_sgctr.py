@@ -107,7 +107,7 @@ def test_what_is_not_masked_never_moves_and_anchors_and_lengths_stay(rounds: int
     length, now = first.norm(dim=-1), after.vectors.norm(dim=-1)
     assert (now <= length + 1e-4).all(), "a blend of two vectors of one length is no longer"
     assert module.counts == [5, 2][:rounds]
-    assert [float(one.masks.sum(1).mean()) for one in after.rounds] == pytest.approx(module.counts, abs=0.02)
+    assert [float(one.masks.sum(1).mean()) for one in after.rounds] == pytest.approx(module.counts, abs=0.1)
 
 
 def test_a_second_round_blends_with_the_original_and_not_with_the_first() -> None:

@@ -17,7 +17,7 @@ from training.layers.field_generator import FieldGenerator, GeneratorConfig, nor
 GIVEN = "generator."
 """Before the names of the generator's weights among what its run gives."""
 _NEVER = 1e9
-RAMP = 0.01
+RAMP = 0.05
 """Difference of cosines over which a choice goes from no to yes. A choice that jumped would fall differently wherever
 two machines round a cosine otherwise, and the answer with it."""
 _OPEN = -1.0
