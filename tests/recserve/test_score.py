@@ -149,7 +149,7 @@ def test_a_model_that_scores_no_candidates_is_refused_with_those_that_do() -> No
         module=Identity(),
     )
     with pytest.raises(
-        ValueError, match=r"'dkt' does not score candidates of a user, .* one of .*deepfm, din, "
+        ValueError, match=r"'dkt' does not score candidates of a user, .* one of .*deepfm, .*din, "
     ) as raised:
         scoring.ranker((asked,))
     assert "two_tower" not in str(raised.value)

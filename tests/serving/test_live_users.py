@@ -229,13 +229,17 @@ def _settled(counts) -> dict[str, float]:
 
 
 def test_states_ahead_of_time_are_of_the_histories_as_they_are(ready: Ready, tmp_path: Path) -> None:
-    encoder = DirectModel.open(ready.repository / "lrea_encoder")
+    encoder, model = DirectModel.open(ready.repository / "lrea_encoder"), "lrea_state"
     ahead = url_of(tmp_path / "state")
-    built = builder.build(ready.repository, ahead, lambda inputs: encoder.run([inputs])[0], lambda *_: None)
+    built = builder.build(
+        ready.repository, ahead, lambda inputs: encoder.run([inputs])[0], lambda *_: None, model=model
+    )
     assert set(built.histories) == {"live"}
     for user in PUSHED:
         ask(ready.client, "lrea", user)
-        mine, served = (builder.show(ready.repository, store, user) for store in (ahead, ready.server.state))
+        mine, served = (
+            builder.show(ready.repository, store, user, model=model) for store in (ahead, ready.server.state)
+        )
         assert (mine.outcome, served.outcome) == ("hit", "hit"), "it is what the server asks for"
         assert mine.state is not None
         assert served.state is not None

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from tests.training.click_views import everything, view_of
-from training.data.click import FEATURES, HISTORY, WHO, ClickBatch, ClickData
+from training.data.click import FEATURES, HISTORY, WHO, ClickBatch, ClickData, ClickSplit
 from training.data.columns import Layout
 from training.registry import SYSTEMS
 from training.system import System, prepare
@@ -68,7 +68,7 @@ def test_each_step_lowers_the_loss_and_every_parameter_of_the_stages_learns(syst
     data = data_of(system.reads)
     torch.manual_seed(0)
     config = system.config(**SMALL, **OWN.get(system.name, {}))
-    module, batch = system.build(config, data.schema), batch_of(system)
+    module = system.build(config, data.schema)
     prepare(module, data)
     stages = system.stages_of(config)
     moved = {id(one) for stage in stages for one in stage.parameters(module) if one.requires_grad}
@@ -76,6 +76,8 @@ def test_each_step_lowers_the_loss_and_every_parameter_of_the_stages_learns(syst
     for stage in stages:
         parameters = [one for one in stage.parameters(module) if one.requires_grad]
         optimiser, losses = torch.optim.Adam(parameters, lr=0.02), []
+        samples = stage.samples(data)
+        batch = batch_of(system) if isinstance(samples, ClickSplit) else samples.batch(np.arange(len(samples)))
         for _ in range(30):
             loss, _ = stage.loss(module, batch, 0.5)
             optimiser.zero_grad()

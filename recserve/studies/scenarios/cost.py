@@ -21,6 +21,7 @@ from serving.environment import UNTRAINED, command, hardware, versions
 from training import datasets
 from training.checkpoint import write_json
 from training.data.click import ClickData
+from training.layers.click_context import moments
 from training.servable import Signature
 from training.system import Wanted, prepare
 from training.systems.sfpnet import SYSTEM, Config
@@ -113,10 +114,13 @@ def _calls(
     dense = torch.tensor([[int(np.argmax(ends - starts))]])
     rows = users.eager(dense, torch.from_numpy(items), torch.tensor([number]))
     named = {spec.name: row.numpy() for spec, row in zip(users.outputs, rows, strict=True)}
-    made = scene.eager(*rows)
+    context = {field.name: moments(field, data.interactions.events[field.name][:1]) for field in data.context}
+    named |= context
+    made = scene.eager(*(torch.from_numpy(named[spec.name]) for spec in scene.inputs))
     tailored = {spec.name: part.numpy() for spec, part in zip(scene.outputs[:2], made[:2], strict=True)}
     assert len(user_id) == 1
     one = graph_call(graphs[f"{_ONE}_scorer"], asked | named)
     first = graph_call(graphs[f"{_TWO}_scene"], named, list(tailored))
-    second = graph_call(graphs[f"{_TWO}_scorer"], asked | tailored | {"history_length": named["history_length"]})
+    length = {"history_length": named["history_length"]}
+    second = graph_call(graphs[f"{_TWO}_scorer"], asked | tailored | length | context)
     return {"one graph": one, "two graphs": lambda: (first(), second()), "scene": first, "scorer": second}

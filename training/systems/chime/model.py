@@ -58,6 +58,9 @@ class CHIME(HistoryModel):
         super().__init__(config, schema)
         self.config = config
         self.compressor = Compressor(config, schema)
+        # Words follow the behaviours' means, and events have vectors of the compressor: no gradient moves either.
+        self.compressor.levels.requires_grad_(False)
+        self.tables.behaviours.requires_grad_(False)
         self.reader = Reader(config)
         self.tower = Tower(config.dim, config.hidden, config.dropout)
         self.past: Past | None = None
