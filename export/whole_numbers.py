@@ -96,15 +96,18 @@ def _is_whole(*values: Tensor | float | None) -> bool:
     return all(whole)
 
 
+_FORMS: tuple[tuple[Callable[..., Any], tuple[str, ...]], ...] = (
+    (clamp, ("clamp", "clip")),
+    (clamp_min, ("clamp_min",)),
+    (clamp_max, ("clamp_max",)),
+    (maximum, ("maximum",)),
+    (minimum, ("minimum",)),
+    (amax, ("amax",)),
+    (amin, ("amin",)),
+    (largest, ("max",)),
+    (smallest, ("min",)),
+    (sign, ("sign",)),
+)
 REWRITES: dict[Callable[..., Any], Callable[..., Any]] = {
-    **dict.fromkeys((torch.clamp, torch.clip, Tensor.clamp, Tensor.clip), clamp),
-    **dict.fromkeys((torch.clamp_min, Tensor.clamp_min), clamp_min),
-    **dict.fromkeys((torch.clamp_max, Tensor.clamp_max), clamp_max),
-    **dict.fromkeys((torch.maximum, Tensor.maximum), maximum),
-    **dict.fromkeys((torch.minimum, Tensor.minimum), minimum),
-    **dict.fromkeys((torch.amax, Tensor.amax), amax),
-    **dict.fromkeys((torch.amin, Tensor.amin), amin),
-    **dict.fromkeys((torch.max, Tensor.max), largest),
-    **dict.fromkeys((torch.min, Tensor.min), smallest),
-    **dict.fromkeys((torch.sign, Tensor.sign), sign),
+    getattr(place, name): form for form, names in _FORMS for name in names for place in (torch, Tensor)
 }
