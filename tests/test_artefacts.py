@@ -70,6 +70,11 @@ def test_a_measured_result_names_its_run_its_command_and_its_versions(path: Path
         assert result[name] != NOT_RECORDED or result["recorded"][:10] <= BEFORE, f"{name} is not recorded"
 
 
+@pytest.mark.parametrize("path", sorted(RESULTS.glob("*.svg")), ids=lambda path: path.stem)
+def test_a_picture_has_the_result_that_it_was_drawn_from_beside_it(path: Path) -> None:
+    assert path.with_suffix(".json") in MEASURED
+
+
 def test_what_corp_was_drawn_for_is_a_run_of_a_published_result() -> None:
     corp = read(RESULTS / "reg4rec-corp.json")
     name, _ = corp["run"].split("/")

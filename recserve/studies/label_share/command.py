@@ -1,12 +1,18 @@
 """`recserve study label-share`: what pre-training is worth where few rows have labels, drawn from recorded results."""
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
+from loadtest import RESULTS
 from recserve.commands.command import Command, show, table
-from recserve.pictures import check_picture
+from recserve.pictures import check_output
+from recserve.results import Result
 from recserve.studies.label_share.picture import draw
 from recserve.studies.label_share.points import DATASETS, SHARES, recorded
+from serving.environment import command, hardware, versions
+from training.checkpoint import write_json
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,21 +21,44 @@ class LabelShare(Command):
 
     dataset: str = DATASETS[0]
     """Data set of the results."""
-    out: Path = Path("label-share.png")
-    """File of the picture; .png, .svg or .pdf."""
+    output: Path = RESULTS / "dgenctr-labels.json"
+    """File of the result; the picture lies beside it, as .svg."""
 
     def __post_init__(self) -> None:
-        check_picture(self.out)
+        check_output(self.output)
 
     def run(self) -> int:
         found = recorded(self.dataset)
         if not any(found.values()):
             raise ValueError(f"nothing of it was recorded on {self.dataset}; recserve train dgenctr --record does")
-        draw(found, self.dataset, self.out)
+        result = _result(self.dataset, found)
+        write_json(self.output, result)
+        picture = self.output.with_suffix(".svg")
+        draw(found, self.dataset, picture)
         auc = {way: {share: one.test["auc"]["mean"] for share, one in of.items()} for way, of in found.items()}
         rows = [[way, *(of.get(share, "") for share in SHARES)] for way, of in auc.items()]
         columns = ["AUC", *(f"{share:.0%} of labels" for share in SHARES)]
         show(self.console, table(f"DGenCTR on {self.dataset}", columns, rows))
-        self.console.print(str(self.out), highlight=False, soft_wrap=True)
-        self.emit({"dataset": self.dataset, "auc": auc})
+        self.console.print(f"{self.output}\n{picture}", highlight=False, soft_wrap=True)
+        self.emit(result)
         return 0
+
+
+def _result(dataset: str, found: dict[str, dict[float, Result]]) -> dict[str, Any]:
+    """What was drawn, and the runs that it was recorded from."""
+    points = [
+        {"way": way, "labels": share, "auc": one.test["auc"], "by_seed": one.by_seed["auc"] if one.by_seed else None}
+        for way, of in found.items()
+        for share, one in of.items()
+    ]
+    return {
+        "scenario": "dgenctr-labels",
+        "kind": "labels",
+        "run": [run for of in found.values() for one in of.values() for run in one.runs],
+        "dataset": dataset,
+        "recorded": datetime.now(UTC).isoformat(timespec="seconds"),
+        "versions": versions(),
+        "hardware": hardware(),
+        "command": command(),
+        "points": points,
+    }

@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import onnx
@@ -30,42 +30,59 @@ from training.systems.matt import SYSTEM as MATT
 from training.systems.matt import Matt, MattConfig
 from training.systems.sgctr import Sgctr
 
-ROUNDS = (1, 2)
-PATHS = 8
 _BASE, _MATT = "base", MATT.name
 _OWN = "Sgctr"
 """Class whose own nodes are cosines, choice and blend; those of the modules in it are the generator's."""
 Requests = dict[str, np.ndarray]
 
 
-def run(trained: Sgctr, data: ClickData, candidates: int, repetitions: int) -> dict[str, Any]:
+class Plan(NamedTuple):
+    """What is timed."""
+
+    candidates: int
+    """Of the request."""
+    repetitions: int
+    rounds: tuple[int, ...] = (1, 2)
+    """One graph of SGCTR for each."""
+    paths: int = 8
+    """P of MATT."""
+
+
+def run(trained: Sgctr, data: ClickData, plan: Plan) -> dict[str, Any]:
     """Median milliseconds of one request, their ratio to the base's, and the share of SGCTR's own nodes."""
     with tempfile.TemporaryDirectory(prefix="recserve-mending-") as folder:
         repository = Path(folder)
-        publish(repository, _models(trained, data), Source(kind="factory", name=f"{__name__}:run"))
-        items = np.random.default_rng(0).integers(1, len(data.interactions.items), (1, candidates))
+        publish(repository, _models(trained, data, plan), Source(kind="factory", name=f"{__name__}:run"))
+        items = np.random.default_rng(0).integers(1, len(data.interactions.items), (1, plan.candidates))
         request = {"user_id": np.array([[1]]), "candidates": items, "request_key": np.array([[1]])}
         users = _users(data, request)
         calls = {_BASE: _graph(repository / _BASE, users)}
-        calls |= {f"{rounds} rounds": _graph(repository / _named(rounds), users) for rounds in ROUNDS}
-        calls[f"{PATHS} paths"] = _graph(repository / f"{_MATT}_scorer", users | _paths(repository, users, request))
-        taken = {name: one.p50 for name, one in measure(calls, repetitions).items()}
-        profile = own_share(repository / _named(1), users, repository)
+        calls |= {f"{rounds} rounds": _graph(repository / _named(rounds), users) for rounds in plan.rounds}
+        calls[f"{plan.paths} paths"] = _graph(
+            repository / f"{_MATT}_scorer", users | _paths(repository, users, request)
+        )
+        taken = {name: one.p50 for name, one in measure(calls, plan.repetitions).items()}
+        profile = own_share(repository / _named(plan.rounds[0]), users, repository)
     rows = [{"way": name, "p50_ms": round(ms, 4), "ratio": round(ms / taken[_BASE], 3)} for name, ms in taken.items()]
-    return {"candidates": candidates, "repetitions": repetitions, "rows": rows, "own_share": round(profile, 4)}
+    return {
+        "candidates": plan.candidates,
+        "repetitions": plan.repetitions,
+        "rows": rows,
+        "own_share": round(profile, 4),
+    }
 
 
 def _named(rounds: int) -> str:
     return f"sgctr_{rounds}"
 
 
-def _models(trained: Sgctr, data: ClickData) -> list[Signature]:
+def _models(trained: Sgctr, data: ClickData, plan: Plan) -> list[Signature]:
     models = [*plain_release(_BASE, trained.base, data)]
-    for rounds in ROUNDS:
+    for rounds in plan.rounds:
         module = Sgctr(trained.base, replace(trained.config, rounds=rounds)).eval()
         module.load_state_dict(trained.state_dict())
         models += plain_release(_named(rounds), module, data)
-    config = MattConfig(base="dgenctr", paths=PATHS, dim=trained.config.dim)
+    config = MattConfig(base="dgenctr", paths=plan.paths, dim=trained.config.dim)
     matt = MATT.build(config, data.schema)
     assert isinstance(matt, Matt)
     prepare(matt, data)

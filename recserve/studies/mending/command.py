@@ -7,9 +7,9 @@ from loadtest import RESULTS
 from recserve import runs
 from recserve.commands.command import Command, show, table
 from recserve.options import Positional
-from recserve.pictures import check_picture
+from recserve.pictures import check_output
 from recserve.studies.corp.command import origin
-from recserve.studies.mending.bench import run
+from recserve.studies.mending.bench import Plan, run
 from recserve.studies.mending.damage import draw, recorded
 from training.checkpoint import write_json
 from training.data.click import ClickData
@@ -23,17 +23,15 @@ class Mending(Command):
 
     source: Positional[Path]
     """Folder of a finished run of sgctr."""
-    out: Path = Path("damage.png")
-    """File of the picture; .png, .svg or .pdf."""
     candidates: int = 1000
     """Candidates of the request."""
     repetitions: int = 50
     """Repetitions of each timing."""
-    output: Path = RESULTS / "sgctr-cost.json"
-    """File of the result."""
+    output: Path = RESULTS / "sgctr-mending.json"
+    """File of the result; the picture lies beside it, as .svg."""
 
     def __post_init__(self) -> None:
-        check_picture(self.out)
+        check_output(self.output)
         if self.candidates < 1 or self.repetitions < 1:
             raise ValueError("--candidates and --repetitions must be at least 1")
 
@@ -44,14 +42,15 @@ class Mending(Command):
         if follows(trained.data.features.layout):
             raise ValueError(f"{trained.dataset} has fields that follow from histories; take a run of another data set")
         with self.console.status("study mending"):
-            measured = run(trained.module, trained.data, self.candidates, self.repetitions)
+            measured = run(trained.module, trained.data, Plan(candidates=self.candidates, repetitions=self.repetitions))
         early = trained.metrics["test"]["early_exit"]
-        result = {"scenario": "sgctr-cost", "kind": "sgctr-cost", **origin(trained), **measured, "early_exit": early}
+        result = {"scenario": "sgctr-mending", "kind": "mending", **origin(trained), **measured, "early_exit": early}
+        result["auc"], picture = recorded(trained.dataset), self.output.with_suffix(".svg")
         write_json(self.output, result)
-        draw(recorded(trained.dataset), trained.dataset, self.out)
+        draw(result["auc"], trained.dataset, picture)
         rows = [list(row.values()) for row in measured["rows"]]
         title = f"p50 of {self.candidates:,} candidates, one thread; {early:.0%} of the test rows leave early"
         show(self.console, table(title, ["way", "p50 ms", "x base"], rows))
-        self.console.print(f"{self.output}\n{self.out}", highlight=False, soft_wrap=True)
+        self.console.print(f"{self.output}\n{picture}", highlight=False, soft_wrap=True)
         self.emit(result)
         return 0

@@ -9,11 +9,13 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
+from loadtest import RESULTS
 from recserve import runs
 from recserve.commands.command import Command, show, table
 from recserve.options import Positional
-from recserve.pictures import check_picture
+from recserve.pictures import check_output
 from recserve.studies.corp.command import origin
+from training.checkpoint import write_json
 from training.data.click import ClickData
 from training.systems.gsvr import GSVR
 
@@ -39,11 +41,11 @@ class GsvrCells(Command):
 
     source: Positional[Path]
     """Folder of a finished run of gsvr."""
-    out: Path = Path("gsvr-cells.png")
-    """File of the picture; .png, .svg or .pdf."""
+    output: Path = RESULTS / "gsvr-cells.json"
+    """File of the result; the picture lies beside it, as .svg."""
 
     def __post_init__(self) -> None:
-        check_picture(self.out)
+        check_output(self.output)
 
     def run(self) -> int:
         trained = runs.load(self.source)
@@ -56,10 +58,14 @@ class GsvrCells(Command):
             for side, (counts, deviations, prior) in found.items()
             for one in binned(side, counts, deviations, prior)
         ]
-        draw(found, f"GSVR, {trained.data.schema.dataset}", self.out)
+        result = {"scenario": "gsvr-cells", "kind": "cells", **origin(trained)}
+        result["bins"] = [one._asdict() for one in bins]
+        write_json(self.output, result)
+        picture = self.output.with_suffix(".svg")
+        draw(found, f"GSVR, {trained.data.schema.dataset}", picture)
         show(self.console, table("deviation of cells by their training samples", list(Bin._fields), bins))
-        self.console.print(str(self.out), highlight=False, soft_wrap=True)
-        self.emit({**origin(trained), "bins": [one._asdict() for one in bins]})
+        self.console.print(f"{self.output}\n{picture}", highlight=False, soft_wrap=True)
+        self.emit(result)
         return 0
 
 

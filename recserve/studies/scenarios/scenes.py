@@ -8,11 +8,13 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
+from loadtest import RESULTS
 from recserve import runs
 from recserve.commands.command import Command, show, table
 from recserve.options import Positional
-from recserve.pictures import check_picture
+from recserve.pictures import check_output
 from recserve.studies.corp.command import origin
+from training.checkpoint import write_json
 from training.data.click import ClickData, now
 from training.systems.sfpnet import SFPNet
 
@@ -41,11 +43,11 @@ class SfpnetScenes(Command):
     """Numbers of the two scenarios."""
     most: int = 20
     """Newest behaviours that are shown."""
-    out: Path = Path("sfpnet-scenes.png")
-    """File of the picture; .png, .svg or .pdf."""
+    output: Path = RESULTS / "sfpnet-scenes.json"
+    """File of the result; the picture lies beside it, as .svg."""
 
     def __post_init__(self) -> None:
-        check_picture(self.out)
+        check_output(self.output)
 
     def run(self) -> int:
         trained = runs.load(self.source)
@@ -61,12 +63,14 @@ class SfpnetScenes(Command):
         rows = moved(trained.module, trained.data, user, self.scenarios)[: self.most]
         field = trained.data.source.scenario.field
         names = [field.values[one] if field and field.values else str(one) for one in self.scenarios]
-        draw(rows, names, f"user {interactions.raw('user', user)}, {interactions.name}", self.out)
+        said, picture = str(interactions.raw("user", user)), self.output.with_suffix(".svg")
+        result = {"scenario": "sfpnet-scenes", "kind": "scenes", **origin(trained), "user": said, "scenarios": names}
+        result["behaviours"] = [one._asdict() for one in rows]
+        write_json(self.output, result)
+        draw(rows, names, f"user {said}, {interactions.name}", picture)
         show(self.console, table("behaviours, newest first", ["title", *names, "apart"], rows))
-        self.console.print(str(self.out), highlight=False, soft_wrap=True)
-        self.emit(
-            {**origin(trained), "user": interactions.raw("user", user), "behaviours": [one._asdict() for one in rows]}
-        )
+        self.console.print(f"{self.output}\n{picture}", highlight=False, soft_wrap=True)
+        self.emit(result)
         return 0
 
 

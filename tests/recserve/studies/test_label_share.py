@@ -1,5 +1,6 @@
 """What is drawn of label shares is what was recorded, and a gap where nothing was."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -42,11 +43,13 @@ def test_each_way_and_share_is_read_under_its_own_name(tmp_path: Path, monkeypat
     assert means == pytest.approx([0.601 + 0.001 * number for number in range(12)])
     lines = points.markdown().splitlines()
     assert lines[2] == "| every weight goes on | ml-100k |  | 0.6010 ± 0.0010 | 0.6020 ± 0.0010 | 0.6030 ± 0.0010 |"
-    LabelShare(out=tmp_path / "labels.png").run()
-    assert (tmp_path / "labels.png").stat().st_size > 10_000
+    LabelShare(output=tmp_path / "labels.json").run()
+    assert "training rows with a label" in (tmp_path / "labels.svg").read_text()
+    drawn = json.loads((tmp_path / "labels.json").read_text())["points"]
+    assert [one["auc"]["mean"] for one in drawn] == means
 
 
 def test_nothing_recorded_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(results, "FOLDER", tmp_path)
     with pytest.raises(ValueError, match="nothing of it was recorded on ml-100k"):
-        LabelShare(out=tmp_path / "labels.png").run()
+        LabelShare(output=tmp_path / "labels.json").run()

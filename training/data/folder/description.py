@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple, cast, get_args
 from training.data.folder.problems import SCHEMA_FILE, Problems, shown
 
 FieldKind = Literal["id", "dense", "multi", "text"]
-FieldUse = Literal["category", "concept"]
+FieldUse = Literal["category", "concept", "scenario"]
 Role = Literal["events", "items", "users"]
 RESERVED = ("user", "item", "time", "order", "label", "value", "user_id", "item_id")
 """Names of columns that the canonical form has itself."""
@@ -109,6 +109,7 @@ def describe(folder: Path, problems: Problems) -> Description | None:
         _tell_leaks(events, items, users, problems)
     if events and not problems.errors:
         _tell_collisions(events, items, users, problems)
+        _tell_scenarios(events, items, problems)
     if problems.errors or events is None:
         return None
     return Description(name=name or "", licence=licence or "", events=events, items=items, users=users)
@@ -234,15 +235,28 @@ def _field(section: _Section, name: str, role: Role) -> FieldPart | None:
     if name == "title" and kind != "text":
         section.refuse(name, "is shown to people; make it a text, or give the field another name")
     if use and (use not in get_args(FieldUse) or role != "items"):
-        section.refuse(name, f"has use {shown(use)}; fields of items may be 'category' or 'concept'")
-    if use == "category" and kind != "id":
-        section.refuse(name, "is a category; make it of kind id")
+        section.refuse(name, f"has use {shown(use)}; fields of items may be {_either(get_args(FieldUse))}")
+    if use in ("category", "scenario") and kind != "id":
+        section.refuse(name, f"is a {use}; make it of kind id")
     if not isinstance(width, int) or not 1 <= width <= 1024:
         section.refuse(name, f"has width {shown(width)}; give it 1 to 1024")
     column, separator = one.text("column") or name, one.text("separator") or MULTI_SEPARATOR
     if kind is None or len(section.problems.errors) > before:
         return None
     return FieldPart(name, column, cast(FieldKind, kind), cast(FieldUse | None, use), separator, width)
+
+
+def _either(names: tuple[str, ...]) -> str:
+    *others, last = (f"'{name}'" for name in names)
+    return f"{', '.join(others)} or {last}"
+
+
+def _tell_scenarios(events: EventsPart, items: SidePart | None, problems: Problems) -> None:
+    """A data set has one scenario of each event."""
+    named = [f"[items.fields] {field.name}" for field in (items.fields if items else ()) if field.use == "scenario"]
+    named += [f"[events] scenario, '{events.scenario}'"] if events.scenario else []
+    if len(named) > 1:
+        problems.error(SCHEMA_FILE, f"{' and '.join(named)} are both the scenario; keep one of them")
 
 
 def _tell_collisions(events: EventsPart, items: SidePart | None, users: SidePart | None, problems: Problems) -> None:

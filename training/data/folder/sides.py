@@ -105,11 +105,12 @@ def refuse_duplicates(key: Column, table: Table, parts: tuple[FieldPart, ...]) -
 
 
 def _uses(part: FieldPart, parts: tuple[FieldPart, ...], role: Role) -> tuple[Use, ...]:
-    """Of an item's fields the first of kind id is the category, where no other is called so."""
+    """Of an item's fields the first of kind id that is nothing else is the category, where none is called so."""
     uses: tuple[Use, ...] = ("feature", "profile")
-    if part.use == "concept":
-        return (*uses, "concept")
-    named = [one for one in parts if one.use == "category"] or [one for one in parts if one.kind == "id"]
+    if part.use in ("concept", "scenario"):
+        return (*uses, part.use)
+    plain = [one for one in parts if one.kind == "id" and one.use is None]
+    named = [one for one in parts if one.use == "category"] or plain
     return (*uses, "category") if role == "item" and part in named[:1] else uses
 
 

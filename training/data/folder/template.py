@@ -45,6 +45,7 @@ tags = "multi"                # several: a list, or a text "red|round"
 title = "text"                # read by a sentence encoder, shown to people
 # colours = { kind = "multi", separator = ",", width = 8 }    # up to 8 are kept, 32 where nothing is said
 # skills = { kind = "multi", use = "concept" }                # of knowledge tracing: what a question asks for
+# shelf = { kind = "id", use = "scenario" }                   # the scenario of an event, where its item says it
 # maker = { kind = "id", column = "Maker (EU)" }              # a column whose name is no field name
 
 [users.fields]

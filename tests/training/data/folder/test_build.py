@@ -10,6 +10,8 @@ from tests.training.data.folder.tables import NUM_EVENTS, NUM_ITEMS, NUM_USERS, 
 from training.data import sentence_vectors
 from training.data.folder import folder
 from training.data.folder.build import inspect
+from training.data.log import Log
+from training.data.scenario import scenario_of
 from training.interactions import Interactions, silent
 from training.needs import LABEL, require
 from training.schema import UNKNOWN, digest
@@ -152,6 +154,19 @@ def test_a_concept_of_questions_is_asked_for_by_its_use(tmp_path: Path) -> None:
     shop = Shop().say('tags = "multi"', 'tags = { kind = "multi", use = "concept" }')
     found = read(shop.say('brand = "id"', 'brand = { kind = "id", use = "category" }').write(tmp_path / "shop"))
     assert [one.name for one in found.schema.of("concept", "item")] == ["tags"]
+
+
+def test_a_field_of_items_is_the_scenario_of_their_events_and_no_category(tmp_path: Path) -> None:
+    shop = Shop().say('scenario = "page"\n', "").say('brand = "id"', 'brand = { kind = "id", use = "scenario" }')
+    found = read(shop.write(tmp_path / "shop"))
+    log = Log(found.events)
+    scenario = scenario_of(found, log)
+    assert scenario.field == found.schema["brand"]
+    brands = found.items["brand"].to_numpy()[log.item]
+    assert scenario.of(np.arange(len(log)), log.item).tolist() == brands.tolist()
+    assert len({*brands.tolist()}) == 6, "five brands, and that of the item without one"
+    assert found.schema.of("category", "item") == ()
+    assert found.schema["brand"] in found.schema.of("feature", "item")
 
 
 def test_vectors_of_items_are_those_of_their_texts_and_each_text_is_computed_once(

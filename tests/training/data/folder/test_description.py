@@ -78,7 +78,17 @@ def told(path: Path, schema: str) -> list[str]:
         (
             'country = "id"',
             'country = { kind = "id", use = "concept" }',
-            "[users.fields] country has use 'concept'; fields of items may be 'category' or 'concept'",
+            "[users.fields] country has use 'concept'; fields of items may be 'category', 'concept' or 'scenario'",
+        ),
+        (
+            'tags = "multi"',
+            'tags = { kind = "multi", use = "scenario" }',
+            "[items.fields] tags is a scenario; make it of kind id",
+        ),
+        (
+            'brand = "id"',
+            'brand = { kind = "id", use = "scenario" }',
+            "[items.fields] brand and [events] scenario, 'page' are both the scenario; keep one of them",
         ),
         (
             'tags = "multi"',
