@@ -71,6 +71,7 @@ def model_config(signature: Signature, target: Target) -> ModelConfig:
         config.parameters[name].string_value = value
     if signature.steps:
         _add_steps(config, signature)
+        _add_bounds(config, signature)
         for problem in ensemble_problems(config, {}):
             raise ValueError(f"ensemble '{signature.name}', {problem.field}: {problem.reason}; {problem.remedy}")
         return config if target == "gpu" else _fused(config, signature)

@@ -68,6 +68,14 @@ def unseen(interactions: Interactions, question: Question) -> list[RawId]:
     return interactions.raws("item", offered)
 
 
+def of_what(question: Question, count: int) -> str:
+    """What `unseen` found, so many of it."""
+    if question.candidates:
+        return f"{count:,} candidates"
+    found = f"the {count:,} most popular" if count == question.most else f"{count:,}"
+    return f"{found} items that are new to the user"
+
+
 def about(interactions: Interactions, question: Question, newest: Sequence[int], what: str) -> str:
     """One line: whose history it is, and the newest titles of it, given as dense ids."""
     named = ", ".join(dict.fromkeys(interactions.titles[item] for item in newest[:_NAMED])) or "nothing yet"

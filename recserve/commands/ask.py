@@ -29,7 +29,8 @@ class Ask(Command):
     history: tuple[str, ...] = ()
     """Item ids, oldest first, in place of a user's."""
     candidates: tuple[str, ...] = ()
-    """Item ids to rank; all that are new to the user by default."""
+    """Item ids to rank; by default all that are new to the user, the most popular ones where a request may not carry
+    so many."""
     set: tuple[str, ...] = ()
     """Further inputs of the model, NAME=VALUE each; missing, or 0, by default."""
     top: int = 10

@@ -6,6 +6,7 @@ from typing import Any
 
 from loadtest import RESULTS
 from loadtest.published import table
+from recserve.studies.chime.picture import LABELS as COUNTS
 from recserve.studies.freshness.states import OUTCOMES
 from recserve.studies.lrea_length.plot import LABELS
 
@@ -68,6 +69,32 @@ def freshness_markdown(folder: Path = RESULTS) -> str:
     phases = [[str(cell) for cell in one.values()] for one in result["states"]["phases"]]
     tables = (table(header, rows), table(columns, costs), table(["states while", *OUTCOMES], phases))
     return "\n\n".join("\n".join(one) for one in tables)
+
+
+def counts_markdown(folder: Path = RESULTS) -> str:
+    """A GitHub table: CHIME beside LREA and DIN by the length of the history, and the size of a user's state."""
+    result = json.loads((folder / "chime-length.json").read_text())
+    lengths = sorted({row["length"] for row in result["rows"]})
+    cells = {(row["way"], row["length"]): f"{row['p50_ms']:.2f}" for row in result["rows"]}
+    sizes = result["state_bytes"]
+    header = [
+        f"p50 ms, {result['candidates']:,} candidates",
+        "state, bytes",
+        *(f"{length:,} events" for length in lengths),
+    ]
+    rows = [
+        [label, f"{sizes[way]:,}" if way in sizes else "", *(cells[way, one] for one in lengths)]
+        for way, label in COUNTS.items()
+    ]
+    return "\n".join(table(header, rows))
+
+
+def mending_markdown(folder: Path = RESULTS) -> str:
+    """A GitHub table: one request to DGenCTR, to SGCTR and to MATT around it."""
+    result = json.loads((folder / "sgctr-mending.json").read_text())
+    header = [f"{result['dataset']}, {result['candidates']:,} candidates", "p50 ms", "of base"]
+    rows = [[row["way"], f"{row['p50_ms']:.2f}", f"{row['ratio']:.2f}"] for row in result["rows"]]
+    return "\n".join(table(header, rows))
 
 
 def content_markdown(folder: Path = RESULTS) -> str:

@@ -53,6 +53,15 @@ def test_path_sampler_answers_ragged_outputs_from_a_cpu_on_every_target() -> Non
         assert config.parameters["max_elements.candidates"].string_value == "20000"
 
 
+@pytest.mark.parametrize("target", ["gpu", "cpu"])
+def test_an_ensemble_says_how_much_a_request_to_it_may_carry(target: Target) -> None:
+    parameters = model_config(RANKER, target).parameters
+    bounds = {spec.name: spec.max_elements for spec in RANKER.inputs if spec.max_elements is not None}
+    assert bounds
+    said = {name: int(parameters[f"max_elements.{name}"].string_value) for name in bounds}
+    assert said == bounds
+
+
 def test_each_target_runs_where_it_should() -> None:
     kinds = {
         (signature.name, target): [

@@ -7,7 +7,7 @@ is trained, measured and served. The data protocol stands in `training.data.clic
 import numpy as np
 from torch import Tensor, nn
 
-from training.asking import Question, Shown, Tensors, about, as_ids, met_by, ordered, unseen
+from training.asking import Question, Shown, Tensors, about, as_ids, met_by, of_what, ordered, unseen
 from training.data.click import FEATURES, NEEDS, ClickBatch, ClickData, ClickSplit, click_data
 from training.data.planted_clicks import planted_clicks
 from training.interactions import Interactions
@@ -95,7 +95,7 @@ class Click(Task[ClickData, ClickSplit]):
         liked = met_by(interactions.positives, question.dense_user(interactions))[::-1].tolist()
         return Shown(
             (about(interactions, question, liked, "lately liked"),),
-            f"best of {len(items)} {'candidates' if question.candidates else 'items that are new to the user'}",
+            f"best of {of_what(question, len(items))}",
             ("", "title", "item", "score", *spread),
             rows,
         )
