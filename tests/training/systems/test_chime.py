@@ -129,6 +129,42 @@ def test_each_input_counts() -> None:
         built.adaptation.content.get_buffer(name).copy_(kept)
 
 
+def test_a_gap_is_the_time_since_the_event_before_and_the_oldest_event_has_none() -> None:
+    built = copy.deepcopy(model().compressor.adaptation)
+    torch.nn.init.normal_(built.gap.rows.weight)
+    torch.nn.init.normal_(built.first)
+    items, ages = torch.tensor([[3, 9, 4, 0]]), torch.tensor([[0, 5, 50, 0]])
+    known = torch.randn(built.num_items, SMALL.width)
+    found = built.events(known, Behaviours(items, torch.full_like(items, 4), ages), torch.tensor([3]))
+    gaps = (built.gap.rows.weight[(5).bit_length()], built.gap.rows.weight[(50 - 5).bit_length()], built.first)
+    expected = known[items[0, :3]] + built.action(torch.full((3,), 4)) + torch.stack(gaps)
+    torch.testing.assert_close(found[0, :3], expected)
+
+
+def test_what_a_release_does_not_know_is_the_unknown_item_of_a_history() -> None:
+    built = model()
+    known = built.compressor.adaptation.num_items
+
+    def met(item: int) -> torch.Tensor:
+        items = torch.arange(1, LENGTH + 1)
+        items[4] = item
+        return interests(built, items, LENGTH)
+
+    assert all(torch.equal(met(0), met(stranger)) for stranger in (-1, known, 2**40))
+    assert not torch.allclose(met(0), met(known - 1), atol=1e-4)
+
+
+def test_codes_tell_words_apart_that_are_nearer_to_each_other_than_fp32_sees() -> None:
+    built = copy.deepcopy(model())
+    near = built.compressor.levels[0].get_parameter("words")
+    with torch.no_grad():
+        near[0, 5] = near[0, 2] + 3e-7
+    batch = data().test.batch(np.arange(60))
+    counts = built.compressed(batch).counts[:, 0]
+    assert counts[:, 2].any()
+    assert counts[:, 5].any()
+
+
 def test_equal_words_give_the_lowest_code() -> None:
     built = copy.deepcopy(model().compressor)
     latents = torch.nn.functional.normalize(torch.randn(40, SMALL.interest), dim=1)
@@ -164,6 +200,11 @@ def test_histories_that_were_cut_are_compressed_as_they_are() -> None:
         known = built.remembered(batch)
         assert torch.equal(fresh.counts, known.counts)
         assert torch.equal(fresh.recent, known.recent)
+    with torch.no_grad():
+        for parameter in built.compressor.decoder.parameters():
+            parameter.add_(torch.randn_like(parameter))
+    assert not torch.equal(built.compressed(batch).counts, fresh.counts)
+    assert torch.equal(built.compressed(batch).counts, built.remembered(batch).counts), "of the weights as they are"
 
 
 def test_a_histogram_holds_what_was_before_its_sample_and_nothing_else() -> None:

@@ -19,9 +19,10 @@ from training.data.planted_scenarios import planted_halves
 from training.fit import FitOptions, fit
 from training.interactions import Interactions
 from training.layers.activation import local_activation
+from training.layers.scenarios import masked_mean
 from training.system import System, prepare
 from training.systems.sfpnet import SYSTEM, Config, SFPNet
-from training.systems.sfpnet.model import distribution
+from training.systems.sfpnet.model import Block, Tailored, distribution
 
 SMALL = Config(dim=8, hidden=(8, 4), dropout=0.0, max_length=48)
 SIZES = {
@@ -92,18 +93,31 @@ def test_the_distribution_is_mean_and_deviation_of_the_behaviours_that_there_are
     assert same.grad.isfinite().all()
 
 
-def test_behaviours_of_one_mean_and_another_spread_give_another_answer() -> None:
+@torch.no_grad()
+def test_behaviours_of_one_mean_and_another_spread_are_gated_and_moved_otherwise() -> None:
     module, given = model(), batch()
     embedded = module.tables.look_up(given)
-    wide = embedded._replace(
-        history=3 * embedded.history
-        - 2
-        * (embedded.history * embedded.mask[..., None]).sum(1, keepdim=True)
-        / embedded.mask.sum(1)[:, None, None].clamp(min=1)
+    mean = masked_mean(embedded.history, embedded.mask)[:, None]
+    wide = embedded._replace(history=3 * embedded.history - 2 * mean)
+    means, deviations = zip(
+        *(distribution(one.history, one.mask).chunk(2, dim=1) for one in (embedded, wide)), strict=True
     )
-    means, deviations = (distribution(one.history, one.mask).chunk(2, dim=1) for one in (embedded, wide))
-    torch.testing.assert_close(means[0], deviations[0], atol=1e-5, rtol=1e-4)
-    assert not torch.isclose(means[1], deviations[1]).any()
+    torch.testing.assert_close(*means, atol=1e-5, rtol=1e-4)
+    assert not torch.isclose(*deviations).any()
+    block, scene = module.blocks[0], module.scenes(given.scenario)
+    assert isinstance(block, Block)
+    # What it adds then follows from the context alone.
+    nn.init.zeros_(block.get_submodule("of_behaviour").get_parameter("weight"))
+    module.blocks[0].norm = nn.Identity()
+    nothing = given.label[:, None][:, :0]
+    answers = []
+    for one in (embedded, wide):
+        found = block(Tailored(one.history, one.profile, torch.zeros_like(one.mask), nothing), one.mask, scene, nothing)
+        answers.append((found.gates, found.history - one.history))
+    (gates, added), (other_gates, other_added) = answers
+    torch.testing.assert_close(gates[:, 0], other_gates[:, 0])
+    assert not torch.isclose(gates[:, 1], other_gates[:, 1]).any()
+    assert not torch.isclose(added, other_added, atol=1e-4).all(dim=2).any()
 
 
 def test_a_fresh_block_is_a_norm_and_the_whole_is_target_attention_over_it() -> None:
@@ -134,6 +148,26 @@ def test_gates_lie_between_0_and_2_and_depend_on_the_scenario() -> None:
     assert gates[0].shape == (40, 4)
     assert all(0 < float(one.min()) and float(one.max()) < 2 for one in gates)
     assert not torch.isclose(gates[0], gates[1]).all()
+
+
+def test_each_block_gates_the_user_the_pooled_behaviours_and_the_candidate() -> None:
+    module, given = model(), batch()
+    embedded, scene = module.tables.look_up(given), module.scenes(given.scenario)
+    user, target = embedded.profile, embedded.target
+    history = module.norm(embedded.history)
+    for block, gate in zip(module.blocks, module.item_gates, strict=True):
+        assert isinstance(block, Block)
+        pooled = block.of_pooled(scene, distribution(history, embedded.mask))
+        user, target = block.of_user(scene, user), gate(scene, target)
+        context = torch.relu(block.context(torch.cat([user, pooled], dim=1)))
+        assert block.of_behaviour is not None
+        inner = torch.relu(block.of_behaviour(history) + block.of_context(context)[:, None])
+        history = block.norm(history + block.out(inner))
+    found = module.tailor(embedded, given.scenario)
+    torch.testing.assert_close(found.user, user)
+    torch.testing.assert_close(found.history, history)
+    interest = module.interest(history, embedded.mask, target)
+    torch.testing.assert_close(module(given), module.tower(interest, target, user + scene))
 
 
 def test_the_order_of_behaviours_does_not_matter_nor_does_what_lies_beyond_them() -> None:
