@@ -150,8 +150,9 @@ def test_gates_lie_between_0_and_2_and_depend_on_the_scenario() -> None:
     assert not torch.isclose(gates[0], gates[1]).all()
 
 
-def test_each_block_gates_the_user_the_pooled_behaviours_and_the_candidate() -> None:
-    module, given = model(), batch()
+@pytest.mark.parametrize("item_in_context", [False, True])
+def test_each_block_gates_the_user_the_pooled_behaviours_and_the_candidate(*, item_in_context: bool) -> None:
+    module, given = model(replace(SMALL, item_in_context=item_in_context)), batch()
     embedded, scene = module.tables.look_up(given), module.scenes(given.scenario)
     user, target = embedded.profile, embedded.target
     history = module.norm(embedded.history)
@@ -159,7 +160,8 @@ def test_each_block_gates_the_user_the_pooled_behaviours_and_the_candidate() -> 
         assert isinstance(block, Block)
         pooled = block.of_pooled(scene, distribution(history, embedded.mask))
         user, target = block.of_user(scene, user), gate(scene, target)
-        context = torch.relu(block.context(torch.cat([user, pooled], dim=1)))
+        parts = [user, pooled, target] if item_in_context else [user, pooled]
+        context = torch.relu(block.context(torch.cat(parts, dim=1)))
         assert block.of_behaviour is not None
         inner = torch.relu(block.of_behaviour(history) + block.of_context(context)[:, None])
         history = block.norm(history + block.out(inner))
