@@ -127,6 +127,19 @@ def test_words_start_where_interests_are_and_follow_them() -> None:
     assert gaps[-1] < 0.5 * gaps[0]
 
 
+def test_training_puts_a_word_that_is_far_from_all_interests_back_among_them() -> None:
+    torch.manual_seed(0)
+    built = CHIME(replace(SMALL, reseed_every=2), data().schema).compressor
+    latents = torch.nn.functional.normalize(torch.randn(300, 8), dim=1)
+    quantise_loss(built, latents)
+    first = next(built.levels.books).words
+    with torch.no_grad():
+        first[0, 3] = 100.0
+    for _ in range(4):
+        quantise_loss(built, latents)
+    assert first.abs().max() < 2
+
+
 class Found(NamedTuple):
     """Of users whom training did not see, before the last event of their burst."""
 

@@ -155,7 +155,7 @@ def test_each_block_gates_the_user_the_pooled_behaviours_and_the_candidate(*, it
     module, given = model(replace(SMALL, item_in_context=item_in_context)), batch()
     embedded, scene = module.tables.look_up(given), module.scenes(given.scenario)
     user, target = embedded.profile, embedded.target
-    history = module.norm(embedded.history)
+    history, moved = module.norm(embedded.history), torch.zeros_like(embedded.mask)
     for block, gate in zip(module.blocks, module.item_gates, strict=True):
         assert isinstance(block, Block)
         pooled = block.of_pooled(scene, distribution(history, embedded.mask))
@@ -164,8 +164,10 @@ def test_each_block_gates_the_user_the_pooled_behaviours_and_the_candidate(*, it
         context = torch.relu(block.context(torch.cat(parts, dim=1)))
         assert block.of_behaviour is not None
         inner = torch.relu(block.of_behaviour(history) + block.of_context(context)[:, None])
+        moved = moved + block.out(inner).norm(dim=2) * embedded.mask
         history = block.norm(history + block.out(inner))
     found = module.tailor(embedded, given.scenario)
+    torch.testing.assert_close(found.moved, moved)
     torch.testing.assert_close(found.user, user)
     torch.testing.assert_close(found.history, history)
     interest = module.interest(history, embedded.mask, target)
@@ -218,6 +220,29 @@ def test_two_graphs_answer_as_one(which: Callable[[], Interactions], tailoring: 
     request = whole.example(7, 3)
     (expected,), (found,) = whole.reference(*request), whole.eager64(*request)
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-10)
+
+
+def test_what_cannot_be_gets_no_score_and_strangers_are_the_unknown() -> None:
+    known = view_of(SYSTEM, of_items(), 16)
+    config = replace(SMALL, max_length=16)
+    torch.manual_seed(0)
+    module = SYSTEM.build(config, known.schema)
+    prepare(module, known)
+    parts = {one.name: one for one in SYSTEM.release(module.eval(), config, known)}
+    candidates, ends, tailored, person, length = parts["sfpnet_scorer"].example(4, 0)
+    score = parts["sfpnet_scorer"].eager
+    zero, stranger, negative = (torch.full_like(candidates, value) for value in (0, 2**40, -1))
+    answers = [score(one, ends, tailored, person, length)[0] for one in (zero, stranger, negative)]
+    assert torch.equal(answers[0], answers[1])
+    assert answers[0].isfinite().all()
+    assert answers[2].isnan().all()
+    assert score(candidates[:0], torch.zeros_like(ends), tailored, person, length)[0].shape == (0,)
+    scene = parts["sfpnet_scene"]
+    named = dict(zip((spec.name for spec in scene.inputs), scene.example(4, 0), strict=True))
+    named["history_length"] = torch.tensor([[3], [17], [-1], [0]])
+    found = scene.eager(*named.values())[1]
+    assert [bool(one.isnan().all()) for one in found] == [False, True, True, False]
+    assert found[[0, 3]].isfinite().all()
 
 
 def test_where_blocks_see_the_candidate_there_is_one_graph_alone() -> None:
