@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from training.interactions import Interactions
-from training.schema import Role, Use
+from training.schema import Role, Use, size_of
 
 
 class Need(NamedTuple):
@@ -38,6 +38,11 @@ TEXTS = Need(
     "texts of items", lambda data: data.load_content is not None, 'a field of kind "text" under [items.fields]'
 )
 
+SCENARIOS = Need(
+    "two scenarios or more",
+    lambda data: any(size_of(field) > 2 for role in ("event", "item") for field in data.schema.of("scenario", role)),
+    'scenario = "...", a column with two names or more, under [events]',
+)
 NO_EVENT_FIELDS = Need(
     "events without fields of their own",
     lambda data: not _has("event", "feature", "profile", "scenario")(data),

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from training.data.click import HISTORY
 from training.layers.ranker import Embedded, RankerConfig, Tower
 from training.layers.scenarios import Gate, ScenarioModel, masked_mean, scene_vectors
+from training.needs import SCENARIOS
 from training.schema import Schema
 from training.system import System
 from training.tasks.click import CLICK
@@ -55,5 +56,6 @@ SYSTEM = System(
     baseline=None,
     build=PEPNet,
     reads=frozenset({HISTORY}),
+    needs=(SCENARIOS,),
     quick={"max_length": 12},
 )

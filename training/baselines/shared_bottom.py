@@ -17,6 +17,7 @@ from training.data.click import HISTORY
 from training.layers.items import IdEmbedding, known
 from training.layers.ranker import Embedded, RankerConfig
 from training.layers.scenarios import ScenarioModel, masked_mean
+from training.needs import SCENARIOS
 from training.schema import Schema
 from training.system import System
 from training.tasks.click import CLICK
@@ -64,5 +65,6 @@ SYSTEM = System(
     baseline=None,
     build=SharedBottom,
     reads=frozenset({HISTORY}),
+    needs=(SCENARIOS,),
     quick={"max_length": 12},
 )

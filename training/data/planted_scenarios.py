@@ -18,6 +18,7 @@ _ON_TASTE = 0.8
 """Share of what a user meets at home that is of the user's taste."""
 MARKETS = ("large", "other", "small")
 _NUM_TASTES, _NUM_KINDS = 4, 8
+ROOMS = tuple(f"room {number}" for number in range(1, 9))
 
 
 def planted_halves(*, num_users: int = 120, num_events: int = 60, seed: int = 0) -> Interactions:
@@ -77,6 +78,20 @@ def planted_markets(*, num_users: int = 150, num_events: int = 80, num_items: in
     items = pl.DataFrame({"kind": np.append(0, kind + 1)})
     field = Field(name="kind", role="item", kind="id", cardinality=_NUM_KINDS + 1)
     return _log("planted-markets", events, items, (field,), (num_users, "market", MARKETS))
+
+
+def planted_moods(*, num_users: int = 60, num_events: int = 80, num_items: int = 16, seed: int = 0) -> Interactions:
+    """Users who like nine in ten of what they are shown in some rooms and one in ten in the others, which is drawn for
+    each user and room on its own: nothing but both together says it. Items say nothing. Everything follows from the
+    seed."""
+    random = np.random.default_rng(seed)
+    mood = random.random((num_users + 1, len(ROOMS))) < 1 / 2
+    user = np.repeat(np.arange(1, num_users + 1), num_events)
+    room, item = (random.integers(size, size=len(user)) for size in (len(ROOMS), num_items))
+    liked = mood[user, room] != (random.random(len(user)) < 0.1)
+    events = {"user": user, "item": item + 1, "time": _times(num_users, num_events, random)}
+    events |= {"value": 1 + liked.astype(np.int64), "label": liked.astype(np.float32), "room": room + 1}
+    return _log("planted-moods", events, pl.DataFrame(height=num_items + 1), (), (num_users, "room", ROOMS))
 
 
 def _times(num_users: int, num_events: int, random: np.random.Generator) -> np.ndarray:

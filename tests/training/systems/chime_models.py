@@ -49,14 +49,15 @@ def _data(max_length: int) -> ClickData:
 
 
 def model(config: Config = SMALL, seed: int = 0) -> CHIME:
-    """Untrained, with words where interests are and offsets that count."""
+    """Untrained, with gaps and offsets that count, and words where interests are."""
     torch.manual_seed(seed)
     built = CHIME(config, data().schema)
     built.prepare(data())
-    started(built)
     with torch.no_grad():
-        for own in (built.reader.own_keys, built.reader.own_values):
+        gaps = built.compressor.adaptation.gap.rows.weight, built.compressor.adaptation.first
+        for own in (built.reader.own_keys, built.reader.own_values, *gaps):
             own.normal_()
+    started(built)
     return built.eval()
 
 

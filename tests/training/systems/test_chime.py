@@ -11,7 +11,7 @@ from tests.training.systems.chime_models import LENGTH, SMALL, data, model
 from training.layers.transformer import MASKED
 from training.systems.chime import CHIME, LARGE, SYSTEM, attention
 from training.systems.chime.adaptation import Behaviours, Projector
-from training.systems.chime.compressor import summary
+from training.systems.chime.compressor import exactly, summary
 from training.systems.chime.representation import WindowAttention, receptive
 
 
@@ -129,6 +129,48 @@ def test_each_input_counts() -> None:
         built.adaptation.content.get_buffer(name).copy_(kept)
 
 
+def test_a_gap_is_the_time_since_the_event_before_and_the_oldest_event_has_none() -> None:
+    built = copy.deepcopy(model().compressor.adaptation)
+    torch.nn.init.normal_(built.gap.rows.weight)
+    torch.nn.init.normal_(built.first)
+    items, ages = torch.tensor([[3, 9, 4, 0]]), torch.tensor([[0, 5, 50, 0]])
+    known = torch.randn(built.num_items, SMALL.width)
+    found = built.events(known, Behaviours(items, torch.full_like(items, 4), ages), torch.tensor([3]))
+    gaps = (built.gap.rows.weight[(5).bit_length()], built.gap.rows.weight[(50 - 5).bit_length()], built.first)
+    expected = known[items[0, :3]] + built.action(torch.full((3,), 4)) + torch.stack(gaps)
+    torch.testing.assert_close(found[0, :3], expected)
+
+
+def test_what_a_release_does_not_know_is_the_unknown_item_of_a_history() -> None:
+    built = model()
+    known = built.compressor.adaptation.num_items
+
+    def met(item: int) -> torch.Tensor:
+        items = torch.arange(1, LENGTH + 1)
+        items[4] = item
+        return interests(built, items, LENGTH)
+
+    assert all(torch.equal(met(0), met(stranger)) for stranger in (-1, known, 2**40))
+    assert not torch.allclose(met(0), met(known - 1), atol=1e-4)
+
+
+def test_codes_tell_words_apart_that_are_nearer_to_each_other_than_fp32_sees() -> None:
+    built = copy.deepcopy(model())
+    first = built.compressor.levels[0].get_parameter("words")
+    with torch.no_grad():
+        first[0, 5] = torch.nextafter(first[0, 2], torch.full_like(first[0, 2], 9.0))
+    batch = data().test.batch(np.arange(60))
+    exact = exactly(built.compressor)
+    history = Behaviours(batch.history_items, batch.history_values, batch.history_ages)
+    with torch.no_grad():
+        interests = exact.interests(exact.item_inputs(), history, batch.history_length).double().numpy()
+    words = first[0].double().detach().numpy()
+    codes = np.square(interests[:, :, None] - words).sum(3).argmin(2)
+    expected = [np.bincount(row[:length], minlength=8) for row, length in zip(codes, batch.history_length, strict=True)]
+    assert min(np.sum(expected, axis=0)[[2, 5]]) > 10
+    assert built.compressed(batch).counts[:, 0].tolist() == np.array(expected).tolist()
+
+
 def test_equal_words_give_the_lowest_code() -> None:
     built = copy.deepcopy(model().compressor)
     latents = torch.nn.functional.normalize(torch.randn(40, SMALL.interest), dim=1)
@@ -164,6 +206,11 @@ def test_histories_that_were_cut_are_compressed_as_they_are() -> None:
         known = built.remembered(batch)
         assert torch.equal(fresh.counts, known.counts)
         assert torch.equal(fresh.recent, known.recent)
+    with torch.no_grad():
+        for parameter in built.compressor.decoder.parameters():
+            parameter.add_(torch.randn_like(parameter))
+    assert not torch.equal(built.compressed(batch).counts, fresh.counts)
+    assert torch.equal(built.compressed(batch).counts, built.remembered(batch).counts), "of the weights as they are"
 
 
 def test_a_histogram_holds_what_was_before_its_sample_and_nothing_else() -> None:
@@ -203,6 +250,20 @@ def test_the_large_configuration_has_a_language_model_s_size_and_answers() -> No
         found = built.compressor.interests(built.compressor.item_inputs(), history, length)
     assert sum(value.numel() for value in built.compressor.decoder.parameters()) > 2e8
     assert found.shape == (2, 700, LARGE.interest)
+
+
+def test_a_step_of_the_large_configuration_moves_its_first_block() -> None:
+    """On a few short sequences; all other sizes are its own."""
+    torch.manual_seed(0)
+    built = CHIME(replace(LARGE, depth=1, max_length=LENGTH), data().schema)
+    built.prepare(data())
+    first = SYSTEM.stages_of(replace(LARGE, sequence=LENGTH))[0]
+    loss, logged = first.loss(built, first.samples(data()).batch(np.arange(2)), 0.0)
+    loss.backward()
+    assert logged["immediate"] > 0
+    assert logged["holistic"] > 0
+    assert all(value.grad is not None and value.grad.any() for value in built.compressor.decoder.parameters())
+    assert built.compressor.words.shape == (LARGE.levels, 256, 128)
 
 
 def test_sizes_that_do_not_fit_are_refused_by_name() -> None:

@@ -18,6 +18,7 @@ from training.servable import Packed, Signature
 from training.systems.chime import CHIME, SYSTEM, Config
 from training.systems.chime.explained import explained
 from training.systems.chime.servables import servables, without_newest
+from training.systems.chime.served import Interests
 from training.tasks.click import CLICK
 
 HISTORY: tuple[str, ...] = ("history_items", "history_values", "history_ages", "history_length", "profile")
@@ -153,6 +154,14 @@ def test_an_explanation_names_the_interests_by_their_weight() -> None:
     assert sum(int(str(row[2])) for row in shown.rows) == SMALL.recent
     assert all(str(row[3]).count("Item") == 3 for row in shown.rows)
     assert "32 behaviours, 6 of them of late" in shown.lines[0]
+
+
+def test_an_item_that_training_hardly_met_is_no_name_of_an_interest() -> None:
+    built = model()
+    hardly = torch.arange(built.tables.num_items) % 3 > 0
+    built.compressor.adaptation.items.rows.row_of[hardly] = 0
+    assert not hardly[Interests(built, 3).nearest].any()
+    assert (Interests(built, 3).nearest > 0).all()
 
 
 def test_a_profile_that_is_more_than_ids_is_served_from_the_history() -> None:

@@ -25,11 +25,12 @@ from tests.training.systems.chime_models import (
 from training.layers.residual import ResidualLevels
 from training.systems.chime import CHIME, attention
 from training.systems.chime.adaptation import Behaviours
-from training.systems.chime.evaluation import left
+from training.systems.chime.evaluation import evaluate, left
 from training.systems.chime.sequences import (
     SequenceBatch,
     Sequences,
     any_liked,
+    compress_loss,
     contrast,
     next_liked,
     quantise_loss,
@@ -87,6 +88,16 @@ def test_sequences_are_the_training_part_cut_from_the_newest_event() -> None:
     assert batch.length.sum() == len(train)
 
 
+def test_the_loss_is_the_two_objectives_by_their_weights_and_the_quantiser_s() -> None:
+    torch.manual_seed(0)
+    built = CHIME(replace(SMALL, immediate=0.7, holistic=0.2), data().schema)
+    built.prepare(data())
+    sequences = Sequences(data(), SMALL.sequence)
+    loss, logged = compress_loss(built.compressor, sequences.batch(np.arange(8)))
+    assert all(value > 0 for value in logged.values())
+    torch.testing.assert_close(loss, 0.7 * logged["immediate"] + 0.2 * logged["holistic"] + logged["vq"])
+
+
 def test_words_that_nobody_uses_are_put_where_interests_are() -> None:
     torch.manual_seed(0)
     levels = ResidualLevels(2, 4, 3)
@@ -114,6 +125,19 @@ def test_words_start_where_interests_are_and_follow_them() -> None:
         gaps.append(float((moved - built.quantised(moved, SMALL.levels)).detach().square().sum()))
         quantise_loss(built, moved)
     assert gaps[-1] < 0.5 * gaps[0]
+
+
+def test_training_puts_a_word_that_is_far_from_all_interests_back_among_them() -> None:
+    torch.manual_seed(0)
+    built = CHIME(replace(SMALL, reseed_every=2), data().schema).compressor
+    latents = torch.nn.functional.normalize(torch.randn(300, 8), dim=1)
+    quantise_loss(built, latents)
+    first = next(built.levels.books).words
+    with torch.no_grad():
+        first[0, 3] = 100.0
+    for _ in range(4):
+        quantise_loss(built, latents)
+    assert first.abs().max() < 2
 
 
 class Found(NamedTuple):
@@ -171,6 +195,23 @@ def test_the_histogram_holds_the_old_interest_and_the_new_one() -> None:
     counts = attention.histogram(torch.from_numpy(codes)[None, :, None], torch.ones(1, len(codes)), BURST.words)[0, 0]
     assert (counts.numpy() >= old).all()
     assert (counts.numpy() >= new).all()
+
+
+@torch.no_grad()
+def test_the_next_item_is_ranked_among_all_by_the_newest_interest() -> None:
+    built, split = model(), data().test
+    batch = split.batch(np.arange(len(split)))
+    measured = evaluate(built, lambda module, part: module(part.batch(np.arange(len(part)))).numpy(), split)
+    interests = built.remembered(batch).interest.numpy()
+    adaptation = built.compressor.adaptation
+    scores = interests @ adaptation.targets(adaptation.parts()).numpy().T
+    ranks = [
+        1 + sum(other > row[item] for other in row[1:])
+        for row, item, label, length in zip(scores, batch.item, batch.label, batch.history_length, strict=True)
+        if label > 0 and length > 0
+    ]
+    assert 20 < len(ranks) < len(split)
+    assert measured["next_mrr"] == pytest.approx(np.mean(1 / np.array(ranks)), rel=1e-4)
 
 
 def test_every_level_leaves_less_over() -> None:

@@ -19,9 +19,10 @@ from training.data.planted_scenarios import planted_halves
 from training.fit import FitOptions, fit
 from training.interactions import Interactions
 from training.layers.activation import local_activation
+from training.layers.scenarios import masked_mean
 from training.system import System, prepare
 from training.systems.sfpnet import SYSTEM, Config, SFPNet
-from training.systems.sfpnet.model import distribution
+from training.systems.sfpnet.model import Block, Tailored, distribution
 
 SMALL = Config(dim=8, hidden=(8, 4), dropout=0.0, max_length=48)
 SIZES = {
@@ -92,18 +93,31 @@ def test_the_distribution_is_mean_and_deviation_of_the_behaviours_that_there_are
     assert same.grad.isfinite().all()
 
 
-def test_behaviours_of_one_mean_and_another_spread_give_another_answer() -> None:
+@torch.no_grad()
+def test_behaviours_of_one_mean_and_another_spread_are_gated_and_moved_otherwise() -> None:
     module, given = model(), batch()
     embedded = module.tables.look_up(given)
-    wide = embedded._replace(
-        history=3 * embedded.history
-        - 2
-        * (embedded.history * embedded.mask[..., None]).sum(1, keepdim=True)
-        / embedded.mask.sum(1)[:, None, None].clamp(min=1)
+    mean = masked_mean(embedded.history, embedded.mask)[:, None]
+    wide = embedded._replace(history=3 * embedded.history - 2 * mean)
+    means, deviations = zip(
+        *(distribution(one.history, one.mask).chunk(2, dim=1) for one in (embedded, wide)), strict=True
     )
-    means, deviations = (distribution(one.history, one.mask).chunk(2, dim=1) for one in (embedded, wide))
-    torch.testing.assert_close(means[0], deviations[0], atol=1e-5, rtol=1e-4)
-    assert not torch.isclose(means[1], deviations[1]).any()
+    torch.testing.assert_close(*means, atol=1e-5, rtol=1e-4)
+    assert not torch.isclose(*deviations).any()
+    block, scene = module.blocks[0], module.scenes(given.scenario)
+    assert isinstance(block, Block)
+    # What it adds then follows from the context alone.
+    nn.init.zeros_(block.get_submodule("of_behaviour").get_parameter("weight"))
+    module.blocks[0].norm = nn.Identity()
+    nothing = given.label[:, None][:, :0]
+    answers = []
+    for one in (embedded, wide):
+        found = block(Tailored(one.history, one.profile, torch.zeros_like(one.mask), nothing), one.mask, scene, nothing)
+        answers.append((found.gates, found.history - one.history))
+    (gates, added), (other_gates, other_added) = answers
+    torch.testing.assert_close(gates[:, 0], other_gates[:, 0])
+    assert not torch.isclose(gates[:, 1], other_gates[:, 1]).any()
+    assert not torch.isclose(added, other_added, atol=1e-4).all(dim=2).any()
 
 
 def test_a_fresh_block_is_a_norm_and_the_whole_is_target_attention_over_it() -> None:
@@ -134,6 +148,30 @@ def test_gates_lie_between_0_and_2_and_depend_on_the_scenario() -> None:
     assert gates[0].shape == (40, 4)
     assert all(0 < float(one.min()) and float(one.max()) < 2 for one in gates)
     assert not torch.isclose(gates[0], gates[1]).all()
+
+
+@pytest.mark.parametrize("item_in_context", [False, True])
+def test_each_block_gates_the_user_the_pooled_behaviours_and_the_candidate(*, item_in_context: bool) -> None:
+    module, given = model(replace(SMALL, item_in_context=item_in_context)), batch()
+    embedded, scene = module.tables.look_up(given), module.scenes(given.scenario)
+    user, target = embedded.profile, embedded.target
+    history, moved = module.norm(embedded.history), torch.zeros_like(embedded.mask)
+    for block, gate in zip(module.blocks, module.item_gates, strict=True):
+        assert isinstance(block, Block)
+        pooled = block.of_pooled(scene, distribution(history, embedded.mask))
+        user, target = block.of_user(scene, user), gate(scene, target)
+        parts = [user, pooled, target] if item_in_context else [user, pooled]
+        context = torch.relu(block.context(torch.cat(parts, dim=1)))
+        assert block.of_behaviour is not None
+        inner = torch.relu(block.of_behaviour(history) + block.of_context(context)[:, None])
+        moved = moved + block.out(inner).norm(dim=2) * embedded.mask
+        history = block.norm(history + block.out(inner))
+    found = module.tailor(embedded, given.scenario)
+    torch.testing.assert_close(found.moved, moved)
+    torch.testing.assert_close(found.user, user)
+    torch.testing.assert_close(found.history, history)
+    interest = module.interest(history, embedded.mask, target)
+    torch.testing.assert_close(module(given), module.tower(interest, target, user + scene))
 
 
 def test_the_order_of_behaviours_does_not_matter_nor_does_what_lies_beyond_them() -> None:
@@ -182,6 +220,29 @@ def test_two_graphs_answer_as_one(which: Callable[[], Interactions], tailoring: 
     request = whole.example(7, 3)
     (expected,), (found,) = whole.reference(*request), whole.eager64(*request)
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-10)
+
+
+def test_what_cannot_be_gets_no_score_and_strangers_are_the_unknown() -> None:
+    known = view_of(SYSTEM, of_items(), 16)
+    config = replace(SMALL, max_length=16)
+    torch.manual_seed(0)
+    module = SYSTEM.build(config, known.schema)
+    prepare(module, known)
+    parts = {one.name: one for one in SYSTEM.release(module.eval(), config, known)}
+    candidates, ends, tailored, person, length = parts["sfpnet_scorer"].example(4, 0)
+    score = parts["sfpnet_scorer"].eager
+    zero, stranger, negative = (torch.full_like(candidates, value) for value in (0, 2**40, -1))
+    answers = [score(one, ends, tailored, person, length)[0] for one in (zero, stranger, negative)]
+    assert torch.equal(answers[0], answers[1])
+    assert answers[0].isfinite().all()
+    assert answers[2].isnan().all()
+    assert score(candidates[:0], torch.zeros_like(ends), tailored, person, length)[0].shape == (0,)
+    scene = parts["sfpnet_scene"]
+    named = dict(zip((spec.name for spec in scene.inputs), scene.example(4, 0), strict=True))
+    named["history_length"] = torch.tensor([[3], [17], [-1], [0]])
+    found = scene.eager(*named.values())[1]
+    assert [bool(one.isnan().all()) for one in found] == [False, True, True, False]
+    assert found[[0, 3]].isfinite().all()
 
 
 def test_where_blocks_see_the_candidate_there_is_one_graph_alone() -> None:

@@ -20,6 +20,7 @@ from dataclasses import fields, replace
 from training.data.click import HISTORY, WHO
 from training.layers.ranker import RankerConfig
 from training.layers.scenarios import ScenarioModel
+from training.needs import SCENARIOS
 from training.schema import Schema
 from training.system import Stage, System
 from training.systems.gsvr.evaluation import evaluate
@@ -78,6 +79,7 @@ SYSTEM = System(
     quick={"max_length": 12, "warm_up": 0.0},
     build=build,
     reads=frozenset({HISTORY, WHO}),
+    needs=(SCENARIOS,),
     stages=stages,
     evaluate=evaluate,
     served=servables,

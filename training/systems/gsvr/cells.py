@@ -23,8 +23,10 @@ from training.schema import Field, size_of
 from training.warm_start import Axis
 
 _LOG_VARIANCE = (-8.0, 4.0)
-_START, _PRIOR_START = -5.0, -3.0
-"""Logarithm of the first variance of cells, next to which the vectors of a backbone are large, and of the prior."""
+_START = -3.0
+"""Logarithm of the first variance, of cells as of the prior: samples narrow a cell from there. From a smaller one the
+divergence widens cells first, most of all by way of log(1 + n), the largest input of the network; training is over
+before that is undone, and cells of many samples are the widest."""
 
 
 class Posterior(NamedTuple):
@@ -73,7 +75,7 @@ class Prior(nn.Module):
         super().__init__()
         self.share, self.temperature = nn.Linear(dim, components), temperature
         self.mean = nn.Parameter(0.1 * torch.randn(components, dim))
-        self.log_variance = nn.Parameter(torch.full((components, dim), _PRIOR_START))
+        self.log_variance = nn.Parameter(torch.full((components, dim), _START))
 
     def forward(self, side: Float[Tensor, "B D"]) -> Mixture:
         """Of entities by what is known of them in all scenarios, whose own vectors it does not move."""

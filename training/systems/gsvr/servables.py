@@ -21,11 +21,11 @@ MOST = 16
 
 
 def servables(name: str, model: GSVR, config: Config, data: ClickData) -> tuple[Signature, ...]:
-    """The models of a release; the controls have no distributions, and so no spread."""
+    """The models of a release. The controls have no spread: they have no distributions, or none of the scenarios."""
     exact = copy.deepcopy(model).double().eval()
     served, wide = (Scorer(ServedGSVR(one), data) for one in (model.eval(), exact))
     users, scorer, ensemble = behind_rows(name, served, wide, model, data)
-    if config.cells != "variational":
+    if config.cells != "variational" or config.permuted:
         return users, scorer, ensemble
     return users, scorer, _spread(name, model, data, (users, scorer)), ensemble
 

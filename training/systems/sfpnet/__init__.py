@@ -14,6 +14,7 @@ Differs from the paper: unknown where it could not be read. Fields of the user a
 """
 
 from training.data.click import HISTORY
+from training.needs import SCENARIOS
 from training.system import System
 from training.systems.sfpnet.explained import explained
 from training.systems.sfpnet.model import Config, SFPNet
@@ -42,6 +43,7 @@ SYSTEM = System(
     quick={"max_length": 12},
     build=SFPNet,
     reads=frozenset({HISTORY}),
+    needs=(SCENARIOS,),
     served=servables,
     explained=explained,
     variant=variant,

@@ -13,7 +13,7 @@ MOST = 8
 
 def explained(infer: Infer, model: str, interactions: Interactions, request: Tensors, answer: Tensors) -> list[Shown]:
     """Two tables, of the scenario of the best candidate: mean strength of each block's gates, and the behaviours by how
-    far the blocks moved them. None where the release has no graph of its own for users."""
+    far the blocks moved them. A release without a graph of its own for users has nothing to ask."""
     best = ordered(answer["scores"][0])[:1]
     candidates = {CANDIDATES.name: request[CANDIDATES.name][:, best]}
     moment = {name: value for name, value in request.items() if name not in (USER_ID.name, CANDIDATES.name)}

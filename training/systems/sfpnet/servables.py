@@ -6,6 +6,11 @@
     sfpnet           user id, candidates -> scores: all three
 
 Where blocks see the candidate there is no such split, and the release is the task's plain one.
+
+No store of states keeps what sfpnet_scene gives, as it keeps LREA's (our choice): all behaviours, tailored to each
+scenario, are 131 kB of a user with the default sizes and three scenarios and the unknown one, 32 times the history that
+they follow from and as many times a state of LREA's; `recserve study sfpnet-cost` says how small a part of a request
+making them is.
 """
 
 import copy
