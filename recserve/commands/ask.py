@@ -6,6 +6,7 @@ from export.further import complete, filled, further, missing
 from export.served import Served, data_of, find, system_of
 from recserve.commands.command import Command, show_titled, table
 from recserve.options import Positional
+from recserve_client import ModelUnavailable
 from serving.admin import Admin
 from training.asking import Question, Shown, Tensors, profiles
 from training.interactions import Interactions
@@ -65,10 +66,10 @@ class Ask(Command):
             answer = client.infer(served.model, request)
             shown = chosen.task.shown(interactions, question, request, answer)
             tables = [shown._replace(rows=shown.rows[: self.top])]
-            if self.explain and chosen.explained:
-                tables += chosen.explained(client.infer, served.model, interactions, request, answer)
-            elif self.explain:
-                tables.append(profiles(interactions, self.user, self._items(tables[0])))
+            if self.explain:
+                tables += self._reasons(chosen, client, (served.model, interactions, request, answer))
+                if len(tables) == 1 or not tables[1].columns:
+                    tables.append(profiles(interactions, self.user, self._items(tables[0])))
         for one in tables:
             self._show(one)
         self.emit(
@@ -108,6 +109,15 @@ class Ask(Command):
             except ValueError as error:
                 raise ValueError(f"--set {error}") from None
         return complete(served, request)
+
+    def _reasons(self, chosen: System, client: Admin, asked: tuple[str, Interactions, Tensors, Tensors]) -> list[Shown]:
+        """What the system itself knows; a release of a control may lack the part that would say it."""
+        if chosen.explained is None:
+            return []
+        try:
+            return chosen.explained(client.infer, *asked)
+        except ModelUnavailable as error:
+            return [Shown((f"no reasons of its own: {error}",), "", (), [])]
 
     def _items(self, shown: Shown) -> list[str]:
         """What the answer is about."""

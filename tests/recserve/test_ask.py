@@ -33,9 +33,10 @@ def sets(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def server(sets: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonServer]:
-    """Beside `everything`: deepfm as one that names no data set (nameless), and as one of other tables (changed)."""
+    """Beside `everything`: deepfm as one that names no data set (nameless), as one of other tables (changed), and as
+    one of a system whose part that explains is not there (silent)."""
     folder = everything(tmp_path_factory)
-    for name, parameters in {"nameless": Identity._fields, "changed": ("schema_digest",)}.items():
+    for name, parameters in {"nameless": Identity._fields, "changed": ("schema_digest",), "silent": ()}.items():
         shutil.copytree(folder / "deepfm", folder / name)
         for file in CONFIG_FILES:
             config = read_config(folder / name / file)
@@ -44,6 +45,8 @@ def server(sets: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tri
                 del config.parameters[parameter]
             if name == "changed":
                 config.parameters["schema_digest"].string_value = "0123456789abcdef"
+            if name == "silent":
+                config.parameters["system"].string_value = "gsvr"
             (folder / name / file).write_text(render(config))
     with TritonServer(folder, ServerOptions(state=sets / "state", log=sets / "log")) as one:
         yield one
@@ -133,6 +136,14 @@ def test_what_is_set_reaches_the_model_and_what_is_not_is_missing(ask: Any, clie
         np.testing.assert_allclose([scores[item] for item in items], expected, atol=1e-6)
     midnight = client.infer("fm", request(*items, page="", hour=0))["scores"][0]
     assert np.abs(midnight - expected).min() > 1e-4, "an hour of 0 is midnight, and not a missing one"
+
+
+def test_a_release_without_the_part_that_explains_says_so_below_its_answer(ask: Any) -> None:
+    answer, why, fields = ask("silent", "--user", USER, "--top", 3, "--explain")
+    assert answer["rows"] == ask("deepfm", "--user", USER, "--top", 3)[0]["rows"]
+    assert why["lines"][0].startswith("no reasons of its own: ")
+    assert "'silent_history'" in why["lines"][0]
+    assert len(fields["rows"]) >= 3
 
 
 def test_the_paths_of_matt_explain_its_answer_from_the_served_parts(ask: Any) -> None:
