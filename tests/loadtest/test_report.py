@@ -264,9 +264,15 @@ def test_a_missing_browser_fails_in_ci_and_skips_elsewhere(monkeypatch: pytest.M
         browser()
 
 
-def test_the_browser_sees_every_row_and_plot(tmp_path: Path) -> None:
-    write_report(synthetic(), tmp_path / "report.html", synthetic(slower=1.2))
-    page = Page(chromium(tmp_path / "report.html", "--dump-dom"))
+@pytest.fixture
+def looked_at(drawn: Callable[[str], Path], tmp_path: Path) -> Callable[[str], Path]:
+    """As `drawn`, but a copy, beside which the browser may write; nothing is drawn where there is none."""
+    browser()
+    return lambda case: Path(shutil.copy(drawn(case), tmp_path))
+
+
+def test_the_browser_sees_every_row_and_plot(looked_at: Callable[[str], Path]) -> None:
+    page = Page(chromium(looked_at("full"), "--dump-dom"))
     names = [label(run) for run in synthetic()["runs"]]
     assert [row[0] for row in page.rows[1:13]] == ["floor", *names]
     assert page.row("closed-32.over_floor.p99")[-1].endswith("better")
@@ -276,9 +282,8 @@ def test_the_browser_sees_every_row_and_plot(tmp_path: Path) -> None:
     assert {"p99 budget: 20 ms", "highest rate within the budget: 500/s", "latency (ms)", *names} <= set(shown)
 
 
-def test_the_page_is_drawn_in_the_colours_of_the_plots(tmp_path: Path) -> None:
-    write_report(SMALL, tmp_path / "report.html")
-    chromium(tmp_path / "report.html", f"--screenshot={tmp_path / 'report.png'}")
+def test_the_page_is_drawn_in_the_colours_of_the_plots(looked_at: Callable[[str], Path], tmp_path: Path) -> None:
+    chromium(looked_at("small"), f"--screenshot={tmp_path / 'report.png'}")
     pixels = np.round(imread(tmp_path / "report.png")[..., :3] * 255).astype(np.int64)  # (H, W, 3)
     assert pixels.shape[1] == WIDTH
     colours, counts = np.unique(pixels @ (1 << 16, 1 << 8, 1), return_counts=True)
@@ -289,9 +294,8 @@ def test_the_page_is_drawn_in_the_colours_of_the_plots(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("case", ["full", "one run", "many runs", "no answer", "hostile"])
-def test_no_label_overlaps_and_nothing_leaves_the_page(tmp_path: Path, case: str) -> None:
-    path = tmp_path / "report.html"
-    write_report(CASES[case][0], path, CASES[case][1])
+def test_no_label_overlaps_and_nothing_leaves_the_page(looked_at: Callable[[str], Path], case: str) -> None:
+    path = looked_at(case)
     path.write_text(path.read_text(encoding="utf-8").replace("</body>", f"{MEASURE}</body>"), encoding="utf-8")
     measured = Page(chromium(path, "--dump-dom")).texts["pre"]
     assert [json.loads(text) for text in measured] == [[]]

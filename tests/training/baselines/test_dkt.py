@@ -112,6 +112,6 @@ def test_no_answers_are_the_start(model: DKT) -> None:
 
 
 def test_the_whole_history_is_one_recurrent_node(tmp_path_factory: pytest.TempPathFactory) -> None:
-    models = repository("dkt", tmp_path_factory.mktemp("every"), tmp_path_factory)
+    models = repository("dkt", tmp_path_factory.mktemp("every"))
     nodes = [node.op_type for node in onnx.load(models / "dkt" / "1" / "model.onnx").graph.node]
     assert nodes.count("GRU") == 1

@@ -186,7 +186,7 @@ def test_the_plain_form_is_served_as_it_was_trained(tmp_path_factory: pytest.Tem
     assert items.shape == (2, TOP)
     assert (scores[:, :-1] >= scores[:, 1:]).all()
     assert not {5, 9, 0} & set(items[0].tolist())
-    models = repository("two_tower", tmp_path_factory.mktemp("every"), tmp_path_factory)
+    models = repository("two_tower", tmp_path_factory.mktemp("every"))
     ladder = walk(models, ParityOptions(requests=64, clients=8))
     assert ladder.ok, [row for row in ladder.rows if not row.ok]
     assert {row.rung for row in ladder.rows} == {"model", "export", "served", "concurrent"}

@@ -232,7 +232,7 @@ def test_the_plain_form_is_served_as_it_was_trained(tmp_path_factory: pytest.Tem
     torn = whole.eager(user, torch.tensor([5, 7, 5]), three, torch.tensor([1, 0]), two, asked, ends)
     assert torch.isnan(torn[0]).all()
     assert torch.isnan(torn[1]).all()
-    models = repository("pfa", tmp_path_factory.mktemp("every"), tmp_path_factory)
+    models = repository("pfa", tmp_path_factory.mktemp("every"))
     ladder = walk(models, ParityOptions(requests=64, clients=8))
     assert ladder.ok, [row for row in ladder.rows if not row.ok]
     assert {row.rung for row in ladder.rows} == {"model", "export", "served", "concurrent"}
