@@ -57,7 +57,7 @@ def grow(folder: Path) -> None:
         ("deepfm", "plain", SMALL),
         ("fm", "moment", {"dim": 8}),
         ("sasrec", "plain", {}),
-        pytest.param("lrea", "plain", {}, marks=pytest.mark.slow(50)),
+        pytest.param("lrea", "plain", {}, marks=pytest.mark.slow(25)),
     ],
 )
 def test_new_users_items_and_values_make_no_other_model(

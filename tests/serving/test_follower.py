@@ -36,6 +36,7 @@ class Following:
         return "".join(self._said)
 
 
+@pytest.mark.slow(20)
 @pytest.mark.triton_server
 def test_what_is_said_is_what_the_server_serves_while_releases_appear_in_between(
     live: Path, live_server: TritonServer, two_releases: Path, monkeypatch: pytest.MonkeyPatch

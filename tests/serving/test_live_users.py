@@ -30,7 +30,7 @@ from serving.server import ServerOptions, TritonServer
 from serving.state import builder, url_of
 from tests.serving.live_releases import FIELDS, LATER, NEW, OVER_FIELDS, PUSHED, SERVED, SIZES, known, release
 
-pytestmark = [pytest.mark.triton_server, pytest.mark.slow(30)]
+pytestmark = [pytest.mark.triton_server, pytest.mark.slow(80)]
 ITEMS = np.arange(1, 41)
 ENDS = torch.tensor([len(ITEMS)], dtype=torch.int32)
 
