@@ -71,8 +71,8 @@ def _id_cases(model: Servable) -> Iterator[Case]:
             for position in _positions(spec, request):
                 place = Place(spec, request, position)
                 bound = bounds[position[-1]] if isinstance(bounds, tuple) else bounds
-                if bound is not None and _answers(model, place, bound):
-                    yield _id_case(model, place, bound, remedy)
+                if bound is not None and (case := _id_case(model, place, bound, remedy)).expected is not None:
+                    yield case
                     continue
                 hint = _end(model, place, sign, hint)
                 yield _id_case(model, place, sign * _FARTHEST[spec.dtype] if hint is None else hint, remedy)
@@ -108,7 +108,11 @@ def _map_ends(spec: TensorSpec, request: Request) -> list[tuple[tuple[int, ...],
 def _id_case(model: Servable, place: Place, value: int, remedy: str) -> Case:
     tensors = _changed(model, place, value)
     what = f"input '{place.spec.name}' with {value} at {list(place.position)}"
-    return Case(what, tensors, answer_of(model, tensors) if _answers(model, place, value) else None, remedy)
+    try:
+        expected = answer_of(model, tensors)
+    except ValueError:
+        expected = None
+    return Case(what, tensors, expected, remedy)
 
 
 def _longest(model: Servable | KernelServable) -> Request:

@@ -29,16 +29,19 @@ SMALL = Config(dim=8, heads=2, rank=4, max_length=16, hidden=(8, 4), dropout=0.0
 def _garbage_waits() -> None:
     """torch's exporter makes millions of small objects; looking for garbage among them is a tenth of an export."""
     gc.freeze()
-    gc.set_threshold(100_000, 50, 100)
+    gc.set_threshold(1_000_000, 20, 100)
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _operators_read_once() -> Iterator[None]:
-    """torch's exporter reads the sources of all its operators anew for each graph, half a second of an export."""
+    """torch's exporter reads the sources of all its operators anew for each graph, half a second of an export, and asks
+    torch for the names of all operators once for each namespace, a tenth."""
+    from torch._export import utils
     from torch.onnx._internal.exporter._registration import ONNXRegistry
 
     read = cache(ONNXRegistry.from_torchlib)
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(utils, "_materialize_cpp_cia_ops", cache(utils._materialize_cpp_cia_ops))
         patch.setattr(ONNXRegistry, "from_torchlib", staticmethod(lambda **asked: _copied(read(**asked))))
         yield
 

@@ -12,7 +12,11 @@ from training.data.fetch import locked
 
 def once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
     """A copy of the folder that `make` fills, for the process that asks."""
-    base = factory.getbasetemp()
+    return once_at(factory.mktemp(name) / "repository", factory.getbasetemp(), name, make)
+
+
+def once_at(copy: Path, base: Path, name: str, make: Callable[[Path], None]) -> Path:
+    """The same as the new folder `copy`; `base` is that of all temporary folders of the process."""
     made = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / f"once-{name}"
     with locked(made.with_suffix(".lock")):
         if not made.exists():
@@ -20,4 +24,4 @@ def once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None
             shutil.rmtree(begun, ignore_errors=True)
             make(begun)
             begun.rename(made)
-    return Path(shutil.copytree(made, factory.mktemp(name) / "repository"))
+    return Path(shutil.copytree(made, copy))

@@ -1,6 +1,7 @@
 """Pages run as they are written: files are written, commands run, the server that a page starts answers its clients.
 
-Word for word, except that `train` takes one epoch, the ports are free ones and `serve` runs beside the rest.
+Word for word, except that `train` takes one epoch, the ports are free ones and `serve` runs beside the rest; the other
+commands run in this process, which has imported what each would import for seconds.
 """
 
 import os
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from recserve.cli import main
 from tests.command_line import options_of
 from tests.pages import PAGES, ROOT, Block, blocks
 
@@ -26,10 +28,11 @@ _PRINTS = re.compile(r'# prints "([^"]+)"')
 
 
 class Folder:
-    """Where one page runs."""
+    """Where one page runs, and this process with it."""
 
-    def __init__(self, path: Path, servers: ExitStack) -> None:
+    def __init__(self, path: Path, servers: ExitStack, printed: pytest.CaptureFixture[str]) -> None:
         self.path = path
+        self.printed = printed
         self.url = DEFAULT_URL
         self._servers = servers
 
@@ -56,13 +59,19 @@ class Folder:
         more = ["--max-epochs", "1"] if command == "train" else []
         if command != "train" and "--url" in options_of(command):
             more = ["--url", self.url]
-        self._run([RECSERVE, command, *words, *more], line)
+        self.printed.readouterr()
+        code = main([command, *words, *more])
+        said = self.printed.readouterr()
+        self._check(line, code, said.out, said.err)
 
     def _run(self, command: Sequence[str], written: str) -> None:
-        done = subprocess.run(command, cwd=self.path, capture_output=True, text=True, timeout=300, check=False)
-        assert done.returncode == 0, f"{written}: {done.stdout[-2000:]}{done.stderr[-2000:]}"
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+        self._check(written, done.returncode, done.stdout, done.stderr)
+
+    def _check(self, written: str, code: int, out: str, err: str) -> None:
+        assert code == 0, f"{written}: {out[-2000:]}{err[-2000:]}"
         for expected in _PRINTS.findall(written):
-            assert expected in done.stdout, f"{written}: {done.stdout[-2000:]}"
+            assert expected in out, f"{written}: {out[-2000:]}"
 
 
 @contextmanager
@@ -90,11 +99,15 @@ def _serving(words: Sequence[str], folder: Path) -> Iterator[str]:
 @pytest.mark.parametrize(
     "page", [pytest.param(page, marks=[pytest.mark.slow] if page in SLOW else [], id=page) for page in RUN]
 )
-def test_a_page_runs_as_written(page: str, tmp_path: Path) -> None:
+def test_a_page_runs_as_written(
+    page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     if page in OF_PUBLIC_FILES and "RECSERVE_DATA" not in os.environ:
         pytest.skip("RECSERVE_DATA does not say where the public files are")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
     with ExitStack() as servers:
-        folder = Folder(tmp_path, servers)
+        folder = Folder(tmp_path, servers, capsys)
         for block in blocks(page):
             folder.take(block)
 

@@ -5,14 +5,17 @@ import pytest
 
 from export.repository import Source, publish
 from tests.export.models import release
+from tests.once import once
 
 
 @pytest.fixture(scope="session")
 def published_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A repository with version 1 of the release; not to be changed."""
-    repository = tmp_path_factory.mktemp("published") / "repository"
-    publish(repository, release(), Source(kind="factory", name="tests.export.models:release"))
-    return repository
+
+    def make(folder: Path) -> None:
+        publish(folder, release(), Source(kind="factory", name="tests.export.models:release"))
+
+    return once(tmp_path_factory, "published", make)
 
 
 @pytest.fixture

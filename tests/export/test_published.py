@@ -40,11 +40,18 @@ def of(schema: Schema) -> Origin:
     return replace(ORIGIN, schema=schema)
 
 
+@pytest.fixture(scope="module")
+def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository with one model of the data set shop; not to be changed."""
+    models = tmp_path_factory.mktemp("shop") / "models"
+    publish(models, [model()], RUN)
+    return models
+
+
 @pytest.fixture
-def shop(tmp_path: Path) -> Path:
-    """A repository with one model of the data set shop."""
-    publish(tmp_path / "models", [model()], RUN)
-    return tmp_path / "models"
+def shop(published: Path, tmp_path: Path) -> Path:
+    """A copy of that repository."""
+    return Path(shutil.copytree(published, tmp_path / "models"))
 
 
 @pytest.mark.parametrize("file", ["config.pbtxt", "configs/cpu.pbtxt"])

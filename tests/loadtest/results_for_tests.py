@@ -102,7 +102,7 @@ def _run(
         "cpu_seconds_per_1000": 1.9 * slower,
         "server": _split(count, waiting_ms, slower),
         "metrics": _metrics(count),
-        "cdf": [[float(np.quantile(latency, share)), float(share)] for share in shares],
+        "cdf": np.stack([np.quantile(latency, shares), shares], axis=1).tolist(),
         "over_time": [_second(number, part) for number, part in enumerate(np.array_split(latency, SECONDS))],
     }
 

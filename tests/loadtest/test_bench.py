@@ -79,7 +79,7 @@ def test_results_go_where_nothing_is_committed() -> None:
 def test_the_command_measures_reports_compares_and_gates(
     repository: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = ["bench", "lrea", "--repository", str(repository), "--output", str(tmp_path), "--seconds", "3"]
+    words = ["bench", "lrea", "--repository", str(repository), "--output", str(tmp_path), "--seconds", "1"]
     words += ["--users", "2", "--rates", "50", "--json"]
     assert main(words) == 0
     result = json.loads(capsys.readouterr().out)

@@ -6,6 +6,8 @@ import math
 import os
 import shutil
 import subprocess
+from collections.abc import Callable
+from functools import cache
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -64,7 +66,24 @@ class Page(HTMLParser):
 
 def report(folder: Path, result: Result, against: Result | None = None) -> Page:
     write_report(result, folder / "report.html", against)
-    return Page((folder / "report.html").read_text(encoding="utf-8"))
+    return read(folder / "report.html")
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Gives a case's page, alone in a folder and written once; not to be changed."""
+
+    @cache
+    def written(case: str) -> Path:
+        page = tmp_path_factory.mktemp("drawn") / "report.html"
+        write_report(CASES[case][0], page, CASES[case][1])
+        return page
+
+    return written
+
+
+def read(page: Path) -> Page:
+    return Page(page.read_text(encoding="utf-8"))
 
 
 def nothing_answered(result: Result) -> Result:
@@ -114,9 +133,9 @@ CASES: dict[str, tuple[Result, Result | None]] = {
 
 
 @pytest.mark.parametrize("case", sorted(CASES.keys() - {"full", "many runs"}))
-def test_every_result_gives_a_page_of_its_own_files_only(tmp_path: Path, case: str) -> None:
-    page = report(tmp_path, *CASES[case])
-    assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
+def test_every_result_gives_a_page_of_its_own_files_only(drawn: Callable[[str], Path], case: str) -> None:
+    page = read(drawn(case))
+    assert [path.name for path in drawn(case).parent.iterdir()] == ["report.html"]
     assert {tag for tag, _ in page.tags}.isdisjoint({"script", "link", "img", "iframe", "object", "embed", "base"})
     for _, attributes in page.tags:
         assert "src" not in attributes
@@ -126,8 +145,8 @@ def test_every_result_gives_a_page_of_its_own_files_only(tmp_path: Path, case: s
     assert "url(" not in styles
 
 
-def test_ids_are_unique(tmp_path: Path) -> None:
-    ids = [attributes["id"] for _, attributes in report(tmp_path, SMALL).tags if "id" in attributes]
+def test_ids_are_unique(drawn: Callable[[str], Path]) -> None:
+    ids = [attributes["id"] for _, attributes in read(drawn("small")).tags if "id" in attributes]
     assert len(ids) == len(set(ids))
 
 
@@ -143,8 +162,8 @@ def test_the_table_of_runs_holds_each_run_and_the_floor(tmp_path: Path) -> None:
     assert page.texts["b"][:3] == ["2", "20,895", "1,003"]
 
 
-def test_the_header_names_time_hardware_and_versions(tmp_path: Path) -> None:
-    page = report(tmp_path, SMALL)
+def test_the_header_names_time_hardware_and_versions(drawn: Callable[[str], Path]) -> None:
+    page = read(drawn("small"))
     assert page.texts["h1"] == ["Load test: lrea"]
     assert "Recorded 2026-11-22T02:50:00Z" in page.texts["p"]
     said = " ".join(page.texts["dd"])
@@ -152,8 +171,8 @@ def test_the_header_names_time_hardware_and_versions(tmp_path: Path) -> None:
     assert "tritonserver 2.51.0" in said
 
 
-def test_counters_that_rose_are_in_tables_and_the_others_are_not(tmp_path: Path) -> None:
-    page = report(tmp_path, synthetic())
+def test_counters_that_rose_are_in_tables_and_the_others_are_not(drawn: Callable[[str], Path]) -> None:
+    page = read(drawn("full"))
     rows = [row for row in page.rows if row[0] == "recserve_user_state_reads_total{outcome=hit}"]
     assert [len(row) for row in rows] == [9, 4]
     assert rows[0][1] == "4,455"
@@ -191,8 +210,8 @@ def test_a_result_of_another_scenario_is_refused_before_anything_is_written(tmp_
     assert not list(tmp_path.iterdir())
 
 
-def test_markup_in_a_result_stays_text(tmp_path: Path) -> None:
-    page = report(tmp_path, hostile())
+def test_markup_in_a_result_stays_text(drawn: Callable[[str], Path]) -> None:
+    page = read(drawn("hostile"))
     assert page.texts["h1"] == [f"Load test: {HOSTILE * 4} ({HOSTILE})"]
     assert page.row("open, 100/s")[-1] == f"{HOSTILE * 4} 3"
     assert "$a$" in page.texts["text"]
@@ -245,9 +264,15 @@ def test_a_missing_browser_fails_in_ci_and_skips_elsewhere(monkeypatch: pytest.M
         browser()
 
 
-def test_the_browser_sees_every_row_and_plot(tmp_path: Path) -> None:
-    write_report(synthetic(), tmp_path / "report.html", synthetic(slower=1.2))
-    page = Page(chromium(tmp_path / "report.html", "--dump-dom"))
+@pytest.fixture
+def looked_at(drawn: Callable[[str], Path], tmp_path: Path) -> Callable[[str], Path]:
+    """As `drawn`, but a copy, beside which the browser may write; nothing is drawn where there is none."""
+    browser()
+    return lambda case: Path(shutil.copy(drawn(case), tmp_path))
+
+
+def test_the_browser_sees_every_row_and_plot(looked_at: Callable[[str], Path]) -> None:
+    page = Page(chromium(looked_at("full"), "--dump-dom"))
     names = [label(run) for run in synthetic()["runs"]]
     assert [row[0] for row in page.rows[1:13]] == ["floor", *names]
     assert page.row("closed-32.over_floor.p99")[-1].endswith("better")
@@ -257,9 +282,8 @@ def test_the_browser_sees_every_row_and_plot(tmp_path: Path) -> None:
     assert {"p99 budget: 20 ms", "highest rate within the budget: 500/s", "latency (ms)", *names} <= set(shown)
 
 
-def test_the_page_is_drawn_in_the_colours_of_the_plots(tmp_path: Path) -> None:
-    write_report(SMALL, tmp_path / "report.html")
-    chromium(tmp_path / "report.html", f"--screenshot={tmp_path / 'report.png'}")
+def test_the_page_is_drawn_in_the_colours_of_the_plots(looked_at: Callable[[str], Path], tmp_path: Path) -> None:
+    chromium(looked_at("small"), f"--screenshot={tmp_path / 'report.png'}")
     pixels = np.round(imread(tmp_path / "report.png")[..., :3] * 255).astype(np.int64)  # (H, W, 3)
     assert pixels.shape[1] == WIDTH
     colours, counts = np.unique(pixels @ (1 << 16, 1 << 8, 1), return_counts=True)
@@ -270,9 +294,8 @@ def test_the_page_is_drawn_in_the_colours_of_the_plots(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("case", ["full", "one run", "many runs", "no answer", "hostile"])
-def test_no_label_overlaps_and_nothing_leaves_the_page(tmp_path: Path, case: str) -> None:
-    path = tmp_path / "report.html"
-    write_report(CASES[case][0], path, CASES[case][1])
+def test_no_label_overlaps_and_nothing_leaves_the_page(looked_at: Callable[[str], Path], case: str) -> None:
+    path = looked_at(case)
     path.write_text(path.read_text(encoding="utf-8").replace("</body>", f"{MEASURE}</body>"), encoding="utf-8")
     measured = Page(chromium(path, "--dump-dom")).texts["pre"]
     assert [json.loads(text) for text in measured] == [[]]

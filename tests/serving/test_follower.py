@@ -7,17 +7,19 @@ from pathlib import Path
 
 import pytest
 
-from export.artifacts import Source
-from export.repository import publish
 from serving import follower
 from serving.admin import Admin
 from serving.follower import Follower
 from serving.rollout import Release, roll_out, served
 from serving.server import TritonServer
-from tests.conftest import lrea
 
-SOURCE = Source(kind="factory", name="tests.conftest:lrea")
 MODELS = ("lrea", "lrea_encoder", "lrea_scorer", "lrea_state")
+
+
+def appear(two_releases: Path, live: Path, number: int) -> None:
+    """The second of the two releases is there as the one with this number."""
+    for model in MODELS:
+        shutil.copytree(two_releases / model / "2", live / model / str(number))
 
 
 class Following:
@@ -34,22 +36,23 @@ class Following:
         return "".join(self._said)
 
 
+@pytest.mark.slow(20)
 @pytest.mark.triton_server
 def test_what_is_said_is_what_the_server_serves_while_releases_appear_in_between(
-    live: Path, live_server: TritonServer, monkeypatch: pytest.MonkeyPatch
+    live: Path, live_server: TritonServer, two_releases: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another release appears after the look at the repository and before the roll-out: the moment that was missed."""
 
     def published_just_before(client: Admin, repository: Path, target: str, **options: object) -> Release | None:
         if later:
-            publish(live, lrea(later.pop()), SOURCE)
+            appear(two_releases, live, later.pop())
         return roll_out(client, repository, target, **options)  # pyright: ignore[reportArgumentType]
 
     monkeypatch.setattr(follower, "roll_out", published_just_before)
-    later = [5]
+    later = [3]
     following = Following(live_server)
     assert following.look() == "", "nothing is new"
-    publish(live, lrea(4), SOURCE)
+    appear(two_releases, live, 2)
     versions = []
     while said := following.look():
         numbers = dict(re.findall(r"(\w+) (\d+)", said.removeprefix("serving ")))
@@ -61,8 +64,10 @@ def test_what_is_said_is_what_the_server_serves_while_releases_appear_in_between
 
 
 @pytest.mark.triton_server
-def test_a_release_of_which_only_a_part_is_there_is_not_served(live: Path, live_server: TritonServer) -> None:
-    publish(live, lrea(1), SOURCE)
+def test_a_release_of_which_only_a_part_is_there_is_not_served(
+    live: Path, live_server: TritonServer, two_releases: Path
+) -> None:
+    appear(two_releases, live, 2)
     hidden = live / "lrea" / ".2.hidden"
     (live / "lrea" / "2").rename(hidden)
     following = Following(live_server)

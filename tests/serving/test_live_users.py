@@ -30,7 +30,7 @@ from serving.server import ServerOptions, TritonServer
 from serving.state import builder, url_of
 from tests.serving.live_releases import FIELDS, LATER, NEW, OVER_FIELDS, PUSHED, SERVED, SIZES, known, release
 
-pytestmark = [pytest.mark.triton_server, pytest.mark.slow(30)]
+pytestmark = [pytest.mark.triton_server, pytest.mark.slow(80)]
 ITEMS = np.arange(1, 41)
 ENDS = torch.tensor([len(ITEMS)], dtype=torch.int32)
 
@@ -89,7 +89,7 @@ def ready(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ready]:
     models, more = folder / "models", folder / "more"
     source = Source(kind="factory", name="tests.serving.live_releases:release")
     for name in SERVED:
-        publish(models, release(name), source)
+        publish(models, [one for one in release(name) if one.name != "chime_interests"], source)  # which only explains
     publish(more, release("matt"), source)
     publish(more, release("deepfm")[:1], source)
     histories = Histories(open_histories(histories_beside(models)))

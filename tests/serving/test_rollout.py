@@ -25,9 +25,9 @@ Appear = Callable[[Path, int, int], None]
 
 
 @pytest.fixture(scope="module")
-def appear(tmp_path_factory: pytest.TempPathFactory) -> Appear:
+def appear(two_releases: Path, tmp_path_factory: pytest.TempPathFactory) -> Appear:
     """(repository, seed, version): that release of LREA is published there; each is exported once."""
-    made: dict[tuple[int, int], Path] = {}
+    made = {(1, 2): two_releases}
 
     def put(live: Path, seed: int, version: int) -> None:
         if (seed, version) not in made:
@@ -59,8 +59,8 @@ def rolls_out_twice(live: Path, live_server: TritonServer, appear: Appear) -> li
     target, said = live_server.options.target, []
     with live_server.client() as client:
         assert not roll_out(client, live, target), "there is nothing new"
-        for version in (2, 3):
-            appear(live, version, version)
+        for seed, version in ((1, 2), (3, 3)):
+            appear(live, seed, version)
             reports: list[str] = []
             assert roll_out(client, live, target, report=reports.append)
             said.append(reports[-1])

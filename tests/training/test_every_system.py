@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from export.artifacts import Source
 from export.parity import offline
 from export.repository import publish
+from tests.once import once_at
 from training.fit import FitOptions, FitResult, fit, predict
 from training.registry import SYSTEMS, system
 from training.schema import Schema
@@ -93,6 +94,16 @@ def released(name: str, folder: Path) -> tuple[Signature, ...]:
     return one.system.release(trained(name, folder).module, one.config, one.data)
 
 
+@cache
+def repository(name: str, folder: Path) -> Path:
+    """Its release, published once for all processes of a run of the tests; `folder` is one that the factory made."""
+
+    def make(new: Path) -> None:
+        publish(new, released(name, folder), Source(kind="run", name=name), ready(name).data.schema)
+
+    return once_at(folder / f"{name}-repository", folder.parent, f"every-{name}", make)
+
+
 def lines(run: Path, kind: str) -> list[dict]:
     return [line for line in map(json.loads, (run / "metrics.jsonl").read_text().splitlines()) if line["kind"] == kind]
 
@@ -158,9 +169,7 @@ def test_it_exports_and_the_rungs_in_this_process_hold(name: str, folder: Path) 
     signatures = released(name, folder)
     assert signatures[-1].name == name
     assert all(one.name.startswith(f"{name}_") for one in signatures[:-1])
-    repository = folder / f"{name}-repository"
-    publish(repository, signatures, Source(kind="run", name=name))
-    rows = offline(repository)
+    rows = offline(repository(name, folder))
     assert {row.rung for row in rows} - {"fold"} == {"model", "export"}, "a reference in fp64 and a graph"
     assert [row for row in rows if not row.ok] == []
 
@@ -169,7 +178,7 @@ def test_weights_of_training_alone_are_not_in_the_graphs(name: str, folder: Path
     """What is found in a graph changes an answer when it is changed."""
     found = 0
     for signature in released(name, folder):
-        file = folder / f"{name}-repository" / signature.name / "1" / "model.onnx"
+        file = repository(name, folder) / signature.name / "1" / "model.onnx"
         if signature.module is None or not file.is_file():
             continue
         held = {numpy_helper.to_array(one).tobytes() for one in onnx.load(file).graph.initializer}

@@ -97,8 +97,8 @@ class DKT(nn.Module):
 
     def step(self, state: DKTState, question: Int64[Tensor, " B"], response: Int64[Tensor, " B"]) -> DKTState:
         """One step of the network. Its units lie in [-1, 1]; no rounding goes beyond, as that would be refused."""
-        _, hidden = self.gru(self._embedded(question[:, None], response[:, None]), state.hidden[None])
-        return DKTState(hidden[0].clamp(-1, 1))
+        hidden = torch.gru_cell(self._embedded(question, response), state.hidden, *self.gru.all_weights[0])
+        return DKTState(hidden.clamp(-1, 1))
 
     def ask(self, state: DKTState, question: Int64[Tensor, " B"]) -> Float[Tensor, " B"]:
         """Logits."""

@@ -1,9 +1,10 @@
 """The likeliest values of each field of a row by a generator, given all other fields and no label.
 
-Legend: B rows, F fields, K values of each.
+Legend: B rows, F fields, D width, K values of each.
 """
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from training.data.click import ClickBatch
@@ -28,19 +29,24 @@ class Likeliest(nn.Module):
 
     def forward(self, batch: ClickBatch) -> Packed:
         module, x = self.module, Features(batch.ids, batch.dense, batch.sets)
-        fields = module.embedding(x)
+        fields, own = module.embedding(x), module.embedding.known(x.ids)
+        directions = self._directions(fields)
         nothing = torch.zeros(x.ids.shape[0], MOST, dtype=fields.dtype, device=fields.device)
         found = []
         for place, field in enumerate(module.embedding.fields):
-            alone = torch.arange(x.ids.shape[1], device=x.ids.device) == place
-            states = module.generator.states(module.masked(fields, alone.expand(x.ids.shape)))
-            direction = module.generator.directions(states)[:, place]
             if field.kind == "id":
-                own = module.embedding.known(x.ids)[:, place]
-                found.append(self._likeliest(place, direction, own))
+                found.append(self._likeliest(place, directions[:, place, place], own[:, place]))
             else:
                 found.append((nothing.long(), nothing, nothing[:, 0]))
         return tuple(torch.stack(one, dim=1) for one in zip(*found, strict=True))
+
+    def _directions(self, fields: Float[Tensor, "B F D"]) -> Float[Tensor, "B F F D"]:
+        """Of each row, as often as it has fields, with one of them masked each time."""
+        rows, num_fields, width = fields.shape
+        alone = torch.eye(num_fields, dtype=torch.bool, device=fields.device)
+        masked = self.module.masked(fields[:, None], alone)  # (B, F, F, D)
+        generator = self.module.generator
+        return generator.directions(generator.states(masked.flatten(0, 1))).view(rows, num_fields, num_fields, width)
 
     def _likeliest(self, place: int, direction: Tensor, own: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         embedding = self.module.embedding

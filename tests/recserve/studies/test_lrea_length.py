@@ -2,20 +2,20 @@
 
 import itertools
 import json
+from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from export.onnx import export_onnx
-from export.run_alone import open_session
 from export.verify import run_session
 from loadtest.latency import Percentiles
-from recserve.studies.lrea_length import bench, checks, models
+from recserve.studies.lrea_length import bench, checks, lab, models
 from recserve.studies.lrea_length.bench import Bar
 from recserve.studies.lrea_length.command import LreaLength
-from recserve.studies.lrea_length.lab import Case
+from recserve.studies.lrea_length.lab import Case, Lab
 from recserve.studies.lrea_length.measure import Timing, interleaved, repetitions_of, schedule
 from recserve.studies.lrea_length.models import ITEMS, RAW, Models
 from recserve.studies.lrea_length.plot import draw
@@ -31,6 +31,13 @@ LENGTH = 48
 @pytest.fixture(scope="module")
 def built() -> Models:
     return models.build(LENGTH)
+
+
+@pytest.fixture(scope="module")
+def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """All ways published, and a server."""
+    with lab.opened([LENGTH], tmp_path_factory.mktemp("lab"), lambda line: None) as found:
+        yield found
 
 
 def history_of(built: Models, user: int, length: int) -> Packed:
@@ -82,11 +89,11 @@ def test_lrea_from_the_history_equals_the_prestored_scorer(built: Models) -> Non
         torch.testing.assert_close(unabsorbed[0], absorbed, rtol=0, atol=1e-6)
 
 
+@pytest.mark.triton_server
 @pytest.mark.parametrize("way", RAW[:1])
-def test_a_graph_in_chunks_answers_any_number_of_candidates(built: Models, way: str, tmp_path: Path) -> None:
+def test_a_graph_in_chunks_answers_any_number_of_candidates(built: Models, opened: Lab, way: str) -> None:
     servable = built.raw[RAW.index(way)]
-    export_onnx(servable, tmp_path / "model.onnx")
-    session = open_session(tmp_path / "model.onnx")
+    session = opened.direct[models.name_of(way, LENGTH)].session
     for count, length in ((1, LENGTH), (CHUNK, 7), (CHUNK + 1, 0), (5 * CHUNK - 1, LENGTH)):
         request = (candidates_of(count), *history_of(built, user=0, length=length))
         scores = run_session(session, servable, request)["scores"]
@@ -168,8 +175,11 @@ def test_a_wrong_way_stops_the_run_before_the_clock() -> None:
 
 @pytest.mark.triton_server
 @pytest.mark.slow(70)
-def test_the_whole_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_whole_run(
+    opened: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """One length and few repetitions: the form of the result, its files, and that every read of a state was a hit."""
+    monkeypatch.setattr(bench, "opened", lambda *_: nullcontext(opened))
     result = bench.run([LENGTH], 3)
     timed = {(row["way"], row["where"]) for row in result["rows"]}
     ways = {"din", "softmax", "unabsorbed", "absorbed", "fully_absorbed"}

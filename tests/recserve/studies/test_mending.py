@@ -13,7 +13,7 @@ from tests.training.systems.sgctr_models import around
 @pytest.mark.slow
 def test_the_whole_run() -> None:
     plan = bench.Plan(candidates=20, repetitions=2, rounds=(1,), paths=2)
-    result = bench.run(around(untrained()), data(), plan)
+    result = bench.run(around(untrained(layers=1)), data(), plan)
     base, once, paths = result["rows"]
     assert [base["way"], once["way"], paths["way"]] == ["base", "1 rounds", "2 paths"]
     assert base["ratio"] == 1

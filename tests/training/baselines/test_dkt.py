@@ -13,6 +13,7 @@ from export.verify import run_session
 from serving.backends.onnxruntime.model_spec import ModelSpec
 from serving.backends.packing import check
 from tests.training.baselines.test_pfa import item_mean
+from tests.training.test_every_system import repository
 from training.baselines.dkt import DKT, SYSTEM, Config
 from training.data.tracing import TracingBatch, TracingData
 from training.fit import FitOptions, fit
@@ -110,10 +111,7 @@ def test_no_answers_are_the_start(model: DKT) -> None:
     assert torch.equal(model.after(batch).hidden, model.start(none[:, 0]).hidden)
 
 
-@pytest.mark.slow
-def test_the_whole_history_is_one_recurrent_node(model: DKT, data: TracingData, tmp_path: Path) -> None:
-    *_, whole = TRACING.release("dkt", model, data)
-    assert isinstance(whole, Servable)
-    export_onnx(whole, tmp_path / "model.onnx")
-    nodes = [node.op_type for node in onnx.load(str(tmp_path / "model.onnx")).graph.node]
+def test_the_whole_history_is_one_recurrent_node(tmp_path_factory: pytest.TempPathFactory) -> None:
+    models = repository("dkt", tmp_path_factory.mktemp("every"))
+    nodes = [node.op_type for node in onnx.load(models / "dkt" / "1" / "model.onnx").graph.node]
     assert nodes.count("GRU") == 1

@@ -10,8 +10,7 @@ import pytest
 import torch
 from onnx import numpy_helper
 
-from export.artifacts import Source
-from export.repository import publish
+from export.onnx import export_onnx
 from tests.training.systems.generator_models import SMALL, data, features, pretrained, tuned, untrained
 from tests.training.systems.sgctr_models import around, config_of, given, rows_of
 from training.data.altered import Damaged, corrupt
@@ -19,6 +18,7 @@ from training.fit import FitOptions, fit
 from training.layers.columns import Features
 from training.layers.field_generator import FieldGenerator, normal
 from training.loop import predict
+from training.servable import Servable
 from training.system import prepare
 from training.systems.dgenctr import SYSTEM as DGENCTR
 from training.systems.sgctr import SYSTEM, Sgctr
@@ -199,15 +199,16 @@ def test_a_choice_does_not_jump_where_cosines_are_rounded_otherwise() -> None:
 
 def test_serving_masks_with_the_vectors_and_heads_of_training(tmp_path: Path) -> None:
     """And takes only the doubtful rows through the rounds, in the graph too."""
-    base = untrained()
+    base = untrained(layers=1)
     module = around(base)
     assert module.base.generator is base.denoiser
     own = {id(one) for one in base.parameters()} | {id(module.thresholds)}
     assert {id(one) for one in module.parameters()} == own
     release = SYSTEM.release(module, config_of(), data())
     assert [one.name for one in release] == ["sgctr_rounds", "sgctr"]
-    publish(tmp_path, release[-1:], Source(kind="run", name="sgctr"))
-    graph = onnx.load(tmp_path / "sgctr" / "1" / "model.onnx").graph
+    assert isinstance(release[-1], Servable)
+    export_onnx(release[-1], tmp_path / "model.onnx")
+    graph = onnx.load(tmp_path / "model.onnx").graph
     held = {numpy_helper.to_array(one).tobytes() for one in graph.initializer}
     assert base.denoiser.field_heads.detach().numpy().tobytes() in held
     kinds = [node.op_type for node in graph.node]

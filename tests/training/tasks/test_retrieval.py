@@ -1,14 +1,12 @@
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 import torch
 
-from export.artifacts import Source
 from export.parity import ParityOptions, walk
-from export.repository import publish
+from tests.training.test_every_system import repository
 from training.asking import Question
 from training.baselines.two_tower import Config, TwoTower
 from training.data.retrieval import RetrievalData
@@ -178,7 +176,7 @@ def predict_places(model: TwoTower, data: RetrievalData) -> np.ndarray:
 
 @pytest.mark.triton_server
 @pytest.mark.slow
-def test_the_plain_form_is_served_as_it_was_trained(tmp_path: Path) -> None:
+def test_the_plain_form_is_served_as_it_was_trained(tmp_path_factory: pytest.TempPathFactory) -> None:
     data = view(RETRIEVAL.planted())
     release = RETRIEVAL.release("two_tower", untrained(data), data)
     assert [signature.name for signature in release] == ["two_tower_user", "two_tower"]
@@ -188,8 +186,8 @@ def test_the_plain_form_is_served_as_it_was_trained(tmp_path: Path) -> None:
     assert items.shape == (2, TOP)
     assert (scores[:, :-1] >= scores[:, 1:]).all()
     assert not {5, 9, 0} & set(items[0].tolist())
-    publish(tmp_path / "repository", release, Source(kind="factory", name="test"), data.schema)
-    ladder = walk(tmp_path / "repository", ParityOptions(requests=64, clients=8))
+    models = repository("two_tower", tmp_path_factory.mktemp("every"))
+    ladder = walk(models, ParityOptions(requests=64, clients=8))
     assert ladder.ok, [row for row in ladder.rows if not row.ok]
     assert {row.rung for row in ladder.rows} == {"model", "export", "served", "concurrent"}
 

@@ -1,14 +1,12 @@
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 import torch
 
-from export.artifacts import Source
 from export.parity import ParityOptions, walk
-from export.repository import publish
+from tests.training.test_every_system import repository
 from training.asking import Question
 from training.baselines.pfa import PFA, Config
 from training.data.simulated_students import DATASET, Simulation, Students, simulate
@@ -215,7 +213,7 @@ def test_the_fold_rung_breaks_where_a_sequence_form_is_wrong() -> None:
 
 @pytest.mark.triton_server
 @pytest.mark.slow
-def test_the_plain_form_is_served_as_it_was_trained(tmp_path: Path) -> None:
+def test_the_plain_form_is_served_as_it_was_trained(tmp_path_factory: pytest.TempPathFactory) -> None:
     data = view(TRACING.planted())
     release = TRACING.release("pfa", trained(data), data)
     assert [signature.name for signature in release] == ["pfa_start", "pfa_step", "pfa_ask", "pfa"]
@@ -234,8 +232,8 @@ def test_the_plain_form_is_served_as_it_was_trained(tmp_path: Path) -> None:
     torn = whole.eager(user, torch.tensor([5, 7, 5]), three, torch.tensor([1, 0]), two, asked, ends)
     assert torch.isnan(torn[0]).all()
     assert torch.isnan(torn[1]).all()
-    publish(tmp_path / "repository", release, Source(kind="factory", name="test"), data.schema)
-    ladder = walk(tmp_path / "repository", ParityOptions(requests=64, clients=8))
+    models = repository("pfa", tmp_path_factory.mktemp("every"))
+    ladder = walk(models, ParityOptions(requests=64, clients=8))
     assert ladder.ok, [row for row in ladder.rows if not row.ok]
     assert {row.rung for row in ladder.rows} == {"model", "export", "served", "concurrent"}
 

@@ -107,6 +107,7 @@ SYSTEM = System(
         "heads": 2,
         "window": 6,
         "interest": 16,
+        "levels": 2,
         "recent": 6,
         "negatives": 64,
         "compress_epochs": 3,

@@ -63,5 +63,6 @@ SYSTEM = System(
     columns=(Column(title="nats a field", metric="generation", direction="min"),),
     served=served,
     explained=explained,
+    quick={"layers": 1},
     variant=variant,
 )

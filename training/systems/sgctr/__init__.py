@@ -83,7 +83,7 @@ SYSTEM = System(
     upstream=lambda config: (Upstream(system="dgenctr", config=generator_settings(config)),),
     served=served,
     explained=explained,
-    quick={"batch_size": 64},
+    quick={"batch_size": 64, "layers": 1},
     variant=lambda config: "-".join(
         part
         for part in (
