@@ -183,14 +183,13 @@ def test_a_missing_vector_masks_its_modality_and_no_other() -> None:
     assert not any(one.mask.any() for one in interests(built, stranger))
 
 
-def test_histories_are_compared_with_all_candidates_of_a_request_as_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_histories_are_compared_with_all_candidates_of_a_request_as_one_by_one() -> None:
     built, given = model(), batch(np.array([60, 62]))
     item, request = torch.tensor([3, 9, 0, 10**12, 4, 5]), torch.tensor([0, 0, 0, 1, 1, 1])
     history = given.history_items
     once = built.compare_requests(item, history, request)
     one_by_one = built.compare(item, history[request])
-    monkeypatch.setattr("training.systems.dmae.model._ALL_ITEMS", 0)
-    by_vectors = built.compare(item, history[request])
+    by_vectors = built.compare(item, history[request], all_items=0)
     for a, b, c in zip(once, one_by_one, by_vectors, strict=True):
         assert torch.equal(a.level, b.level)
         assert torch.equal(a.valid, b.valid)

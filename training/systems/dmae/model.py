@@ -127,14 +127,16 @@ class DMAE(LocalActivation):
             table.copy_((table * FINENESS).round() / FINENESS)
         self.given.copy_(torch.stack([is_given(self.content.get_buffer(name)) for name in self.config.modalities], 1))
 
-    def compare(self, item: Int64[Tensor, " B"], history: Int64[Tensor, "B L"]) -> list[Compared]:
-        """Each item beside the events of its own history."""
+    def compare(
+        self, item: Int64[Tensor, " B"], history: Int64[Tensor, "B L"], all_items: int = _ALL_ITEMS
+    ) -> list[Compared]:
+        """Each item beside the events of its own history; by way of all items where there are at most so many."""
         item, history = (known(ids, self.tables.num_items) for ids in (item, history))
         cosines = []
         for name in self.config.modalities:
             table = self.content.get_buffer(name)
             target = nn.functional.embedding(item, table)
-            if self.tables.num_items <= _ALL_ITEMS:
+            if self.tables.num_items <= all_items:
                 cosines.append((target @ table.T).gather(1, history))
             else:
                 cosines.append((nn.functional.embedding(history, table) @ target[:, :, None]).squeeze(2))
