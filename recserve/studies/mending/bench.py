@@ -6,7 +6,7 @@ Weights are those of a run, as the share of rows that leave early follows from t
 
 import json
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -38,19 +38,28 @@ _OWN = "Sgctr"
 Requests = dict[str, np.ndarray]
 
 
-def run(trained: Sgctr, data: ClickData, candidates: int, repetitions: int) -> dict[str, Any]:
-    """Median milliseconds of one request, their ratio to the base's, and the share of SGCTR's own nodes."""
+def run(
+    trained: Sgctr,
+    data: ClickData,
+    candidates: int,
+    repetitions: int,
+    *,
+    rounds: Sequence[int] = ROUNDS,
+    paths: int = PATHS,
+) -> dict[str, Any]:
+    """Median milliseconds of one request, their ratio to the base's, and the share of the own nodes of SGCTR with the
+    first number of rounds."""
     with tempfile.TemporaryDirectory(prefix="recserve-mending-") as folder:
         repository = Path(folder)
-        publish(repository, _models(trained, data), Source(kind="factory", name=f"{__name__}:run"))
+        publish(repository, _models(trained, data, rounds, paths), Source(kind="factory", name=f"{__name__}:run"))
         items = np.random.default_rng(0).integers(1, len(data.interactions.items), (1, candidates))
         request = {"user_id": np.array([[1]]), "candidates": items, "request_key": np.array([[1]])}
         users = _users(data, request)
         calls = {_BASE: _graph(repository / _BASE, users)}
-        calls |= {f"{rounds} rounds": _graph(repository / _named(rounds), users) for rounds in ROUNDS}
-        calls[f"{PATHS} paths"] = _graph(repository / f"{_MATT}_scorer", users | _paths(repository, users, request))
+        calls |= {f"{one} rounds": _graph(repository / _named(one), users) for one in rounds}
+        calls[f"{paths} paths"] = _graph(repository / f"{_MATT}_scorer", users | _paths(repository, users, request))
         taken = {name: one.p50 for name, one in measure(calls, repetitions).items()}
-        profile = own_share(repository / _named(1), users, repository)
+        profile = own_share(repository / _named(rounds[0]), users, repository)
     rows = [{"way": name, "p50_ms": round(ms, 4), "ratio": round(ms / taken[_BASE], 3)} for name, ms in taken.items()]
     return {"candidates": candidates, "repetitions": repetitions, "rows": rows, "own_share": round(profile, 4)}
 
@@ -59,13 +68,13 @@ def _named(rounds: int) -> str:
     return f"sgctr_{rounds}"
 
 
-def _models(trained: Sgctr, data: ClickData) -> list[Signature]:
+def _models(trained: Sgctr, data: ClickData, rounds: Sequence[int], paths: int) -> list[Signature]:
     models = [*plain_release(_BASE, trained.base, data)]
-    for rounds in ROUNDS:
-        module = Sgctr(trained.base, replace(trained.config, rounds=rounds)).eval()
+    for one in rounds:
+        module = Sgctr(trained.base, replace(trained.config, rounds=one)).eval()
         module.load_state_dict(trained.state_dict())
-        models += plain_release(_named(rounds), module, data)
-    config = MattConfig(base="dgenctr", paths=PATHS, dim=trained.config.dim)
+        models += plain_release(_named(one), module, data)
+    config = MattConfig(base="dgenctr", paths=paths, dim=trained.config.dim)
     matt = MATT.build(config, data.schema)
     assert isinstance(matt, Matt)
     prepare(matt, data)

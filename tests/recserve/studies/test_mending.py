@@ -11,10 +11,8 @@ from tests.training.systems.sgctr_models import around
 
 
 @pytest.mark.slow
-def test_the_whole_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bench, "ROUNDS", (1,))
-    monkeypatch.setattr(bench, "PATHS", 2)
-    result = bench.run(around(untrained()), data(), 20, 2)
+def test_the_whole_run() -> None:
+    result = bench.run(around(untrained()), data(), 20, 2, rounds=(1,), paths=2)
     base, once, paths = result["rows"]
     assert [base["way"], once["way"], paths["way"]] == ["base", "1 rounds", "2 paths"]
     assert base["ratio"] == 1
