@@ -30,11 +30,12 @@ class AgeEmbedding(nn.Module):
         self.register_buffer("starts", torch.tensor(starts))
 
     def buckets(self, ages: Int64[Tensor, "B L"]) -> Int64[Tensor, "B L"]:
-        """0 for no age, k for 2^(k-1) <= age < 2^k, at most `BUCKETS` - 1.
+        """0 for no age and for a negative one, k for 2^(k-1) <= age < 2^k, at most `BUCKETS` - 1.
 
         A logarithm guesses, and whole numbers decide, so that no runtime's rounding moves a bucket. Comparisons, for
         ORT's Clip, Min and Max of int64 are wrong where two numbers share their upper 32 bits.
         """
+        ages = torch.where(ages > 0, ages, 0)
         guess = (ages.float().clamp(min=0.5).log() / math.log(2)).floor().clamp(-1, BUCKETS - 2).long() + 1
         return guess - (ages < self.starts[guess]).long() + (ages >= self.starts[guess + 1]).long()
 

@@ -47,15 +47,17 @@ def field_losses(
     directions: Float[Tensor, "B F D"],
     masks: Bool[Tensor, "B F"],
     temperature: float,
+    few: int = FEW,
 ) -> FieldLoss:
-    """-log p of the true values of the masked fields. The unknown is no value that is asked for."""
+    """-log p of the true values of the masked fields; over all values of a field that has at most so many.
+    The unknown is no value that is asked for."""
     known, vectors = embedding.known(x.ids), embedding(x)
     asked = masks & (known > 0)
     means = []
     for field, size in enumerate(embedding.sizes):
         rows = asked[:, field].nonzero()[:, 0]
         target = known[rows, field]
-        if embedding.fields[field].kind == "id" and size <= FEW:
+        if embedding.fields[field].kind == "id" and size <= few:
             logits = directions[rows, field] @ values(embedding, field).T / temperature
         else:
             found = normal(vectors[rows, field])

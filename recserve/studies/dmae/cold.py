@@ -16,7 +16,9 @@ from training.metrics import auc, defined
 from training.registry import system
 from training.system import System, Wanted
 
-PLANTED = (
+Case = tuple[str, dict[str, Any]]
+"""A system and its settings."""
+PLANTED: tuple[Case, ...] = (
     ("din", {}),
     ("early_fusion", {}),
     ("dmae", {}),
@@ -26,7 +28,7 @@ PLANTED = (
     ("dmae", {"modalities": ("text",)}),
     ("dmae", {"modalities": ("graph",)}),
 )
-_SIZES = {"dim": 16, "max_length": 40, "hidden": (32, 16), "batch_size": 128, "epochs": 10, "learning_rate": 5e-3}
+_SIZES = {"dim": 16, "max_length": 40, "hidden": (32, 16), "batch_size": 128, "learning_rate": 5e-3}
 """Of every system alike; chosen once."""
 _COLD = 5
 """Training events from which on an item is not cold."""
@@ -55,14 +57,20 @@ def measured(name: str, seed: int, module: HistoryModel, data: ClickData) -> Row
     return Row(name, seed, auc(label, logits), found.get("cold", float("nan")), auc(label, unknown))
 
 
-def planted(seeds: Sequence[int], report: Report = lambda line: None) -> list[Row]:
+def planted(
+    seeds: Sequence[int],
+    report: Report = lambda line: None,
+    *,
+    systems: Sequence[Case] = PLANTED,
+    epochs: int = 10,
+) -> list[Row]:
     """Every system on the clicks of each seed."""
     rows = []
     for seed in seeds:
         clicks = content_clicks(seed=seed)
-        for name, settings in PLANTED:
+        for name, settings in systems:
             chosen = system(name)
-            config = chosen.config(**_SIZES, **settings)
+            config = chosen.config(**_SIZES, epochs=epochs, **settings)
             report(f"seed {seed}: {named(name, chosen.variant(config))}")
             data = chosen.task.view(clicks, Wanted(chosen.reads, config.max_length, {}))
             rows.append(measured(named(name, chosen.variant(config)), seed, _trained(chosen, config, data, seed), data))

@@ -13,6 +13,7 @@ import torch
 from export.artifacts import Source
 from export.repository import publish
 from recserve.results import named
+from recserve.studies.dmae.cold import Case
 from recserve.studies.lrea_length.measure import interleaved
 from serving.backends import packing
 from serving.direct import DirectModel
@@ -22,7 +23,13 @@ from training.registry import system
 from training.servable import Signature
 from training.system import Wanted, prepare
 
-CASES = (("din", {}), ("early_fusion", {}), ("dmae", {"fusion": "none"}), ("dmae", {"fusion": "gate"}), ("dmae", {}))
+CASES: tuple[Case, ...] = (
+    ("din", {}),
+    ("early_fusion", {}),
+    ("dmae", {"fusion": "none"}),
+    ("dmae", {"fusion": "gate"}),
+    ("dmae", {}),
+)
 """The first is what the others are compared with."""
 EVENTS = 50
 """Of the histories in every case."""
@@ -32,15 +39,21 @@ Report = Callable[[str], None]
 
 
 def run(
-    interactions: Interactions, candidates: Sequence[int], repetitions: int, report: Report = lambda line: None
+    interactions: Interactions,
+    candidates: Sequence[int],
+    repetitions: int,
+    report: Report = lambda line: None,
+    *,
+    cases: Sequence[Case] = CASES,
+    events: int = EVENTS,
 ) -> dict[str, Any]:
     """Median milliseconds of the processor for one request of a user with a full history, and ratios to the first case,
     by candidates. Of the processor, as a clock also counts what else a busy machine does, and long calls more of it."""
     with tempfile.TemporaryDirectory(prefix="recserve-cost-") as folder:
         calls: dict[tuple[str, int], Callable[[int], object]] = {}
         names = []
-        for name, settings in CASES:
-            signature, data, users = _scorer(interactions, name, settings)
+        for name, settings in cases:
+            signature, data, users = _scorer(interactions, name, {**settings, "max_length": events})
             names.append(signature.name)
             report(f"exporting {signature.name}")
             publish(Path(folder), (signature,), Source(kind="factory", name="recserve.studies.dmae.cost:run"))
@@ -60,14 +73,14 @@ def run(
         for number in candidates
         for name in names
     ]
-    return {"dataset": interactions.name, "events": EVENTS, "rows": rows}
+    return {"dataset": interactions.name, "events": events, "rows": rows}
 
 
 def _scorer(interactions: Interactions, name: str, settings: dict[str, Any]) -> tuple[Signature, ClickData, Signature]:
     """The graph of an untrained model, no time depends on weights, and the step before it."""
     chosen = system(name)
-    config = chosen.config(**settings, max_length=EVENTS)
-    data = chosen.task.view(interactions, Wanted(chosen.reads, EVENTS, {}))
+    config = chosen.config(**settings)
+    data = chosen.task.view(interactions, Wanted(chosen.reads, config.max_length, {}))
     torch.manual_seed(0)
     module = chosen.build(config, data.schema).eval()
     prepare(module, data)
@@ -80,7 +93,7 @@ def _scorer(interactions: Interactions, name: str, settings: dict[str, Any]) -> 
 def _call(model: DirectModel, data: ClickData, users: Signature, candidates: int) -> Callable[[int], object]:
     random = np.random.default_rng(0)
     starts, ends = data.log.all_of(np.arange(len(data.interactions.users)))
-    full = np.flatnonzero(ends - starts >= EVENTS)
+    full = np.flatnonzero(ends - starts >= data.max_length)
     feeds = []
     for user in random.choice(full, _USERS, replace=False).tolist():
         items = random.integers(1, len(data.interactions.items), candidates)

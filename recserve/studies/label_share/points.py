@@ -3,6 +3,7 @@
 A result that was not recorded leaves a gap.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from recserve import results
@@ -16,6 +17,7 @@ WAYS = {
 }
 SHARES = (0.01, 0.05, 0.1, 1.0)
 DATASETS = ("ml-100k", "hin-amazon")
+_ABUNDANCE = "abundance"
 
 
 def recorded(dataset: str) -> dict[str, dict[float, results.Result]]:
@@ -28,12 +30,23 @@ def recorded(dataset: str) -> dict[str, dict[float, results.Result]]:
 
 
 def markdown() -> str:
-    """A GitHub table: AUC of each way by the share of labels, mean and standard deviation over seeds."""
-    header = ["DGenCTR, AUC on the test part", "data", *(f"{share:.0%} of labels" for share in SHARES)]
-    rows = []
-    for dataset in DATASETS:
-        for way, by_share in recorded(dataset).items():
-            rows.append([way, dataset, *(_cell(by_share.get(share)) for share in SHARES)])
+    """GitHub tables: AUC of each way by the share of labels, mean and standard deviation over seeds; then of how many
+    directions the fields' vectors are, where that was recorded."""
+    found = {dataset: recorded(dataset) for dataset in DATASETS}
+    tables = [_table("DGenCTR, AUC on the test part", "auc", found)]
+    every = (one for by_way in found.values() for by_share in by_way.values() for one in by_share.values())
+    if any(_ABUNDANCE in one.test for one in every):
+        tables.append(_table("information abundance of the fields' vectors", _ABUNDANCE, found))
+    return "\n\n".join(tables)
+
+
+def _table(title: str, metric: str, found: Mapping[str, Mapping[str, Mapping[float, results.Result]]]) -> str:
+    header = [title, "data", *(f"{share:.0%} of labels" for share in SHARES)]
+    rows = [
+        [way, dataset, *(_cell(by_share.get(share), metric) for share in SHARES)]
+        for dataset, by_way in found.items()
+        for way, by_share in by_way.items()
+    ]
     return "\n".join("| " + " | ".join(cells) + " |" for cells in [header, ["---"] * len(header), *rows])
 
 
@@ -41,5 +54,6 @@ def _read(dataset: str, config: GeneratorConfig) -> results.Result | None:
     return results.read(SYSTEM.task.name, dataset, results.named(SYSTEM.name, SYSTEM.variant(config)))
 
 
-def _cell(result: results.Result | None) -> str:
-    return "" if result is None else f"{result.test['auc']['mean']:.4f} ± {result.test['auc']['std']:.4f}"
+def _cell(result: results.Result | None, metric: str) -> str:
+    one = None if result is None else result.test.get(metric)
+    return "" if one is None else f"{one['mean']:.4f} ± {one['std']:.4f}"

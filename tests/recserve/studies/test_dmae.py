@@ -82,19 +82,18 @@ def test_what_the_page_of_results_says_of_dmae_holds() -> None:
 
 
 @pytest.mark.slow
-def test_every_planted_system_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cold, "PLANTED", (("din", {}), ("dmae", {"modalities": ("text",)})))
-    monkeypatch.setitem(cold._SIZES, "epochs", 1)
-    rows = cold.planted([0])
+def test_every_planted_system_is_measured() -> None:
+    rows = cold.planted([0], systems=(("din", {}), ("dmae", {"modalities": ("text",)})), epochs=1)
     assert [row.system for row in rows] == ["din", "dmae-text"]
     assert all(0 < value < 1 for row in rows for value in row[2:])
 
 
 @pytest.mark.slow
-def test_costs_are_ratios_to_the_first_case(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cost, "CASES", (("din", {}), ("dmae", {"fusion": "none", "modalities": ("graph",)})))
-    monkeypatch.setattr(cost, "EVENTS", 16)
-    rows = cost.run(planted_clicks(), (3, 20), 2)["rows"]
+def test_costs_are_ratios_to_the_first_case() -> None:
+    cases = (("din", {}), ("dmae", {"fusion": "none", "modalities": ("graph",)}))
+    result = cost.run(planted_clicks(), (3, 20), 2, cases=cases, events=16)
+    rows, of_default = result["rows"], [name for name, _ in cost.CASES]
+    assert (result["events"], of_default[0], {*of_default}) == (16, "din", {"din", "early_fusion", "dmae"})
     assert [(row["model"], row["candidates"]) for row in rows] == [
         ("din", 3),
         ("dmae_unfused_graph", 3),

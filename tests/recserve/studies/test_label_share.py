@@ -12,7 +12,7 @@ from recserve.studies.label_share.command import LabelShare
 from training.systems.dgenctr import SYSTEM, GeneratorConfig
 
 
-def put(config: GeneratorConfig, auc: float) -> None:
+def put(config: GeneratorConfig, auc: float, **further: float) -> None:
     results.record(
         results.Result(
             task="click",
@@ -20,7 +20,7 @@ def put(config: GeneratorConfig, auc: float) -> None:
             system="dgenctr",
             variant=SYSTEM.variant(config),
             seeds=[0, 1],
-            test={"auc": {"mean": auc, "std": 0.001}},
+            test={name: {"mean": mean, "std": 0.001} for name, mean in {"auc": auc, **further}.items()},
             config={},
             versions={},
             recorded="2026-11-29",
@@ -43,6 +43,14 @@ def test_each_way_and_share_is_read_under_its_own_name(tmp_path: Path, monkeypat
     assert means == pytest.approx([0.601 + 0.001 * number for number in range(12)])
     lines = points.markdown().splitlines()
     assert lines[2] == "| every weight goes on | ml-100k |  | 0.6010 ± 0.0010 | 0.6020 ± 0.0010 | 0.6030 ± 0.0010 |"
+    assert "abundance" not in points.markdown(), "not recorded"
+    put(replace(points.WAYS["from scratch"], labels=1.0), 0.612, abundance=3.5)
+    again = points.markdown().splitlines()
+    assert again[: len(lines)] == lines
+    assert again[len(lines) + 1].startswith("| information abundance of the fields' vectors | data | 1% of labels |")
+    assert [line for line in again[len(lines) + 3 :] if "±" in line] == [
+        "| from scratch | ml-100k |  |  |  | 3.5000 ± 0.0010 |"
+    ]
     LabelShare(output=tmp_path / "labels.json").run()
     assert "training rows with a label" in (tmp_path / "labels.svg").read_text()
     drawn = json.loads((tmp_path / "labels.json").read_text())["points"]

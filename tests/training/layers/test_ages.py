@@ -10,19 +10,20 @@ from hypothesis import strategies as st
 
 from training.layers.ages import BUCKETS, AgeEmbedding
 
-BORDERS = [2**power + step for power in range(62) for step in (-1, 0, 1)]
+BORDERS = [-1, -(2**63), *(2**power + step for power in range(62) for step in (-1, 0, 1))]
 
 
-@given(st.integers(0, 2**62))
+@given(st.integers(-(2**63), 2**62))
 @example(0)
 @example(2**62)
 def test_a_bucket_is_the_number_of_bits(age: int) -> None:
-    assert AgeEmbedding(1).buckets(torch.tensor([[age]])).item() == min(age.bit_length(), BUCKETS - 1)
+    expected = min(max(0, age).bit_length(), BUCKETS - 1)
+    assert AgeEmbedding(1).buckets(torch.tensor([[age]])).item() == expected
 
 
 def test_all_borders_lie_where_they_should_in_the_graph_too(tmp_path: Path) -> None:
     ages = torch.tensor([BORDERS, BORDERS[::-1]])
-    expected = torch.tensor([[min(age.bit_length(), BUCKETS - 1) for age in row] for row in ages.tolist()])
+    expected = torch.tensor([[min(max(0, age).bit_length(), BUCKETS - 1) for age in row] for row in ages.tolist()])
     module = AgeEmbedding(1).eval()
     assert torch.equal(module.buckets(ages), expected)
     module.rows.weight.data = torch.arange(float(BUCKETS))[:, None]

@@ -133,10 +133,7 @@ def test_only_masked_fields_have_a_loss() -> None:
     assert not torch.equal(before.mean, changed.mean)
 
 
-def test_values_of_the_batch_are_corrected_by_their_share_and_equal_ones_are_no_negatives(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("training.layers.field_likelihood.FEW", 3)
+def test_values_of_the_batch_are_corrected_by_their_share_and_equal_ones_are_no_negatives() -> None:
     module, x = untrained(), features(12)
     masks = torch.zeros_like(x.ids, dtype=torch.bool)
     masks[:, 5] = True
@@ -149,7 +146,7 @@ def test_values_of_the_batch_are_corrected_by_their_share_and_equal_ones_are_no_
         cosines = torch.cosine_similarity(expected[row, 5][None], vectors[others])
         share = counts[known[others]] / counts.sum()
         losses.append(-torch.log_softmax(cosines / TEMPERATURE - share.log(), 0)[others.index(row)])
-    found = field_losses(module.embedding, x, expected, masks, TEMPERATURE)
+    found = field_losses(module.embedding, x, expected, masks, TEMPERATURE, few=3)
     torch.testing.assert_close(found.mean[5], torch.stack(losses).mean(), rtol=1e-4, atol=1e-4)
 
 

@@ -36,18 +36,23 @@ SMALL = GeneratorConfig(
 
 
 @cache
-def redundant() -> Interactions:
+def redundant(synonyms: int = 1) -> Interactions:
     """A user's group and an item's class decide the label, 5 % of the events against the rule. Five fields of each
-    side have it, each under numbers of its own; users and items are met too seldom to be learnt by their ids."""
+    side have it, each under numbers of its own, so many that mean the same; users and items are met too seldom to be
+    learnt by their ids."""
     random = np.random.default_rng(0)
     sides: dict[Role, tuple[int, int]] = {"user": (NUM_USERS, GROUPS), "item": (NUM_ITEMS, CLASSES)}
     of, frames, fields = {}, {}, []
     for role, (size, kinds) in sides.items():
         of[role] = np.append(0, random.integers(1, kinds + 1, size))
         codes = [np.append(0, 1 + random.permutation(kinds)) for _ in range(COPIES)]
-        frames[role] = pl.DataFrame({f"{role}_{n}": code[of[role]] for n, code in enumerate(codes)})
+        frames[role] = pl.DataFrame(
+            {f"{role}_{n}": _drawn(code[of[role]], synonyms, n) for n, code in enumerate(codes)}
+        )
         fields.append(Field(name=f"{role}_id", role=role, kind="id", uses=("key",), cardinality=size + 1))
-        fields += [Field(name=f"{role}_{n}", role=role, kind="id", cardinality=kinds + 1) for n in range(COPIES)]
+        fields += [
+            Field(name=f"{role}_{n}", role=role, kind="id", cardinality=kinds * synonyms + 1) for n in range(COPIES)
+        ]
     liked = np.array([[0, 1, 0, 1], [0, 1, 1, 0], [0, 1, 1, 0]], bool)
     user, item = random.integers(1, NUM_USERS + 1, NUM_EVENTS), random.integers(1, NUM_ITEMS + 1, NUM_EVENTS)
     label = liked[of["user"][user] - 1, of["item"][item] - 1] != (random.random(NUM_EVENTS) < _NOISE)
@@ -66,9 +71,15 @@ def redundant() -> Interactions:
     )
 
 
+def _drawn(values: np.ndarray, synonyms: int, seed: int) -> np.ndarray:
+    """One of the values that mean the same in place of each; that of the unknown stays."""
+    drawn = np.random.default_rng([seed, len(values)]).integers(1, synonyms + 1, len(values))
+    return np.where(values > 0, (values - 1) * synonyms + drawn, 0)
+
+
 @cache
-def data() -> ClickData:
-    return view(redundant(), frozenset({FEATURES}))
+def data(synonyms: int = 1) -> ClickData:
+    return view(redundant(synonyms), frozenset({FEATURES}))
 
 
 def features(count: int | None = None) -> Features:

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import onnx
@@ -9,21 +10,27 @@ import pytest
 import torch
 from onnx import numpy_helper
 
-from export.onnx import export_onnx
+from export.artifacts import Source
+from export.repository import publish
+from serving.direct import DirectModel
 from tests.training.systems.generator_models import (
+    NUM_ITEMS,
+    NUM_USERS,
     SMALL,
     data,
     features,
     pretrained,
     untrained,
 )
+from tests.training.systems.served_edges import check_edges, check_negatives, request
+from training.data.click import ClickSplit
 from training.fit import FitOptions, fit
 from training.layers.field_generator import FieldGenerator
 from training.layers.field_likelihood import values
 from training.layers.likeliest import Likeliest
 from training.loop import predict
-from training.servable import Servable
 from training.systems.dgenctr import SYSTEM
+from training.systems.dgenctr.evaluation import abundance
 from training.systems.dgenctr.explained import explained
 from training.systems.dgenctr.stages import all_rows, chosen, labelled, stages
 
@@ -72,12 +79,31 @@ def variation(first: torch.Tensor, second: torch.Tensor) -> float:
     return 0.5 * float((first - second).abs().sum())
 
 
-def test_fine_tuning_starts_with_the_pretrained_prediction_of_the_label(tmp_path: Path) -> None:
-    """Bit for bit: what the log says after the generative stage is what the click stage's module answers first."""
-    generate, click = stages(SMALL)
-    run = fit(replace(SYSTEM, stages=lambda config: (generate,)), SMALL, data(), FitOptions(run=tmp_path, quiet=True))
-    module, batch = run.module, data().test.batch(np.arange(50))
-    assert isinstance(module, FieldGenerator)
+@pytest.mark.parametrize("transfer", ["all", "embeddings"])
+def test_fine_tuning_starts_with_the_pretrained_weights_that_go_on(
+    tmp_path: Path, transfer: Literal["all", "embeddings"]
+) -> None:
+    """Bit for bit: a click stage that moves nothing leaves what the generative one ended with, of the network too where
+    all goes on; else that is the one that no stage has moved."""
+    config = replace(SMALL, transfer=transfer, pretraining_epochs=1, learning_rate=0.0, weight_decay=0.0, epochs=1)
+    ended = []
+    for number in (1, 2):
+        chosen_stages = stages(config)[:number]
+        options = FitOptions(run=tmp_path / str(number), quiet=True)
+        ended.append(fit(replace(SYSTEM, stages=lambda _, kept=chosen_stages: kept), config, data(), options).module)
+    torch.manual_seed(0)
+    fresh = SYSTEM.build(config, data().schema).state_dict()
+    first, last = (one.state_dict() for one in ended)
+    assert all(torch.equal(first[name], last[name]) for name in first)
+    assert not torch.equal(last["embedding.rows.weight"], fresh["embedding.rows.weight"])
+    moved = [name for name, _ in ended[1].named_parameters() if not torch.equal(last[name], fresh[name])]
+    assert any(name.startswith("denoiser.") for name in moved) == (transfer == "all")
+
+
+def test_fine_tuning_starts_with_the_pretrained_prediction_of_the_label() -> None:
+    """Bit for bit: that of a row whose label is masked and whose fields are not."""
+    _, click = stages(SMALL)
+    module, batch = untrained(), data().test.batch(np.arange(50))
     states = module.generator.states(module.embedding(features(50)), torch.full((50,), torch.nan))
     assert torch.equal(module(batch), module.generator.logit(states))
     torch.testing.assert_close(
@@ -102,7 +128,7 @@ def test_fewer_labels_are_a_part_of_more_and_pretraining_sees_every_row() -> Non
     assert (len(few), len(more)) == (10, 100)
     assert {*few.tolist()} < {*more.tolist()}
     rows = all_rows(data(), 0.1)
-    assert len(rows) == len(data().train)
+    assert np.array_equal(rows.places, data().train.places)
     assert np.array_equal(np.flatnonzero(~np.isnan(rows.label)), chosen(len(rows), 0.1))
     part = labelled(data(), 0.1)
     assert {*part.places.tolist()} == {*data().train.places[chosen(len(rows), 0.1)].tolist()}
@@ -110,10 +136,16 @@ def test_fewer_labels_are_a_part_of_more_and_pretraining_sees_every_row() -> Non
     assert np.array_equal(labelled(data(), 1.0).places, data().train.places)
 
 
-def test_stages_and_their_rates_follow_from_what_goes_on() -> None:
+def test_stages_and_their_rows_and_rates_follow_from_the_configuration() -> None:
     def found(**changes: object) -> list[tuple[str, float]]:
         return [(stage.name, stage.learning_rate) for stage in stages(replace(SMALL, **changes))]
 
+    generate, click = (stage.samples(data()) for stage in stages(replace(SMALL, labels=0.1)))
+    assert isinstance(generate, ClickSplit)
+    assert isinstance(click, ClickSplit)
+    own = chosen(len(generate), 0.1)
+    assert np.array_equal(np.flatnonzero(~np.isnan(generate.label)), own)
+    assert {*click.places.tolist()} == {*generate.places[own].tolist()}
     assert found() == [("generate", 0.02), ("click", pytest.approx(0.003))]
     assert found(pretraining="none") == [("click", 0.01)]
     assert found(transfer="embeddings") == [("generate", 0.02), ("click", 0.01)]
@@ -138,13 +170,45 @@ def test_each_field_s_gain_over_its_frequencies_is_reported() -> None:
     assert scratch["generation"] > measured["generation"] + 1
 
 
-def test_the_served_graph_has_the_label_s_head_alone_and_draws_nothing(tmp_path: Path) -> None:
-    module = untrained(layers=1)
-    signatures = SYSTEM.release(module, SMALL, data())
+@pytest.fixture(scope="module")
+def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the model that clients ask."""
+    repository = tmp_path_factory.mktemp("repository")
+    signatures = SYSTEM.release(untrained(layers=1), SMALL, data())
     assert [one.name for one in signatures] == ["dgenctr_fields", "dgenctr"]
-    assert isinstance(signatures[-1], Servable)
-    export_onnx(signatures[-1], tmp_path / "model.onnx")
-    graph = onnx.load(tmp_path / "model.onnx").graph
+    publish(repository, signatures[-1:], Source(kind="run", name="dgenctr"))
+    return repository / "dgenctr"
+
+
+def test_where_training_knows_no_value_of_the_rows_nothing_is_said_of_their_generation() -> None:
+    module = untrained()
+    module.embedding.row_of.copy_(module.embedding.offsets.repeat_interleave(module.embedding.cardinalities))
+    measured = SYSTEM.measure(module, predict, data().test)
+    assert "generation" not in measured
+    assert "auc" in measured
+
+
+def test_abundance_counts_the_directions_of_the_vectors_that_training_met() -> None:
+    """As many as the width where they are spread evenly, one where all lie on a line; fields count alike."""
+    module = untrained(dim=4)
+    rows = module.embedding.rows.weight.detach()
+    first = rows[: module.embedding.sizes[0]]
+    rows[:] = torch.outer(torch.rand(len(rows)), torch.rand(4))
+    assert abundance(module.embedding) == pytest.approx(1)
+    first[0] = 100 * torch.randn(4)  # of the unknown user, whom training never met
+    first[1:] = torch.eye(4).repeat(NUM_USERS // 4, 1)
+    assert abundance(module.embedding) == pytest.approx((4 + 11) / 12)
+
+
+def test_the_served_graph_answers_at_the_edges_of_ids_and_lengths(published: Path) -> None:
+    model = DirectModel.open(published)
+    check_edges(model, NUM_USERS, NUM_ITEMS)
+    check_negatives(model, request(1, [3, 4, 5]), 1)
+
+
+def test_the_served_graph_has_the_label_s_head_alone_and_draws_nothing(published: Path) -> None:
+    module = untrained(layers=1)
+    graph = onnx.load(published / "1" / "model.onnx").graph
     held = {numpy_helper.to_array(one).tobytes() for one in graph.initializer}
     parts = dict(module.denoiser.named_parameters())
     assert parts["label_head.weight"].detach().T.contiguous().numpy().tobytes() in held or (

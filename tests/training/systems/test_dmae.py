@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 import torch
 
+from tests.training.click_views import view
 from tests.training.systems.dmae_models import LENGTH, SMALL, batch, data, measured, model, trained
-from training.data.click import ClickBatch
+from training.data.click import AGES, HISTORY, ClickBatch, ClickData, ClickSplit
 from training.data.planted_clicks import planted_clicks
 from training.interactions import Content
 from training.layers.item_content import ItemContent
+from training.loop import predict
 from training.needs import require
 from training.systems.dmae import DMAE, SYSTEM
 from training.systems.dmae.model import Interest, dmae_loss
@@ -183,14 +185,13 @@ def test_a_missing_vector_masks_its_modality_and_no_other() -> None:
     assert not any(one.mask.any() for one in interests(built, stranger))
 
 
-def test_histories_are_compared_with_all_candidates_of_a_request_as_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_histories_are_compared_with_all_candidates_of_a_request_as_one_by_one() -> None:
     built, given = model(), batch(np.array([60, 62]))
     item, request = torch.tensor([3, 9, 0, 10**12, 4, 5]), torch.tensor([0, 0, 0, 1, 1, 1])
     history = given.history_items
     once = built.compare_requests(item, history, request)
     one_by_one = built.compare(item, history[request])
-    monkeypatch.setattr("training.systems.dmae.model._ALL_ITEMS", 0)
-    by_vectors = built.compare(item, history[request])
+    by_vectors = built.compare(item, history[request], all_items=0)
     for a, b, c in zip(once, one_by_one, by_vectors, strict=True):
         assert torch.equal(a.level, b.level)
         assert torch.equal(a.valid, b.valid)
@@ -221,6 +222,34 @@ def test_data_without_content_is_refused_by_name() -> None:
     bare = replace(planted_clicks(), load_content=None)
     with pytest.raises(ValueError, match="planted-clicks cannot be used for dmae: it lacks texts of items"):
         require(bare, SYSTEM.name, SYSTEM.needs)
+
+
+def without_vectors(*names: str) -> ClickData:
+    interactions = data().interactions
+    none = {name: np.zeros_like(getattr(interactions.content, name)) for name in names}
+    content = interactions.content._replace(**none)
+    return view(replace(interactions, load_content=lambda: content), frozenset({HISTORY, AGES}), LENGTH)
+
+
+def test_items_without_any_vector_are_refused_and_without_one_modality_the_other_answers() -> None:
+    built = DMAE(SMALL, data().schema)
+    with pytest.raises(ValueError, match="no item of planted-clicks has a vector of text or graph; take din"):
+        built.prepare(without_vectors("text", "graph"))
+    built.prepare(without_vectors("graph"))
+    text, graph = interests(built.eval(), batch())
+    assert text.mask.any()
+    assert not graph.mask.any()
+    with torch.no_grad():
+        assert torch.isfinite(built(batch())).all()
+
+
+def test_what_the_decoder_restores_is_not_measured_where_no_row_has_two_events() -> None:
+    first = np.flatnonzero(data().train.cost() < 2)
+    assert len(first) > 5
+    part = ClickSplit(data().train.source, data().train.places[first])
+    found = SYSTEM.measure(model(), predict, part)
+    assert not {"decoder_rank", "decoder_loss", "silent_loss"} & found.keys()
+    assert "log_loss" in found
 
 
 @pytest.mark.parametrize(

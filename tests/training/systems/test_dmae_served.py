@@ -2,13 +2,20 @@
 
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 
+from export.artifacts import Source
+from export.repository import publish
 from recserve.studies.dmae.data import content_clicks, with_unknown_targets
+from serving.direct import DirectModel
+from serving.in_process import InProcessModel
 from tests.training.click_views import view_of
 from tests.training.systems.dmae_models import LENGTH, SMALL, data, model, train
+from tests.training.systems.served_edges import STRANGERS, check_edges, check_negatives, request
 from training.asking import Tensors
 from training.data.click import ClickData
 from training.layers.click_release import HISTORY_ELEMENTS
@@ -52,6 +59,53 @@ def test_no_output_of_a_graph_reads_the_decoder() -> None:
     for name, one in released().items():
         for a, b in zip(one.eager(*one.example(4, 3)), before[name], strict=True):
             assert torch.equal(a.nan_to_num(-7), b.nan_to_num(-7))
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("repository")
+    publish(folder, tuple(released().values()), Source(kind="run", name="dmae"))
+    return folder
+
+
+def test_what_is_served_answers_at_the_edges_of_ids_and_lengths(repository: Path) -> None:
+    users, items = (len(table) - 1 for table in (data().interactions.users, data().interactions.items))
+    check_edges(InProcessModel.open(repository / "dmae"), users, items)
+
+
+def test_the_scorer_reads_strangers_in_a_history_as_the_unknown_item_and_answers_without_a_history(
+    repository: Path,
+) -> None:
+    """Without the check of our backends, as in NVIDIA's."""
+    model, rows = DirectModel.open(repository / "dmae_scorer"), infer("dmae_history", request(5, [3]))
+    feeds = {"candidates": np.array([[3, 4, 7]]), **rows}
+    check_negatives(model, feeds, 1)
+
+    def scores(**changes: np.ndarray) -> np.ndarray:
+        return model.run_checked([{**feeds, **changes}])[0]["scores"][0]
+
+    for name, one in rows.items():
+        if name != "history_length":
+            wrong, unknown = one.copy(), one.copy()
+            unknown[0, 2] = 0
+            for stranger in (-1, -(2**63)) if name == "history_ages" else STRANGERS:
+                wrong[0, 2] = stranger
+                np.testing.assert_array_equal(scores(**{name: wrong}), scores(**{name: unknown}))
+            assert not np.array_equal(scores(**{name: unknown}), scores())
+    none = scores(history_length=np.array([[0]]))
+    assert np.isfinite(none).all()
+    np.testing.assert_array_equal(none, scores(history_length=np.array([[0]]), history_items=rows["history_items"] + 1))
+    assert np.isnan(scores(history_length=np.array([[-1]]))).all()
+    assert np.isnan(scores(history_length=np.array([[LENGTH + 1]]))).all()
+
+
+def test_the_reasons_of_a_stranger_and_of_no_history_are_none(repository: Path) -> None:
+    model, rows = DirectModel.open(repository / "dmae_interest"), infer("dmae_history", request(5, [3]))
+    for item, length in ((0, LENGTH), (-1, LENGTH), (2**40, LENGTH), (3, 0)):
+        feeds = {"item": np.array([[item]]), **rows, "history_length": np.array([[length]])}
+        found = model.run_checked([feeds])[0]
+        assert all((found[f"similarity_{name}"] == -1).all() for name in ("text", "graph"))
+        assert not any(found[f"weight_{name}"].any() for name in ("text", "graph"))
 
 
 def test_the_explanation_is_of_the_events_that_weigh_most() -> None:

@@ -7,6 +7,7 @@ from tests.training.systems.dmae_models import model
 from training.systems.dmae.units import (
     CrossAttention,
     Encoding,
+    Gate,
     distribution_loss,
     level_of,
     masked_softmax,
@@ -57,6 +58,22 @@ def test_cross_attention_is_the_softmax_over_the_other_modality_written_out() ->
         scores = torch.stack([query @ fusion.key(other[0, i]) / 2 for i in range(2)])
         summed = sum(weight * fusion.value(other[0, i]) for i, weight in enumerate(torch.softmax(scores, 0)))
         torch.testing.assert_close(found[0, j], fusion.norm(own[0, j] + summed))
+    torch.testing.assert_close(found[1], fusion.norm(own[1]))
+
+
+def test_the_gate_opens_on_the_same_event_and_lets_in_the_mean_of_all() -> None:
+    """g = sigmoid(W [h_1; h_2; h_1 h_2] + b), f_1 = LN(h_1 + g W' [h_2; mean of h_2 over what is there])."""
+    torch.manual_seed(0)
+    fusion = Gate(4)
+    own, other, mask = torch.randn(2, 3, 4), torch.randn(2, 3, 4), torch.tensor([[1.0, 1, 0], [0, 0, 0]])
+    other = other * mask[:, :, None]
+    found = fusion(own, other, mask)
+    mean = (other[0, 0] + other[0, 1]) / 2
+    for j in range(3):
+        beside = torch.cat([own[0, j], other[0, j], own[0, j] * other[0, j]])
+        gate = 1 / (1 + torch.exp(-(fusion.gate.weight @ beside + fusion.gate.bias)))
+        let_in = gate * (fusion.value.weight @ torch.cat([other[0, j], mean]))
+        torch.testing.assert_close(found[0, j], fusion.norm(own[0, j] + let_in))
     torch.testing.assert_close(found[1], fusion.norm(own[1]))
 
 

@@ -10,20 +10,30 @@ import pytest
 import torch
 from onnx import numpy_helper
 
-from export.onnx import export_onnx
-from tests.training.systems.generator_models import SMALL, data, features, pretrained, tuned, untrained
+from export.artifacts import Source
+from export.repository import publish
+from serving.direct import DirectModel
+from tests.training.systems.generator_models import (
+    NUM_ITEMS,
+    NUM_USERS,
+    SMALL,
+    data,
+    features,
+    pretrained,
+    tuned,
+    untrained,
+)
+from tests.training.systems.served_edges import check_edges, check_negatives, request
 from tests.training.systems.sgctr_models import around, config_of, given, rows_of
 from training.data.altered import Damaged, corrupt
 from training.fit import FitOptions, fit
 from training.layers.columns import Features
 from training.layers.field_generator import FieldGenerator, normal
 from training.loop import predict
-from training.servable import Servable
 from training.system import prepare
 from training.systems.dgenctr import SYSTEM as DGENCTR
 from training.systems.sgctr import SYSTEM, Sgctr
 from training.systems.sgctr.evaluation import Answers, evaluate
-from training.systems.sgctr.explained import explained
 from training.systems.sgctr.model import RAMP, pinball
 
 ROUNDS = (1, 2)
@@ -138,12 +148,14 @@ def test_damaged_fields_are_masked_more_often_than_by_chance_and_mending_them_he
 
 
 def test_a_generator_of_shuffled_rows_finds_nothing_and_does_not_help() -> None:
-    """The same stages but for what belongs together in the rows; its click logit has been trained as the true one's."""
-    measured = evaluate(around(tuned(shuffled=True)), predict, data().test)
+    """The same stages, steps and click logit but for what belongs together in the rows of the generative one."""
+    true, measured = (evaluate(around(tuned(shuffled=one)), predict, data().test) for one in (False, True))
     assert measured["base_auc"] > 0.9
     for count in (1, 2, 3):
         assert measured[f"corrupt{count}_found"] == pytest.approx(measured[f"corrupt{count}_by_chance"], rel=0.25)
         assert measured[f"corrupt{count}_gain"] < 0.01
+        assert true[f"corrupt{count}_found"] > 1.3 * measured[f"corrupt{count}_found"]
+        assert true[f"corrupt{count}_by_chance"] == measured[f"corrupt{count}_by_chance"]
 
 
 def test_thresholds_are_the_percentile_of_clean_validation_rows(tmp_path: Path) -> None:
@@ -197,41 +209,35 @@ def test_a_choice_does_not_jump_where_cosines_are_rounded_otherwise() -> None:
     assert torch.equal(module.lowest(tied, 3)[:, 2], module.lowest(tied, 3)[:, 3])
 
 
-def test_serving_masks_with_the_vectors_and_heads_of_training(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the model that clients ask."""
+    repository = tmp_path_factory.mktemp("repository")
+    release = SYSTEM.release(around(untrained()), config_of(), data())
+    assert [one.name for one in release] == ["sgctr_rounds", "sgctr"]
+    publish(repository, release[-1:], Source(kind="run", name="sgctr"))
+    return repository / "sgctr"
+
+
+def test_the_served_graph_answers_at_the_edges_of_ids_and_lengths(published: Path) -> None:
+    model = DirectModel.open(published)
+    check_edges(model, NUM_USERS, NUM_ITEMS)
+    check_negatives(model, request(1, [3, 4, 5]), 1)
+
+
+def test_serving_masks_with_the_vectors_and_heads_of_training(published: Path) -> None:
     """And takes only the doubtful rows through the rounds, in the graph too."""
     base = untrained(layers=1)
     module = around(base)
     assert module.base.generator is base.denoiser
     own = {id(one) for one in base.parameters()} | {id(module.thresholds)}
     assert {id(one) for one in module.parameters()} == own
-    release = SYSTEM.release(module, config_of(), data())
-    assert [one.name for one in release] == ["sgctr_rounds", "sgctr"]
-    assert isinstance(release[-1], Servable)
-    export_onnx(release[-1], tmp_path / "model.onnx")
-    graph = onnx.load(tmp_path / "model.onnx").graph
+    graph = onnx.load(published / "1" / "model.onnx").graph
     held = {numpy_helper.to_array(one).tobytes() for one in graph.initializer}
     assert base.denoiser.field_heads.detach().numpy().tobytes() in held
     kinds = [node.op_type for node in graph.node]
     assert "NonZero" in kinds
     assert not [one for one in kinds if one.startswith(("Random", "Bernoulli", "Multinomial"))]
-
-
-def test_an_answer_is_explained_by_what_was_redefined_and_by_how_much() -> None:
-    module = mending(2)
-    served, _ = SYSTEM.release(module, config_of(rounds=2), data())
-
-    def infer(model: str, request: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        assert model == "sgctr_rounds"
-        inputs = [torch.from_numpy(request[spec.name]) for spec in served.inputs]
-        return {spec.name: one.numpy() for spec, one in zip(served.outputs, served.eager(*inputs), strict=True)}
-
-    request = {"user_id": np.array([[3]]), "candidates": np.array([[5, 9, 11, 17]])}
-    scores = {"scores": np.array([[0.2, 0.9, 0.1, 0.3]])}
-    tables = explained(infer, "sgctr", data().interactions, request, scores)
-    assert [one.title.split(" (")[0] for one in tables] == [f"what was redefined of Item {n}" for n in (9, 17, 5)]
-    assert tables[0].columns == ("field", "value", "round 1", "round 2", "likeliest value")
-    rows = {str(row[0]): row for row in tables[0].rows}
-    assert [rows[name][2] for name in ("user_id", "item_id")] == ["", ""], "anchors"
 
 
 def test_answers_are_those_of_the_module() -> None:

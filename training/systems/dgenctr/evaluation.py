@@ -1,4 +1,5 @@
-"""How DGenCTR is judged beside its logits: how well each field of a row is generated from all others.
+"""How DGenCTR is judged beside its logits: how well each field of a row is generated from all others, and how much
+of their width the fields' vectors use.
 
 Legend: B rows, F fields.
 """
@@ -15,7 +16,8 @@ from training.data.altered import spaced
 from training.data.click import ClickBatch, ClickSplit
 from training.layers.columns import Features
 from training.layers.field_generator import FieldGenerator
-from training.layers.field_likelihood import log_likelihood, log_share
+from training.layers.field_likelihood import log_likelihood, log_share, of_field
+from training.layers.fields import FieldEmbedding
 from training.tasks.click import CLICK
 
 ROWS = 2048
@@ -49,12 +51,30 @@ class Surprise(nn.Module):
 
 def evaluate(module: nn.Module, predict: Predict, split: ClickSplit) -> dict[str, float]:
     """The task's metrics; `generation`, the mean over the fields of -log p of a value given the others; `nats_` of each
-    field, by how much that is below what its frequencies give."""
+    field, by how much that is below what its frequencies give, where rows have values that training knows;
+    `abundance`."""
     assert isinstance(module, FieldGenerator)
-    measured = CLICK.evaluate(module, predict, split)
+    measured = CLICK.evaluate(module, predict, split) | {"abundance": abundance(module.embedding)}
     surprise = predict(Surprise(module), spaced(split, ROWS)).astype(np.float64)
     known = ~np.isnan(surprise[..., 0]).all(axis=0)
+    if not known.any():
+        return measured
     model, frequency = np.nanmean(surprise[:, known], axis=0).T
     names = [field.name for field, there in zip(module.embedding.fields, known, strict=True) if there]
     gains = {f"nats_{name}": float(gain) for name, gain in zip(names, frequency - model, strict=True)}
     return measured | {"generation": float(model.mean())} | gains
+
+
+@torch.no_grad()
+def abundance(embedding: FieldEmbedding) -> float:
+    """Sum of the singular values of the vectors that training met over the largest one, mean over the fields of kind id
+    (Guo et al., "On the Embedding Collapse when Scaling up Recommendation Models", ICML 2024,
+    https://arxiv.org/abs/2310.04400): 1 where all lie on a line, at most the width."""
+    found = []
+    for place, (field, own) in enumerate(
+        zip(embedding.fields, embedding.rows.weight.split(embedding.sizes), strict=True)
+    ):
+        if field.kind == "id":
+            singular = torch.linalg.svdvals(own[of_field(embedding, place) > 0].double())
+            found.append(float(singular.sum() / singular.max()))
+    return float(np.mean(found))

@@ -63,11 +63,12 @@ class Diagnosis(nn.Module):
 
 
 def evaluate(model: DMAE, predict: Predict, split: ClickSplit) -> dict[str, float]:
-    """The task's measures, and what the decoder restores of the similarities."""
+    """The task's measures, and what the decoder restores of the similarities, where any row has two of them."""
     logits, *decoder = predict(Diagnosis(model), split).T
     names = ("decoder_rank", "decoder_loss", "silent_loss")
     measured = CLICK.evaluate(model, lambda module, part: logits, split)
-    return measured | {name: float(np.nanmean(one)) for name, one in zip(names, decoder, strict=True)}
+    there = zip(names, decoder, strict=True)
+    return measured | {name: float(np.nanmean(one)) for name, one in there if not np.isnan(one).all()}
 
 
 def variant(config: Config) -> str:

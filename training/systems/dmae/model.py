@@ -119,22 +119,30 @@ class DMAE(LocalActivation):
         self.decoders = nn.ModuleList(_decoder(number * width, width) for _ in range(number))
 
     def prepare(self, data: ClickData) -> None:
-        """Fill all tables from the training part, and the items' vectors, on the grid that keeps products exact."""
+        """Fill all tables from the training part, and the items' vectors, on the grid that keeps products exact. Raises
+        ValueError where no item has any: what is left would be target attention alone."""
         super().prepare(data)
         self.content.prepare(data.interactions.content)
         for name in MODALITIES:
             table = self.content.get_buffer(name)
             table.copy_((table * FINENESS).round() / FINENESS)
         self.given.copy_(torch.stack([is_given(self.content.get_buffer(name)) for name in self.config.modalities], 1))
+        if not self.given.any():
+            raise ValueError(
+                f"no item of {data.interactions.name} has a vector of {' or '.join(self.config.modalities)}; "
+                "take din, or another of modalities"
+            )
 
-    def compare(self, item: Int64[Tensor, " B"], history: Int64[Tensor, "B L"]) -> list[Compared]:
-        """Each item beside the events of its own history."""
+    def compare(
+        self, item: Int64[Tensor, " B"], history: Int64[Tensor, "B L"], all_items: int = _ALL_ITEMS
+    ) -> list[Compared]:
+        """Each item beside the events of its own history; by way of all items where there are at most so many."""
         item, history = (known(ids, self.tables.num_items) for ids in (item, history))
         cosines = []
         for name in self.config.modalities:
             table = self.content.get_buffer(name)
             target = nn.functional.embedding(item, table)
-            if self.tables.num_items <= _ALL_ITEMS:
+            if self.tables.num_items <= all_items:
                 cosines.append((target @ table.T).gather(1, history))
             else:
                 cosines.append((nn.functional.embedding(history, table) @ target[:, :, None]).squeeze(2))

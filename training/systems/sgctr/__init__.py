@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from training.data.altered import spaced
 from training.data.click import FEATURES, ClickBatch, ClickData
+from training.data.columns import feature_layout
 from training.layers.columns import Features
 from training.layers.field_generator import FieldGenerator
 from training.schema import Schema
@@ -31,7 +32,14 @@ __all__ = ["SYSTEM", "Sgctr", "SgctrConfig"]
 
 
 def build(config: SgctrConfig, schema: Schema) -> Sgctr:
-    """Around a generator that its own run fills."""
+    """Around a generator that its own run fills. Raises ValueError where nothing but ids of user and item could be
+    mended."""
+    fields = feature_layout(schema).fields
+    if not any("key" not in field.uses for field in fields):
+        raise ValueError(
+            f"{schema.dataset} has no fields but {' and '.join(one.name for one in fields)}, which sgctr never masks; "
+            "take dgenctr"
+        )
     return Sgctr(FieldGenerator(config, schema), config)
 
 

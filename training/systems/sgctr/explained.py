@@ -23,11 +23,13 @@ from training.systems.sgctr.model import Sgctr, SgctrConfig
 BEST = 3
 """Candidates that are explained."""
 PART = "rounds"
+_LEAST = 1e-3
+"""Share from which on it is shown."""
 
 
 class Redefined(nn.Module):
-    """Of each field how much of it gave way in each round, and its likeliest values; whether the row went through the
-    rounds, and its click probability before and after them."""
+    """Of each field how much of it gives way in each round, and its likeliest values; how far the answer goes from the
+    row as it is towards the redefined one, and the click probabilities of the row as it is, redefined, and answered."""
 
     def __init__(self, module: Sgctr) -> None:
         super().__init__()
@@ -40,11 +42,12 @@ class Redefined(nn.Module):
         before = module.base.denoiser.logit(states)
         mended = module.mend(first, states)
         doubt = module.doubt(module.consistency(states, first)) if mended.rounds else torch.zeros_like(before)
-        given_up = [doubt[:, None] * one.given_up for one in mended.rounds]
+        given_up = [one.given_up for one in mended.rounds] or [torch.zeros_like(first[..., 0])]
         after = before + doubt * (mended.logit - before)
         return (
-            torch.stack(given_up, dim=1) if given_up else torch.zeros_like(first[:, None, :, 0]),
-            torch.sigmoid(torch.stack([before, after], dim=1)),
+            torch.stack(given_up, dim=1),
+            doubt[:, None],
+            torch.sigmoid(torch.stack([before, mended.logit, after], dim=1)),
             *self.likeliest(batch)[:2],
         )
 
@@ -54,7 +57,8 @@ def served(name: str, module: Sgctr, config: SgctrConfig, data: ClickData) -> tu
     count = module.base.num_fields
     outputs = (
         TensorSpec(name="given_up", dtype="float32", shape=(max(1, config.rounds), count)),
-        TensorSpec(name="before_after", dtype="float32", shape=(2,)),
+        TensorSpec(name="doubt", dtype="float32", shape=(1,)),
+        TensorSpec(name="scores", dtype="float32", shape=(3,)),
         TensorSpec(name="values", dtype="int64", shape=(count, MOST)),
         TensorSpec(name="shares", dtype="float32", shape=(count, MOST)),
     )
@@ -63,8 +67,8 @@ def served(name: str, module: Sgctr, config: SgctrConfig, data: ClickData) -> tu
 
 
 def explained(infer: Infer, model: str, interactions: Interactions, request: Tensors, answer: Tensors) -> list[Shown]:
-    """A table for each of the best candidates: each field's value, how much of it gave way in each round, and the value
-    that is likeliest in its place."""
+    """A table for each of the best candidates: each field's value, how much of it gives way in each round, and the
+    value that is likeliest in its place; above it, how far the answer follows. Of a row without doubt nothing does."""
     fields = feature_layout(interactions.schema).fields
     tables = []
     for place in ordered(answer["scores"][0])[:BEST].tolist():
@@ -75,14 +79,22 @@ def explained(infer: Infer, model: str, interactions: Interactions, request: Ten
         for number, field in enumerate(fields):
             value, share = int(told["values"][number][0]), float(told["shares"][number][0])
             likely = f"{said(interactions, field, value)} {share:.2f}" if share else ""
-            parts = [float(told["given_up"][one][number]) for one in rounds]
+            parts = [float(told["given_up"][one][number]) if told["doubt"][0] else 0.0 for one in rounds]
             own = said(interactions, field, int(told[ROW][number]))
-            rows.append([field.name, own, *(f"{part:.0%}" if part else "" for part in parts), likely])
-        before, after = told["before_after"].tolist()
+            rows.append([field.name, own, *(f"{part:.1%}" if part >= _LEAST else "" for part in parts), likely])
         title = (
             f"what was redefined of {interactions.titles[interactions.dense('item', item)]} (item {item}): "
-            f"score {before:.4f} before, {after:.4f} after"
+            f"{_outcome(float(told['doubt'][0]), *told['scores'].tolist())}"
         )
         columns = ("field", "value", *(f"round {one + 1}" for one in rounds), "likeliest value")
         tables.append(Shown((), title, columns, rows))
     return tables
+
+
+def _outcome(doubt: float, before: float, redefined: float, answered: float) -> str:
+    if not doubt:
+        return f"nothing, as every field fits the others; score {before:.4f}"
+    return (
+        f"score {before:.4f} as it is and {redefined:.4f} redefined; answered {answered:.4f}, "
+        f"{doubt:.2g} of the way between their logits"
+    )

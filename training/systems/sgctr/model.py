@@ -101,7 +101,7 @@ class Sgctr(nn.Module):
     def counts(self) -> list[int]:
         """How many fields each round masks."""
         most, rounds = self.config.masked * len(self.free), self.config.rounds
-        return [max(1, round(most * (rounds - one) / rounds)) if self.free else 0 for one in range(rounds)]
+        return [max(1, round(most * (rounds - one) / rounds)) for one in range(rounds)]
 
     def forward(self, batch: ClickBatch) -> Float[Tensor, " B"]:
         return self.logits(Features(batch.ids, batch.dense, batch.sets))
