@@ -1,8 +1,8 @@
 """How likely values of fields are, near the direction in which a generator expects them.
 
-p(f_k | rest) = exp(cos(f_k, G_k) / T) / sum over f of exp(cos(f, G_k) / T): over all values of a field that has few,
-else over the values of the batch, each one's logit less the logarithm of its share of the training samples, and without
-those that equal the one that is asked for.
+p(f_k | rest) = exp(cos(f_k, G_k) / T) / sum over f of exp(cos(f, G_k) / T): over all values of a field that has few and
+that training saw, those it saw too seldom being one, the unknown; else over the values of the batch, each one's logit
+less the logarithm of its share of the training samples, and without those that equal the one that is asked for.
 
 Legend: B rows, F fields, D width, V values of a field, M rows in which it is masked, R rows of the table.
 """
@@ -49,8 +49,8 @@ def field_losses(
     temperature: float,
     few: int = FEW,
 ) -> FieldLoss:
-    """-log p of the true values of the masked fields; over all values of a field that has at most so many.
-    The unknown is no value that is asked for."""
+    """-log p of the true values of the masked fields; over all that training saw where a field has at most so many. The
+    unknown is no value that is asked for."""
     known, vectors = embedding.known(x.ids), embedding(x)
     asked = masks & (known > 0)
     means = []
@@ -59,6 +59,7 @@ def field_losses(
         target = known[rows, field]
         if embedding.fields[field].kind == "id" and size <= few:
             logits = directions[rows, field] @ values(embedding, field).T / temperature
+            logits = logits.masked_fill(of_field(embedding, field) == 0, IMPOSSIBLE)
         else:
             found = normal(vectors[rows, field])
             logits = directions[rows, field] @ found.T / temperature - log_share(embedding, field, target)
