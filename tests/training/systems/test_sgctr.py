@@ -213,7 +213,7 @@ def test_a_choice_does_not_jump_where_cosines_are_rounded_otherwise() -> None:
 def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of the model that clients ask."""
     repository = tmp_path_factory.mktemp("repository")
-    release = SYSTEM.release(around(untrained()), config_of(), data())
+    release = SYSTEM.release(around(untrained(layers=1)), config_of(), data())
     assert [one.name for one in release] == ["sgctr_rounds", "sgctr"]
     publish(repository, release[-1:], Source(kind="run", name="sgctr"))
     return repository / "sgctr"
