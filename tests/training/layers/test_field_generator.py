@@ -210,10 +210,49 @@ def test_weights_of_fields_follow_the_equation_and_turn_the_query() -> None:
         torch.exp(-weight) * loss + weight / 2 for weight, loss in zip(weights, found.mean, strict=True)
     ) / len(weights)
     torch.testing.assert_close(found.balanced(weights), by_hand)
+    loss, logged = generative_loss(module, data().train.batch(np.arange(30)), replace(SMALL, pretraining="fixed"))
+    means = [value for name, value in logged.items() if name.startswith("loss of ")]
+    torch.testing.assert_close(loss, (torch.exp(-weights) * torch.stack(means) + weights / 2).mean())
     before = module.logits(x)
     with torch.no_grad():
         weights[0] += 2
     assert not torch.equal(module.logits(x), before)
+
+
+def test_the_generative_loss_is_its_tokens_softmaxes_and_labels_written_out() -> None:
+    """Each row token by token: a masked field and a hidden label are their masks, some ids of the others are unknown,
+    and the values that count are those before that; hidden labels are asked for, shown ones are not."""
+    config, module, batch = replace(SMALL, unknown_rate=0.3), untrained(), data().train.batch(np.arange(24))
+    embedding, denoiser = module.embedding, module.denoiser
+    torch.manual_seed(1)
+    noise = drawn((24, 12), config, torch.device("cpu"))
+    seen = torch.where(torch.rand(batch.ids.shape) < 0.3, 0, batch.ids)
+    assert noise.label.any()
+    assert not noise.label.all()
+    surprises, entropies = [], []
+    for row in range(24):
+        vectors = embedding.rows.weight[embedding.offsets + seen[row]]
+        fields = [denoiser.masks[k] if noise.masks[row, k] else vectors[k] for k in range(12)]
+        token = denoiser.masks[12] if noise.label[row] else denoiser.labels[int(batch.label[row])]
+        tokens = torch.stack([one + place for one, place in zip((*fields, token), denoiser.places, strict=True)])[None]
+        for block in denoiser.blocks:
+            tokens = block(tokens)
+        state = denoiser.norm(tokens)[0]
+        for k in noise.masks[row].nonzero()[:, 0].tolist():
+            first, size = int(embedding.offsets[k]), embedding.sizes[k]
+            cosines = torch.cosine_similarity(
+                (state[k] @ denoiser.field_heads[k])[None], embedding.rows.weight[first : first + size]
+            )
+            surprises.append(-torch.log_softmax(cosines / TEMPERATURE, 0)[batch.ids[row, k]])
+        if noise.label[row]:
+            logit = denoiser.logit(state[None])[0]
+            entropies.append(torch.nn.functional.softplus(logit * (1 - 2 * batch.label[row])))
+    torch.manual_seed(1)
+    loss, logged = generative_loss(module, batch, config)
+    torch.testing.assert_close(
+        loss, torch.stack(surprises).mean() + torch.stack(entropies).mean(), rtol=1e-4, atol=1e-4
+    )
+    torch.testing.assert_close(logged["loss of the label"], torch.stack(entropies).mean(), rtol=1e-4, atol=1e-4)
 
 
 def test_without_a_label_token_pretraining_does_not_read_the_labels() -> None:

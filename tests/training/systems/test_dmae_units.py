@@ -5,6 +5,7 @@ import torch
 
 from tests.training.systems.dmae_models import model
 from training.systems.dmae.units import (
+    LEVELS,
     CrossAttention,
     Encoding,
     Gate,
@@ -27,6 +28,18 @@ def test_within_a_bucket_the_discrete_vector_is_proportional_to_the_scaled_simil
         inside = bucket == number
         unit = vectors[inside] / scaled[inside][:, None]
         torch.testing.assert_close(unit, encoding.buckets.weight[number].expand_as(unit))
+
+
+def test_a_scaled_similarity_stays_between_nothing_and_the_last_bucket() -> None:
+    """Whatever scale and offset become, no index leaves the table."""
+    encoding = Encoding(4, 8, 8)
+    with torch.no_grad():
+        encoding.scale.fill_(2.0)
+        encoding.offset.fill_(-0.5)
+        scaled, bucket = encoding.scaled(), encoding.bucket()
+        torch.testing.assert_close(scaled, (2 * torch.arange(LEVELS + 1) / LEVELS - 0.5).clamp(0, 1))
+        assert (bucket.min(), bucket.max()) == (0, 3)
+        assert not encoding.discrete()[: LEVELS // 4].any()
 
 
 def test_no_precision_decides_a_bucket() -> None:
