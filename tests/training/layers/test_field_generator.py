@@ -240,10 +240,11 @@ def test_the_generative_loss_is_its_tokens_softmaxes_and_labels_written_out() ->
         state = denoiser.norm(tokens)[0]
         for k in noise.masks[row].nonzero()[:, 0].tolist():
             first, size = int(embedding.offsets[k]), embedding.sizes[k]
+            met = [value for value in range(size) if int(embedding.frequency[first + value])]
             cosines = torch.cosine_similarity(
-                (state[k] @ denoiser.field_heads[k])[None], embedding.rows.weight[first : first + size]
+                (state[k] @ denoiser.field_heads[k])[None], embedding.rows.weight[[first + value for value in met]]
             )
-            surprises.append(-torch.log_softmax(cosines / TEMPERATURE, 0)[batch.ids[row, k]])
+            surprises.append(-torch.log_softmax(cosines / TEMPERATURE, 0)[met.index(int(batch.ids[row, k]))])
         if noise.label[row]:
             logit = denoiser.logit(state[None])[0]
             entropies.append(torch.nn.functional.softplus(logit * (1 - 2 * batch.label[row])))

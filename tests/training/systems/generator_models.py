@@ -113,7 +113,7 @@ def pretrained(*, shuffle_labels: bool = False, shuffled: bool = False) -> Field
             batch = batch._replace(label=batch.label[torch.randperm(len(numbers))])
         return generative_loss(module, batch, replace(SMALL, shuffled=shuffled))[0]
 
-    return moved(module, step, (300, SMALL.pretraining_rate))
+    return moved(module, step, (600, SMALL.pretraining_rate))
 
 
 @cache
