@@ -297,5 +297,4 @@ def test_the_page_is_drawn_in_the_colours_of_the_plots(looked_at: Callable[[str]
 def test_no_label_overlaps_and_nothing_leaves_the_page(looked_at: Callable[[str], Path], case: str) -> None:
     path = looked_at(case)
     path.write_text(path.read_text(encoding="utf-8").replace("</body>", f"{MEASURE}</body>"), encoding="utf-8")
-    measured = Page(chromium(path, "--dump-dom")).texts["pre"]
-    assert [json.loads(text) for text in measured] == [[]]
+    assert [json.loads(text) for text in Page(chromium(path, "--dump-dom")).texts["pre"]] == [[]]

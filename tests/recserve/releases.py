@@ -1,6 +1,7 @@
 """Own tables with ids of text and of 62 bits, and untrained systems on them, in one repository."""
 
 import hashlib
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,9 +12,12 @@ import pytest
 import torch
 
 from export.artifacts import Source
+from export.model_config import read_config, render
+from export.published import CONFIG_FILES
 from export.renaming import under_name
 from export.repository import publish
 from recserve.cli import main
+from serving.identity import Identity
 from tests.once import once
 from training import datasets
 from training.data import sentence_vectors
@@ -128,3 +132,20 @@ def _publish(folder: Path) -> None:
         *released("dkt", "simulated-students"),
     )
     publish(folder, parts, Source(kind="factory", name="tests.recserve.releases:everything"))
+
+
+def with_others(folder: Path) -> Path:
+    """The folder with deepfm once more as one that names no data set (nameless), as one of other tables (changed), and
+    as one of a system whose part that explains is not there (silent)."""
+    said = {"changed": {"schema_digest": "0123456789abcdef"}, "silent": {"system": "gsvr"}, "nameless": {}}
+    for name, parameters in said.items():
+        shutil.copytree(folder / "deepfm", folder / name)
+        for file in CONFIG_FILES:
+            config = read_config(folder / name / file)
+            config.name = name
+            for parameter in {*Identity._fields} & {*config.parameters} if name == "nameless" else ():
+                del config.parameters[parameter]
+            for parameter, text in parameters.items():
+                config.parameters[parameter].string_value = text
+            (folder / name / file).write_text(render(config))
+    return folder

@@ -1,7 +1,6 @@
 """`recserve ask` against a running server: one question of each task, by the ids of a team's own tables."""
 
 import json
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,13 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from export.model_config import read_config, render
-from export.published import CONFIG_FILES
 from recserve.cli import main
 from recserve_client import Client, InvalidRequest
-from serving.identity import Identity
 from serving.server import ServerOptions, TritonServer
-from tests.recserve.releases import NUM_ITEMS, SKUS, everything, registered
+from tests.recserve.releases import NUM_ITEMS, SKUS, everything, registered, with_others
 from training import datasets
 from training.asking import met_by
 
@@ -33,21 +29,7 @@ def sets(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def server(sets: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonServer]:
-    """Beside `everything`: deepfm as one that names no data set (nameless), as one of other tables (changed), and as
-    one of a system whose part that explains is not there (silent)."""
-    folder = everything(tmp_path_factory)
-    for name, parameters in {"nameless": Identity._fields, "changed": ("schema_digest",), "silent": ()}.items():
-        shutil.copytree(folder / "deepfm", folder / name)
-        for file in CONFIG_FILES:
-            config = read_config(folder / name / file)
-            config.name = name
-            for parameter in {*parameters} & {*config.parameters}:
-                del config.parameters[parameter]
-            if name == "changed":
-                config.parameters["schema_digest"].string_value = "0123456789abcdef"
-            if name == "silent":
-                config.parameters["system"].string_value = "gsvr"
-            (folder / name / file).write_text(render(config))
+    folder = with_others(everything(tmp_path_factory))
     with TritonServer(folder, ServerOptions(state=sets / "state", log=sets / "log")) as one:
         yield one
 
