@@ -118,6 +118,7 @@ CLAIMS = [
     f"one to three damaged fields; {mean('sgctr', 'early_exit', ML):.0%} of the clean rows leave early",
     f"with the same damage, gains {gain('matt-dgenctr', '')}, {gain('matt-dgenctr', 'corrupt1_')}, "
     f"{gain('matt-dgenctr', 'corrupt2_')} and {gain('matt-dgenctr', 'corrupt3_')}, at more cost",
+    f"cosines, choice and blend, takes {load('sgctr-mending')['own_share']:.0%} of its time",
     f"it gains {gain('sgctr-shuffled', '')} on clean rows and {gain('sgctr-shuffled', 'corrupt3_')} with three",
     f"a tenth of the longer videos it is {SPARSE['auc']:+.4f} AUC and {SPARSE['gauc']:+.4f} GAUC against one vector",
     f"SFPNet is {both('sfpnet', 'din')} against DIN, {both('sfpnet', 'pepnet')} against PEPNet on `kuairand`, and "
