@@ -52,7 +52,7 @@ def test_a_score_that_changed_is_never_explained_by_nothing() -> None:
             expected = [[f"{one:.1%}" for one in field if one >= 1e-3] for field in given_up[number].T.tolist()]
             assert shares == expected
             assert any(shares)
-            assert f"answered {answered[number]:.4f}, {doubt[number]:.2g} of the way" in table.title
+            assert f"answered {answered[number]:.4f}, {doubt[number]:.0%} of the way" in table.title
         else:
             assert not any(shares)
             assert table.title.endswith(f"nothing, as every field fits the others; score {before[number]:.4f}")

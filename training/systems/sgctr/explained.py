@@ -96,5 +96,5 @@ def _outcome(doubt: float, before: float, redefined: float, answered: float) -> 
         return f"nothing, as every field fits the others; score {before:.4f}"
     return (
         f"score {before:.4f} as it is and {redefined:.4f} redefined; answered {answered:.4f}, "
-        f"{doubt:.2g} of the way between their logits"
+        f"{doubt:.0%} of the way between their logits"
     )
