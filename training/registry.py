@@ -20,13 +20,29 @@ from training.baselines import (
     two_tower,
 )
 from training.system import System
-from training.systems import chime, dea, dgenctr, dmae, gsvr, lrea, matt, mmq, mmq2, mpq, reg4rec, sfpnet, sgctr
+from training.systems import (
+    chime,
+    croloss,
+    dea,
+    dgenctr,
+    dmae,
+    gsvr,
+    lrea,
+    matt,
+    mmq,
+    mmq2,
+    mpq,
+    reg4rec,
+    sfpnet,
+    sgctr,
+)
 
 SYSTEMS: dict[str, System] = {
     system.name: system
     for system in (
         autoint.SYSTEM,
         chime.SYSTEM,
+        croloss.SYSTEM,
         dcnv2.SYSTEM,
         dea.SYSTEM,
         deepfm.SYSTEM,

@@ -11,88 +11,47 @@ Differs from the paper: p is the item's share of the training events, which are 
 a negative that is the same item as the positive is masked; no rewards (every positive weighs one); the user's side is
 the mean of the history's item embeddings, which both towers share, beside the profile fields.
 
-Legend: B users of a batch, L history, N items, D width of vectors.
+Legend: B users of a batch, N items.
 """
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from training.data.columns import Columns, Layout
-from training.data.retrieval import RetrievalBatch, RetrievalData, fields_of
-from training.layers.columns import Features
-from training.layers.items import IdEmbedding, ProfileEmbedding
+from training.data.retrieval import RetrievalBatch, RetrievalData
+from training.layers.tower_pair import TowerConfig, TowerPair
 from training.schema import Schema, size_of
 from training.system import System
-from training.tasks.retrieval import RETRIEVAL, RetrievalConfig
-from training.warm_start import Axis
+from training.tasks.retrieval import RETRIEVAL
 
 _MASKED = -1e9
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config(RetrievalConfig):
+class Config(TowerConfig):
     """Sizes and training."""
 
-    dim: int = 32
-    """Width of embeddings and vectors."""
-    hidden: int = 64
-    """Units of the layer inside each tower."""
     temperature: float = 0.1
     """Divisor of the products in the loss."""
 
 
-class TwoTower(nn.Module):
-    """Implements `training.layers.towers.Towers`."""
+class TwoTower(TowerPair):
+    """Towers and a corrected softmax."""
 
-    item_fields: Tensor
     log_share: Tensor
 
     def __init__(self, config: Config, schema: Schema) -> None:
-        super().__init__()
-        key, dim = schema.key("item"), config.dim
-        num_rows = size_of(key)
+        super().__init__(config, schema)
         self.temperature = config.temperature
-        self.rows = IdEmbedding(Axis((key,)), dim)
-        nn.init.normal_(self.rows.weight, std=dim**-0.5)
-        self.of_user, self.of_item = (
-            ProfileEmbedding(Layout(fields_of(schema, role)), dim) for role in ("user", "item")
-        )
-        self.user_tower, self.item_tower = (
-            nn.Sequential(nn.Linear(dim, config.hidden), nn.ReLU(), nn.Linear(config.hidden, dim)) for _ in range(2)
-        )
-        self.register_buffer("item_fields", torch.zeros(num_rows, len(fields_of(schema, "item")), dtype=torch.int64))
-        self.register_buffer("log_share", torch.zeros(num_rows))
+        self.register_buffer("log_share", torch.zeros(size_of(schema.key("item"))))
 
     def prepare(self, data: RetrievalData) -> None:
-        """Fills the items' fields and the logarithm of their shares of the training events, and says which ids of items
-        and fields these have."""
-        self.item_fields.copy_(torch.from_numpy(data.item_fields))
-        self.rows.prepare(data.train_item_counts)
-        train = data.train
-        self.of_item.prepare(_columns(data.item_fields[train.targets[:, 0]]).rows, len(train))
-        self.of_user.prepare(_columns(data.user_fields[train.user]).rows, len(train))
+        """Takes the logarithm of the items' shares of the training events too."""
+        super().prepare(data)
         counts = torch.from_numpy(data.train_item_counts).double()
         self.log_share.copy_((counts.clamp(min=1) / counts.sum()).log())
-
-    def users(self, batch: RetrievalBatch) -> Float[Tensor, "B D"]:
-        """Unit vectors; an empty history is zeros before the tower."""
-        there = torch.arange(batch.history.shape[1], device=batch.history.device) < batch.length[:, None]
-        rows = self.rows(batch.history) * there.unsqueeze(2)
-        mean = rows.sum(dim=1) / batch.length.clamp(min=1)[:, None]
-        return nn.functional.normalize(self.user_tower(mean + self.of_user(_features(batch.user_fields))), dim=1)
-
-    def items(self) -> Float[Tensor, "N+1 D"]:
-        """Unit vectors of all items."""
-        return self.item(torch.arange(self.rows.num_embeddings, device=self.rows.weight.device))
-
-    def item(self, ids: Int[Tensor, " B"]) -> Float[Tensor, "B D"]:
-        """Unit vectors of items."""
-        fields = self.of_item(_features(self.item_fields.index_select(0, ids)))
-        return nn.functional.normalize(self.item_tower(self.rows(ids) + fields), dim=1)
 
     def loss(self, batch: RetrievalBatch, _done: float) -> tuple[Tensor, dict[str, Tensor]]:
         """Cross-entropy of each user's item among the items of the batch."""
@@ -111,16 +70,6 @@ def corrected_softmax(
     return nn.functional.cross_entropy(
         corrected.masked_fill(same, _MASKED), torch.arange(len(items), device=items.device)
     )
-
-
-def _columns(ids: np.ndarray) -> Columns:
-    """Fields of kind id alone, int64 [n, F]."""
-    return Columns(ids, np.zeros((len(ids), 0), np.float32), ids[:, :0])
-
-
-def _features(ids: Int[Tensor, "B F"]) -> Features:
-    """Fields of kind id alone."""
-    return Features(ids, ids[:, :0].to(torch.get_default_dtype()), ids[:, :0])
 
 
 SYSTEM = System(
