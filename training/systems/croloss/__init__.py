@@ -40,9 +40,9 @@ class Config(TowerConfig):
     """Sizes, training and the loss."""
 
     kernel: Kernel = "softplus"
-    """What stands for the step in the rank: sigmoid is nearest to it, exp makes the softmax."""
+    """Stand-in for the step in the rank: sigmoid is nearest to it, exp makes the softmax."""
     alpha: float = 1.0
-    """Which ranks count: above 1 the head of the list, below 1 its tail."""
+    """Ranks that count: above 1 the head of the list, below 1 its tail."""
     decoupled: bool = False
     """Weight of a rank by the sigmoid, whatever the kernel of the gradient: the Lambda method."""
     beta: float = 10.0
