@@ -56,23 +56,29 @@ def unseen(interactions: Interactions, question: Question) -> list[RawId]:
     that are met most often by anybody."""
     if question.candidates:
         return list(question.candidates)
+    offered = _new(interactions, question)
+    if len(offered) > question.most:
+        counts = np.bincount(interactions.events["item"].to_numpy(), minlength=len(interactions.titles))
+        offered = np.sort(offered[np.argsort(-counts[offered], kind="stable")[: question.most]])
+    return interactions.raws("item", offered)
+
+
+def _new(interactions: Interactions, question: Question) -> np.ndarray:
+    """int64: one item of each title that the user has not met, ascending."""
     titles = np.array(interactions.titles, dtype=object)
     met = np.zeros(len(titles), bool)
     met[met_by(interactions.events, question.dense_user(interactions))] = True
     _, first = np.unique(titles[1:], return_index=True)
     known = {*titles[met].tolist()}
-    offered = np.array([item for item in np.sort(first + 1).tolist() if titles[item] not in known], np.int64)
-    if len(offered) > question.most:
-        counts = np.bincount(interactions.events["item"].to_numpy(), minlength=len(titles))
-        offered = np.sort(offered[np.argsort(-counts[offered], kind="stable")[: question.most]])
-    return interactions.raws("item", offered)
+    return np.array([item for item in np.sort(first + 1).tolist() if titles[item] not in known], np.int64)
 
 
-def of_what(question: Question, count: int) -> str:
-    """What `unseen` found, so many of it."""
+def of_what(interactions: Interactions, question: Question) -> str:
+    """What `unseen` gives, in words."""
     if question.candidates:
-        return f"{count:,} candidates"
-    found = f"the {count:,} most popular" if count == question.most else f"{count:,}"
+        return f"{len(question.candidates):,} candidates"
+    count = len(_new(interactions, question))
+    found = f"the {question.most:,} most popular of {count:,}" if count > question.most else f"{count:,}"
     return f"{found} items that are new to the user"
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from training.data.columns import feature_layout
 from training.interactions import Interactions
 from training.schema import Role, Use, size_of
 
@@ -41,7 +42,12 @@ TEXTS = Need(
 SCENARIOS = Need(
     "two scenarios or more",
     lambda data: any(size_of(field) > 2 for role in ("event", "item") for field in data.schema.of("scenario", role)),
-    'scenario = "...", a column with two names or more, under [events]',
+    'scenario = "..." under [events], or use = "scenario" of a field under [items.fields], with two names or more',
+)
+FIELDS = Need(
+    "fields beside the ids of users and items",
+    lambda data: any("key" not in field.uses for field in feature_layout(data.schema).fields),
+    "one under [items.fields] or [users.fields]",
 )
 NO_EVENT_FIELDS = Need(
     "events without fields of their own",

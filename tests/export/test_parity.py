@@ -14,9 +14,11 @@ from onnx import numpy_helper
 from export.artifacts import Source
 from export.parity import ParityOptions, walk
 from export.repository import publish
-from export.rungs import Row
+from export.rungs import Row, concurrent, opened, served
 from recserve.cli import main
 from serving import golden, runtime
+from serving.admin import Admin
+from serving.server import TritonServer
 from tests.conftest import lrea
 from tests.sealing import reseal
 
@@ -83,6 +85,19 @@ def test_a_good_release_passes_every_rung_and_was_really_batched(repository: Pat
     assert served["lrea_scorer"] == served["lrea_encoder"] == 0.0
     assert ladder.concurrent.requests >= 4 * 200
     assert ladder.concurrent.executions < ladder.concurrent.requests
+
+
+@pytest.mark.triton_server
+def test_where_no_two_requests_meet_more_are_asked_each_time_and_the_rung_does_not_hold(
+    repository: Path, lrea_server: TritonServer, lrea_client: Admin
+) -> None:
+    """One client at a time, as on a machine that is so busy."""
+    model = opened(repository / "lrea_scorer", "cpu")
+    _, alone = served(model, lrea_client)
+    row, counted = concurrent(model, alone, lrea_server, requests=2, clients=1)
+    assert counted == (2 * 63, 2 * 63)
+    assert not row.ok
+    assert row.where == "126 requests took 126 executions: nothing was batched, nothing proved"
 
 
 def test_a_corrupt_reference_breaks_the_rung_of_the_model(broken: Path) -> None:

@@ -10,6 +10,7 @@ from recserve.cli import main
 from recserve.commands.data.add import Add
 from recserve.commands.data.check import Check
 from tests.training.data.folder.tables import NUM_EVENTS, Shop
+from training.needs import SCENARIOS
 
 
 @pytest.mark.parametrize(("said", "pages"), [("", ["home", "cart"]), ('scenario = "page"\n', ["home"])])
@@ -25,7 +26,7 @@ def test_models_of_many_scenarios_refuse_a_set_that_has_none_or_one(
     several = {name for name, one in found.items() if one["lacks"] == ["two scenarios or more"]}
     assert several == {"gsvr", "pepnet", "sfpnet", "shared_bottom"}
     assert Check(folder=folder).run() == 0
-    remedy = 'scenario = "...", a column with two names or more, under [events]'
+    remedy = SCENARIOS.remedy
     assert f"sfpnet       lacks two scenarios or more: add {remedy}" in capsys.readouterr().out
     for name in sorted(several):
         assert main(["train", name, "--dataset", "shop", "--runs", str(tmp_path / "runs")]) == 2

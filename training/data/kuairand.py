@@ -37,7 +37,11 @@ OUTCOMES = tuple(
 def read(cache: Path | None, report: Report) -> Interactions:
     """The set as the module's docstring defines it; fetched first where it is not cached. Raises as `fetch` does."""
     folder = fetch("kuairand", cache, report)
-    shown = pl.read_parquet(folder / "impressions.parquet")
+    return made(pl.read_parquet(folder / "impressions.parquet"))
+
+
+def made(shown: pl.DataFrame) -> Interactions:
+    """The set of published impressions, with the columns of the published file."""
     shown = shown.unique(["user_id", "video_id", "time_ms"], keep="first", maintain_order=True)
     users, videos = id_map(shown["user_id"]), id_map(shown["video_id"])
     long = pl.col("is_click") * pl.col("long_view")

@@ -95,7 +95,7 @@ class Click(Task[ClickData, ClickSplit]):
         liked = met_by(interactions.positives, question.dense_user(interactions))[::-1].tolist()
         return Shown(
             (about(interactions, question, liked, "lately liked"),),
-            f"best of {of_what(question, len(items))}",
+            f"best of {of_what(interactions, question)}",
             ("", "title", "item", "score", *spread),
             rows,
         )

@@ -174,7 +174,13 @@ class Tracing(Task[TracingData, TracingSplit]):
             f"student {question.user} ({interactions.name}): {right} of {request['responses'].size} answers right",
             f"mastery: {', '.join(mastery)}",
         )
-        return Shown(lines, "probabilities of a right answer", ("", "title", "item", "probability"), rows)
+        number = len(interactions.items) - 1
+        cut = (
+            f", the first {MAX_QUESTIONS:,} of {number:,} questions"
+            if len(asked) < number and not question.candidates
+            else ""
+        )
+        return Shown(lines, f"probabilities of a right answer{cut}", ("", "title", "item", "probability"), rows)
 
     def questions(
         self, interactions: Interactions, random: np.random.Generator, count: int, most: int

@@ -47,7 +47,14 @@ def run(lengths: Sequence[int], repetitions: int, report: Report = lambda line: 
         StartupError: the server did not come up.
     """
     with tempfile.TemporaryDirectory(prefix="recserve-length-") as folder:
-        with opened(lengths, Path(folder), report) as lab, StateStore(Path(folder) / "own.state") as store:
+        with opened(lengths, Path(folder), report) as lab:
+            return measured(lab, lengths, repetitions, report)
+
+
+def measured(lab: Lab, lengths: Sequence[int], repetitions: int, report: Report = lambda line: None) -> dict[str, Any]:
+    """The result of models that are served. Raises ValueError where a way answers differently than it must."""
+    with tempfile.TemporaryDirectory(prefix="recserve-length-") as folder:
+        with StateStore(Path(folder) / "own.state") as store:
             report("comparing the answers of all ways")
             asks = lab.asks()
             worst = gaps(lab, asks)

@@ -3,7 +3,6 @@
 import itertools
 import json
 from collections.abc import Iterator
-from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -179,8 +178,7 @@ def test_the_whole_run(
     opened: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """One length and few repetitions: the form of the result, its files, and that every read of a state was a hit."""
-    monkeypatch.setattr(bench, "opened", lambda *_: nullcontext(opened))
-    result = bench.run([LENGTH], 3)
+    result = bench.measured(opened, [LENGTH], 3)
     timed = {(row["way"], row["where"]) for row in result["rows"]}
     ways = {"din", "softmax", "unabsorbed", "absorbed", "fully_absorbed"}
     assert timed == {(way, where) for way in ways for where in ("direct", "server")} | {("ranker", "server")}

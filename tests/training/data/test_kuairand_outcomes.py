@@ -1,7 +1,5 @@
 """What came of an impression is no input of it, of the fields that KuaiRand has."""
 
-from pathlib import Path
-
 import numpy as np
 import polars as pl
 import pytest
@@ -40,12 +38,9 @@ def impressions() -> pl.DataFrame:
     return pl.concat([rows, rows[7:8]]).with_columns(user, video)
 
 
-def seen(table: pl.DataFrame, folder: Path, monkeypatch: pytest.MonkeyPatch) -> ClickData:
+def seen(table: pl.DataFrame) -> ClickData:
     """The data set that is made of it."""
-    folder.mkdir()
-    table.write_parquet(folder / "impressions.parquet")
-    monkeypatch.setattr(kuairand, "fetch", lambda *_asked: folder)
-    return view(kuairand.read(None, print), READS, NUM_EVENTS)
+    return view(kuairand.made(table), READS, NUM_EVENTS)
 
 
 def everything(data: ClickData) -> list[ClickBatch]:
@@ -53,9 +48,7 @@ def everything(data: ClickData) -> list[ClickBatch]:
 
 
 @pytest.mark.parametrize("outcome", OUTCOMES)
-def test_what_came_of_an_impression_is_in_later_histories_and_nowhere_else(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, outcome: str
-) -> None:
+def test_what_came_of_an_impression_is_in_later_histories_and_nowhere_else(outcome: str) -> None:
     table = impressions()
     turned = table["time_ms"] == table["time_ms"][NUM_EVENTS - 20]
     other = table.with_columns(pl.when(turned).then(1 - pl.col(outcome)).otherwise(pl.col(outcome)).alias(outcome))
@@ -64,8 +57,8 @@ def test_what_came_of_an_impression_is_in_later_histories_and_nowhere_else(
     table, other = (
         one.with_columns(pl.when(turned).then(click).otherwise("is_click").alias("is_click")) for one in (table, other)
     )
-    data = seen(table, tmp_path / "one", monkeypatch)
-    pairs = zip(everything(data), everything(seen(other, tmp_path / "other", monkeypatch)), strict=True)
+    data = seen(table)
+    pairs = zip(everything(data), everything(seen(other)), strict=True)
     changed = 0
     at = table["time_ms"][NUM_EVENTS - 20]
     for split, (one, another) in zip((data.train, data.validation, data.test), pairs, strict=True):
@@ -84,11 +77,9 @@ def test_what_came_of_an_impression_is_in_later_histories_and_nowhere_else(
     assert changed > 0
 
 
-def test_a_row_that_is_there_twice_counts_once_and_a_later_one_has_the_earlier_in_its_history(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_row_that_is_there_twice_counts_once_and_a_later_one_has_the_earlier_in_its_history() -> None:
     table = impressions()
-    data = seen(table, tmp_path / "all", monkeypatch)
+    data = seen(table)
     assert len(data.log) == NUM_EVENTS == len(table) - 1
     user, video = (data.interactions.dense(side, raw) for side, raw in zip(("user", "item"), PAIR, strict=True))
     last = table["time_ms"][NUM_EVENTS - 5]

@@ -1,7 +1,7 @@
 """A planted set of which few rows have a label, and DGenCTR's ways to learn from the others too."""
 
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
 import polars as pl
@@ -13,7 +13,7 @@ from training.data.click import FEATURES, ClickData
 from training.interactions import Interactions
 from training.layers.field_generator import FieldGenerator, GeneratorConfig
 from training.schema import Field, Schema
-from training.system import prepare
+from training.system import Split, Stage, prepare
 from training.systems.dgenctr import SYSTEM
 from training.systems.dgenctr.stages import stages
 
@@ -71,6 +71,10 @@ def data() -> ClickData:
     return view(clustered(), frozenset({FEATURES}))
 
 
+def _loss(stage: Stage, module: FieldGenerator, samples: Split, numbers: np.ndarray) -> torch.Tensor:
+    return stage.loss(module, samples.batch(numbers % len(samples)), 0.0)[0]
+
+
 @cache
 def trained(way: str, seed: int = 0) -> FieldGenerator:
     """By the system's own stages: what they read, their losses and rates."""
@@ -81,10 +85,5 @@ def trained(way: str, seed: int = 0) -> FieldGenerator:
     prepare(module, data())
     for stage in stages(config):
         samples = stage.samples(data())
-        loss = stage.loss
-
-        def step(numbers: np.ndarray) -> torch.Tensor:
-            return loss(module, samples.batch(numbers % len(samples)), 0.0)[0]  # noqa: B023
-
-        moved(module.train(), step, (STEPS[stage.name], stage.learning_rate))
+        moved(module.train(), partial(_loss, stage, module, samples), (STEPS[stage.name], stage.learning_rate))
     return module.eval()

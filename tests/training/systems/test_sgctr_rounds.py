@@ -1,5 +1,6 @@
 """SGCTR's rounds against a form that is written out for one row, field by field, and what decides on them."""
 
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -8,10 +9,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.training.systems.generator_models import data, features, untrained
+from tests.training.systems.generator_models import data, features, redundant, untrained
 from tests.training.systems.sgctr_models import around, config_of
 from training.data.altered import Damaged
 from training.loop import predict
+from training.needs import lacking, require
+from training.schema import Schema
 from training.system import prepare
 from training.systems.matt import SYSTEM as MATT
 from training.systems.matt import Matt, MattConfig
@@ -105,7 +108,11 @@ def test_matt_and_sgctr_are_asked_about_the_same_rows_with_the_same_damage() -> 
 
 
 def test_data_with_nothing_to_mend_is_refused_by_name() -> None:
-    fields = tuple(field for field in data().schema.fields if "feature" not in field.uses)
-    schema = type(data().schema)(dataset="bare", fields=fields)
-    with pytest.raises(ValueError, match="bare has no fields but user_id and item_id, which sgctr never masks"):
-        SYSTEM.build(config_of(), schema)
+    bare, whole = redundant(), redundant()
+    fields = tuple(field for field in bare.schema.fields if "feature" not in field.uses)
+    bare = replace(bare, schema=Schema(dataset="bare", fields=fields))
+    assert lacking(whole, SYSTEM.needs) == []
+    with pytest.raises(
+        ValueError, match="bare cannot be used for sgctr: it lacks fields beside the ids of users and items"
+    ):
+        require(bare, "sgctr", SYSTEM.needs)

@@ -49,7 +49,8 @@ def test_a_users_history_is_asked_oldest_first_and_a_strangers_is_empty() -> Non
 def test_where_a_request_may_not_carry_all_new_items_the_most_popular_are_ranked_and_that_is_said() -> None:
     clicks = CLICK.planted()
     counts = np.bincount(clicks.events["item"].to_numpy(), minlength=len(clicks.items))
-    for most in (5, 1000):
+    new = len(clicks.items) - 1 - len({*met_by(clicks.events, 3).tolist()})
+    for most in (5, new, 1000):
         question = Question(user=3, history=(), candidates=(), most=most)
         request = CLICK.request(clicks, question)
         offered = request["candidates"][0]
@@ -57,7 +58,7 @@ def test_where_a_request_may_not_carry_all_new_items_the_most_popular_are_ranked
         if most == 5:
             left = np.setdiff1d(np.arange(1, len(clicks.items)), [*offered, *met_by(clicks.events, 3)])
             assert counts[offered].min() >= counts[left].max()
-            assert shown.title == "best of the 5 most popular items that are new to the user"
+            assert shown.title == f"best of the 5 most popular of {5 + len(left)} items that are new to the user"
         else:
             assert shown.title == f"best of {len(offered)} items that are new to the user"
 

@@ -256,7 +256,7 @@ def _tell_scenarios(events: EventsPart, items: SidePart | None, problems: Proble
     named = [f"[items.fields] {field.name}" for field in (items.fields if items else ()) if field.use == "scenario"]
     named += [f"[events] scenario, '{events.scenario}'"] if events.scenario else []
     if len(named) > 1:
-        problems.error(SCHEMA_FILE, f"{' and '.join(named)} are both the scenario; keep one of them")
+        problems.error(SCHEMA_FILE, f"{' and '.join(named)} are each the scenario; keep one of them")
 
 
 def _tell_collisions(events: EventsPart, items: SidePart | None, users: SidePart | None, problems: Problems) -> None:

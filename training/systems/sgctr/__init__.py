@@ -18,9 +18,9 @@ from torch import Tensor, nn
 
 from training.data.altered import spaced
 from training.data.click import FEATURES, ClickBatch, ClickData
-from training.data.columns import feature_layout
 from training.layers.columns import Features
 from training.layers.field_generator import FieldGenerator
+from training.needs import FIELDS
 from training.schema import Schema
 from training.system import Column, Split, Stage, System, Upstream
 from training.systems.sgctr.evaluation import evaluate
@@ -32,14 +32,7 @@ __all__ = ["SYSTEM", "Sgctr", "SgctrConfig"]
 
 
 def build(config: SgctrConfig, schema: Schema) -> Sgctr:
-    """Around a generator that its own run fills. Raises ValueError where nothing but ids of user and item could be
-    mended."""
-    fields = feature_layout(schema).fields
-    if not any("key" not in field.uses for field in fields):
-        raise ValueError(
-            f"{schema.dataset} has no fields but {' and '.join(one.name for one in fields)}, which sgctr never masks; "
-            "take dgenctr"
-        )
+    """Around a generator that its own run fills."""
     return Sgctr(FieldGenerator(config, schema), config)
 
 
@@ -89,6 +82,7 @@ SYSTEM = System(
         Column(title="early exit", metric="early_exit", direction=None),
     ),
     upstream=lambda config: (Upstream(system="dgenctr", config=generator_settings(config)),),
+    needs=(FIELDS,),
     served=served,
     explained=explained,
     quick={"batch_size": 64, "layers": 1},

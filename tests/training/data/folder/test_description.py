@@ -88,7 +88,7 @@ def told(path: Path, schema: str) -> list[str]:
         (
             'brand = "id"',
             'brand = { kind = "id", use = "scenario" }',
-            "[items.fields] brand and [events] scenario, 'page' are both the scenario; keep one of them",
+            "[items.fields] brand and [events] scenario, 'page' are each the scenario; keep one of them",
         ),
         (
             'tags = "multi"',
