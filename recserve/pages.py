@@ -13,7 +13,7 @@ from recserve.commands import systems
 from recserve.studies import published as studies
 from recserve.studies import robustness, scenario_tables
 from recserve.studies.label_share import points
-from training.registry import SYSTEMS
+from training.registry import SYSTEMS, TASKS
 
 ROOT = Path(__file__).parents[1]
 
@@ -29,7 +29,7 @@ class Region(NamedTuple):
 def _tasks() -> str:
     """A GitHub table of the tasks with their systems and measures."""
     lines = ["| task | systems | default data set | measured by |", "| --- | --- | --- | --- |"]
-    for task in systems.tasks():
+    for task in TASKS:
         names = ", ".join(system.name for system in SYSTEMS.values() if system.task is task)
         measures = "; ".join(f"**{one.title}**" if one.judges else one.title for one in task.columns)
         lines.append(f"| `{task.name}` | {names} | {task.default} | {measures} |")

@@ -1,4 +1,4 @@
-"""All systems, by name."""
+"""All tasks, in the order in which they are listed, and all systems, by name."""
 
 from training.baselines import (
     autoint,
@@ -19,7 +19,7 @@ from training.baselines import (
     tiger,
     two_tower,
 )
-from training.system import System
+from training.system import System, Task
 from training.systems import (
     chime,
     croloss,
@@ -36,6 +36,13 @@ from training.systems import (
     sfpnet,
     sgctr,
 )
+from training.tasks.click import CLICK
+from training.tasks.next_item import NEXT_ITEM
+from training.tasks.retrieval import RETRIEVAL
+from training.tasks.semantic_ids import SEMANTIC_IDS
+from training.tasks.tracing import TRACING
+
+TASKS: tuple[Task, ...] = (CLICK, NEXT_ITEM, SEMANTIC_IDS, RETRIEVAL, TRACING)
 
 SYSTEMS: dict[str, System] = {
     system.name: system

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from recserve import results
 from recserve.commands.command import Command, show, table
 from recserve.results import Result
-from training.registry import SYSTEMS
+from training.registry import SYSTEMS, TASKS
 from training.system import Column, System, Task
 
 HEAD = ["system", "what", "data"]
@@ -35,15 +35,10 @@ class Systems(Command):
         if self.markdown:
             self.console.out(markdown(), highlight=False)
         elif not self.json:
-            for task in tasks():
+            for task in TASKS:
                 show(self.console, table(task.title, head(task), [_plain(entry) for entry in entries(task)]))
-        self.emit([facts(entry) for task in tasks() for entry in entries(task)])
+        self.emit([facts(entry) for task in TASKS for entry in entries(task)])
         return 0
-
-
-def tasks() -> list[Task]:
-    """The tasks of all systems, each once."""
-    return list({system.task.name: system.task for system in SYSTEMS.values()}.values())
 
 
 def entries(task: Task) -> list[Entry]:
@@ -131,7 +126,7 @@ def _margin(entry: Entry) -> str:
 
 def markdown() -> str:
     """A GitHub table for each task, and below what each system has from its source."""
-    return "\n\n".join([*(_markdown(task) for task in tasks()), _provenance()])
+    return "\n\n".join([*(_markdown(task) for task in TASKS), _provenance()])
 
 
 def _markdown(task: Task) -> str:

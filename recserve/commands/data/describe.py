@@ -10,12 +10,12 @@ from rich.table import Table
 
 from recserve.commands.command import Command, show, table
 from recserve.commands.data.findings import lacks_of
-from recserve.commands.systems import tasks
 from recserve.options import Positional
 from recserve.pictures import check_picture
 from training import datasets
 from training.data.overview import Overview, overview
 from training.interactions import Interactions
+from training.registry import TASKS
 
 _SMALL = 0.001
 """Share below which a figure would read as none."""
@@ -56,7 +56,7 @@ class Describe(Command):
 def _tested(data: Interactions) -> dict[str, str]:
     """What the test part has of each task that can use the set, by the task's name."""
     lacks = lacks_of(data)
-    return {task.name: task.tested(data) for task in tasks() if not lacks[task.name]}
+    return {task.name: task.tested(data) for task in TASKS if not lacks[task.name]}
 
 
 def _show(console: Console, found: Overview, tested: Mapping[str, str]) -> None:

@@ -7,14 +7,13 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
-from recserve.commands.systems import tasks
 from training.data.fetch import ORIGINS
 from training.data.folder.build import Inspected
 from training.data.folder.problems import SCHEMA_FILE, Problem
 from training.datasets import DATASETS
 from training.interactions import Interactions
 from training.needs import Need, lacking
-from training.registry import SYSTEMS
+from training.registry import SYSTEMS, TASKS
 
 _SHOWN = 30
 """Problems of a folder that are printed; --json has all."""
@@ -58,7 +57,7 @@ def refuse_built_in(name: str, folder: Path) -> None:
 
 def lacks_of(data: Interactions) -> dict[str, list[Need]]:
     """What each task lacks, by its name; nothing where it can use the data set."""
-    return {task.name: lacking(data, task.needs) for task in tasks()}
+    return {task.name: lacking(data, task.needs) for task in TASKS}
 
 
 def lacks_of_systems(data: Interactions) -> dict[str, list[Need]]:
