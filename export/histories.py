@@ -66,7 +66,7 @@ def load(histories: Histories, interactions: Interactions, most: int = MOST_EVEN
 
 
 def _batches(interactions: Interactions) -> Iterator[dict[Whose, Events]]:
-    own = kept(interactions)
+    own = interactions.remembered
     own = own[by_user(own)]
     users = own["user"].to_numpy()
     starts = np.flatnonzero(np.append(True, users[1:] != users[:-1])) if len(users) else np.zeros(0, np.int64)
@@ -76,11 +76,6 @@ def _batches(interactions: Interactions) -> Iterator[dict[Whose, Events]]:
     for first in range(0, len(starts), _USERS_AT_ONCE):
         chosen = range(first, min(first + _USERS_AT_ONCE, len(starts)))
         yield {Whose(interactions.name, raw_users[one]): events.of(np.arange(starts[one], ends[one])) for one in chosen}
-
-
-def kept(interactions: Interactions) -> pl.DataFrame:
-    """The events of which histories consist: all where events have values, else the positive ones."""
-    return interactions.events if "value" in interactions.events.columns else interactions.positives
 
 
 def _events(interactions: Interactions, own: pl.DataFrame) -> Events:

@@ -5,6 +5,7 @@
                 after the other), in batches of 1, 2, 7 and the largest
     fold        states to which events were added one after the other against those that the encoder reads from whole
                 histories, where states take single events
+    recall      what an approximate index finds of the exact lists, against the least that its export promised
     served      the model in this process against the running server, one request at a time: not a bit may differ
                 where it is one graph
     kernel      in place of `served` for the kernel form of a model: the running server against the ONNX form's
@@ -104,3 +105,5 @@ def _offline(opened: Sequence[Model]) -> Iterator[Row]:
             yield rungs.exported(model, model.direct)
         if model.fold is not None:
             yield rungs.folded(model, model.fold)
+        if model.recall is not None:
+            yield rungs.recalled(model, model.recall)

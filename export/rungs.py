@@ -10,6 +10,7 @@ import numpy as np
 
 from export.fold import Fold
 from export.kinds import KERNEL_BACKEND
+from export.recall import Recall
 from recserve_client.errors import ServingError
 from serving import golden, manifest
 from serving.admin import Admin
@@ -17,7 +18,7 @@ from serving.configs import read_config
 from serving.golden import Gap, Golden
 from serving.in_process import InProcessModel, runs_here
 from serving.server import TritonServer
-from serving.steps import USER_STATE, kind_of
+from serving.steps import ANN, USER_STATE, kind_of
 from serving.versions import served_version
 
 FP64_TOLERANCE = 1e-10
@@ -66,6 +67,8 @@ class Model:
     max_batch_size: int
     fold: Fold | None
     """Of a user-state model whose states take one event."""
+    recall: Recall | None
+    """Of an index that finds approximately."""
 
 
 def opened(path: Path, target: str) -> Model:
@@ -84,6 +87,7 @@ def opened(path: Path, target: str) -> Model:
         batched=steps[-1].model_name if steps else path.name,
         max_batch_size=config.max_batch_size,
         fold=Fold.of(path, target) if kind_of(path) == USER_STATE else None,
+        recall=Recall(served_version(path)) if kind_of(path) == ANN else None,
     )
 
 
@@ -137,6 +141,11 @@ def folded(model: Model, fold: Fold) -> Row:
             where = f"{what}, {gap.output}{list(gap.index)}"
             worst = Row(model.name, "fold", gap.ok, gap.relative, gap.absolute, where)
     return worst
+
+
+def recalled(model: Model, recall: Recall) -> Row:
+    found, least = recall.of([one.inputs for one in model.goldens])
+    return Row(model.name, "recall", found >= least, 1 - found, 1 - found, f"{found:.4f} found, {least} is the least")
 
 
 def served(model: Model, client: Admin) -> tuple[Row, list[Answer]]:

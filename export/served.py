@@ -30,6 +30,11 @@ class Served(NamedTuple):
         """Names of what a request carries."""
         return tuple(tensor.name for tensor in self.config.input)
 
+    def neutral(self, tensor: str) -> str | None:
+        """What stands for an input that a client leaves out; None where it must be said."""
+        parameters, name = self.config.parameters, f"neutral.{tensor}"
+        return parameters[name].string_value if name in parameters else None
+
     def most(self, tensor: str, otherwise: int) -> int:
         """Elements that a ragged input may carry."""
         found = self.bound("max_elements", tensor)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from training.servable import Axis, Bound, Packed, Signature, TensorSpec
+from training.servable import Axis, Bound, Packed, Signature, StepServable, TensorSpec
 
 BATCH = "batch"
 """The name of the batch axis in every exported graph."""
@@ -118,7 +118,8 @@ def _problems(signature: Signature) -> Iterator[str]:
 
 def _id_problems(signature: Signature) -> Iterator[str]:
     """What keeps raw ids from being mapped."""
-    gives_ids = signature.is_graph or bool(signature.steps)
+    by_step = isinstance(signature, StepServable) and signature.gives_ids
+    gives_ids = signature.is_graph or bool(signature.steps) or by_step
     for spec in (*signature.inputs, *signature.outputs):
         where = f"tensor '{spec.name}'"
         if spec.ids is not None and spec.dtype != "int64":
@@ -131,7 +132,7 @@ def _id_problems(signature: Signature) -> Iterator[str]:
             yield f"{where}: its map may lie in a file of this name; leave '/' out of it"
     for spec in signature.outputs:
         if spec.mapped is not None and not gives_ids:
-            yield f"output '{spec.name}': only a graph gives raw ids; leave its map out"
+            yield f"output '{spec.name}': only a graph, or a step that says so, gives raw ids; leave its map out"
         if spec.client_dtype == "string" and spec.ragged:
             # It would hand out the memory of its string objects (onnxruntime_backend, ReadOutputTensors).
             yield (

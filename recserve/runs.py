@@ -17,6 +17,7 @@ from training.fit import predict
 from training.interactions import Interactions
 from training.needs import require
 from training.registry import system
+from training.retrieve_then_rank import RETRIEVER
 from training.schema import unlike
 from training.servable import Origin, Signature, of_origin
 from training.system import Data, System, Wanted, prepare
@@ -136,6 +137,15 @@ def models(trained: Trained) -> tuple[Signature, ...]:
     origin = Origin(system=chosen.name, task=chosen.task.name, schema=trained.data.interactions.schema)
     signatures = chosen.release(trained.module, trained.config, trained.data)
     return of_origin(signatures, origin)
+
+
+def retriever(trained: Trained, number: int) -> tuple[Signature, ...]:
+    """A run as what lists `number` items for a user, before a ranker. Raises ValueError for one that lists nothing."""
+    if number < 1:
+        raise ValueError(f"{number} items are to be retrieved; it must be at least 1")
+    chosen = trained.system
+    origin = Origin(system=chosen.name, task=chosen.task.name, schema=trained.data.interactions.schema)
+    return of_origin(chosen.task.listed_by_user(RETRIEVER, trained.module, trained.data, number), origin)
 
 
 def measured(trained: Trained) -> Measured:

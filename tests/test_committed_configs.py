@@ -1,9 +1,9 @@
 """The committed configurations are those that an export of each system of a paper writes: `S` and its parts `S_<part>`.
 
-Committed are the papers' systems with their default configuration, each on its task's default data set, and
-`generate_then_rank` of the generator and the ranker among them: what a reader would serve, and would want to see change
-in a review. Baselines are left out: they are served in their task's plain form, which `recserve export` writes in
-seconds, and whose configuration the papers' systems without a faster form show as well.
+Committed are the papers' systems with their default configuration, each on its task's default data set: what a reader
+would serve, and would want to see change in a review. Baselines are left out: they are served in their task's plain
+form, which `recserve export` writes in seconds, and whose configuration the papers' systems without a faster form show
+as well.
 """
 
 import os
@@ -22,7 +22,6 @@ from training.data.content import GRAPH_WIDTH
 from training.data.fetch import default_cache
 from training.data.synthetic_sequences import synthetic_sequences
 from training.datasets import read
-from training.generate_then_rank import NAME, generate_then_rank
 from training.interactions import Interactions
 from training.registry import SYSTEMS
 from training.schema import digest
@@ -36,7 +35,6 @@ DIGESTS = {"ml-100k": "f3651abaf1f07934", "beauty": "8336da3d8157b863", "hin-ama
 """Of the schema of each true data set; planted ones stand for them here."""
 MODELS = (
     "dea",
-    "generate_then_rank",
     *(f"lrea{part}" for part in ("", "_encoder", "_scorer", "_state")),
     *(f"matt{part}" for part in ("", "_sampler", "_scorer")),
     "mmq",
@@ -60,9 +58,7 @@ def released() -> tuple[Signature, ...]:
         prepare(module, data)
         origin = Origin(system=system.name, task=system.task.name, schema=interactions.schema)
         signatures += of_origin(system.release(module.eval(), config, data), origin)
-    named = {signature.name: signature for signature in signatures}
-    ranker = [named[name] for name in ("lrea_encoder", "lrea_scorer", "lrea_state", "lrea")]
-    return *signatures, generate_then_rank(named["reg4rec"], ranker)
+    return tuple(signatures)
 
 
 def planted(system: System) -> Interactions:
@@ -121,7 +117,7 @@ def test_no_other_configuration_is_committed() -> None:
 
 def test_a_system_s_models_are_called_as_it_is() -> None:
     assert set(MODELS) == {signature.name for signature in released()}
-    for name in set(MODELS) - {NAME}:
+    for name in MODELS:
         assert name.split("_")[0] in {system.name for system in PAPERS}
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from serving.steps import STEPS, USER_EVENTS
-from training.steps import path_sampler, user_rows, user_state
+from training.steps import ann, path_sampler, user_rows, user_state
 
 ROOT = Path(__file__).parents[1]
 KINDS = {"Servable", "KernelServable", "EnsembleServable", "StepServable"}
@@ -75,4 +75,4 @@ def test_servables_import_no_paper_and_no_hot_op() -> None:
 
 def test_what_training_makes_the_serving_side_opens() -> None:
     """All but the step of a model that comes with us."""
-    assert {module.KIND for module in (path_sampler, user_rows, user_state)} == set(STEPS) - {USER_EVENTS}
+    assert {module.KIND for module in (ann, path_sampler, user_rows, user_state)} == set(STEPS) - {USER_EVENTS}

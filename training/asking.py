@@ -108,19 +108,30 @@ def met_by(events: pl.DataFrame, user: int) -> np.ndarray:
     return of_user(events, user)["item"].to_numpy().astype(np.int64)
 
 
-def listed(interactions: Interactions, question: Question, request: Tensors, answer: Tensors, title: str) -> Shown:
-    """The answer of a model that lists items: `items` and `scores`, fillings left out, best first."""
+def newest_of(interactions: Interactions, question: Question, request: Tensors, events: pl.DataFrame) -> list[int]:
+    """Dense ids of the history that a request carries, or which the server has of the user, as the data set knows it,
+    newest first."""
+    if "history" not in request:
+        return met_by(events, question.dense_user(interactions))[::-1].tolist()
+    return [interactions.dense("item", item) for item in reversed(request["history"][0].tolist())]
+
+
+def listed(
+    interactions: Interactions, question: Question, newest: Sequence[int], answer: Tensors, words: tuple[str, str]
+) -> Shown:
+    """The answer of a model that lists items: `items` and `scores`, fillings left out, best first. `words` are the
+    title and what the user did with the items of the history."""
+    title, what = words
     columns = {"score": answer["scores"][0]}
-    columns |= {"before": answer["generator_scores"][0]} if "generator_scores" in answer else {}
+    columns |= {"retriever": answer["retriever_scores"][0]} if "retriever_scores" in answer else {}
     rows: list[list[object]] = []
     for place in ordered(columns["score"]).tolist():
         item = answer["items"][0][place]
         if number := interactions.dense("item", item if isinstance(item, str) else int(item)):
             numbers = (float(values[place]) for values in columns.values())
             rows.append([len(rows) + 1, interactions.titles[number], item, *numbers])
-    history = [interactions.dense("item", item) for item in request["history"][0].tolist()]
-    unknown = sum(not item for item in history)
-    lines = (about(interactions, question, history[::-1], f"chose {len(history)} items, lately"),)
+    unknown = sum(not item for item in newest)
+    lines = (about(interactions, question, newest, what),)
     if unknown:
         counted = "1 item of the history is" if unknown == 1 else f"{unknown} items of the history are"
         lines += (f"{counted} not known to {interactions.name}",)

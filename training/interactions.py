@@ -125,6 +125,11 @@ class Interactions:
         return number
 
     @property
+    def remembered(self) -> pl.DataFrame:
+        """The events of which histories consist: all where events have values, else the positive ones."""
+        return self.events if "value" in self.events.columns else self.positives
+
+    @property
     def positives(self) -> pl.DataFrame:
         """The events with a label above 0; all where there are no labels."""
         return self.events.filter(pl.col("label") > 0) if "label" in self.events.columns else self.events

@@ -47,6 +47,9 @@ class TensorSpec:
     """Fewest and most elements that one request may carry in a ragged input."""
     per: int = 1
     """Ragged output of a step that is no graph: elements for each element of the input `of`, packed [per * C]."""
+    neutral: str | None = None
+    """Input: what a client may leave out stands for; an empty text for no element of a ragged one. None where a client
+    must say it."""
     ids: IdMap | None = None
     """Of int64 tensors whose ids a client knows by other names: the module reads and writes dense ids, the client sends
     and gets raw ones, int64 or strings. Input: a raw id that is not in the map is dense 0. Output: what is no dense id
@@ -207,6 +210,8 @@ class StepServable(Signature):
     """What opens it on the serving side: a key of `serving.steps.STEPS`."""
     write: Callable[[Path, Mapping[str, str]], None]
     """(empty version folder, `asks`): writes the step's files."""
+    gives_ids: bool = False
+    """Whether it answers raw ids where an output has a map."""
     asks: Mapping[str, str] = field(default_factory=dict)
     """Other models that the step asks while it answers: what they are to it -> their names."""
 

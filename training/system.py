@@ -190,6 +190,11 @@ class Task(ABC, Generic[D, S]):
         """The plain served form of any module of the task's protocol, in the order in which it must be published, the
         model that clients ask for last, called `name`; its fp64 twin is the reference of the ladder's first rung."""
 
+    def listed_by_user(self, name: str, module: nn.Module, data: D, top: int) -> tuple[Signature, ...]:
+        """A retriever that is asked by user, as `training.retriever.by_user`, the model `name` last. Raises ValueError
+        for a task whose models do not list."""
+        raise ValueError(f"a model of the task {self.name} lists nothing of its own accord; it can rank")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Upstream:

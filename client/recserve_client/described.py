@@ -5,7 +5,7 @@ from typing import Any, NamedTuple, Self
 
 from recserve_client.protocol import DATATYPES
 
-_NO_ID = "no_id."
+_NO_ID, _NEUTRAL = "no_id.", "neutral."
 
 
 class TensorInfo(NamedTuple):
@@ -55,8 +55,8 @@ class Description(NamedTuple):
             tuple(TensorInfo(tensor.name, DATATYPES[tensor.data_type], tuple(tensor.dims)) for tensor in tensors)
             for tensors in (config.input, config.output)
         )
-        optional = tuple(tensor.name for tensor in config.input if tensor.optional)
         parameters = {name: value.string_value for name, value in config.parameters.items()}
+        optional = tuple(tensor.name for tensor in config.input if tensor.optional)
         return cls(config.name, config.max_batch_size > 0, inputs, optional, outputs, parameters)
 
     @property
@@ -73,6 +73,11 @@ class Description(NamedTuple):
     def part_of(self) -> str | None:
         """The model of the same release that clients ask; None where that is this one."""
         return self.parameters.get("part_of")
+
+    def neutral(self, name: str) -> str | None:
+        """What stands for an input that a caller leaves out, an empty text for no element; None for one that must be
+        said."""
+        return self.parameters.get(_NEUTRAL + name)
 
     def input(self, name: str) -> TensorInfo | None:
         """By name."""

@@ -49,10 +49,16 @@ class Question(NamedTuple):
         said = {name: value for name, value in {**self.context, **self.named}.items() if value is not None}
         if unknown := sorted({*map(str, said)} - {tensor.name for tensor in model.inputs}):
             raise InvalidRequest(f"model '{model.name}' takes no {unknown[0]}; it takes {_told(model.inputs)}")
-        lacking = [one for one in model.inputs if one.name not in said and one.name not in model.optional]
-        if lacking:
+        unsaid = [one for one in model.inputs if one.name not in said and one.name not in model.optional]
+        left_out = {one.name: value for one in unsaid if (value := model.neutral(one.name)) is not None}
+        if lacking := [one for one in unsaid if one.name not in left_out]:
             raise InvalidRequest(f"model '{model.name}' also takes {_told(lacking)}; {_remedy(lacking[0].name)}")
-        return {tensor.name: self._array(model, tensor) for tensor in model.inputs if tensor.name in said}
+        arrays = {tensor.name: self._array(model, tensor) for tensor in model.inputs if tensor.name in said}
+        return arrays | {
+            tensor.name: _neutral(model, tensor, left_out[tensor.name])
+            for tensor in model.inputs
+            if tensor.name in left_out
+        }
 
     def _check_kind(self, model: Description, tasks: Sequence[str]) -> None:
         if model.part_of is not None:
@@ -135,6 +141,15 @@ def _further(where: str, tensor: TensorInfo, value: Any) -> np.ndarray:
     if tuple(array.shape) != tensor.shape:
         raise InvalidRequest(f"{where} has shape {list(array.shape)}; the model takes {list(tensor.shape)}")
     return array
+
+
+def _neutral(model: Description, tensor: TensorInfo, text: str) -> np.ndarray:
+    """An input that the caller left out, in its shape."""
+    is_empty = not text and -1 in tensor.shape
+    shape = [0 if is_empty and size < 0 else max(size, 1) for size in tensor.shape]
+    dtype = object if tensor.datatype == "BYTES" else DTYPES[tensor.datatype]
+    array = np.zeros(shape, dtype) if is_empty else np.full(shape, text, dtype)
+    return array[None] if model.has_batch_axis else array
 
 
 def _number(where: str, tensor: TensorInfo, value: Any) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from export.further import complete, filled, further, missing
+from export.further import complete, further, further_input
 from export.served import Served, data_of, find, system_of
 from recserve.commands.command import Command, show_titled, table
 from recserve.options import Positional
@@ -99,13 +99,15 @@ class Ask(Command):
     def _request(self, chosen: System, interactions: Interactions, question: Question, served: Served) -> Tensors:
         """The task's request and further inputs. Raises ValueError naming an input that the model does not have."""
         request = chosen.task.request(interactions, question)
+        if question.history and "history" in request.keys() - {*served.inputs}:
+            raise ValueError(f"--history: model '{served.model}' reads what its users did itself; give --user")
         said = dict(one.split("=", 1) for one in self.set)
         inputs = further(served, request)
         if unknown := sorted({*said} - {*inputs}):
             raise ValueError(f"--set {unknown[0]}: model '{served.model}' has {', '.join(inputs) or 'nothing'} to set")
         for name, tensor in inputs.items():
             try:
-                request[name] = filled(tensor, said.get(name, missing(interactions, name)))
+                request[name] = further_input(served, interactions, tensor, said.get(name))
             except ValueError as error:
                 raise ValueError(f"--set {error}") from None
         return complete(served, request)

@@ -9,7 +9,7 @@ from export.kinds import kernel_forms
 from export.renaming import refuse_taken_parts, under_name
 from recserve import runs
 from recserve.commands.command import Command
-from training.generate_then_rank import generate_then_rank, refuse_other_items
+from training.retrieve_then_rank import joined, refuse_other_ids
 from training.servable import Signature
 
 
@@ -22,8 +22,10 @@ class Exporting(Command):
     kernel_form: bool = False
     """Kernel form of models with hot ops, published as well."""
     then_rank: Path | None = None
-    """Folder of a finished run that ranks: its models are published as well, and generate_then_rank, which scores what
-    SOURCE generates for a history with it, in one call."""
+    """Folder of a finished run that ranks: retrieve_then_rank is published, which scores what SOURCE retrieves for a
+    user with it, in one call."""
+    retrieve: int = 200
+    """Items that SOURCE retrieves for the ranker."""
 
     def release(self, source: str, repository: Path) -> tuple[tuple[Signature, ...], Source]:
         """The models, and where they come from. Raises ValueError for what is no source."""
@@ -41,12 +43,10 @@ class Exporting(Command):
                 raise ValueError("--then-rank joins two runs; export a run, not a factory")
             return load_factory(source), Source(kind="factory", name=source)
         trained = runs.load(Path(source))
-        signatures, measured = runs.models(trained), runs.measured(trained)
+        measured = runs.measured(trained)
         if self.then_rank is None:
-            return signatures, Source(kind="run", name=source, measured=(measured,))
+            return runs.models(trained), Source(kind="run", name=source, measured=(measured,))
         other = runs.load(self.then_rank)
-        ranker = runs.models(other)
-        joint = generate_then_rank(signatures[-1], ranker)
-        refuse_other_items(trained.data.schema, other.data.schema)
+        refuse_other_ids(trained.data.schema, other.data.schema)
         both = Source(kind="run", name=f"{source}, {self.then_rank}", measured=(measured, runs.measured(other)))
-        return (*signatures, *ranker, joint), both
+        return joined(runs.retriever(trained, self.retrieve), runs.models(other)), both

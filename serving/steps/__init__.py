@@ -8,6 +8,7 @@ from serving.steps.step import Host, Step
 
 PARAMETER = "step"
 """Of `config.pbtxt`: the kind of the step."""
+ANN = "ann"
 USER_EVENTS = "user_events"
 USER_STATE = "user_state"
 
@@ -15,7 +16,13 @@ Opener = Callable[[Host, Path], Step]
 """(what is around the step, version folder); raises ValueError for a damaged folder."""
 
 
-# Each imports what its kind alone needs: lmdb, or torch for the sampler.
+# Each imports what its kind alone needs: lmdb, faiss, or torch for the sampler.
+def _ann(host: Host, folder: Path) -> Step:
+    from serving.steps.ann import AnnStep
+
+    return AnnStep(host, folder)
+
+
 def _path_sampler(host: Host, folder: Path) -> Step:
     from serving.steps.path_sampler import SamplerStep
 
@@ -41,6 +48,7 @@ def _user_events(host: Host, folder: Path) -> Step:
 
 
 STEPS: Mapping[str, Opener] = {
+    ANN: _ann,
     "path_sampler": _path_sampler,
     USER_EVENTS: _user_events,
     "user_rows": _user_rows,

@@ -12,13 +12,13 @@ from serving.histories.reading import NAMES, Reading
 from serving.ids import IdMaps
 from serving.steps.step import Host
 
-USER_ID, CANDIDATES = "user_id", "candidates"
+USER_ID, CANDIDATES, EXCLUDED = "user_id", "candidates", "excluded"
 
 
 def open_live(host: Host, folder: Path, ids: IdMaps, names: Set[str], *, follows: bool = False) -> LiveHistories | None:
     """The histories of a version folder's users; None where the step reads none (`names` are what it reads) and nothing
     of it `follows` from them, or where there is no store."""
-    reading = Reading.of(folder, ids.of(CANDIDATES)) if follows or {*NAMES} <= names else None
+    reading = Reading.of(folder, ids.of(CANDIDATES) or ids.of(EXCLUDED)) if follows or {*NAMES} <= names else None
     histories = None if reading is None else host.histories()
     if reading is None or histories is None:
         return None

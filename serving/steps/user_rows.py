@@ -52,9 +52,10 @@ class RowsStep:
             raise ValueError(f"{path}: {KEYS} are not user ids in strictly ascending order: export the model again")
         for output in self._model.spec.outputs:
             array = self._arrays[output.name]
-            if len(array) != len(self._keys) or array.dtype != output.dtype:
+            dtype = output.dtype if self._model.ids.of(output.name) is None else np.int64
+            if len(array) != len(self._keys) or array.dtype != dtype:
                 found = f"{array.dtype} with {len(array)} rows"
-                raise ValueError(f"{path}: {output.name} is {found}, not {output.dtype} with {len(self._keys)}")
+                raise ValueError(f"{path}: {output.name} is {found}, not {dtype} with {len(self._keys)}")
 
     def answer(self, requests: Sequence[Tensors]) -> list[Tensors | Refusal]:
         """Each named array [B, ...] of each request's `user_id` [B, 1], in order; a request that is wrong is refused
@@ -80,7 +81,8 @@ class RowsStep:
             values[is_unknown] = self._unknown[name]
             for one, part in zip(found, np.split(values, borders), strict=True):
                 one[name] = part
-        return self._with_live(found, [raw_users(request[RAW_USERS]) for request in requests])
+        found = self._with_live(found, [raw_users(request[RAW_USERS]) for request in requests])
+        return [self._model.ids.raw(rows) for rows in found]
 
     def _with_live(self, found: list[Tensors], users: Sequence[Sequence[RawUser]]) -> list[Tensors]:
         """Histories as they are now, and what follows from them, in place of what was exported."""

@@ -165,10 +165,10 @@ def test_packed_strings_are_no_output_as_a_server_could_not_cut_them() -> None:
         model_config(replace(model, outputs=outputs), "gpu")
 
 
-def test_a_step_that_is_no_graph_gives_no_raw_ids() -> None:
+def test_a_step_gives_no_raw_ids_unless_it_says_so() -> None:
     state = with_states()[2]
     outputs = tuple(replace(spec, ids=SKUS) if spec.name == "stamp" else spec for spec in state.outputs)
-    with pytest.raises(ValueError, match="output 'stamp': only a graph gives raw ids"):
+    with pytest.raises(ValueError, match="output 'stamp': only a graph, or a step that says so, gives raw ids"):
         model_config(replace(state, outputs=outputs), "cpu")
 
 

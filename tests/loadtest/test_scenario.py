@@ -14,7 +14,7 @@ from serving.server import ServerOptions, TritonServer
 from tests.recserve.releases import SKUS, everything, registered
 
 pytestmark = [pytest.mark.slow(110), pytest.mark.triton_server]
-MODELS = ("deepfm", "fm", "shop", "reg4rec", "generate_then_rank", "rqvae", "two_tower", "dkt")
+MODELS = ("deepfm", "fm", "shop", "reg4rec", "retrieve_then_rank", "rqvae", "two_tower", "dkt")
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+from torch import nn
 
 from export.artifacts import Source
 from export.model_config import read_config, render
@@ -21,10 +22,10 @@ from serving.identity import Identity
 from tests.once import once
 from training import datasets
 from training.data import sentence_vectors
-from training.generate_then_rank import generate_then_rank
 from training.registry import SYSTEMS
+from training.retrieve_then_rank import RETRIEVER, joined
 from training.servable import Origin, Signature, of_origin
-from training.system import Wanted, prepare
+from training.system import Data, System, Wanted, prepare
 
 NUM_USERS, NUM_ITEMS, NUM_EVENTS = 30, 80, 900
 SKUS = [2**55 * number + 7 for number in range(1, NUM_ITEMS + 1)]
@@ -90,6 +91,22 @@ def registered(root: Path) -> Iterator[Path]:
 
 def released(name: str, dataset: str, **settings: object) -> tuple[Signature, ...]:
     """A system's release on a registered data set, with random weights that are large enough to matter."""
+    system, module, config, data = _untrained(name, dataset, settings)
+    return of_origin(system.release(module, config, data), _origin(system, data))
+
+
+def retriever(name: str, dataset: str, number: int, **settings: object) -> tuple[Signature, ...]:
+    """The same, as what lists so many items for a user."""
+    system, module, _, data = _untrained(name, dataset, settings)
+    listing = system.task.listed_by_user(RETRIEVER, module, data, number)
+    return of_origin(listing, _origin(system, data))
+
+
+def _origin(system: System, data: Data) -> Origin:
+    return Origin(system=system.name, task=system.task.name, schema=data.interactions.schema)
+
+
+def _untrained(name: str, dataset: str, settings: dict[str, object]) -> tuple[System, nn.Module, object, Data]:
     system = SYSTEMS[name]
     config = system.config(**{**system.quick, **settings})
     interactions = datasets.read(dataset)
@@ -101,8 +118,7 @@ def released(name: str, dataset: str, **settings: object) -> tuple[Signature, ..
     with torch.no_grad():
         for parameter in module.parameters():
             parameter.add_(0.3 * torch.randn_like(parameter))
-    origin = Origin(system=name, task=system.task.name, schema=interactions.schema)
-    return of_origin(system.release(module.eval(), config, data), origin)
+    return system, module.eval(), config, data
 
 
 def _given(num_items: int) -> dict[str, torch.Tensor]:
@@ -120,13 +136,11 @@ def everything(factory: pytest.TempPathFactory) -> Path:
 
 
 def _publish(folder: Path) -> None:
-    deepfm, reg4rec = released("deepfm", "plain", **SMALL), released("reg4rec", "plain", **REG4REC)
     parts = (
         *released("fm", "moment", dim=8),
-        *deepfm,
         *under_name(released("matt", "plain", **SMALL, paths=3), "shop"),
-        *reg4rec,
-        generate_then_rank(reg4rec[-1], deepfm),
+        *released("reg4rec", "plain", **REG4REC),
+        *joined(retriever("two_tower", "plain", 30), released("deepfm", "plain", **SMALL)),
         *released("rqvae", "plain", words=8),
         *released("two_tower", "plain"),
         *released("dkt", "simulated-students"),

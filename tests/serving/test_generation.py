@@ -1,6 +1,5 @@
-"""REG4Rec behind a real server: the graph, its kernel form, and generate_then_rank, which asks LREA about the list."""
+"""REG4Rec behind a real server: the graph and its kernel form."""
 
-import shutil
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,17 +16,13 @@ from recserve_client.errors import InvalidRequest
 from serving.admin import Admin
 from serving.direct import DirectModel
 from serving.server import ServerOptions, TritonServer
-from tests.conftest import lrea
 from tests.training.systems.reg4rec_models import data, trained
-from training.generate_then_rank import generate_then_rank
 from training.layers.served_lists import packed
 from training.systems.reg4rec import decode as decoding
 from training.systems.reg4rec.servables import servables
 
 pytestmark = [pytest.mark.triton_server, pytest.mark.slow(120)]
-MODEL, KERNEL, JOINT = "reg4rec", "reg4rec_kernel", "generate_then_rank"
-CHAINED = "chained"
-"""A target whose ensembles are tritonserver's own, with a process for each step."""
+MODEL, KERNEL = "reg4rec", "reg4rec_kernel"
 
 
 @pytest.fixture(scope="module")
@@ -35,17 +30,12 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("generation") / "repository"
     model = trained()
     generator = servables(MODEL, model, model.config, data())
-    ranker = lrea()
-    joint = generate_then_rank(generator[-1], ranker)
     publish(
         folder,
-        (*generator, *kernel_forms(generator), *ranker, joint),
+        (*generator, *kernel_forms(generator)),
         Source(kind="factory", name="tests.serving.test_generation"),
         data().schema,
     )
-    for entry in folder.iterdir():
-        own = "config.pbtxt" if entry.name in (JOINT, "lrea") else "configs/cpu.pbtxt"
-        shutil.copy(entry / own, entry / "configs" / f"{CHAINED}.pbtxt")
     return folder
 
 
@@ -126,17 +116,7 @@ def test_the_kernel_form_answers_what_the_graph_answers(client: Admin) -> None:
         np.testing.assert_allclose(graph["scores"], kernel["scores"], atol=1e-5)
 
 
-def test_generate_then_rank_scores_the_generated_items_for_the_user(client: Admin) -> None:
-    for user, asked in enumerate(requests()[:6], 1):
-        listed = client.infer(MODEL, asked)
-        joint = client.infer(JOINT, {**asked, "user_id": np.array([[user]])})
-        assert np.array_equal(joint["items"], listed["items"])
-        assert np.array_equal(joint["generator_scores"], listed["scores"])
-        ranked = client.infer("lrea", {"user_id": np.array([[user]]), "candidates": listed["items"]})
-        np.testing.assert_allclose(joint["scores"], ranked["scores"], atol=1e-6)
-
-
-@pytest.mark.parametrize("model", [MODEL, KERNEL, JOINT])
+@pytest.mark.parametrize("model", [MODEL, KERNEL])
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
@@ -149,32 +129,19 @@ def test_generate_then_rank_scores_the_generated_items_for_the_user(client: Admi
 def test_a_wrong_request_is_refused_by_name_and_the_next_one_answered(
     client: Admin, model: str, changes: dict[str, np.ndarray], reason: str
 ) -> None:
-    right = request([5, 11, 17]) | ({"user_id": np.array([[3]])} if model == JOINT else {})
+    right = request([5, 11, 17])
     before = client.infer(model, right)
     with pytest.raises(InvalidRequest, match=reason):
         client.infer(model, right | changes)
     assert same(before, client.infer(model, right))
 
 
-@pytest.mark.parametrize("model", [MODEL, KERNEL, JOINT])
+@pytest.mark.parametrize("model", [MODEL, KERNEL])
 def test_an_empty_history_is_answered_as_one_unknown_item(client: Admin, model: str) -> None:
-    user = {"user_id": np.array([[-5]])} if model == JOINT else {}
-    empty, unknown = (client.infer(model, {**request(history), **user}) for history in ([], [2**40]))
+    empty, unknown = (client.infer(model, request(history)) for history in ([], [2**40]))
     assert (empty["items"] > 0).any()
     for name, array in unknown.items():
         np.testing.assert_allclose(empty[name], array, atol=1e-6)
-
-
-def test_generate_then_rank_answers_alike_as_tritonservers_own_ensemble(
-    repository: Path, client: Admin, tmp_path: Path
-) -> None:
-    options = ServerOptions(target=CHAINED, state=tmp_path / "state", log=tmp_path / "log")
-    with TritonServer(repository, options) as server, Admin(server.url, deadline_s=30.0) as chained:
-        for user, asked in enumerate(requests()[:6], 1):
-            joint = {**asked, "user_id": np.array([[user]])}
-            fused, own = client.infer(JOINT, joint), chained.infer(JOINT, joint)
-            for name, array in fused.items():
-                np.testing.assert_allclose(own[name], array, atol=1e-6)
 
 
 def test_the_parity_ladder_holds(repository: Path) -> None:
@@ -187,4 +154,3 @@ def test_the_parity_ladder_holds(repository: Path) -> None:
         "concurrent",
     }
     assert {row.rung for row in ladder.rows if row.model == KERNEL} == {"model", "kernel", "concurrent"}
-    assert {row.rung for row in ladder.rows if row.model == JOINT} == {"export", "served", "concurrent"}

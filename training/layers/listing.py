@@ -29,7 +29,7 @@ def best_of_all(scores: Float[Tensor, "B N+1"], history: Int64[Tensor, "B L"], t
     """Of a score for every item, by id; ids of the history that are no item leave out nothing."""
     seen = functional.pad(known(history, scores.shape[1]), (0, 1))
     listed = torch.where(scores.isnan(), -torch.inf, scores).scatter(1, seen, -torch.inf)
-    place = _best_places(listed, top)
+    place = best_places(listed, top)
     return _filled(place, listed.gather(1, place), top)
 
 
@@ -40,11 +40,11 @@ def best_of_found(
     wanted = (items > 0) & ~(items.unsqueeze(2) == history.unsqueeze(1)).any(2) & ~scores.isnan()
     items, order = items.sort(dim=1)
     scores = torch.where(wanted, scores, -torch.inf).gather(1, order)
-    place = _best_places(scores, top)
+    place = best_places(scores, top)
     return _filled(items.gather(1, place), scores.gather(1, place), top)
 
 
-def _best_places(scores: Float[Tensor, "B M"], top: int) -> Int64[Tensor, "B T"]:
+def best_places(scores: Float[Tensor, "B M"], top: int) -> Int64[Tensor, "B T"]:
     """Places of the T = min(top, M) best scores, best first; of equal ones the lower place.
 
     By counting which ones come before, as neither topk nor what ONNX has of sort keeps the order of equal scores in

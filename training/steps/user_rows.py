@@ -5,6 +5,7 @@ Axes: U users who have a row.
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from serving.histories.ragged import packed
 from serving.histories.reading import NAMES
+from serving.ids import IdMap
 from serving.steps import followed
 from serving.steps.followed import Followed
 from training.servable import Packed, StepServable, TensorSpec
@@ -35,13 +37,15 @@ def user_rows(  # noqa: PLR0913 - what a step is made of
     inputs: tuple[TensorSpec, ...],
     example: Callable[[int, int], Packed],
     follows: Sequence[Followed] = (),
+    ids: Mapping[str, IdMap] = MappingProxyType({}),
 ) -> StepServable:
     """Outputs are `rows`, arrays [U, ...] by name, at the row of the user who asks. An unknown user reads `unknown`,
     one row for each array, or zeros.
 
     `user_ids` int64 [U] ascend. `inputs` begin with `user_id` [1]; the others (ragged candidates) are only checked, so
     that a wrong request is refused before work is done. `follows` are the columns of the rows that the users' histories
-    decide. Raises ValueError, naming the array, where they do not fit.
+    decide, `ids` the maps of rows that are dense ids and are answered as raw ones. Raises ValueError, naming the array,
+    where they do not fit.
     """
     if not rows or KEYS in rows:
         raise ValueError(f"model '{name}': rows holds {sorted(rows)}; it needs arrays, none of them called '{KEYS}'")
@@ -63,16 +67,17 @@ def user_rows(  # noqa: PLR0913 - what a step is made of
     return StepServable(
         name=name,
         inputs=inputs,
-        outputs=tuple(_spec(key, array) for key, array in rows.items()),
+        outputs=tuple(_spec(key, array, ids.get(key)) for key, array in rows.items()),
         example=example,
         eager=eager,
         kind=KIND,
+        gives_ids=True,
         write=write,
         reads_histories=bool(follows) or {*NAMES} <= set(rows),
     )
 
 
-def _spec(name: str, array: np.ndarray) -> TensorSpec:
+def _spec(name: str, array: np.ndarray, ids: IdMap | None) -> TensorSpec:
     # What a signature cannot name is refused when the model is published.
     dtype: Any = array.dtype.name
-    return TensorSpec(name=name, dtype=dtype, shape=array.shape[1:])
+    return TensorSpec(name=name, dtype=dtype, shape=array.shape[1:], ids=ids)

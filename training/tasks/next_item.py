@@ -12,6 +12,7 @@ Axes: B requests, H history items packed over them, L history, top places of a l
 
 import copy
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal, Protocol, cast
 
 import numpy as np
@@ -19,7 +20,7 @@ import torch
 from jaxtyping import Float, Int, Int64
 from torch import Tensor, nn
 
-from training.asking import Question, Shown, Tensors, as_ids, history_of, listed
+from training.asking import Question, Shown, Tensors, as_ids, history_of, listed, newest_of
 from training.data.sequences import NEEDS, TASK, SequenceBatch, SequenceData, SequenceSplit, choices, sequences
 from training.data.synthetic_sequences import synthetic_sequences
 from training.interactions import Interactions
@@ -36,8 +37,10 @@ from training.layers.served_lists import (
     served_scores,
 )
 from training.ranking_metrics import CUTOFFS, ranking_quality
+from training.retriever.by_user import by_user
 from training.servable import Packed, Servable, Signature, TensorSpec, servable
 from training.system import PLAIN, Column, Predict, Stage, Task, Wanted
+from training.tasks.next_item_by_user import lists
 from training.traffic import MOMENTS, moments
 
 LISTED = 20
@@ -189,7 +192,8 @@ class NextItemTask(Task[SequenceData, SequenceSplit]):
 
     def shown(self, interactions: Interactions, question: Question, request: Tensors, answer: Tensors) -> Shown:
         """Items with their scores; places without an item are left out."""
-        return listed(interactions, question, request, answer, "next items")
+        newest = newest_of(interactions, question, request, choices(interactions))
+        return listed(interactions, question, newest, answer, ("next items", f"chose {len(newest)} items, lately"))
 
     def questions(
         self, interactions: Interactions, random: np.random.Generator, count: int, most: int
@@ -212,6 +216,10 @@ class NextItemTask(Task[SequenceData, SequenceSplit]):
                 reference=OneByOne(module, LISTED),
             ),
         )
+
+    def listed_by_user(self, name: str, module: nn.Module, data: SequenceData, top: int) -> tuple[Signature, ...]:
+        none = np.zeros((len(data.interactions.users), 0), np.int64)
+        return by_user(name, partial(lists, name, module, data, top), data.interactions, none)
 
 
 def _served(name: str, module: nn.Module, data: SequenceData, top: int) -> Servable:

@@ -18,6 +18,7 @@ Legend: B users, L history, T targets, N items, O objectives, D width of vectors
 
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import cast
 
 import numpy as np
@@ -25,16 +26,18 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from training.asking import Question, Shown, Tensors, about, as_ids, history_of
+from training.asking import Question, Shown, Tensors, as_ids, history_of, listed, newest_of
 from training.data.planted_retrieval import planted_retrieval
 from training.data.retrieval import NEEDS, RetrievalBatch, RetrievalData, RetrievalSplit, positives, retrieval_view
 from training.interactions import Interactions
 from training.layers.towers import Towers
 from training.metrics import UndefinedError
 from training.ranking_metrics import retrieval_quality
+from training.retriever.by_user import by_user
 from training.servable import Signature
 from training.system import PLAIN, Column, Predict, Stage, Task, Wanted
-from training.tasks.retrieval_served import MAX_HISTORY, NO_SCORE, served
+from training.tasks.retrieval_by_user import lists
+from training.tasks.retrieval_served import MAX_HISTORY, served
 from training.traffic import MOMENTS, moments
 
 CUTOFFS = (20, 50, 100, 200, 500)
@@ -156,15 +159,8 @@ class Retrieval(Task[RetrievalData, RetrievalSplit]):
 
     def shown(self, interactions: Interactions, question: Question, request: Tensors, answer: Tensors) -> Shown:
         """Items with their scores; places without an item are left out."""
-        newest = [interactions.dense("item", item) for item in reversed(request["history"][0].tolist())]
-        items, scores = answer["items"][0].tolist(), answer["scores"][0].tolist()
-        rows: list[list[object]] = [
-            [place, interactions.titles[interactions.dense("item", item)], item, score]
-            for place, (item, score) in enumerate(zip(items, scores, strict=True), 1)
-            if score > NO_SCORE
-        ]
-        line = about(interactions, question, newest, "lately met")
-        return Shown((line,), "of all items that are new to the user", ("", "title", "item", "score"), rows)
+        newest = newest_of(interactions, question, request, positives(interactions))
+        return listed(interactions, question, newest, answer, ("of all items that are new to the user", "lately met"))
 
     def questions(
         self, interactions: Interactions, random: np.random.Generator, count: int, most: int
@@ -175,6 +171,9 @@ class Retrieval(Task[RetrievalData, RetrievalSplit]):
     def release(self, name: str, module: nn.Module, data: RetrievalData) -> tuple[Signature, ...]:
         """As `training.tasks.retrieval_served`: `<name>_user`, then `name`."""
         return served(name, module, data)
+
+    def listed_by_user(self, name: str, module: nn.Module, data: RetrievalData, top: int) -> tuple[Signature, ...]:
+        return by_user(name, partial(lists, name, module, data, top), data.interactions, data.user_fields)
 
 
 RETRIEVAL = Retrieval()

@@ -64,7 +64,7 @@ class _Served(nn.Module):
         """Of packed histories."""
         items, length = newest(history, history_offsets, self.length)
         user = length.new_zeros(length.shape) if user_id is None else known(user_id[:, 0], len(self.user_fields))
-        return cast(Towers, self.module).users(_asked(self.user_fields.index_select(0, user), items, length))
+        return cast(Towers, self.module).users(asked(self.user_fields.index_select(0, user), items, length))
 
 
 class _UserTower(_Served):
@@ -166,10 +166,10 @@ class _Reference:
         length = min(len(history), self.data.max_length)
         fields = self.data.user_fields[user if 0 < user < len(self.data.user_fields) else 0]
         read = history[len(history) - length :] if length else history.new_zeros(1)
-        return self.towers.users(_asked(torch.from_numpy(fields)[None], read[None], torch.tensor([length])))
+        return self.towers.users(asked(torch.from_numpy(fields)[None], read[None], torch.tensor([length])))
 
 
-def _asked(user_fields: Tensor, history: Tensor, length: Tensor) -> RetrievalBatch:
+def asked(user_fields: Tensor, history: Tensor, length: Tensor) -> RetrievalBatch:
     """A batch of requests, whose targets nobody knows."""
     none = history[:, :0]
     return RetrievalBatch(user_fields, history, length, none, user_fields.new_zeros(0, 0, 0).float(), none)
