@@ -4,6 +4,7 @@ its user refused at that step of the cascade.
 Legend: B samples of a batch, L history, F fields, R refused items, N items, O objectives.
 """
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -14,6 +15,8 @@ from torch import Tensor
 from training.data.retrieval import RetrievalBatch, RetrievalData, RetrievalSplit
 from training.schema import Schema
 
+ALL = -1
+"""In place of an objective: each sample as often as it served one."""
 _SEED = 0
 """Of the samples for recovery: the same ones for every seed of training."""
 
@@ -48,15 +51,16 @@ def check_nested(data: RetrievalData) -> None:
 
 
 class Cascade:
-    """Samples that served an objective. Implements `training.system.Split`."""
+    """Samples that served an objective, or all of them. Implements `training.system.Split`."""
 
     def __init__(self, data: RetrievalData, objective: int, share: float = 1.0, refused: int = 0) -> None:
         """A share of them, chosen once; `refused` items beside each."""
         self._split, marks = data.train, served(data.train)
-        own = np.flatnonzero(marks[:, objective] > 0)
+        times = marks.sum(axis=1) if objective == ALL else marks[:, objective]
+        own = np.repeat(np.arange(len(marks)), times.astype(np.int64))
         chosen = np.random.default_rng(_SEED).permutation(len(own))[: max(1, round(share * len(own)))]
         self._rows = own[np.sort(chosen)]
-        self._count = refused if objective else 0
+        self._count = refused if objective > 0 else 0
         self._refused = _refused(data.train, marks, objective) if self._count else np.zeros((0, 2), np.int64)
 
     def __len__(self) -> int:
@@ -79,9 +83,16 @@ class Cascade:
         return CascadeBatch(self._split.batch(places), torch.from_numpy(found))
 
 
+@lru_cache(maxsize=8)
+def cascade(data: RetrievalData, objective: int, share: float, refused: int) -> Cascade:
+    """The same samples, made once: a stage asks for them in each epoch."""
+    return Cascade(data, objective, share, refused)
+
+
 def _refused(split: RetrievalSplit, marks: np.ndarray, objective: int) -> np.ndarray:
     """int64 [n, 2]: users and items that served the objective before and never this one, sorted."""
-    pairs = np.stack([split.user, split.targets[:, 0]], axis=1)
-    took = {*map(tuple, pairs[marks[:, objective] > 0].tolist())}
-    candidates = {*map(tuple, pairs[(marks[:, objective - 1] > 0) & (marks[:, objective] == 0)].tolist())}
-    return np.array(sorted(candidates - took), np.int64).reshape(-1, 2)
+    items = split.targets[:, 0]
+    size = int(items.max(initial=0)) + 1
+    pairs, took, reached = split.user * size + items, marks[:, objective] > 0, marks[:, objective - 1] > 0
+    left = np.setdiff1d(pairs[reached & ~took], pairs[took])
+    return np.stack([left // size, left % size], axis=1)
