@@ -244,6 +244,8 @@ def _add_bounds(config: ModelConfig, signature: Signature) -> None:
                 config.parameters[f"{bound}.{spec.name}"].string_value = text
         if spec.missing:
             config.parameters[f"missing.{spec.name}"].string_value = "NaN"
+        if spec.neutral is not None:
+            config.parameters[f"neutral.{spec.name}"].string_value = spec.neutral
     _add_axes(config, signature)
 
 

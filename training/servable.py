@@ -47,6 +47,9 @@ class TensorSpec:
     """Fewest and most elements that one request may carry in a ragged input."""
     per: int = 1
     """Ragged output of a step that is no graph: elements for each element of the input `of`, packed [per * C]."""
+    neutral: str | None = None
+    """Input: what a client may leave out stands for; an empty text for no element of a ragged one. None where a client
+    must say it."""
     ids: IdMap | None = None
     """Of int64 tensors whose ids a client knows by other names: the module reads and writes dense ids, the client sends
     and gets raw ones, int64 or strings. Input: a raw id that is not in the map is dense 0. Output: what is no dense id

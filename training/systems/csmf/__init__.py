@@ -24,6 +24,7 @@ from training.systems.csmf.config import Config, variant
 from training.systems.csmf.controls import Narrow, OneVector
 from training.systems.csmf.evaluation import evaluate
 from training.systems.csmf.model import CSMF
+from training.systems.csmf.servables import explained, servables
 from training.systems.csmf.stages import stages
 from training.tasks.retrieval import RETRIEVAL
 
@@ -47,8 +48,8 @@ SYSTEM = System(
     name="csmf",
     title="CSMF: cascaded selective mask fine-tuning",
     paper="https://arxiv.org/abs/2504.12920",
-    provenance="states: stages, cumulative-percentile pruning, recovery, freezing, a margin across stages, linear fusion "
-    "at request time; our design: masks, split of outputs, margin's equation, negatives, sizes",
+    provenance="states: stages, cumulative-percentile pruning, recovery, freezing, a margin across stages, linear "
+    "fusion at request time; our design: masks, split of outputs, margin's equation, negatives, sizes",
     task=RETRIEVAL,
     config=Config,
     baseline="two_tower",
@@ -56,5 +57,7 @@ SYSTEM = System(
     reads=frozenset({"users"}),
     stages_by_schema=stages,
     evaluate=evaluate,
+    served=servables,
+    explained=explained,
     variant=variant,
 )

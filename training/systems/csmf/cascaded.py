@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from training.data.retrieval import RetrievalBatch, RetrievalData
@@ -47,6 +47,10 @@ class Cascaded(ABC, nn.Module):
         """The one that is trained, or was trained last."""
         return int(self.step) // 2
 
+    def is_trained(self, objective: int) -> Bool[Tensor, ""]:
+        """Whether an objective has had its turn; a tensor, as a graph is traced with it."""
+        return self.step >= 2 * objective
+
     def enter(self, step: int) -> bool:
         """Begins a stage; whether it had not begun."""
         begins = int(self.step) < step
@@ -60,10 +64,6 @@ class Cascaded(ABC, nn.Module):
     @abstractmethod
     def items(self) -> Float[Tensor, "N+1 D"]:
         """Vectors of all items, likewise."""
-
-    @abstractmethod
-    def weighed(self, alpha: Float[Tensor, "B O"]) -> Float[Tensor, "B D"]:
-        """What multiplies a user's vector: the weight of each dimension's objective."""
 
     @abstractmethod
     def asked(self, objective: int) -> tuple[float, ...]:

@@ -37,9 +37,6 @@ class OneVector(TowerPair, Cascaded):
         both = self.users(batch), self.item(items)
         return lambda _objective: both
 
-    def weighed(self, alpha: Float[Tensor, "B O"]) -> Float[Tensor, "B D"]:
-        return torch.ones_like(alpha[:, :1])
-
     def asked(self, objective: int) -> tuple[float, ...]:
         return (1.0,) * len(self.names)
 
@@ -75,14 +72,14 @@ class Narrow(Cascaded):
         return self._all(lambda pair: pair.items())
 
     def _all(self, vectors: Callable[[TowerPair], Tensor]) -> Tensor:
-        found = [vectors(self.pair(place)) for place in range(len(self.names))]
-        trained = range(self.objective + 1)
-        return torch.cat([one if place in trained else one * 0 for place, one in enumerate(found)], dim=1)
+        found = [vectors(self.pair(place)) * self.is_trained(place) for place in range(len(self.names))]
+        return torch.cat(found, dim=1)
 
     def vectors(self, batch: RetrievalBatch, items: Tensor) -> Callable[[int], Pair]:
         return lambda objective: (self.pair(objective).users(batch), self.pair(objective).item(items))
 
     def weighed(self, alpha: Float[Tensor, "B O"]) -> Float[Tensor, "B D"]:
+        """Implements `training.layers.objective_weights.Weighed`."""
         widths = torch.tensor(self.widths, device=alpha.device)
         return alpha.repeat_interleave(widths, dim=1)
 

@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from training.data.retrieval import RetrievalBatch, RetrievalSplit
+from training.layers.objective_weights import weigh
 from training.system import Predict
 from training.systems.csmf.cascaded import Cascaded
 from training.systems.csmf.stages import asked
@@ -23,7 +24,7 @@ class Asked(nn.Module):
     def users(self, batch: RetrievalBatch) -> Float[Tensor, "B D"]:
         """Vectors, weighed."""
         users = self.module.users(batch)
-        return users * self.module.weighed(users.new_tensor([self.alpha]))
+        return weigh(self.module, users, users.new_tensor([self.alpha]))
 
     def items(self) -> Float[Tensor, "N+1 D"]:
         """Vectors as they are."""

@@ -39,6 +39,4 @@ def cascade_loss(
     positive = items.diagonal()[:, None]
     left_out: Bool[Tensor, "B M"] = ((items == positive) & ~own) | (items == 0)
     logits = (scores + margin.masked_fill(own, 0.0)) / temperature - log_share
-    return nn.functional.cross_entropy(
-        logits.masked_fill(left_out, _MASKED), torch.arange(size, device=scores.device)
-    )
+    return nn.functional.cross_entropy(logits.masked_fill(left_out, _MASKED), torch.arange(size, device=scores.device))

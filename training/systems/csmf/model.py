@@ -54,8 +54,10 @@ class CSMF(TowerPair, Cascaded):
 
     def masked(self) -> Iterator[nn.Parameter]:
         """The weights that objectives divide among themselves."""
-        for tower in (self.user_tower, self.item_tower):
-            yield from (layer.weight for layer in tower if isinstance(layer, nn.Linear))
+        for layer in (*self.user_tower, *self.item_tower):
+            if isinstance(layer, nn.Linear):
+                assert isinstance(layer.weight, nn.Parameter)
+                yield layer.weight
 
     @torch.no_grad()
     def enter(self, step: int) -> bool:
@@ -78,7 +80,8 @@ class CSMF(TowerPair, Cascaded):
 
     def _all(self, tower: str, x: Float[Tensor, "B D"]) -> Float[Tensor, "B D"]:
         # Each dimension is of one objective, so the sum adds zeros alone and is exact.
-        return torch.stack([self.block(tower, x, one) for one in range(self.objective + 1)]).sum(dim=0)
+        blocks = [self.block(tower, x, one) * self.is_trained(one) for one in range(len(self.names))]
+        return torch.stack(blocks).sum(dim=0)
 
     def block(self, tower: str, x: Float[Tensor, "B D"], objective: int) -> Float[Tensor, "B D"]:
         """u_o or i_o at the dimensions of the objective, 0 at the others; a gradient reaches the weights that the
@@ -98,6 +101,7 @@ class CSMF(TowerPair, Cascaded):
         return range(objective)
 
     def weighed(self, alpha: Float[Tensor, "B O"]) -> Float[Tensor, "B D"]:
+        """Implements `training.layers.objective_weights.Weighed`."""
         return alpha.index_select(1, self.output_owner.long())
 
     def asked(self, objective: int) -> tuple[float, ...]:
