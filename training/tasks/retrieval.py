@@ -102,7 +102,9 @@ def _counted(listed: Float[Tensor, "B N+1"], targets: Int64[Tensor, "B T"]) -> F
 
 def _sorted(listed: Float[Tensor, "B N+1"], targets: Int64[Tensor, "B T"]) -> Float[Tensor, "B T"]:
     """The same places, all by one sort of the row, in which a score of NaN is the last."""
-    order = torch.sort(listed.nan_to_num(nan=-torch.inf, neginf=-torch.inf), dim=1, descending=True, stable=True).indices
+    order = torch.sort(
+        listed.nan_to_num(nan=-torch.inf, neginf=-torch.inf), dim=1, descending=True, stable=True
+    ).indices
     place = torch.arange(listed.shape[1], device=listed.device).expand_as(order)
     return 1.0 + torch.empty_like(order).scatter_(1, order, place).gather(1, targets)
 

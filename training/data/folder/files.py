@@ -87,9 +87,7 @@ def _columns(path: Path, separator: str) -> list[str]:
     return list(pl.read_parquet_schema(path)) if path.suffix == ".parquet" else header(path, separator)
 
 
-def _read(
-    path: Path, separator: str, there: list[str], columns: list[str], problems: Problems
-) -> pl.DataFrame | None:
+def _read(path: Path, separator: str, there: list[str], columns: list[str], problems: Problems) -> pl.DataFrame | None:
     if path.suffix == ENDING:
         found = sessions(path, problems)
         return None if found is None else found.select(columns)
