@@ -14,9 +14,10 @@ from training.data.retrieval import RetrievalBatch
 from training.layers.objective_weights import weigh
 from training.loop import predict
 from training.system import Wanted, prepare
-from training.systems.csmf import CSMF, SYSTEM, Config
+from training.systems.csmf import CSMF, SYSTEM
 from training.systems.csmf.cascaded import Cascaded
 from training.systems.csmf.config import Way, variant
+from training.systems.csmf.controls import Narrow
 from training.systems.csmf.stages import asked
 from training.tasks.retrieval import RETRIEVAL
 
@@ -146,11 +147,12 @@ def test_controls_are_named_and_go_through_what_they_say() -> None:
 
 def test_a_tower_of_its_own_moves_alone_and_is_asked_for_alone() -> None:
     module = fresh(replace(QUICK, way="towers"))
+    assert isinstance(module, Narrow)
     second = SYSTEM.stages_of(module.config, data().schema)[1]
     second.loss(module, second.samples(data()).batch(np.arange(64)), 0.0)[0].backward()
     moved = {name.split(".")[1] for name, one in module.named_parameters() if one.grad is not None}
     assert moved == {"1"}
-    assert {id(one) for one in second.parameters(module)} == {id(one) for one in module.pairs[1].parameters()}
+    assert {id(one) for one in second.parameters(module)} == {id(one) for one in module.pair(1).parameters()}
     assert module.asked(1) == (0.0, 1.0, 0.0)
     with torch.no_grad():
         blocks = module.users(batch()).split(6, dim=1)

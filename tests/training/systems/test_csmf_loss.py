@@ -54,7 +54,8 @@ def test_a_stage_goes_through_what_served_its_objective() -> None:
         assert met.targets[:, 0].tolist() == targets[marks[:, objective] > 0].tolist()
     everything = Cascade(data(), ALL)
     found = np.bincount(everything.batch(np.arange(len(everything))).met.targets[:, 0], minlength=300)
-    assert found.tolist() == sum(np.bincount(targets[marks[:, one] > 0], minlength=300) for one in range(3)).tolist()
+    counts = [np.bincount(targets[marks[:, one] > 0], minlength=300) for one in range(3)]
+    assert found.tolist() == np.sum(counts, axis=0).tolist()
 
 
 def test_recovery_has_a_share_of_the_samples_and_the_same_one_each_time() -> None:

@@ -12,6 +12,7 @@ from tests.training.test_every_system import ready, released, repository
 from training.asking import Question, Tensors
 from training.layers.objective_weights import ALPHA, MOST, alpha_of
 from training.servable import Signature
+from training.system import prepare
 from training.systems.csmf import SYSTEM, Config
 from training.tasks.retrieval import RETRIEVAL
 from training.tasks.retrieval_served import NO_SCORE
@@ -103,7 +104,7 @@ def test_reasons_are_what_each_objective_gives_each_listed_item(models: dict[str
     assert len(shown.rows) == answer["items"].shape[1] - 1
     for row, item, score in zip(shown.rows, answer["items"][0], answer["scores"][0], strict=False):
         assert row[:2] == [f"Item {item}", item]
-        assert np.dot([1, 0.5, 2], row[2:]) == pytest.approx(score, abs=1e-5)
+        assert np.dot([1, 0.5, 2], np.array(row[2:], float)) == pytest.approx(score, abs=1e-5)
 
 
 def test_a_control_with_one_list_takes_no_weights_and_has_no_reasons() -> None:
@@ -111,7 +112,7 @@ def test_a_control_with_one_list_takes_no_weights_and_has_no_reasons() -> None:
     config = Config(way="last")
     torch.manual_seed(0)
     module = SYSTEM.build(config, one.data.schema)
-    module.prepare(one.data)
+    prepare(module, one.data)
     assert alpha_of(module) is None
     release: tuple[Signature, ...] = SYSTEM.release(module.eval(), config, one.data)
     assert [signature.name for signature in release] == ["csmf_user", "csmf"]

@@ -10,8 +10,8 @@ adaptive margin loss across stages; one vector no longer than before, a linear f
 request time. Reconstructed: that magnitudes ascend. Our design: owners of weights as masks, an objective reading the
 weights of those before it; biases and tables moving with the first objective alone; freed weights going on from their
 values; outputs given by neuron, ranked by the product of both towers' magnitudes; each objective's part of the vector
-of norm 1; the sum up to an objective as its score; the equation of the margin; in-batch negatives with counted shares
-and drawn refused items; all sizes and rates.
+of norm 1, and the sum up to an objective as the list that asks for it; the equation of the margin; in-batch negatives
+with counted shares and drawn refused items; all sizes and rates.
 
 Differs from the paper: unknown where it could not be read. Objectives are those of the data set, one or more, each
 within the one before; an outcome may have come after a later event of its user.

@@ -74,12 +74,12 @@ class Cascaded(ABC, nn.Module):
         """Of an objective: what users and items are to it. A gradient reaches its own weights alone."""
 
     def before(self, objective: int) -> Sequence[int]:
-        """The objectives whose scores count in that of the objective, besides its own; none where they share none."""
+        """The frozen objectives whose scores decide the margins of the objective; none where there are no margins."""
         return ()
 
     def cascade_loss(self, batch: CascadeBatch, objective: int) -> tuple[Tensor, dict[str, Tensor]]:
-        """The softmax of an objective's score over the items of the batch and what each user refused, with margins
-        where objectives before it have a part in the score. -1 is all objectives together."""
+        """The softmax of an objective's own score over the items of the batch and what each user refused, with margins
+        by the scores of those before it. -1 is all objectives together."""
         config, targets = self.config, batch.met.targets[:, 0]
         items = torch.cat([targets.expand(len(targets), -1), batch.refused], dim=1)  # (B, B + R)
         vectors = self.vectors(batch.met, torch.cat([targets, batch.refused.flatten()]))
@@ -89,7 +89,6 @@ class Cascaded(ABC, nn.Module):
             with torch.no_grad():
                 before = torch.stack([_products(*vectors(one), batch.refused) for one in earlier]).sum(dim=0)
             margin = margins(before, before.diagonal(), config.gamma, config.temperature)
-            scores = scores + before
         loss = cascade_loss(scores, items, margin, self.log_share[objective][items], config.temperature)
         return loss, {"margin": margin.mean()}
 

@@ -10,6 +10,7 @@ from training.data.retrieval import RetrievalBatch, RetrievalSplit
 from training.layers.objective_weights import weigh
 from training.system import Predict
 from training.systems.csmf.cascaded import Cascaded
+from training.systems.csmf.model import CSMF
 from training.systems.csmf.stages import asked
 from training.tasks.retrieval import RETRIEVAL
 
@@ -33,7 +34,7 @@ class Asked(nn.Module):
 
 def evaluate(module: Cascaded, predict: Predict, split: RetrievalSplit) -> dict[str, float]:
     """The task's metrics with a weight of 1 for each objective that was trained; `recall50 of <objective>, asked for`
-    and the same of ndcg50, of the targets that served it in a list that asks for it."""
+    and the same of ndcg50, of the targets that served it in a list that asks for it; the shares of weights by owner."""
     trained = module.objective + 1
     measured = RETRIEVAL.evaluate(module, predict, split)
     by_alpha = {(1.0,) * trained: measured}
@@ -46,4 +47,13 @@ def evaluate(module: Cascaded, predict: Predict, split: RetrievalSplit) -> dict[
         for metric in ("recall50", "ndcg50"):
             own = f"{metric} of {name}" if split.names else metric
             further |= {asked(metric, name): found[own]} if own in found else {}
-    return measured | further
+    return measured | further | (owned(module) if isinstance(module, CSMF) else {})
+
+
+def owned(module: CSMF) -> dict[str, float]:
+    """The share of each layer's weights that an objective has, or would have if training ended here."""
+    return {
+        f"{layer} owned by {name}": float((owner == place).double().mean())
+        for layer, owner in module.owners.items()
+        for place, name in enumerate(module.names)
+    }

@@ -4,9 +4,9 @@ Objective o reads the hidden weights whose owner is o or before it, and the outp
 
     u_o = norm(tower_u(x; owner <= o)[dimensions of o]),  i_o likewise,  s_o(u, i) = <u_o, i_o>
 
-so that what an objective answers cannot change once its weights are frozen. An objective is trained, and asked for, by
-the sum of the scores up to its own, as the logarithm of a product of the cascade's steps would be; a request weighs
-them by alpha:
+so that what an objective answers cannot change once its weights are frozen. An objective is trained by its own score;
+a list that asks for it takes the sum of the scores up to its own, as the logarithm of a product of the cascade's steps
+would be. A request weighs them as it likes:
 
     sum_o alpha_o s_o = <[alpha_o u_o]_o, [i_o]_o>
 
@@ -51,6 +51,11 @@ class CSMF(TowerPair, Cascaded):
         """Counts the items of each objective too. Raises ValueError where objectives are not nested."""
         super().prepare(data)
         self.count(data)
+
+    @property
+    def owners(self) -> dict[str, Tensor]:
+        """Of the weights of each layer that is divided, int8 [n]; outputs stand for the rows of both last layers."""
+        return {"user": self.user_owner.flatten(), "item": self.item_owner.flatten(), "outputs": self.output_owner}
 
     def masked(self) -> Iterator[nn.Parameter]:
         """The weights that objectives divide among themselves."""
