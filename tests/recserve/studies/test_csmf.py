@@ -37,7 +37,7 @@ def put(way: Way, test: dict[str, float]) -> None:
 def measured(
     metric: str, end: tuple[float, float], after: dict[str, tuple[float, float]], trained: int
 ) -> dict[str, float]:
-    """As runs give them: at the end of each objective, earlier of those that were trained, of the others of the list."""
+    """As runs give them: in the lists that ask for it of what was trained, of the others in what there is."""
     found = {asked(metric, name): value for name, value in zip(NAMES, end, strict=True)}
     for stage, values in after.items():
         found |= {f"{metric} of {name} after {stage}": value for name, value in zip(NAMES, values, strict=True)}
