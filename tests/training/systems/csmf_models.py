@@ -24,7 +24,7 @@ from training.systems.csmf.config import Way
 from training.tasks.retrieval import RETRIEVAL
 
 NAMES = ("seen", "clicked", "bought")
-QUICK = Config(epochs=5, recovery_epochs=2, patience=5, dim=18, hidden=32, weight_decay=0.05, batch_size=64, gamma=0.1)
+QUICK = Config(epochs=5, recovery_epochs=2, patience=5, dim=18, hidden=32, weight_decay=0.05, batch_size=64)
 """With a decay, which must not move what is frozen."""
 
 

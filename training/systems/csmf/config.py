@@ -17,9 +17,9 @@ class Config(TowerConfig):
     of them at once, last on the last alone, towers gives each objective a narrow pair of towers of its own."""
     tau: float = 0.5
     """Share of each layer's sum of magnitudes that is given to the next objective."""
-    gamma: float = 0.5
+    gamma: float = 0.1
     """Largest margin of the adaptive margin loss; 0 makes it the softmax."""
-    refused: int = 4
+    refused: int = 1
     """Negatives of a user that went as far as the objective before and no farther, drawn for each step."""
     temperature: float = 0.1
     """Divisor of the products in the loss, and of what the margin compares."""
