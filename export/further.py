@@ -30,14 +30,18 @@ def complete(served: Served, request: Tensors) -> Tensors:
 
 
 def filled(tensor: ModelInput, value: object) -> np.ndarray:
-    """[1, ...]: an input whose elements are all the value. Raises ValueError for a value of another kind."""
+    """[1, ...]: an input whose elements are all the value, or those of a text with commas between them. Raises
+    ValueError for a value of another kind, and for another number of elements."""
     shape = [1, *(size if size > 0 else 1 for size in tensor.dims)]
     kind = _kind(tensor)
     if kind is None:
         return np.full(shape, value, dtype=object)
-    if not _fits(value, kind):
+    parts = value.split(",") if isinstance(value, str) else [value]
+    if not all(_fits(part, kind) for part in parts):
         raise ValueError(f"{tensor.name}={value}: it must be a {kind.__name__}")
-    return np.full(shape, value, kind)
+    if len(parts) not in (1, shape[-1]):
+        raise ValueError(f"{tensor.name}={value}: {len(parts)} numbers; say one, or {shape[-1]}")
+    return np.broadcast_to(np.array(parts, kind), shape).copy()
 
 
 def left_out(served: Served, tensor: ModelInput) -> np.ndarray | None:

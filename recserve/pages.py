@@ -12,6 +12,7 @@ from loadtest import published
 from recserve.commands import systems
 from recserve.studies import published as studies
 from recserve.studies import robustness, scenario_tables
+from recserve.studies.csmf import points as objectives
 from recserve.studies.label_share import points
 from training.registry import SYSTEMS, TASKS
 
@@ -43,6 +44,7 @@ REGIONS = (
     Region("docs/results.md", "paths", lambda: f"{robustness.markdown()}\n\n{studies.paths_markdown()}"),
     Region("docs/results.md", "mending", studies.mending_markdown),
     Region("docs/results.md", "labels", points.markdown),
+    Region("docs/results.md", "objectives", objectives.markdown),
     Region("docs/results.md", "counts", studies.counts_markdown),
     Region("docs/results.md", "generation", studies.generation_markdown),
     Region("docs/results.md", "freshness", studies.freshness_markdown),

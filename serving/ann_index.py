@@ -94,7 +94,9 @@ class AnnIndex:
 
     def best(self, vector: np.ndarray, top: int, left_out: np.ndarray, wanted: dict[str, int]) -> Listed:
         """At most `top` items for a vector float32 [D], but those of `left_out` int64 and those without a value that is
-        wanted of a field."""
+        wanted of a field; none for zeros, to which all are the same."""
+        if not vector.any():
+            return Listed(np.zeros(0, np.int64), np.zeros(0, np.float32))
         places = left_out[(left_out >= 1) & (left_out <= self._num_items)] - 1
         if wanted:
             allowed = self._allowed(wanted)

@@ -24,6 +24,7 @@ DATASETS: dict[str, Dataset] = {
         hin_amazon.DATASET,
         kuairand.DATASET,
         movielens.DATASET,
+        movielens.OBJECTIVES,
         planted_clicks.DATASET,
         planted_retrieval.DATASET,
         simulated_students.DATASET,

@@ -64,7 +64,7 @@ def fit(system: System, config: Any, data: Data, options: FitOptions) -> FitResu
             checkpoint.save_run(options.run, run)
         fabric.barrier()
         loop = Loop(fabric, system, fabric.to_device(module), data, options)
-        metrics = loop.train(system.stages_of(config))
+        metrics = loop.train(system.stages_of(config, data.schema))
     module.cpu().eval()
     if fabric.is_global_zero:
         info = replace(run.info, status="finished", finished=checkpoint.now())

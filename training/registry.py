@@ -23,6 +23,7 @@ from training.system import System, Task
 from training.systems import (
     chime,
     croloss,
+    csmf,
     dea,
     dgenctr,
     dmae,
@@ -50,6 +51,7 @@ SYSTEMS: dict[str, System] = {
         autoint.SYSTEM,
         chime.SYSTEM,
         croloss.SYSTEM,
+        csmf.SYSTEM,
         dcnv2.SYSTEM,
         dea.SYSTEM,
         deepfm.SYSTEM,

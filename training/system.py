@@ -231,6 +231,8 @@ class System:
     """What it, or its release, requires of a data set beyond its task's needs."""
     stages: Callable[..., Sequence[Stage]] | None = None
     """(config) -> stages, where they are not the task's one."""
+    stages_by_schema: Callable[..., Sequence[Stage]] | None = None
+    """(config, schema) -> stages, where what there is to train follows from the data set, such as its objectives."""
     evaluate: Callable[..., dict[str, float]] | None = None
     """(module, predict, split) -> metrics, where they are more than the task's."""
     columns: tuple[Column, ...] = ()
@@ -255,8 +257,11 @@ class System:
         """The system that a run must beat."""
         return self.baseline(config) if callable(self.baseline) else self.baseline
 
-    def stages_of(self, config: object) -> Sequence[Stage]:
-        """The stages of a run."""
+    def stages_of(self, config: object, schema: Schema | None = None) -> Sequence[Stage]:
+        """The stages of a run; those that follow from the data set need its schema."""
+        if self.stages_by_schema:
+            assert schema is not None, f"the stages of {self.name} follow from the data set"
+            return self.stages_by_schema(config, schema)
         return self.stages(config) if self.stages else (self.task.stage(config),)
 
     def measure(self, module: nn.Module, predict: Predict, split: Split) -> dict[str, float]:

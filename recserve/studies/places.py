@@ -34,6 +34,10 @@ STUDIES = {
         "Time CHIME's scorer, LREA's and DIN against the length of the history, and what CHIME's states cost.",
         "recserve.studies.chime.command:Chime",
     ),
+    "csmf": Place(
+        "Draw who owns CSMF's weights, and recall by objective and stage beside fine-tuning without masks.",
+        "recserve.studies.csmf.command:Csmf",
+    ),
     "freshness": Place(
         "Push events into a running server: a ranking before and after, the wait for an answer that knows, the states.",
         "recserve.studies.freshness.command:Freshness",

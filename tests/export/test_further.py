@@ -38,3 +38,12 @@ def test_a_value_that_does_not_fit_is_refused_by_name(kind: str, said: str, dtyp
 def test_a_value_fills_all_elements(kind: str, said: object, value: object) -> None:
     found = filled(ModelInput(name="theta", data_type=kind, dims=[2]), said)
     np.testing.assert_array_equal(found, np.array([[value, value]], found.dtype))
+
+
+def test_several_numbers_fill_one_element_each() -> None:
+    alpha = ModelInput(name="alpha", data_type="TYPE_FP32", dims=[3])
+    np.testing.assert_array_equal(filled(alpha, "1,0.5,0"), np.array([[1, 0.5, 0]], np.float32))
+    with pytest.raises(ValueError, match=r"^alpha=1,2: 2 numbers; say one, or 3$"):
+        filled(alpha, "1,2")
+    with pytest.raises(ValueError, match=r"^alpha=1,,2: it must be a float32$"):
+        filled(alpha, "1,,2")

@@ -126,14 +126,14 @@ def test_a_run_that_was_cut_off_ends_with_the_same_bits(name: str, folder: Path)
     one = ready(name)
     options = FitOptions(run=folder / f"{name}-cut", seed=1, max_epochs=EPOCHS, checkpoint_every=2, quiet=True)
     with pytest.raises(Interrupted):
-        fit(_dying(one.system, 3), one.config, one.data, options)
+        fit(_dying(one, 3), one.config, one.data, options)
     resumed = fit(one.system, one.config, one.data, replace(options, resume=True))
     for key, value in trained(name, folder).module.state_dict().items():
         assert torch.equal(value, resumed.module.state_dict()[key]), key
 
 
-def _dying(chosen: System, step: int) -> System:
-    """The system whose loss raises when it is asked for the given step, from 0."""
+def _dying(one: Ready, step: int) -> System:
+    """Its system, whose loss raises when it is asked for the given step, from 0."""
     asked = iter(range(step))
 
     def deadly(
@@ -147,9 +147,9 @@ def _dying(chosen: System, step: int) -> System:
         return wrapped
 
     def stages(config: object) -> list[Stage]:
-        return [replace(stage, loss=deadly(stage.loss)) for stage in chosen.stages_of(config)]
+        return [replace(stage, loss=deadly(stage.loss)) for stage in one.system.stages_of(config, one.data.schema)]
 
-    return replace(chosen, stages=stages)
+    return replace(one.system, stages=stages, stages_by_schema=None)
 
 
 def test_batch_and_padding_do_not_matter(name: str, folder: Path) -> None:

@@ -100,7 +100,7 @@ def test_no_answer_depends_on_a_row_that_no_training_sample_moves(name: str) -> 
     one = with_new(name)
     module = initial(one)
     torch.manual_seed(0)
-    for stage in one.system.stages_of(one.config):
+    for stage in one.system.stages_of(one.config, one.data.schema):
         samples = stage.samples(one.data)
         stage.loss(module.train(), samples.batch(np.arange(len(samples))), 0.5)[0].backward()
     before = answers(one, module)

@@ -8,6 +8,8 @@
   (`training.data.content.categories`); title.
 - Scenario: the era of the film, before 1980, the eighties, 1990 to 1995, 1996 on. It is made from the release year, so
   it is no page of an app, and it is no field of a model: the year is.
+- Objectives, of `ml-100k-objectives` alone, which is the same events under a name and a schema of its own: rated, liked
+  (4 or 5) and loved (5), each within the one before.
 - Content: text is title with year, and genres; the second modality is a knowledge graph (`ml100k_content`).
 - Ids: the published ones, from 1; 0 is "unknown". They are those of the published tables of users and films, which hold
   no label; which of them are known to a model is up to the training part.
@@ -15,6 +17,7 @@
 
 import re
 from bisect import bisect_right
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +34,8 @@ from training.schema import UNKNOWN, Field, Schema
 POSITIVE_RATING = 4
 """Ratings from this one on are positive labels."""
 _MAX_RATING = 5
+_OBJECTIVES = {"rated": 1, "liked": POSITIVE_RATING, "loved": _MAX_RATING}
+"""Name -> the lowest rating that serves it."""
 AGES = ("under 18", "18-24", "25-34", "35-44", "45-49", "50-55", "56 and over")
 """The buckets of MovieLens-1M."""
 _AGE_BORDERS = (18, 25, 35, 45, 50, 56)
@@ -84,6 +89,17 @@ def read(cache: Path | None, report: Report) -> Interactions:
         licence=ORIGINS["ml-100k"].licence,
         load_content=lambda: content(items, cache, report),
     )
+
+
+def with_objectives(cache: Path | None, report: Report) -> Interactions:
+    """The same events with objectives. A set of its own, so that the schema of the other, which runs and releases are
+    held to, stays what it was."""
+    plain = read(cache, report)
+    rating = pl.col("value")
+    reached = {name: (rating >= least).cast(pl.Float32) for name, least in _OBJECTIVES.items()}
+    fields = (Field(name=name, role="event", kind="id", uses=("objective",), cardinality=2) for name in reached)
+    schema = Schema(dataset=OBJECTIVES.name, fields=(*plain.schema.fields, *fields))
+    return replace(plain, schema=schema, events=plain.events.with_columns(**reached))
 
 
 _EVENT_FIELDS = (
@@ -167,4 +183,11 @@ DATASET = Dataset(
     what="MovieLens-100k: 100,000 ratings of 1,682 films by 943 people",
     licence=ORIGINS["ml-100k"].licence,
     read=read,
+)
+
+OBJECTIVES = Dataset(
+    name="ml-100k-objectives",
+    what="MovieLens-100k with objectives: rated, liked, loved",
+    licence=ORIGINS["ml-100k"].licence,
+    read=with_objectives,
 )

@@ -35,7 +35,10 @@ class ExactIndex(nn.Module):
         excluded_offsets: Int[Tensor, " B"],
         *only: Int64[Tensor, "B 1"],
     ) -> Packed:
-        """Items int64 [B, K], best first, 0 where there are no more, and scores [B, K]."""
-        scores = self.filters(vector @ self.vectors, history_items, excluded, excluded_offsets, only)
+        """Items int64 [B, K], best first, 0 where there are no more, and scores [B, K]. A vector of zeros, to which all
+        items are the same, asks for none."""
+        asks = (vector != 0).any(dim=1, keepdim=True)
+        products = torch.where(asks, vector @ self.vectors, NO_SCORE)
+        scores = self.filters(products, history_items, excluded, excluded_offsets, only)
         best, items = torch.topk(scores, self.top, dim=1)
         return torch.where(best > NO_SCORE, items, 0), best

@@ -61,11 +61,15 @@ class TowerPair(nn.Module):
         self.of_user.prepare(_columns(data.user_fields[train.user]).rows, len(train))
 
     def users(self, batch: RetrievalBatch) -> Float[Tensor, "B D"]:
-        """Unit vectors; an empty history is zeros before the tower."""
+        """Unit vectors."""
+        return nn.functional.normalize(self.user_tower(self.of_users(batch)), dim=1)
+
+    def of_users(self, batch: RetrievalBatch) -> Float[Tensor, "B D"]:
+        """What the users' tower reads; of an empty history zeros and the profile."""
         there = torch.arange(batch.history.shape[1], device=batch.history.device) < batch.length[:, None]
         rows = self.rows(batch.history) * there.unsqueeze(2)
         mean = rows.sum(dim=1) / batch.length.clamp(min=1)[:, None]
-        return nn.functional.normalize(self.user_tower(mean + self.of_user(_features(batch.user_fields))), dim=1)
+        return mean + self.of_user(_features(batch.user_fields))
 
     def items(self) -> Float[Tensor, "N+1 D"]:
         """Unit vectors of all items."""
@@ -73,8 +77,11 @@ class TowerPair(nn.Module):
 
     def item(self, ids: Int[Tensor, " B"]) -> Float[Tensor, "B D"]:
         """Unit vectors of items."""
-        fields = self.of_item(_features(self.item_fields.index_select(0, ids)))
-        return nn.functional.normalize(self.item_tower(self.rows(ids) + fields), dim=1)
+        return nn.functional.normalize(self.item_tower(self.of_items(ids)), dim=1)
+
+    def of_items(self, ids: Int[Tensor, " B"]) -> Float[Tensor, "B D"]:
+        """What the items' tower reads."""
+        return self.rows(ids) + self.of_item(_features(self.item_fields.index_select(0, ids)))
 
 
 def _columns(ids: np.ndarray) -> Columns:

@@ -8,6 +8,7 @@ Legend: B requests, S events of a history, L items that the module reads, D widt
 import copy
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import cast
 
 import numpy as np
@@ -22,9 +23,10 @@ from training.layers.click_release import bounded
 from training.layers.item_filters import filter_specs, values_of
 from training.layers.item_index import ExactIndex
 from training.layers.items import known
+from training.layers.objective_weights import alpha_of, drawn, weigh
 from training.layers.towers import Towers
 from training.layers.user_history import ReadHistory, counted
-from training.retriever.by_user import Before, Lists
+from training.retriever.by_user import Before, Further, Lists
 from training.retriever.requests import USER_FIELDS
 from training.servable import Packed, Servable, Signature, TensorSpec, servable
 from training.steps.ann import EXACT_ITEMS, ann
@@ -44,11 +46,12 @@ class UserVector(nn.Module):
 
     def forward(self, items: Tensor, length: Tensor, *rest: Tensor) -> Packed:
         """Vectors [B, D] of `history_items` [B, S], `history_length` [B, 1] and, where they count, `history_values`,
-        then `user_fields` [B, F] where the module reads some."""
+        then `user_fields` [B, F] where the module reads some, and `alpha` [B, O] where it weighs objectives."""
         values, rest = (rest[0], rest[1:]) if self.read.by_value else (None, rest)
         history, number = self.read(items, length, values)
-        fields = rest[0] if self.reads_fields else history[:, :0]
-        return (cast(Towers, self.module).users(asked(fields, history, number)),)
+        fields, rest = (rest[0], rest[1:]) if self.reads_fields else (history[:, :0], rest)
+        users = cast(Towers, self.module).users(asked(fields, history, number))
+        return (weighed(self.module, users, *rest),)
 
 
 def lists(
@@ -62,10 +65,20 @@ def lists(
         vectors = cast(Towers, module).items()
     make = ann if len(vectors) - 1 > exact_items else _exact
     index, wider = (
-        _index(one, f"{name}_index", vectors, size, (data.interactions, before, vector))
+        _index(one, f"{name}_index", vectors, size, (data.interactions, before, vector, _weights(module)))
         for one, size in ((make, top), (_exact, top + 1))
     )
-    return Lists(parts=(vector, index), wider=wider)
+    return Lists(parts=(vector, index), wider=wider, further=_weights(module))
+
+
+def weighed(module: nn.Module, users: Tensor, alpha: Tensor | None = None) -> Tensor:
+    """Vectors [B, D], of a request that weighs the objectives as it does."""
+    return users if alpha is None else weigh(module, users, alpha)
+
+
+def _weights(module: nn.Module) -> tuple[Further, ...]:
+    alpha = alpha_of(module)
+    return () if alpha is None else (Further(alpha, partial(drawn, alpha)),)
 
 
 def _vector(name: str, module: nn.Module, data: RetrievalData, before: Before) -> Servable:
@@ -75,7 +88,9 @@ def _vector(name: str, module: nn.Module, data: RetrievalData, before: Before) -
     inputs = [rows[HISTORY], rows[LENGTH]]
     inputs += [rows[VALUES]] if form.read.by_value else []
     inputs += [rows[USER_FIELDS]] if form.reads_fields else []
-    example = before.example([spec.name for spec in inputs])
+    further = _weights(module)
+    inputs += [one.spec for one in further]
+    example = before.example([spec.name for spec in inputs], further=further)
     with torch.no_grad():
         width = form(*example(1, 0))[0].shape[1]
     outputs = (TensorSpec(name=VECTOR, dtype="float32", shape=(width,)),)
@@ -98,8 +113,10 @@ def _one_by_one(double: UserVector, by_value: bool) -> Callable[..., Packed]:
                 met = met[counts]
             read = met[: double.read.length].flip(0)
             history = read[None] if len(read) else read.new_zeros(1, 1)
-            fields = rest[-1][row : row + 1] if double.reads_fields else history[:, :0]
-            rows.append(cast(Towers, double.module).users(asked(fields, history, torch.tensor([len(read)]))))
+            own = [part[row : row + 1] for part in rest[int(by_value) :]]
+            fields = own.pop(0) if double.reads_fields else history[:, :0]
+            users = cast(Towers, double.module).users(asked(fields, history, torch.tensor([len(read)])))
+            rows.append(weighed(double.module, users, *own))
         return (torch.cat(rows),)
 
     return reference
@@ -110,14 +127,18 @@ Make = Callable[..., Signature]
 
 
 def _index(
-    make: Make, name: str, vectors: Tensor, top: int, around: tuple[Interactions, Before, Servable]
+    make: Make,
+    name: str,
+    vectors: Tensor,
+    top: int,
+    around: tuple[Interactions, Before, Servable, tuple[Further, ...]],
 ) -> Signature:
-    interactions, before, vector = around
+    interactions, before, vector, further = around
     top = min(top, len(vectors) - 1)
     rows = {spec.name: bounded(spec) for spec in before.rows}
     inputs = (*vector.outputs, rows[HISTORY], *filter_specs(interactions))
     items = TensorSpec(name="items", dtype="int64", shape=(top,), ids=interactions.ids.get("item"))
-    example = before.example([spec.name for spec in inputs], (vector,))
+    example = before.example([spec.name for spec in inputs], (vector,), further)
     return make(name, vectors.numpy(), values_of(interactions), top, inputs, items, example)
 
 

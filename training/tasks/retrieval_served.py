@@ -1,11 +1,12 @@
 """The plain served form of any module of the task `retrieval`.
 
-    <name>_user   history [, user_id] -> vector
-    <name>        history [, user_id] -> items, scores
+    <name>_user   history [, user_id] [, alpha] -> vector
+    <name>        history [, user_id] [, alpha] -> items, scores
 
 Items are folded into the graph as their vectors: one product and TopK, exact, which measures fastest up to about 2e5
 items; beyond that an index (faiss) would stand between `<name>_user` and the answer. `user_id` is there where the
-module reads fields of users. Items of the history are not listed.
+module reads fields of users, `alpha` where it weighs objectives (`training.layers.objective_weights`). Items of the
+history are not listed.
 
 Legend: B requests, H history items packed over them, L longest history that is read, N items, D width of vectors,
 K listed items.
@@ -14,7 +15,7 @@ K listed items.
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import cast
+from typing import NamedTuple, cast
 
 import numpy as np
 import torch
@@ -24,6 +25,7 @@ from torch import Tensor, nn
 from training.data.retrieval import RetrievalBatch, RetrievalData
 from training.layers.histories import newest
 from training.layers.items import known
+from training.layers.objective_weights import alpha_of, drawn, legal, weigh
 from training.layers.ragged import requests
 from training.layers.towers import Towers
 from training.servable import Packed, Signature, TensorSpec, servable
@@ -48,7 +50,14 @@ _SPARE = 4
 """Users drawn for each one needed."""
 
 
-class _Served(nn.Module):
+class Beside(NamedTuple):
+    """What a request carries beside the history, where the release takes it."""
+
+    user_id: Int[Tensor, "B 1"] | None
+    alpha: Float[Tensor, "B O"] | None
+
+
+class Served(nn.Module):
     """Towers, and the fields of the users."""
 
     user_fields: Int64[Tensor, "U+1 F"]
@@ -58,26 +67,34 @@ class _Served(nn.Module):
         self.module, self.length = module, data.max_length
         self.register_buffer("user_fields", torch.from_numpy(data.user_fields))
 
+    def beside(self, tensors: Packed) -> Beside:
+        """By name: `user_id` first, where fields of users are read."""
+        count = int(self.user_fields.shape[1] > 0)
+        user_id, alpha = (next(iter(part), None) for part in (tensors[:count], tensors[count:]))
+        return Beside(user_id, alpha)
+
     def user_vectors(
-        self, history: Int[Tensor, " H"], history_offsets: Int[Tensor, " B"], user_id: Int[Tensor, "B 1"] | None = None
+        self, history: Int[Tensor, " H"], history_offsets: Int[Tensor, " B"], beside: Beside
     ) -> Float[Tensor, "B D"]:
         """Of packed histories."""
         items, length = newest(history, history_offsets, self.length)
+        user_id, alpha = beside
         user = length.new_zeros(length.shape) if user_id is None else known(user_id[:, 0], len(self.user_fields))
-        return cast(Towers, self.module).users(asked(self.user_fields.index_select(0, user), items, length))
+        users = cast(Towers, self.module).users(asked(self.user_fields.index_select(0, user), items, length))
+        return users if alpha is None else weigh(self.module, users, alpha)
 
 
-class _UserTower(_Served):
+class _UserTower(Served):
     """Packed histories -> user vectors."""
 
     def forward(
-        self, history: Int[Tensor, " H"], history_offsets: Int[Tensor, " B"], user_id: Int[Tensor, "B 1"] | None = None
+        self, history: Int[Tensor, " H"], history_offsets: Int[Tensor, " B"], *beside: Tensor
     ) -> Float[Tensor, "B D"]:
         """Vectors [B, D]."""
-        return self.user_vectors(history, history_offsets, user_id)
+        return self.user_vectors(history, history_offsets, self.beside(beside))
 
 
-class _Retriever(_Served):
+class _Retriever(Served):
     """Packed histories -> ranked items."""
 
     vectors: Float[Tensor, "D N+1"]
@@ -88,16 +105,21 @@ class _Retriever(_Served):
             self.register_buffer("vectors", cast(Towers, module).items().T.contiguous())
         self.top = min(TOP, self.vectors.shape[1] - 1)
 
-    def forward(
-        self, history: Int[Tensor, " H"], history_offsets: Int[Tensor, " B"], user_id: Int[Tensor, "B 1"] | None = None
-    ) -> Packed:
+    def forward(self, history: Int[Tensor, " H"], history_offsets: Int[Tensor, " B"], *beside: Tensor) -> Packed:
         """Items int64 [B, K], best first, and scores [B, K]."""
-        scores, items = torch.topk(self.scores(history, history_offsets, user_id), self.top, dim=1)
+        scores, items = torch.topk(self.scores(history, history_offsets, *beside), self.top, dim=1)
+        alpha = self.beside(beside).alpha
+        if alpha is not None:
+            asks = legal(alpha)[:, None]
+            items = torch.where(asks, items, 0)
+            # Where nothing is asked for nothing is listed; what a runtime makes of the order of NaN does not matter.
+            scores = torch.where((alpha > 0).any(dim=1)[:, None], scores, NO_SCORE)
+            scores = torch.where(asks, scores, torch.nan)
         return torch.where(scores > NO_SCORE, items, 0), scores
 
-    def scores(self, history: Tensor, history_offsets: Tensor, user_id: Tensor | None = None) -> Tensor:
+    def scores(self, history: Tensor, history_offsets: Tensor, *beside: Tensor) -> Tensor:
         """Scores [B, N+1], NO_SCORE for item 0 and what is in the history."""
-        scores = self.user_vectors(history, history_offsets, user_id) @ self.vectors
+        scores = self.user_vectors(history, history_offsets, self.beside(beside)) @ self.vectors
         num_rows = scores.shape[1]
         first = torch.arange(scores.shape[0], device=scores.device) * num_rows
         met = requests(history_offsets, history.shape[0]) * num_rows + known(history, num_rows)
@@ -115,8 +137,13 @@ def served(name: str, module: nn.Module, data: RetrievalData) -> tuple[Signature
     ids = data.interactions.ids
     history = replace(HISTORY, ids=ids.get("item"), minimum=None if "item" in ids else 0)
     user_id = replace(USER_ID, ids=ids.get("user"))
-    inputs = (history, OFFSETS, user_id) if data.user_fields.shape[1] else (history, OFFSETS)
-    example = _Requests(data=data, scores=retriever.scores)
+    alpha = alpha_of(module)
+    inputs = (
+        *(history, OFFSETS),
+        *((user_id,) if data.user_fields.shape[1] else ()),
+        *(() if alpha is None else (alpha,)),
+    )
+    example = Requests(data=data, scores=retriever.scores, alpha=alpha)
     with torch.no_grad():
         (width,) = tower(*example(1, 0)).shape[1:]
     answers = (
@@ -139,28 +166,33 @@ class _Reference:
     """The training form: one request at a time, as it stands in a batch of training."""
 
     def __init__(self, module: nn.Module, data: RetrievalData, top: int) -> None:
-        self.towers, self.data, self.top = cast(Towers, module), data, top
+        self.module, self.towers, self.data, self.top = module, cast(Towers, module), data, top
 
-    def vectors(self, history: Tensor, offsets: Tensor, user_id: Tensor | None = None) -> Packed:
+    def vectors(self, history: Tensor, offsets: Tensor, *beside: Tensor) -> Packed:
         """Vectors [B, D]."""
-        return (torch.cat([self._vector(*request) for request in self._requests(history, offsets, user_id)]),)
+        return (torch.cat([vector for _, vector in self._requests(history, offsets, beside)]),)
 
-    def lists(self, history: Tensor, offsets: Tensor, user_id: Tensor | None = None) -> Packed:
+    def lists(self, history: Tensor, offsets: Tensor, *beside: Tensor) -> Packed:
         """Items and scores [B, K]."""
         items = self.towers.items()
         rows = []
-        for met, user in self._requests(history, offsets, user_id):
-            scores = items @ self._vector(met, user)[0]
+        for met, vector in self._requests(history, offsets, beside):
+            scores = items @ vector[0]
             scores[0] = NO_SCORE
             scores[[item for item in met.tolist() if item < len(items)]] = NO_SCORE
             values, order = torch.sort(scores, descending=True, stable=True)
             rows.append((torch.where(values > NO_SCORE, order, 0)[: self.top], values[: self.top]))
         return tuple(torch.stack(column) for column in zip(*rows, strict=True))
 
-    def _requests(self, history: Tensor, offsets: Tensor, user_id: Tensor | None) -> list[tuple[Tensor, int]]:
+    def _requests(self, history: Tensor, offsets: Tensor, beside: Packed) -> list[tuple[Tensor, Tensor]]:
+        """Of each the history, and the user's vector [1, D]."""
         parts = torch.tensor_split(history, offsets.long()[:-1])
-        users = [0] * len(parts) if user_id is None else user_id[:, 0].tolist()
-        return list(zip(parts, users, strict=True))
+        count = int(self.data.user_fields.shape[1] > 0)
+        users = beside[0][:, 0].tolist() if count else [0] * len(parts)
+        vectors = [self._vector(met, user) for met, user in zip(parts, users, strict=True)]
+        for alpha in beside[count:]:
+            vectors = [weigh(self.module, one, alpha[row : row + 1]) for row, one in enumerate(vectors)]
+        return list(zip(parts, vectors, strict=True))
 
     def _vector(self, history: Tensor, user: int) -> Tensor:
         length = min(len(history), self.data.max_length)
@@ -176,14 +208,17 @@ def asked(user_fields: Tensor, history: Tensor, length: Tensor) -> RetrievalBatc
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class _Requests:
+class Requests:
     """Seeded requests of real histories that a rounding error does not decide; the first ones are the edge cases."""
 
     data: RetrievalData
     scores: Callable[..., Tensor]
+    alpha: TensorSpec | None
+    """Weights of objectives, where requests have some."""
 
     def __call__(self, batch_size: int, seed: int) -> Packed:
-        """Histories int64 [H], their ends int32 [B] and, where fields of users are read, user ids int64 [B, 1].
+        """Histories int64 [H], their ends int32 [B] and, where fields of users are read, user ids int64 [B, 1], then
+        weights of objectives float32 [B, O].
 
         One item alone, an empty history, an unknown item and user, a history longer than what is read, then users as
         they come.
@@ -197,25 +232,27 @@ class _Requests:
         histories[2], users[2] = np.append(histories[2], _UNKNOWN), _UNKNOWN
         met = batch.seen[3][batch.seen[3] > 0].numpy()
         histories[3] = np.resize(met, self.data.max_length + len(met))
-        clear = self._clear(histories, users)[:batch_size]
+        alpha = () if self.alpha is None else (drawn(self.alpha, len(rows), seed),)
+        clear = self._clear(histories, users, alpha)[:batch_size]
         if len(clear) < batch_size:
             raise ValueError(
                 f"only {len(clear)} of {len(rows)} requests have lists that rounding does not decide; train the model "
                 "before it is exported"
             )
-        return self._packed([histories[row] for row in clear], users[clear])
+        return self._packed([histories[row] for row in clear], users[clear], tuple(one[clear] for one in alpha))
 
-    def _clear(self, histories: list[np.ndarray], users: np.ndarray) -> list[int]:
+    def _clear(self, histories: list[np.ndarray], users: np.ndarray, alpha: Packed) -> list[int]:
         """Requests whose listed scores, and the one after them, stand apart."""
         with torch.no_grad():
-            scores = self.scores(*self._packed(histories, users))
+            scores = self.scores(*self._packed(histories, users, alpha))
         values = torch.topk(scores, min(TOP + 1, scores.shape[1]), dim=1).values
         listed = values[:, 1:] > NO_SCORE
         largest = torch.where(values > NO_SCORE, values.abs(), 0.0).amax(dim=1, keepdim=True)
         toss_up = listed & (values[:, :-1] - values[:, 1:] < _CLEAR * largest)
         return [int(row) for row in torch.nonzero(~toss_up.any(dim=1))[:, 0]]
 
-    def _packed(self, histories: list[np.ndarray], users: np.ndarray) -> Packed:
+    def _packed(self, histories: list[np.ndarray], users: np.ndarray, alpha: Packed) -> Packed:
         ends = np.cumsum([len(history) for history in histories]).astype(np.int32)
         packed = torch.from_numpy(np.concatenate(histories)), torch.from_numpy(ends)
-        return (*packed, torch.from_numpy(users[:, None])) if self.data.user_fields.shape[1] else packed
+        users_read = (torch.from_numpy(users[:, None]),) if self.data.user_fields.shape[1] else ()
+        return *packed, *users_read, *alpha

@@ -6,6 +6,7 @@ import pytest
 from tests.training.click_views import view
 from tests.training.data.published_sets import at_hand, digests_of
 from training.data.click import ClickData
+from training.datasets import read
 
 pytestmark = pytest.mark.slow
 DIGESTS = {
@@ -86,3 +87,18 @@ def test_the_schema_bounds_what_batches_hold(data: ClickData) -> None:
 def test_three_quarters_of_the_ratings_share_their_second(data: ClickData) -> None:
     events = data.interactions.events
     assert 0.7 < events.select("user", "time").is_duplicated().sum() / len(events) < 0.8
+
+
+def test_objectives_are_a_set_of_their_own_with_the_same_events_and_clicks() -> None:
+    plain = at_hand("ml-100k")
+    found = read("ml-100k-objectives")
+    names = [field.name for field in found.schema.of("objective")]
+    assert names == ["rated", "liked", "loved"]
+    flags = found.events.select(names).to_numpy()
+    assert flags.sum(axis=0).tolist() == [100_000, 55_375, 21_201]
+    assert (flags[:, :-1] >= flags[:, 1:]).all(), "each within the one before"
+    assert found.events.drop(names).equals(plain.events)
+    assert not plain.schema.of("objective")
+    assert [one for one in found.schema.fields if one.name not in names] == [*plain.schema.fields]
+    digests = [digests_of(view(one, max_length=64)) for one in (plain, found)]
+    assert digests == [DIGESTS, DIGESTS], "what the task click sees of both"

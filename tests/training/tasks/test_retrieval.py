@@ -97,11 +97,12 @@ def test_histories_hold_strictly_older_items_and_what_was_seen_is_no_target() ->
         assert not set(batch.targets[row].tolist()) - {0} & set(batch.seen[row].tolist())
 
 
-def test_ranks_are_those_of_a_full_sort_without_what_was_seen() -> None:
+@pytest.mark.parametrize("count", [3, 30], ids=["a pass for each", "one sort"])
+def test_ranks_are_those_of_a_full_sort_without_what_was_seen(count: int) -> None:
     random = np.random.default_rng(0)
     scores = torch.from_numpy(random.integers(0, 6, (8, 40)).astype(np.float32))
     seen = torch.from_numpy(random.integers(0, 40, (8, 5)))
-    targets = torch.from_numpy(random.integers(0, 40, (8, 3)))
+    targets = torch.from_numpy(random.integers(0, 40, (8, count)))
     found = ranks(scores, seen, targets)
     for row in range(8):
         left = [item for item in range(1, 40) if item not in seen[row].tolist()]
@@ -109,6 +110,10 @@ def test_ranks_are_those_of_a_full_sort_without_what_was_seen() -> None:
         for place, target in enumerate(targets[row].tolist()):
             wanted = np.nan if target == 0 else listed.index(target) + 1 if target in listed else np.inf
             assert np.array_equal(found[row, place].numpy(), wanted, equal_nan=True)
+    scores[3, int(targets[3, 1])] = torch.nan
+    broken = ranks(scores, seen[:, :1] * 0, targets)
+    assert torch.isinf(broken[3, 1])
+    assert torch.equal(broken[:3].isnan(), targets[:3] == 0)
 
 
 def test_recall_is_the_share_of_a_users_targets_and_ndcg_knows_the_best_list() -> None:

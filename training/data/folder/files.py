@@ -11,6 +11,7 @@ from polars.exceptions import PolarsError
 from training.data.folder.description import EventsPart, SidePart, near
 from training.data.folder.problems import Column, Problems, shown
 from training.data.folder.reading import UnreadableError, readable
+from training.data.folder.sessions import COLUMNS, ENDING, sessions
 
 ENDINGS = (".parquet", ".csv", ".csv.gz", ".tsv", ".tsv.gz")
 SEPARATORS = (",", ";", "\t", "|")
@@ -22,7 +23,7 @@ class Table(NamedTuple):
     file: str
     frame: pl.DataFrame
     typed: bool
-    """Parquet; in a CSV file everything is text."""
+    """Parquet, or sessions; in a CSV file everything is text."""
     problems: Problems
 
     def column(self, name: str) -> Column:
@@ -36,8 +37,9 @@ def find(folder: Path, name: str, part: EventsPart | SidePart, problems: Problem
         path = folder / part.file
         if not path.is_file():
             problems.error(part.file, f"is not in {folder}; [{name}] file names it")
-        elif not part.file.endswith(ENDINGS):
-            problems.error(part.file, f"is neither Parquet nor CSV by its name; it may end in {', '.join(ENDINGS)}")
+        elif not part.file.endswith((*ENDINGS, ENDING) if name == "events" else ENDINGS):
+            known = f"{', '.join(ENDINGS)}, and events in {ENDING}, as sessions"
+            problems.error(part.file, f"is neither Parquet nor CSV by its name; it may end in {known}")
         else:
             return path
         return None
@@ -58,18 +60,14 @@ def separator_of(path: Path, part: EventsPart | SidePart | None) -> str:
 
 def read(path: Path, part: EventsPart | SidePart, wanted: Iterable[str], problems: Problems) -> Table | None:
     """The wanted columns of a table with at least one row; None, with the problems told, where that cannot be."""
-    typed, separator = path.suffix == ".parquet", separator_of(path, part)
+    typed, separator = path.suffix in (".parquet", ENDING), separator_of(path, part)
     columns = list(dict.fromkeys(wanted))
     try:
         with readable(path):
-            there = list(pl.read_parquet_schema(path)) if typed else header(path, separator)
+            there = _columns(path, separator)
             if not _has_all(path.name, there, columns, separator, problems):
                 return None
-            frame = (
-                pl.read_parquet(path, columns=columns)
-                if typed
-                else _read_csv(path, separator, there, columns, problems)
-            )
+            frame = _read(path, separator, there, columns, problems)
     except UnreadableError as error:
         problems.error(path.name, error.what)
         return None
@@ -81,6 +79,21 @@ def read(path: Path, part: EventsPart | SidePart, wanted: Iterable[str], problem
     # A column without any value has the type Null, and can be any field.
     strings = pl.col(pl.String, pl.Categorical, pl.Enum, pl.Null).cast(pl.String)
     return Table(path.name, frame.with_columns(strings.replace("", None)), typed, problems)
+
+
+def _columns(path: Path, separator: str) -> list[str]:
+    if path.suffix == ENDING:
+        return [*COLUMNS]
+    return list(pl.read_parquet_schema(path)) if path.suffix == ".parquet" else header(path, separator)
+
+
+def _read(path: Path, separator: str, there: list[str], columns: list[str], problems: Problems) -> pl.DataFrame | None:
+    if path.suffix == ENDING:
+        found = sessions(path, problems)
+        return None if found is None else found.select(columns)
+    if path.suffix == ".parquet":
+        return pl.read_parquet(path, columns=columns)
+    return _read_csv(path, separator, there, columns, problems)
 
 
 def header(path: Path, separator: str) -> list[str]:

@@ -13,7 +13,7 @@ class UnreadableError(ValueError):
     """A file that is no table, or a damaged one."""
 
     def __init__(self, path: Path, reason: str) -> None:
-        kind = "Parquet" if path.suffix == ".parquet" else "CSV in UTF-8"
+        kind = {".parquet": "Parquet", ".jsonl": "JSON lines of sessions"}.get(path.suffix, "CSV in UTF-8")
         self.what: str = f"cannot be read as {kind} ({reason}); write it again, or give it the right ending"
         """Without the name of the file."""
         super().__init__(f"{path} {self.what}")

@@ -12,6 +12,7 @@ import polars as pl
 from training.data.folder.description import RESERVED
 from training.data.folder.files import ENDINGS, SEPARATORS, header, separator_of
 from training.data.folder.reading import readable
+from training.data.folder.sessions import proposed as sessions_schema
 
 EXAMPLE = """\
 # What the tables of this folder hold. Tables are Parquet, or CSV (.csv, .tsv, also with .gz) in UTF-8 with a header:
@@ -100,11 +101,13 @@ def propose(folder: Path) -> str:
     if not folder.is_dir():
         raise ValueError(f"{folder} is no folder; name one that holds tables")
     samples = {name: found for name in ("events", "items", "users") if (found := _sample(folder, name))}
+    name = re.sub(r"[^a-z0-9._-]+", "-", folder.resolve().name.lower()).strip("-._") or "mine"
     if "events" not in samples:
+        if of_sessions := sessions_schema(folder, name):
+            return of_sessions
         raise ValueError(f"{folder} has no events.parquet or events.csv; write one row for each event into it")
     events = samples["events"].frame
     user, item = _shared(samples, "users", _USERS), _shared(samples, "items", _ITEMS)
-    name = re.sub(r"[^a-z0-9._-]+", "-", folder.resolve().name.lower()).strip("-._") or "mine"
     lines = [
         "# Proposed from the first rows of the tables: read each line; `recserve data check` says what is wrong.",
         f'name = "{name}"',

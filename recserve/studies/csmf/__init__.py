@@ -1,0 +1,1 @@
+"""What masks keep of earlier objectives, stage by stage, beside naive fine-tuning."""

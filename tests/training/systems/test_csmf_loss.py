@@ -1,0 +1,99 @@
+"""The margin across stages, and the samples and negatives of a stage."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from tests.training.systems.csmf_models import QUICK, data, fresh
+from training.systems.csmf.loss import cascade_loss, margins
+from training.systems.csmf.samples import ALL, Cascade, cascade, served
+
+T = 0.1
+
+
+def test_the_margin_is_between_0_and_gamma_and_larger_for_what_the_objectives_before_prefer() -> None:
+    before = torch.linspace(-2, 2, 9)[None].requires_grad_()
+    found = margins(before, torch.zeros(1), 0.3, T)
+    assert ((found > 0) & (found < 0.3 + 1e-7)).all()
+    assert (found.diff() >= 0).all()
+    assert found[0, 4].item() == pytest.approx(0.15)
+    assert found[0, 5].item() == pytest.approx(0.3 / (1 + np.exp(-0.5 / T)))
+    assert not found.requires_grad
+
+
+def test_the_loss_is_the_formula_written_out() -> None:
+    draw = torch.Generator().manual_seed(0)
+    scores, margin, share = (torch.rand(3, 5, generator=draw, dtype=torch.float64) for _ in range(3))
+    items = torch.tensor([[7, 8, 9, 4, 0], [7, 8, 9, 8, 5], [7, 8, 9, 6, 6]])
+    rows = []
+    for row in range(3):
+        own = scores[row, row] / T - share[row, row]
+        others = [
+            (scores[row, place] + margin[row, place]) / T - share[row, place]
+            for place in range(5)
+            if place != row and items[row, place] not in (0, items[row, row])
+        ]
+        rows.append(float(torch.logsumexp(torch.stack([own, *others]), 0) - own))
+    assert cascade_loss(scores, items, margin, share, T).item() == pytest.approx(np.mean(rows))
+
+
+def test_without_a_margin_it_is_the_softmax() -> None:
+    draw = torch.Generator().manual_seed(0)
+    scores, share = (torch.rand(4, 4, generator=draw) for _ in range(2))
+    items = torch.tensor([1, 2, 3, 4]).expand(4, 4)
+    found = cascade_loss(scores, items, margins(scores, scores.diagonal(), 0.0, T), share, T)
+    assert torch.equal(found, nn.functional.cross_entropy(scores / T - share, torch.arange(4)))
+
+
+def test_a_stage_goes_through_what_served_its_objective() -> None:
+    marks, targets = served(data().train), data().train.targets[:, 0]
+    for objective in range(3):
+        samples = Cascade(data(), objective)
+        met = samples.batch(np.arange(len(samples))).met
+        assert met.targets[:, 0].tolist() == targets[marks[:, objective] > 0].tolist()
+    everything = Cascade(data(), ALL)
+    found = np.bincount(everything.batch(np.arange(len(everything))).met.targets[:, 0], minlength=300)
+    counts = [np.bincount(targets[marks[:, one] > 0], minlength=300) for one in range(3)]
+    assert found.tolist() == np.sum(counts, axis=0).tolist()
+
+
+def test_recovery_has_a_share_of_the_samples_and_the_same_one_each_time() -> None:
+    whole, part = Cascade(data(), 1), Cascade(data(), 1, 0.2)
+    assert len(part) == round(0.2 * len(whole))
+    again = Cascade(data(), 1, 0.2)
+    rows = np.arange(len(part))
+    assert torch.equal(part.batch(rows).met.targets, again.batch(rows).met.targets)
+    assert cascade(data(), 1, 0.2, 0) is cascade(data(), 1, 0.2, 0)
+
+
+def test_refused_is_what_the_user_took_as_far_as_the_objective_before_and_no_farther() -> None:
+    train = data().train
+    marks = served(train)
+    samples = Cascade(data(), 1, refused=3)
+    torch.manual_seed(0)
+    rows = np.arange(len(samples))
+    found = samples.batch(rows).refused.numpy()
+    users = train.user[marks[:, 1] > 0]
+    some = 0
+    for row in range(0, len(users), 37):
+        own = train.user == users[row]
+        items = train.targets[own, 0]
+        wanted = {*items[marks[own, 1] == 0].tolist()} - {*items[marks[own, 1] > 0].tolist()}
+        assert {*found[row].tolist()} <= (wanted or {0})
+        some += len(wanted)
+    assert some
+    torch.manual_seed(0)
+    assert np.array_equal(samples.batch(rows).refused.numpy(), found), "drawn anew by torch's numbers alone"
+    assert Cascade(data(), 0, refused=3).batch(rows[:4]).refused.shape == (4, 0)
+
+
+def test_a_refused_item_is_pushed_away_from_its_own_user() -> None:
+    module = fresh(QUICK)
+    module.enter(2)
+    samples = Cascade(data(), 1, refused=2)
+    batch = samples.batch(np.arange(40))
+    losses = []
+    for refused in (batch.refused, batch.refused * 0):
+        losses.append(module.cascade_loss(batch._replace(refused=refused), 1)[0])
+    assert losses[0] > losses[1]
