@@ -73,7 +73,7 @@ class ItemSides(nn.Module):
         """Of items by their fields and content, in the order of `names`; they may be none of the catalogue."""
         parts = [] if self.fields is None else [self.fields.each(fields)]
         parts += [layer(vectors)[:, None] for layer, vectors in zip(self.layers, content, strict=True)]
-        return torch.cat(parts, dim=1) if parts else self.dense.new_zeros(len(fields.ids), 0, self.dim)
+        return torch.cat(parts, dim=1) if parts else self.dense.new_zeros(fields.ids.shape[0], 0, self.dim)
 
 
 def prepare_rows(rows: IdEmbedding, data: SequenceData) -> None:
