@@ -48,6 +48,13 @@ def test_one_step_is_the_cross_entropy_and_so_is_a_list_of_which_only_the_first_
     assert loss_of(LOGITS, [[2, -1, -1], [4, -1, -1]]) == pytest.approx(expected)
 
 
+def test_a_step_that_is_not_there_places_nothing_and_the_later_ones_keep_their_weight() -> None:
+    values = LOGITS[0]
+    left = values[[0, 1, 3, 4]].logsumexp(0)
+    expected = float(values.logsumexp(0) - values[2] + 0.64 * (left - values[4]))
+    assert loss_of(LOGITS[:1], [[2, -1, 4]]) == pytest.approx([expected])
+
+
 def test_the_order_of_the_list_matters_unless_steps_are_independent_and_weigh_the_same() -> None:
     lists = [list(one) for one in itertools.permutations([2, 0, 4])]
     ordered = {round(loss_of(LOGITS[:1], [one], 1.0)[0], 9) for one in lists}

@@ -195,5 +195,5 @@ def test_rare_and_new_items_have_a_recall_of_their_own_where_there_are_any() -> 
     found = sliced(split, np.array([3.0] * 6 + [np.inf, 2.0, 1.0, 10.0], np.float32))
     assert found == pytest.approx({"recall10_rare": 8 / 9, "recall10_new": 7 / 8})
     split.times_trained = np.array([1] * 9 + [5])
-    assert sliced(split, np.full(10, np.inf, np.float32)) == {"recall10_rare": 0.0}
+    assert sliced(split, np.array([np.inf] * 9 + [1.0], np.float32)) == {"recall10_rare": 0.0}
     assert {column.metric for column in NEXT_ITEM.further} == {*found}

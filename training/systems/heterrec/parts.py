@@ -88,9 +88,7 @@ class TokenEffects(nn.Module):
         place = (length.clamp(min=1) - 1)[:, None, None, None].expand(-1, states.shape[1], 1, states.shape[3])
         wanted = rows(self.vectors, known(item, len(self.vectors)))  # (B, 1, d)
         scores = (states.gather(2, place)[:, :, 0] * wanted).sum(2) / self.model.config.temperature  # (B, V)
-        effects = (scores[:, :1] - scores[:, 1:]).unflatten(1, (NEWEST, -1))
-        there = torch.arange(NEWEST, device=length.device) < length[:, None]
-        return effects * there[..., None].to(effects.dtype)
+        return (scores[:, :1] - scores[:, 1:]).unflatten(1, (NEWEST, -1))
 
     def _variants(self, tokens: Float[Tensor, "B L m d"], length: Int[Tensor, " B"]) -> Float[Tensor, "B V L m d"]:
         """The history as it is, then with each token of its newest behaviours left out."""
