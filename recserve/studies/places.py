@@ -87,6 +87,10 @@ STUDIES = {
         "Train GSVR, its controls and its backbone with a share of one scenario's samples; test on all of them.",
         "recserve.studies.scenarios.sparse:SparseScenario",
     ),
+    "heterrec-depth": Place(
+        "Draw recorded results of HeterRec and of its stack over items against their blocks; trains nothing.",
+        "recserve.studies.depth.command:Depth",
+    ),
     "sanity": Place(
         "Train DeepFM on random parts of MovieLens-100k and compare its AUC with three public libraries'.",
         "recserve.studies.sanity:Sanity",

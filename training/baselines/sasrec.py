@@ -79,7 +79,11 @@ class SASRec(nn.Module):
 
     def states(self, items: Int64[Tensor, "B L"]) -> Float[Tensor, "B L d"]:
         """What is known after each place; ids that are no item count as unknown."""
-        x = self.dropout(self.items(items) + self.positions.weight[: items.shape[1]])
+        return self.after(self.items(items))
+
+    def after(self, vectors: Float[Tensor, "B L d"]) -> Float[Tensor, "B L d"]:
+        """The same, of items by their vectors."""
+        x = self.dropout(vectors + self.positions.weight[: vectors.shape[1]])
         bias = causal_bias(x)
         for block in self.blocks:
             x = block(x, bias)

@@ -13,10 +13,11 @@ import torch
 from jaxtyping import Float32, Int64
 from torch import Tensor
 
+from training.data.content import with_vectors
 from training.data.sequences import SequenceData, sequences
 from training.interactions import Interactions
 from training.needs import ITEMS, TEXTS, require
-from training.schema import Field, Schema
+from training.schema import Schema
 from training.system import Wanted
 
 TASK = "semantic_ids"
@@ -102,7 +103,9 @@ def catalogue(interactions: Interactions, wanted: Wanted) -> CatalogueData:
     order = 1 + np.random.default_rng(0).permutation(num_rows - 1)
     held_out, rest = np.split(order, [max(1, round(VALIDATION_SHARE * len(order)))])
     return CatalogueData(
-        schema=_with_vectors(interactions.schema, vectors),
+        schema=with_vectors(
+            interactions.schema, {name: getattr(vectors, name).shape[1] for name in ItemBatch._fields[1:]}
+        ),
         interactions=interactions,
         wanted=wanted,
         train=ItemSplit(vectors, np.sort(rest)),
@@ -110,10 +113,3 @@ def catalogue(interactions: Interactions, wanted: Wanted) -> CatalogueData:
         test=ItemSplit(vectors, np.arange(1, num_rows)),
         vectors=vectors,
     )
-
-
-def _with_vectors(schema: Schema, vectors: ItemBatch) -> Schema:
-    """The data set's fields, and those that a tokenizer reads."""
-    named = zip(ItemBatch._fields[1:], vectors[1:], strict=True)
-    made = (Field(name=name, role="item", kind="vector", uses=(), width=part.shape[1]) for name, part in named)
-    return Schema(dataset=schema.dataset, fields=(*schema.fields, *made))

@@ -6,10 +6,13 @@ Our design throughout: the papers' second modality is an image, and these vector
 Axes: N items, F attributes, G width of the vectors.
 """
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Float32, Int64
+
+from training.schema import Field, Schema
 
 GRAPH_WIDTH = 128
 """Width of the vectors of every data set; the last ones are zeros where there are fewer attributes or items."""
@@ -26,6 +29,12 @@ class Attributes(NamedTuple):
     """1 to N."""
     attribute: Int64[np.ndarray, " E"]
     """From 0."""
+
+
+def with_vectors(schema: Schema, widths: Mapping[str, int]) -> Schema:
+    """The fields of a data set, and the items' vectors that a view adds to them: name -> width."""
+    made = (Field(name=name, role="item", kind="vector", uses=(), width=width) for name, width in widths.items())
+    return Schema(dataset=schema.dataset, fields=(*schema.fields, *made))
 
 
 def categories(held: Attributes, num_items: int) -> Int64[np.ndarray, " N+1"]:

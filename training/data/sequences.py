@@ -21,6 +21,8 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor
 
+from training.data.columns import Columns, Layout, columns, layout
+from training.data.content import with_vectors
 from training.data.ids import table_rows
 from training.interactions import Content, Interactions, by_user
 from training.needs import ITEMS, MOMENT, USERS, Need, require
@@ -28,6 +30,8 @@ from training.schema import Schema, size_of
 from training.system import Wanted
 
 TASK = "next_item"
+CONTENT = "content"
+"""In `Wanted.reads`: the schema has the items' vectors too, where the data set has any."""
 MAX_VALIDATION = 3_000
 """Users whose last but one item is measured after each epoch; the same ones in every run."""
 HELD_OUT = 2
@@ -55,14 +59,22 @@ class SequenceSplit:
     """Windows of the users' sequences. Implements `training.system.Split`."""
 
     def __init__(
-        self, items: np.ndarray, users: np.ndarray, borders: np.ndarray, targets: Literal["all", "last"]
+        self,
+        items: np.ndarray,
+        users: np.ndarray,
+        borders: np.ndarray,
+        targets: Literal["all", "last"],
+        train_counts: np.ndarray,
     ) -> None:
         """`items` int64 [E] are all users' sequences one after the other; row r is of user `users[r]`, its history and
-        targets lie in the places `borders[r, 0]` to `borders[r, 1]`, the last of which is only a target."""
+        targets lie in the places `borders[r, 0]` to `borders[r, 1]`, the last of which is only a target.
+        `train_counts` int64 [N + 1] is how often each item trains."""
         self.user: np.ndarray = users
         """int64 [len]"""
         self.target: np.ndarray = items[borders[:, 1] - 1] if targets == "last" else np.zeros(len(users), np.int64)
         """int64 [len]: the held-out item, 0 in the training part."""
+        self.times_trained: np.ndarray = train_counts[self.target]
+        """int64 [len]: how often the held-out item trains."""
         self._items, self._start, self._length = items, borders[:, 0], borders[:, 1] - borders[:, 0] - 1
         self._targets = targets
 
@@ -92,6 +104,8 @@ class SequenceData:
     """Users' sequences and the catalogue of items. Implements `training.system.Data`."""
 
     interactions: Interactions
+    schema: Schema
+    """Of the data set, and of the vectors that are read."""
     train: SequenceSplit
     validation: SequenceSplit
     test: SequenceSplit
@@ -105,9 +119,9 @@ class SequenceData:
     """What other systems' runs gave (`System.products`), by name."""
 
     @property
-    def schema(self) -> Schema:
-        """Of the data set."""
-        return self.interactions.schema
+    def item_fields(self) -> Columns:
+        """The fields of `item_layout`, by dense id."""
+        return columns(self.interactions.items, item_layout(self.schema))
 
     @property
     def content(self) -> Content:
@@ -127,6 +141,11 @@ class SequenceData:
         row = int(np.searchsorted(self.user_ids, user))
         known = row < len(self.user_ids) and self.user_ids[row] == user
         return self.sequences[row] if known else np.zeros(0, np.int64)
+
+
+def item_layout(schema: Schema) -> Layout:
+    """The fields that say what an item is, beside its key: profiles, and its category."""
+    return layout(schema, "profile", "category").of("item")
 
 
 def num_categories(schema: Schema) -> int:
@@ -152,22 +171,32 @@ def sequences(interactions: Interactions, wanted: Wanted) -> SequenceData:
     rows, borders = _training_windows(starts, trained, wanted.max_length)
     validated = np.sort(tested[np.random.default_rng(0).permutation(len(tested))[:MAX_VALIDATION]])
 
+    trains = np.arange(len(items)) < np.repeat(trained, counts)
+    train_counts = np.bincount(items[trains], minlength=size_of(interactions.schema.key("item")))
+
     def held_out(chosen: np.ndarray, back: int) -> SequenceSplit:
         end = ends[chosen] - back
         first = np.maximum(starts[chosen], end - wanted.max_length - 1)
-        return SequenceSplit(items, user_ids[chosen], np.stack([first, end], axis=1), "last")
+        return SequenceSplit(items, user_ids[chosen], np.stack([first, end], axis=1), "last", train_counts)
 
-    trains = np.arange(len(items)) < np.repeat(trained, counts)
     return SequenceData(
         interactions=interactions,
-        train=SequenceSplit(items, user_ids[rows], borders, "all"),
+        schema=_schema(interactions, wanted),
+        train=SequenceSplit(items, user_ids[rows], borders, "all", train_counts),
         validation=held_out(validated, 1),
         test=held_out(tested, 0),
         user_ids=user_ids,
         sequences=np.split(items, starts[1:]),
-        train_item_counts=np.bincount(items[trains], minlength=size_of(interactions.schema.key("item"))),
+        train_item_counts=train_counts,
         given=wanted.given,
     )
+
+
+def _schema(interactions: Interactions, wanted: Wanted) -> Schema:
+    if CONTENT not in wanted.reads or interactions.load_content is None:
+        return interactions.schema
+    widths = {name: part.shape[1] for name, part in interactions.content._asdict().items()}
+    return with_vectors(interactions.schema, widths)
 
 
 def _is_long_enough(interactions: Interactions) -> bool:

@@ -192,6 +192,11 @@ class ProfileEmbedding(nn.Module):
         if self.additions is not None:
             self.additions.prepare(met)
 
+    def each(self, x: Features) -> Float[Tensor, "B P D"]:
+        """The vector of each field; of at least one field."""
+        found = self.rows(x.ids)
+        return found if self.additions is None else found + self.additions(x)
+
     def forward(self, x: Features) -> Float[Tensor, "B D"]:
         if not self.layout.fields:
             return self.rows.weight.new_zeros(x.ids.shape[0], self.rows.weight.shape[1])

@@ -11,6 +11,7 @@ Axes: B requests, H history items packed over them, L history, top places of a l
 """
 
 import copy
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal, Protocol, cast
@@ -41,6 +42,7 @@ from training.retriever.by_user import by_user
 from training.servable import Packed, Servable, Signature, TensorSpec, servable
 from training.system import PLAIN, Column, Predict, Stage, Task, Wanted
 from training.tasks.next_item_by_user import lists
+from training.tasks.next_item_slices import SLICES, sliced
 from training.traffic import MOMENTS, moments
 
 LISTED = 20
@@ -153,6 +155,7 @@ class NextItemTask(Task[SequenceData, SequenceSplit]):
         Column(title="recall@10", metric="recall10"),
         Column(title="NDCG@10", metric="ndcg10", judges=True),
     )
+    further = SLICES
     default = "beauty"
     needs = NEEDS
     traffic = MOMENTS
@@ -181,7 +184,9 @@ class NextItemTask(Task[SequenceData, SequenceSplit]):
         )
 
     def evaluate(self, module: nn.Module, predict: Predict, split: SequenceSplit) -> dict[str, float]:
-        return ranking_quality(predict(Places(module), split))
+        """recall@k and ndcg@k; recall@10 also of the targets that are rare or new, where there are some."""
+        places = predict(Places(module), split)
+        return ranking_quality(places) | sliced(split, places)
 
     def request(self, interactions: Interactions, question: Question) -> Tensors:
         """The history, and the user where one is named, for those who rank."""
@@ -202,24 +207,28 @@ class NextItemTask(Task[SequenceData, SequenceSplit]):
         return [Question(one.user, one.history, (), most) for one in drawn]
 
     def release(self, name: str, module: nn.Module, data: SequenceData) -> tuple[Signature, ...]:
-        module = copy.deepcopy(module).eval()
-        plain = _served(name, module, data, LISTED)
-        # One place more, so that no toss-up decides who is the last in the list.
-        further = _served(name, module, data, LISTED + 1)
-        double = _served(name, copy.deepcopy(module).double(), data, LISTED)
-        max_length = cast(NextItem, module).max_length
-        return (
-            replace(
-                plain,
-                example=Requests(data=data, answer=further.eager, max_length=max_length),
-                eager64=double.eager,
-                reference=OneByOne(module, LISTED),
-            ),
-        )
+        return (served_list(name, module, data, lambda one: one),)
 
     def listed_by_user(self, name: str, module: nn.Module, data: SequenceData, top: int) -> tuple[Signature, ...]:
         none = np.zeros((len(data.interactions.users), 0), np.int64)
         return by_user(name, partial(lists, name, module, data, top), data.interactions, none)
+
+
+def served_list(name: str, module: nn.Module, data: SequenceData, form: Callable[..., nn.Module]) -> Servable:
+    """The plain served form; `form` makes of a module, which stays as it is for the reference, what is exported and has
+    the same `max_length` and `best`."""
+    module = copy.deepcopy(module).eval()
+    faster = form(module)
+    # One place more, so that no toss-up decides who is the last in the list.
+    further = _served(name, faster, data, LISTED + 1)
+    double = _served(name, form(copy.deepcopy(module).double()), data, LISTED)
+    max_length = cast(NextItem, module).max_length
+    return replace(
+        _served(name, faster, data, LISTED),
+        example=Requests(data=data, answer=further.eager, max_length=max_length),
+        eager64=double.eager,
+        reference=OneByOne(module, LISTED),
+    )
 
 
 def _served(name: str, module: nn.Module, data: SequenceData, top: int) -> Servable:

@@ -17,6 +17,7 @@ from serving.histories.reading import ITEMS as HISTORY
 from serving.histories.reading import LENGTH, VALUES
 from training.data.sequences import SequenceData, choices
 from training.layers.click_release import bounded
+from training.layers.folded import Foldable, Folded
 from training.layers.item_filters import Filters, filter_specs, values_of
 from training.layers.item_index import NO_SCORE
 from training.layers.listing import Best
@@ -59,6 +60,7 @@ class UserList(nn.Module):
 def lists(name: str, module: nn.Module, data: SequenceData, top: int, before: Before) -> Lists:
     """As `training.retriever.by_user.Lists`, on a copy of the module."""
     module = copy.deepcopy(module).eval()
+    module = Folded(module).eval() if isinstance(module, Foldable) else module
     top = min(top, len(data.interactions.items) - 2)
     plain, wider = (_list(f"{name}_list", module, data, size, before) for size in (top, top + 1))
     return Lists(parts=(plain,), wider=wider)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from export.onnx import export_onnx
 from export.verify import verify_onnx
+from tests.training.walks import data_of
 from training.baselines.sasrec import Config as SASRecConfig
 from training.baselines.sasrec import SASRec
 from training.baselines.tiger import TIGER
@@ -22,6 +23,7 @@ from training.loop import predict
 from training.servable import Servable
 from training.system import Wanted
 from training.tasks.next_item import LISTED, NEXT_ITEM, NextItemConfig, place_of
+from training.tasks.next_item_slices import sliced
 
 LENGTH = 8
 UNKNOWN = 2**40
@@ -183,3 +185,15 @@ def test_the_task_s_stage_follows_the_configuration() -> None:
     assert NEXT_ITEM.stage(NextItemConfig(patience=2, schedule="linear")).patience == 2
     with pytest.raises(ValueError, match="max_length is 0; it must be at least 1"):
         NextItemConfig(max_length=0)
+
+
+def test_rare_and_new_items_have_a_recall_of_their_own_where_there_are_any() -> None:
+    often = [[1, 2, 3, 4, 5]] * 6
+    split = data_of([*often, [2, 1, 4, 7], [3, 2, 5, 8], [1, 8, 2, 3], [2, 3, 1, 5]]).test
+    assert split.target.tolist() == [5] * 6 + [7, 8, 3, 5]
+    assert split.times_trained.tolist() == [0] * 6 + [0, 1, 8, 0]
+    found = sliced(split, np.array([3.0] * 6 + [np.inf, 2.0, 1.0, 10.0], np.float32))
+    assert found == pytest.approx({"recall10_rare": 8 / 9, "recall10_new": 7 / 8})
+    split.times_trained = np.array([1] * 9 + [5])
+    assert sliced(split, np.array([np.inf] * 9 + [1.0], np.float32)) == {"recall10_rare": 0.0}
+    assert {column.metric for column in NEXT_ITEM.further} == {*found}
