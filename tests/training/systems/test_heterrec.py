@@ -1,6 +1,7 @@
 """HeterRec's network: tokens, masks, both levels, item tower, and what its controls have the same."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -125,12 +126,13 @@ def test_windows_of_training_hold_what_trains_and_nothing_that_is_held_out() -> 
 
 
 def test_numbers_that_make_no_model_are_refused() -> None:
-    for wrong, said in (
+    cases: tuple[tuple[dict[str, Any], str], ...] = (
         ({"token_layers": 0, "item_layers": 0}, "at least one block"),
         ({"steps": 0}, r"steps \(0\) must be at least 1"),
         ({"gamma": 1.5}, "gamma is 1.5"),
         ({"unknown_rate": 0.0}, "unknown_rate is 0.0"),
-    ):
+    )
+    for wrong, said in cases:
         with pytest.raises(ValueError, match=said):
             Config(**wrong)
 

@@ -42,14 +42,15 @@ def test_an_event_added_to_what_is_kept_equals_the_full_run(mask: str, token_lay
     width = models["step"].outputs[1].shape[0]
     assert isinstance(width, int)
     past, tokens = torch.zeros(1, width), module.tables()[0]
-    for number, item in enumerate([*WALK, 2**40, -5, 8, 12, 13]):
+    events = [*WALK, 2**40, -5, 8, 12, 13]
+    assert len(events) == SMALL.max_length
+    for number, item in enumerate(events):
         vector, past = models["step"].eager(torch.tensor([[item]]), torch.tensor([[number]]), past)
         walk = [*WALK, 0, 0, 8, 12, 13][: number + 1]
         (full,) = models["user"].eager(*histories(walk))
         torch.testing.assert_close(vector, full, atol=1e-5, rtol=1e-5)
         expected = by_hand(module, tokens[torch.tensor(walk)])[-1] / SMALL.temperature
         torch.testing.assert_close(full[0], expected, atol=1e-4, rtol=1e-5)
-    assert number + 1 == SMALL.max_length
 
 
 def test_users_with_other_numbers_of_events_take_a_step_together() -> None:
@@ -179,5 +180,5 @@ def test_ask_tells_which_tokens_counted_with_titles_newest_first() -> None:
     assert [row[1] for row in table.rows] == WALK[::-1]
     assert table.rows[0][0] == "Item 5"
     assert f"Item {items[0, 0].item()}" in table.title
-    total = np.abs([row[2:] for row in table.rows]).sum(0)
+    total = np.abs(np.array([row[2:] for row in table.rows], np.float64)).sum(0)
     assert table.lines[0].startswith(f"of all changes: category {total[0] / total.sum():.0%}, text ")
