@@ -4,8 +4,10 @@ from pathlib import Path
 
 from training.data import (
     amazon_sequences,
+    gowalla,
     hin_amazon,
     kuairand,
+    ml1m_clean,
     movielens,
     planted_clicks,
     planted_retrieval,
@@ -21,8 +23,10 @@ DATASETS: dict[str, Dataset] = {
     dataset.name: dataset
     for dataset in (
         *amazon_sequences.DATASETS,
+        gowalla.DATASET,
         hin_amazon.DATASET,
         kuairand.DATASET,
+        ml1m_clean.DATASET,
         movielens.DATASET,
         movielens.OBJECTIVES,
         planted_clicks.DATASET,

@@ -60,8 +60,8 @@ class Interactions:
     schema: Schema
     events: pl.DataFrame
     """One row for each event, in the published order. `user` and `item` int64 dense ids; where the schema has such a
-    use, `time` int64, `order` int64, `label` float32 (0 or 1) and `value` int64 (ids of the field); further event
-    fields by name. A user field that changes with time has a column here too, as it was before the event."""
+    use, `time` int64, `order` int64, `label` float32 (0 or 1), `value` and `part` int64 (ids of the field); further
+    event fields by name. A user field that changes with time has a column here too, as it was before the event."""
     users: pl.DataFrame
     """Row r is the user with dense id r, row 0 the unknown one. One column for each user field but the key, as it is
     after all events: id int64, dense float32 (NaN where it is missing), multi list[int64], text string."""

@@ -30,6 +30,11 @@ LABEL = Need(
 )
 TIME = Need("a time", _has("event", "time"), 'time = "..." under [events]')
 MOMENT = Need("a time or an order", _has("event", "time", "order"), 'time = "..." or order = "..." under [events]')
+MOMENT_OR_PART = Need(
+    "a time, an order or given parts",
+    _has("event", "time", "order", "part"),
+    'time = "..." or order = "..." or part = "..." under [events]',
+)
 CONCEPTS = Need(
     "concepts of items",
     _has("item", "concept"),

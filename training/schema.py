@@ -13,13 +13,26 @@ from typing import Any, Literal
 Role = Literal["user", "item", "event"]
 Kind = Literal["id", "dense", "multi", "vector", "text"]
 Use = Literal[
-    "key", "feature", "profile", "label", "value", "time", "order", "scenario", "objective", "concept", "category"
+    "key",
+    "feature",
+    "profile",
+    "label",
+    "value",
+    "time",
+    "order",
+    "part",
+    "scenario",
+    "objective",
+    "concept",
+    "category",
 ]
 LARGEST = 9 * 10**18
 """Of dense values, and with a minus the smallest: what counts nanoseconds fits in, what spells "nothing" as the largest
 float does not."""
 UNKNOWN = "unknown"
 """Name of id 0 of every field."""
+PARTS = (UNKNOWN, "train", "validation", "test")
+"""Of events whose publisher split them, by id."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,6 +124,13 @@ class Schema:
     def key(self, role: Role) -> Field:
         """The key of users or of items."""
         return self.only("key", role)
+
+
+def part_field(source: str | None = None) -> Field:
+    """The field of events that says which part of a given split each is in, see `PARTS`."""
+    return Field(
+        name="part", role="event", kind="id", uses=("part",), cardinality=len(PARTS), values=PARTS, source=source
+    )
 
 
 def size_of(field: Field) -> int:

@@ -79,6 +79,10 @@ STUDIES = {
         "Show how far SFPNet moves each of a user's behaviours in two scenarios, and draw it.",
         "recserve.studies.scenarios.scenes:SfpnetScenes",
     ),
+    "sdiff-snr": Place(
+        "Show what S-Diff's noise leaves of the signal in bands of frequencies, beside isotropic noise, and draw it.",
+        "recserve.studies.spectrum.command:SdiffSnr",
+    ),
     "sfpnet-cost": Place(
         "Time SFPNet's two graphs and one graph of the same module in turn, p50 of one request in this process.",
         "recserve.studies.scenarios.cost:SfpnetCost",

@@ -14,18 +14,28 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-from training.data import amazon_sequences_files, hin_amazon_files, kuairand_files, ml100k_graph_files, movielens_files
+from training.data import (
+    amazon_sequences_files,
+    gowalla_files,
+    hin_amazon_files,
+    kuairand_files,
+    ml1m_clean_files,
+    ml100k_graph_files,
+    movielens_files,
+)
 from training.data.origin import Found, Origin, sha256
 from training.interactions import Report, silent
 
-Name = Literal["beauty", "hin-amazon", "kuairand", "ml-100k", "ml-100k-graph", "sports"]
+Name = Literal["beauty", "gowalla", "hin-amazon", "kuairand", "ml-100k", "ml-100k-graph", "ml-1m-clean", "sports"]
 ORIGINS: dict[str, Origin] = {
     origin.name: origin
     for origin in sorted(
         (
             *amazon_sequences_files.ORIGINS,
+            gowalla_files.ORIGIN,
             hin_amazon_files.ORIGIN,
             kuairand_files.ORIGIN,
+            ml1m_clean_files.ORIGIN,
             ml100k_graph_files.ORIGIN,
             movielens_files.ORIGIN,
         ),

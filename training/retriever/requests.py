@@ -17,7 +17,7 @@ from training.layers.requests import UNKNOWN_USERS, USER_ID
 from training.servable import Packed, StepServable, TensorSpec
 from training.steps.user_rows import user_rows
 
-LEAST_EVENTS, MOST_EVENTS = 100, 1_000
+LEAST_EVENTS, MOST_EVENTS = 100, 2_000
 """Events of a history that a request reads: twice as many as the longest has, within these bounds."""
 USER_FIELDS, KNOWN_USER = "user_fields", "known_user"
 _POPULAR = 20

@@ -28,7 +28,8 @@ from torch import Tensor, nn
 
 from training.asking import Question, Shown, Tensors, as_ids, history_of, listed, newest_of
 from training.data.planted_retrieval import planted_retrieval
-from training.data.retrieval import NEEDS, RetrievalBatch, RetrievalData, RetrievalSplit, positives, retrieval_view
+from training.data.retrieval import NEEDS, RetrievalBatch, RetrievalData, RetrievalSplit, retrieval_view
+from training.data.retrieval_events import has_parts, positives
 from training.interactions import Interactions
 from training.layers.towers import Towers
 from training.metrics import UndefinedError
@@ -125,6 +126,7 @@ class Retrieval(Task[RetrievalData, RetrievalSplit]):
         *(Column(title=f"Recall@{k}", metric=f"recall{k}", judges=k == 100) for k in CUTOFFS),
         Column(title="NDCG@50", metric="ndcg50"),
     )
+    further = (Column(title="NDCG@20", metric="ndcg20"),)
     default = "beauty"
     needs = NEEDS
     traffic = MOMENTS
@@ -135,8 +137,9 @@ class Retrieval(Task[RetrievalData, RetrievalSplit]):
 
     def tested(self, interactions: Interactions) -> str:
         test = retrieval_view(interactions, PLAIN).test
-        last = "last fifth" if test.names else "last one"
-        return f"{int((test.targets > 0).sum()):,} events of {len(test):,} users, the {last} of each, new items alone"
+        tested = f"{int((test.targets > 0).sum()):,} events of {len(test):,} users"
+        last = "the last fifth" if test.names else "the last one"
+        return f"{tested}, {'the given part' if has_parts(interactions) else last} of each, new items alone"
 
     def planted(self, seed: int = 0) -> Interactions:
         """As `planted_retrieval`: tastes for clusters, three nested objectives."""

@@ -32,7 +32,7 @@ from training.servable import Packed, Signature, TensorSpec, servable
 
 TOP = 100
 """K, where there are as many items."""
-MAX_HISTORY = 1_000
+MAX_HISTORY = 2_000
 """Items of one request; the module reads the newest `max_length` of them, none of them is listed."""
 MAX_BATCH_SIZE = 32
 NO_SCORE = -1e9
@@ -220,8 +220,8 @@ class Requests:
         """Histories int64 [H], their ends int32 [B] and, where fields of users are read, user ids int64 [B, 1], then
         weights of objectives float32 [B, O].
 
-        One item alone, an empty history, an unknown item and user, a history longer than what is read, then users as
-        they come.
+        One item alone, an empty history, an unknown item and user, a history longer than what is read (where one may be
+        longer), then users as they come.
         """
         split = self.data.test
         rows = np.random.default_rng(seed).choice(len(split), 4 + _SPARE * batch_size)
@@ -231,7 +231,7 @@ class Requests:
         histories[0], histories[1] = batch.seen[0, :1].numpy(), histories[1][:0]
         histories[2], users[2] = np.append(histories[2], _UNKNOWN), _UNKNOWN
         met = batch.seen[3][batch.seen[3] > 0].numpy()
-        histories[3] = np.resize(met, self.data.max_length + len(met))
+        histories[3] = np.resize(met, min(self.data.max_length + len(met), MAX_HISTORY))
         alpha = () if self.alpha is None else (drawn(self.alpha, len(rows), seed),)
         clear = self._clear(histories, users, alpha)[:batch_size]
         if len(clear) < batch_size:
@@ -248,7 +248,7 @@ class Requests:
         values = torch.topk(scores, min(TOP + 1, scores.shape[1]), dim=1).values
         listed = values[:, 1:] > NO_SCORE
         largest = torch.where(values > NO_SCORE, values.abs(), 0.0).amax(dim=1, keepdim=True)
-        toss_up = listed & (values[:, :-1] - values[:, 1:] < _CLEAR * largest)
+        toss_up = listed & (values[:, :-1] - values[:, 1:] <= _CLEAR * largest)
         return [int(row) for row in torch.nonzero(~toss_up.any(dim=1))[:, 0]]
 
     def _packed(self, histories: list[np.ndarray], users: np.ndarray, alpha: Packed) -> Packed:

@@ -78,7 +78,9 @@ def test_content_is_checked_against_the_name() -> None:
 
 
 def test_an_unknown_set_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="known: beauty, hin-amazon, kuairand, ml-100k, ml-100k-graph, sports"):
+    with pytest.raises(
+        ValueError, match="known: beauty, gowalla, hin-amazon, kuairand, ml-100k, ml-100k-graph, ml-1m-clean, sports"
+    ):
         fetch("ml-25m", tmp_path)  # pyright: ignore[reportArgumentType] - what a command line could pass
 
 

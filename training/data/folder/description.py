@@ -12,7 +12,7 @@ from training.data.folder.problems import SCHEMA_FILE, Problems, shown
 FieldKind = Literal["id", "dense", "multi", "text"]
 FieldUse = Literal["category", "concept", "scenario"]
 Role = Literal["events", "items", "users"]
-RESERVED = ("user", "item", "time", "order", "label", "value", "user_id", "item_id")
+RESERVED = ("user", "item", "time", "order", "label", "value", "part", "user_id", "item_id")
 """Names of columns that the canonical form has itself."""
 MULTI_SEPARATOR = "|"
 MULTI_WIDTH = 32
@@ -23,7 +23,7 @@ _FIELD_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _RULE = re.compile(r"(>=|<=|==|>|<)\s*(-?\d+(?:\.\d+)?)")
 _TOP = ("name", "licence", "events", "items", "users")
 _TABLE = ("file", "separator", "fields")
-_EVENTS = (*_TABLE, "user", "item", "time", "order", "label", "value", "positive", "scenario", "objectives")
+_EVENTS = (*_TABLE, "user", "item", "time", "order", "label", "value", "positive", "part", "scenario", "objectives")
 _SIDE = (*_TABLE, "key")
 _FIELD = ("kind", "use", "column", "separator", "width")
 
@@ -71,6 +71,7 @@ class EventsPart:
     label: str | None
     value: str | None
     positive: Rule | None
+    part: str | None
     scenario: str | None
     objectives: tuple[str, ...]
     fields: tuple[FieldPart, ...]
@@ -194,6 +195,7 @@ def _events(section: _Section) -> EventsPart | None:
         label=label,
         value=value,
         positive=Rule(rule[1], float(rule[2])) if rule else None,
+        part=section.text("part"),
         scenario=section.text("scenario"),
         objectives=section.texts("objectives"),
         fields=_fields(section, "events"),

@@ -8,12 +8,12 @@ import polars as pl
 from training.data.folder.description import EventsPart
 from training.data.folder.encoded import category
 from training.data.folder.files import Table
-from training.data.folder.labels import codes, flags, labels_of, measured, refuse_constant
+from training.data.folder.labels import codes, flags, given_parts, labels_of, measured, refuse_constant
 from training.data.folder.parts import borders
 from training.data.folder.sides import Made, made
 from training.data.folder.times import orders, times
 from training.data.log import TRAIN_SHARE
-from training.schema import Field
+from training.schema import Field, part_field
 
 _MOMENTS = {"time": times, "order": orders}
 
@@ -27,7 +27,7 @@ class Events(NamedTuple):
 
 def wanted(part: EventsPart) -> list[str]:
     """The columns that the schema names."""
-    single = (part.user, part.item, part.time, part.order, part.label, part.value, part.scenario)
+    single = (part.user, part.item, part.time, part.order, part.label, part.value, part.part, part.scenario)
     fields = [field.column for field in part.fields]
     return [name for name in (*single, *part.objectives, *fields) if name]
 
@@ -42,6 +42,9 @@ def events(table: Table, part: EventsPart) -> Events:
             columns[name] = found
             fields.append(Field(name=name, role="event", kind="dense", uses=(name,), source=source))
     _add_outcome(table, part, columns, fields)
+    if part.part and (parts := given_parts(table.column(part.part))) is not None:
+        columns["part"] = parts
+        fields.append(part_field(part.part))
     for one in [_scenario(table, part.scenario), *(_objective(table, name) for name in part.objectives)]:
         if one is not None:
             columns[one.field.name] = one.values

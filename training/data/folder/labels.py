@@ -1,4 +1,4 @@
-"""Labels, objectives and values of events."""
+"""Labels, objectives, values and given parts of events."""
 
 from itertools import pairwise
 from typing import NamedTuple
@@ -9,7 +9,7 @@ import polars as pl
 from training.data.folder.dense import numbers
 from training.data.folder.description import Rule
 from training.data.folder.problems import Column
-from training.schema import UNKNOWN
+from training.schema import PARTS, UNKNOWN
 
 MOST_CODES = 32
 """Distinct values that get a code each."""
@@ -43,6 +43,16 @@ def flags(column: Column) -> pl.Series | None:
         column.error(f"holds {values.dtype}; it must be 0 or 1", 1)
         return None
     remedy = "write 0 or 1, or name the column as value with a rule such as positive = '>= 4'"
+    return None if column.refuse(found.is_null(), "is {value}", remedy) else found
+
+
+def given_parts(column: Column) -> pl.Series | None:
+    """int64 ids of `PARTS`; None, with the problem told, for anything else."""
+    remedy = f"write {', '.join(PARTS[1:-1])} or {PARTS[-1]}"
+    if column.refuse(column.values.is_null(), "is empty", remedy):
+        return None
+    ids = {name: number for number, name in enumerate(PARTS) if number}
+    found = column.values.cast(pl.String).replace_strict(ids, default=None, return_dtype=pl.Int64)
     return None if column.refuse(found.is_null(), "is {value}", remedy) else found
 
 

@@ -29,6 +29,7 @@ label = "purchased"           # 0 or 1; of knowledge tracing: whether the answer
 # value = "stars"             # instead of a label: a number,
 # positive = ">= 4"           # and which of them are positives (>=, >, <=, < or ==). Without all of these every event
                               # is a positive.
+# part = "split"              # train, validation or test, where the split is given; read by retrieval
 # scenario = "page"           # where the event took place; figures are also given for each scenario
 # objectives = ["seen", "clicked", "bought"]    # more columns of 0 and 1
 # file = "log.csv.gz"         # another file name

@@ -15,6 +15,8 @@ from training.data.scenario import scenario_of
 from training.interactions import Interactions, silent
 from training.needs import LABEL, require
 from training.schema import UNKNOWN, digest
+from training.system import Wanted
+from training.tasks.retrieval import RETRIEVAL
 
 
 def read(path: Path) -> Interactions:
@@ -24,6 +26,30 @@ def read(path: Path) -> Interactions:
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Interactions:
     return read(Shop().write(tmp_path_factory.mktemp("shop")))
+
+
+def test_a_column_that_says_the_part_is_the_split_of_retrieval(tmp_path: Path) -> None:
+    shop = Shop()
+    parts = ["train", "train", "validation", "test"]
+    shop.events = shop.events.with_columns(split=pl.Series([parts[number % 4] for number in range(NUM_EVENTS)]))
+    shop.say('time = "at"', 'part = "split"')
+    shop.say('objectives = ["seen", "bought"]', "")
+    found = read(shop.write(tmp_path / "split"))
+    assert found.events["part"].to_list() == [(1, 1, 2, 3)[number % 4] for number in range(NUM_EVENTS)]
+    data = RETRIEVAL.view(found, Wanted(frozenset(), 1_000, {}))
+    tested = found.events.filter((pl.col("part") == 3) & (pl.col("label") > 0))
+    pairs = zip(data.test.user.tolist(), data.test.targets.tolist(), strict=True)
+    listed = {(user, item) for user, items in pairs for item in items if item}
+    assert listed
+    assert listed <= {*zip(tested["user"], tested["item"], strict=True)}
+
+
+def test_a_part_of_another_name_is_told(tmp_path: Path) -> None:
+    shop = Shop()
+    shop.events = shop.events.with_columns(split=pl.Series(["train"] * 4 + ["dev"] * (NUM_EVENTS - 4)))
+    shop.say('time = "at"', 'part = "split"')
+    with pytest.raises(ValueError, match=r"column 'split', row 5: is 'dev' \(236 such rows\); write train, validation"):
+        read(shop.write(tmp_path / "split"))
 
 
 def test_raw_ids_become_dense_ids_in_ascending_order_and_back(shop: Interactions) -> None:

@@ -28,7 +28,7 @@ def test_the_example_is_a_schema(tmp_path: Path) -> None:
 
 def test_every_line_of_the_example_can_be_put_in_force(tmp_path: Path) -> None:
     keys = [line.removeprefix("# ") for line in EXAMPLE.split("\n") if line.startswith("# ") and " = " in line]
-    assert len(keys) == 13
+    assert len(keys) == 14
     for key in keys:
         schema = EXAMPLE.replace(f"# {key}", key)
         if key.startswith(("value", "positive")):

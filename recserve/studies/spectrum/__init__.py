@@ -1,0 +1,1 @@
+"""What S-Diff's noise leaves of the signal, by frequency."""
