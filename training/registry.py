@@ -21,6 +21,7 @@ from training.baselines import (
 )
 from training.system import System, Task
 from training.systems import (
+    bbqrec,
     chime,
     croloss,
     dea,
@@ -48,6 +49,7 @@ SYSTEMS: dict[str, System] = {
     system.name: system
     for system in (
         autoint.SYSTEM,
+        bbqrec.SYSTEM,
         chime.SYSTEM,
         croloss.SYSTEM,
         dcnv2.SYSTEM,
