@@ -49,6 +49,7 @@ SYSTEMS: dict[str, System] = {
     system.name: system
     for system in (
         autoint.SYSTEM,
+        bbqrec.QUANTISER,
         bbqrec.SYSTEM,
         chime.SYSTEM,
         croloss.SYSTEM,

@@ -3,28 +3,70 @@
 Legend.
 """
 
+from dataclasses import replace
+
 from training.system import Column, System, Upstream
+from training.systems.bbqrec import tokenizer
+from training.systems.bbqrec.aims import loss
 from training.systems.bbqrec.evaluation import evaluate
 from training.systems.bbqrec.model import BBQRec, Config
+from training.systems.bbqrec.quantiser import BBQ, QuantiserConfig
 from training.tasks.next_item import NEXT_ITEM
+from training.tasks.semantic_ids import SEMANTIC_IDS
 
-__all__ = ["SYSTEM", "BBQRec", "Config"]
+__all__ = ["BBQ", "QUANTISER", "SYSTEM", "BBQRec", "Config", "QuantiserConfig"]
 
 
 def upstream(config: Config) -> tuple[Upstream, ...]:
     """The tokenizer's run; LETTER's ids are published with the data."""
-    return () if config.ids == "letter" else (Upstream(system=config.ids, config={}),)
+    if config.ids == "letter":
+        return ()
+    differs: dict[str, object] = {} if config.books == "shared" else {"books": config.books}
+    return (Upstream(system=config.ids, config=differs),)
 
 
 def variant(config: Config) -> str:
     """Whose codes, and which mechanism is off."""
     parts = (
         "" if config.ids == Config().ids else config.ids,
+        "" if config.books == "shared" else config.books,
         "" if config.codes == "true" else config.codes,
         "" if config.table == "learnt" else "zero-table",
     )
     return "-".join(part for part in parts if part)
 
+
+def quantiser_variant(config: QuantiserConfig) -> str:
+    """Which of its ideas is off."""
+    parts = (
+        "" if config.books == "shared" else config.books,
+        "" if config.behaviour_weight else "no-behaviour",
+        "" if config.noise_weight else "noise-kept",
+    )
+    return "-".join(part for part in parts if part)
+
+
+QUANTISER = System(
+    name="bbq",
+    title="BBQ: codes of what modalities share, bound to behaviour",
+    paper="https://arxiv.org/abs/2504.06636",
+    provenance="states: contrast across modalities, one codebook for all, CLUB between aligned and own parts, "
+    "alignment with behaviour; our design: neighbours in training histories, levels, weights, sizes; second modality "
+    "is attributes or a graph",
+    task=SEMANTIC_IDS,
+    config=QuantiserConfig,
+    baseline="rqvae",
+    build=BBQ,
+    stages=lambda config: (replace(SEMANTIC_IDS.stage(config), loss=loss),),
+    evaluate=tokenizer.evaluate,
+    columns=(
+        Column(title="neighbours alike", metric="neighbours_alike", direction=None),
+        Column(title="strangers alike", metric="strangers_alike", direction=None),
+    ),
+    products=tokenizer.products,
+    quick={"hidden": 32, "batch_size": 32, "reseed_every": 3},
+    variant=quantiser_variant,
+)
 
 SYSTEM = System(
     name="bbqrec",

@@ -15,8 +15,9 @@ from torch import Tensor
 
 from training.data.sequences import SequenceData
 from training.layers.semantic_ids import semantic_ids
+from training.systems.bbqrec.quantiser import SOURCES
 
-Ids = Literal["rqvae", "mpq", "mmq", "mmq2", "letter"]
+Ids = Literal["bbq", "rqvae", "mpq", "mmq", "mmq2", "letter"]
 
 
 class Shape(NamedTuple):
@@ -31,6 +32,7 @@ def _side_by_side(count: int) -> Shape:
 
 
 SHAPES: dict[Ids, Shape] = {
+    "bbq": Shape(SOURCES, 3),
     "rqvae": Shape(("content",), 3),
     "mpq": _side_by_side(4),
     "mmq": _side_by_side(6),
@@ -47,7 +49,7 @@ def item_codes(ids: Ids, data: SequenceData, *, permuted: bool = False) -> Int32
     """
     shape = SHAPES[ids]
     sources, levels = len(shape.sources), shape.levels
-    found = semantic_ids(ids, data).codes[:, : sources * levels]
+    found = data.given.get("sources", semantic_ids(ids, data).codes).flatten(1)[:, : sources * levels]
     if found.shape[1] != sources * levels:
         raise ValueError(f"codes of '{ids}' are {[*found.shape]}; {sources * levels} of each item are wanted")
     codes = found.reshape(-1, sources, levels).clone()

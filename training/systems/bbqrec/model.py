@@ -15,6 +15,7 @@ from training.data.sequences import SequenceBatch, SequenceData
 from training.layers.transformer import EncoderBlock, causal_bias
 from training.schema import Schema, size_of
 from training.systems.bbqrec.codes import SHAPES, Ids, item_codes
+from training.systems.bbqrec.quantiser import Books
 from training.systems.bbqrec.similarity import SharedPrefix
 
 
@@ -22,12 +23,19 @@ from training.systems.bbqrec.similarity import SharedPrefix
 class Config(sasrec.Config):
     """Sizes and training of SASRec, and whose codes bend its attention."""
 
-    ids: Ids = "rqvae"
+    ids: Ids = "bbq"
     """Source of the codes: a tokenizer's run, of its default sizes, or LETTER's, published with Beauty."""
     codes: Literal["true", "permuted"] = "true"
     """Whose codes an item has: its own, or those of another, so that as many share as many and nothing is meant."""
     table: Literal["learnt", "zero"] = "learnt"
     """What similarity adds to the logits of a head: what is learnt, or nothing, which leaves SASRec."""
+    books: Books = "shared"
+    """Whose the codebooks of the ids `bbq` are: of all sources together, or of each alone."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.ids != "bbq" and self.books != "shared":
+            raise ValueError(f"books is {self.books}, which only the ids 'bbq' have; these are '{self.ids}'")
 
 
 class Weights(NamedTuple):
