@@ -6,11 +6,13 @@ Legend.
 from dataclasses import replace
 
 from training.system import Column, System, Upstream
-from training.systems.bbqrec import tokenizer
+from training.systems.bbqrec import neighbours, tokenizer
 from training.systems.bbqrec.aims import loss
 from training.systems.bbqrec.evaluation import evaluate
+from training.systems.bbqrec.explained import explained
 from training.systems.bbqrec.model import BBQRec, Config
 from training.systems.bbqrec.quantiser import BBQ, QuantiserConfig
+from training.systems.bbqrec.servables import servables
 from training.tasks.next_item import NEXT_ITEM
 from training.tasks.semantic_ids import SEMANTIC_IDS
 
@@ -30,6 +32,7 @@ def variant(config: Config) -> str:
     parts = (
         "" if config.ids == Config().ids else config.ids,
         "" if config.books == "shared" else config.books,
+        "" if config.similarity == "prefix" else config.similarity,
         "" if config.codes == "true" else config.codes,
         "" if config.table == "learnt" else "zero-table",
     )
@@ -57,7 +60,8 @@ QUANTISER = System(
     config=QuantiserConfig,
     baseline="rqvae",
     build=BBQ,
-    stages=lambda config: (replace(SEMANTIC_IDS.stage(config), loss=loss),),
+    view=neighbours.view,
+    stages=lambda config: (replace(SEMANTIC_IDS.stage(config), loss=loss, monitor="contrast"),),
     evaluate=tokenizer.evaluate,
     columns=(
         Column(title="neighbours alike", metric="neighbours_alike", direction=None),
@@ -81,6 +85,8 @@ SYSTEM = System(
     evaluate=evaluate,
     columns=(Column(title="pairs alike", metric="alike", direction=None),),
     upstream=upstream,
+    served=servables,
+    explained=explained,
     quick={"max_length": 12, "dim": 16, "layers": 1, "batch_size": 32},
     variant=variant,
 )

@@ -14,19 +14,19 @@ from training.layers.contrast import info_nce
 from training.layers.experts import squared_error
 from training.layers.quantiser import Quantised, unit
 from training.layers.residual import levels_loss
-from training.systems.bbqrec.quantiser import BBQ, Encoded, Levels, content, moving
+from training.systems.bbqrec.quantiser import BBQ, SHARED, Encoded, Levels, content, moving
 
 
 def loss(module: BBQ, batch: ItemBatch, _done: float) -> tuple[Tensor, dict[str, Tensor]]:
     """L = L_recon + L_vq + a L_behaviour + b L_modalities + c L_club, and what q of CLUB follows."""
     config, partner = module.config, module.partners(batch.item)
     reseed(module, batch)
-    mine, theirs = module.encode(batch), module.encode(module.of_items(partner))
+    mine, theirs = module.encode(batch), module.latents(module.of_items(partner))[0][SHARED]
     id_latent = unit(module.ids(batch.item))
-    of_id = module.book(2)(id_latent)
-    words, their_words = tuple(map(moving, mine.latents, mine.found)), moving(theirs.latents[2], theirs.found[2])
+    of_id = module.book(SHARED)(id_latent)
+    words = tuple(map(moving, mine.latents, mine.found))
     pair = (batch.item, partner)
-    behaviour = behaviour_loss(words[2], their_words, moving(id_latent, of_id), pair, config.temperature)
+    behaviour = behaviour_loss(words[SHARED], theirs, moving(id_latent, of_id), pair, config.temperature)
     agree = agreement(words[0], words[1], mine.given[:, 0] & mine.given[:, 1], config.temperature)
     recon = squared_error(content(batch), module.decoded(words, mine.own))
     follow, club = told_twice(module, mine)
@@ -41,7 +41,7 @@ def quantisation(module: BBQ, encoded: Encoded, of_id: Levels) -> Float[Tensor, 
     sources = [*map(rows_of, encoded.found, encoded.given.unbind(dim=1)), of_id]
     terms = []
     for number, book in enumerate(module.distinct_books()):
-        mine = [one for source, one in enumerate(sources) if module.book(min(source, 2)) is module.book(number)]
+        mine = [one for source, one in enumerate(sources) if module.book(min(source, SHARED)) is module.book(number)]
         joined = [joined_level(levels) for levels in zip(*mine, strict=True)]
         book.count(joined)
         terms.append(len(mine) * levels_loss(joined))
@@ -82,10 +82,15 @@ def behaviour_loss(
     if not len(there):
         return mine.sum() * 0
     item, partner = item[there], partner[there]
-    hidden = (partner[:, None] == partner) | (item[:, None] == partner)
+    hidden = none_of(item, partner)
     anchors = (mine[there], of_id[there])
     found = [info_nce(anchor, theirs[there], temperature, hidden).mean() for anchor in anchors]
     return torch.stack(found).sum()
+
+
+def none_of(item: Int64[Tensor, " B"], partner: Int64[Tensor, " B"]) -> Bool[Tensor, "B B"]:
+    """Whether a row's partner is no negative of another's: it is that one's partner too, or the item itself."""
+    return (partner[:, None] == partner) | (item[:, None] == partner)
 
 
 def agreement(

@@ -45,7 +45,8 @@ class Club(nn.Module):
         return -log_likelihood(mean, log_variance, y.detach()).mean()
 
     def shared(self, x: Float[Tensor, "B x"], y: Float[Tensor, "B d"]) -> Float[Tensor, ""]:
-        """The bound; moves the latents alone."""
+        """The bound, where it is above 0; moves the latents alone."""
         fixed = {name: parameter.detach() for name, parameter in self.named_parameters()}
         mean, log_variance = torch.func.functional_call(self, fixed, (x,))
-        return bound(mean, log_variance, y)
+        # Below 0 it says that q is wrong, not that less is shared; latents would run away from it.
+        return bound(mean, log_variance, y).clamp(min=0)

@@ -3,19 +3,20 @@
 Where a tokenizer's codebooks stand side by side, as those of MMQ, none is finer than another, so each is a source of
 one level. The last id of RQ-VAE, which tells collisions apart, says nothing of an item and is left out.
 
-Legend: N items, S sources, P levels of a source.
+Legend: N items, S sources, P levels of a source, d width.
 """
 
 from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Int32
+from jaxtyping import Float, Int32, Shaped
 from torch import Tensor
 
 from training.data.sequences import SequenceData
 from training.layers.semantic_ids import semantic_ids
 from training.systems.bbqrec.quantiser import SOURCES
+from training.systems.bbqrec.similarity import in_steps
 
 Ids = Literal["bbq", "rqvae", "mpq", "mmq", "mmq2", "letter"]
 
@@ -41,20 +42,30 @@ SHAPES: dict[Ids, Shape] = {
 }
 
 
-def item_codes(ids: Ids, data: SequenceData, *, permuted: bool = False) -> Int32[Tensor, "N+1 S P"]:
-    """Of each item, of its tokenizer's run or published with the data set; `permuted` gives each item another's.
+def item_codes(ids: Ids, data: SequenceData) -> Int32[Tensor, "N+1 S P"]:
+    """Of each item, of its tokenizer's run or published with the data set; -1 for what has none, and in row 0.
 
-    What has no code in a source, and the unknown item, gets one that no other item has. Raises ValueError where there
-    are no such codes, and where they are of other shape.
+    Raises ValueError where there are no such codes, and where they are of other shape.
     """
     shape = SHAPES[ids]
     sources, levels = len(shape.sources), shape.levels
-    found = data.given.get("sources", semantic_ids(ids, data).codes).flatten(1)[:, : sources * levels]
+    of_run = data.given.get("sources")
+    found = (semantic_ids(ids, data).codes if of_run is None else of_run).flatten(1)[:, : sources * levels]
     if found.shape[1] != sources * levels:
         raise ValueError(f"codes of '{ids}' are {[*found.shape]}; {sources * levels} of each item are wanted")
-    codes = found.reshape(-1, sources, levels).clone()
+    codes = found.reshape(-1, sources, levels).int()
     codes[0] = -1
-    if permuted:
-        codes[1:] = codes[1:][torch.from_numpy(np.random.default_rng(0).permutation(len(codes) - 1))]
-    nobodys = -1 - torch.arange(len(codes))[:, None, None]
-    return torch.where(codes < 0, nobodys, codes).int()
+    return codes
+
+
+def item_vectors(data: SequenceData) -> Float[Tensor, "N+1 S d"]:
+    """The words that stand for each item in each source of BBQ's run, in whole numbers. ValueError without that run."""
+    if "quantised" not in data.given:
+        raise ValueError(f"{data.interactions.name} has no quantised vectors; train the tokenizer 'bbq' on it first")
+    return in_steps(data.given["quantised"])
+
+
+def exchanged(table: Shaped[Tensor, "N+1 S w"]) -> Shaped[Tensor, "N+1 S w"]:
+    """Each item has another's row, the same in every run."""
+    order = np.random.default_rng(0).permutation(len(table) - 1)
+    return torch.cat([table[:1], table[1:][torch.from_numpy(order)]])

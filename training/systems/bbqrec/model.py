@@ -14,9 +14,9 @@ from training.baselines import sasrec
 from training.data.sequences import SequenceBatch, SequenceData
 from training.layers.transformer import EncoderBlock, causal_bias
 from training.schema import Schema, size_of
-from training.systems.bbqrec.codes import SHAPES, Ids, item_codes
-from training.systems.bbqrec.quantiser import Books
-from training.systems.bbqrec.similarity import SharedPrefix
+from training.systems.bbqrec.codes import SHAPES, Ids, exchanged, item_codes, item_vectors
+from training.systems.bbqrec.quantiser import Books, QuantiserConfig
+from training.systems.bbqrec.similarity import Cosines, SharedPrefix
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +25,9 @@ class Config(sasrec.Config):
 
     ids: Ids = "bbq"
     """Source of the codes: a tokenizer's run, of its default sizes, or LETTER's, published with Beauty."""
+    similarity: Literal["prefix", "cosine"] = "prefix"
+    """What is alike: items by the common prefix of their codes, or by the cosine of their quantised vectors, which the
+    ids `bbq` alone have."""
     codes: Literal["true", "permuted"] = "true"
     """Whose codes an item has: its own, or those of another, so that as many share as many and nothing is meant."""
     table: Literal["learnt", "zero"] = "learnt"
@@ -34,8 +37,9 @@ class Config(sasrec.Config):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.ids != "bbq" and self.books != "shared":
-            raise ValueError(f"books is {self.books}, which only the ids 'bbq' have; these are '{self.ids}'")
+        for name, default in (("books", "shared"), ("similarity", "prefix")):
+            if self.ids != "bbq" and getattr(self, name) != default:
+                raise ValueError(f"{name} is {getattr(self, name)}, which only the ids 'bbq' have, not '{self.ids}'")
 
 
 class Weights(NamedTuple):
@@ -54,15 +58,23 @@ class BBQRec(sasrec.SASRec):
         super().__init__(config, schema)
         self.ids: Ids = config.ids
         self.permuted = config.codes == "permuted"
-        shape = SHAPES[config.ids]
-        self.similarity = SharedPrefix(size_of(schema.key("item")), len(shape.sources), shape.levels)
-        sizes = (config.layers, len(shape.sources), self.similarity.num_buckets, config.heads)
+        shape, num_items = SHAPES[config.ids], size_of(schema.key("item"))
+        sources = len(shape.sources)
+        if config.similarity == "prefix":
+            self.similarity = SharedPrefix(num_items, sources, shape.levels)
+        else:
+            self.similarity = Cosines(num_items, sources, QuantiserConfig().latent)
+        sizes = (config.layers, sources, self.similarity.num_buckets, config.heads)
         self.table = nn.Parameter(torch.zeros(sizes), requires_grad=config.table == "learnt")
 
     def prepare(self, data: SequenceData) -> None:
-        """Takes over the items' codes, too."""
+        """Takes over what the items have in each source, too. Raises ValueError where that is of other items."""
         super().prepare(data)
-        self.similarity.prepare(item_codes(self.ids, data, permuted=self.permuted))
+        is_prefix, held = isinstance(self.similarity, SharedPrefix), self.similarity.table()
+        found = item_codes(self.ids, data) if is_prefix else item_vectors(data)
+        if found.shape != held.shape:
+            raise ValueError(f"what is known of the items is {[*found.shape]}, must be {[*held.shape]}")
+        held.copy_(exchanged(found) if self.permuted else found)
 
     def leanings(self, items: Int64[Tensor, "B L"]) -> list[Float[Tensor, "B H L L"]]:
         """Of each block the entries of its table for each pair of places, summed over the sources."""
@@ -71,7 +83,7 @@ class BBQRec(sasrec.SASRec):
 
     def index(self, items: Int64[Tensor, "B L"]) -> Int64[Tensor, "B L L"]:
         """Which bucket of all sources together a pair of places is in, the first source's number the highest digit."""
-        first, *others = self.similarity(items)
+        first, *others = self.similarity(items, items)
         for one in others:
             first = first * self.similarity.num_buckets + one
         return first
@@ -114,6 +126,6 @@ class Pairs(nn.Module):
         """float32 [B, S * K], and last how many share anything."""
         inside = batch.items > 0
         pairs = torch.tril(inside[:, :, None] & inside[:, None, :], diagonal=-1)
-        found, buckets = self.module.similarity(batch.items), range(self.module.similarity.num_buckets)
+        found, buckets = self.module.similarity(batch.items, batch.items), range(self.module.similarity.num_buckets)
         counts = [((one == bucket) & pairs).sum((1, 2)) for one in found for bucket in buckets]
         return torch.stack([*counts, ((self.module.index(batch.items) > 0) & pairs).sum((1, 2))], dim=1).float()

@@ -20,11 +20,12 @@ from training.layers.residual import ResidualLevels, sum_of_words
 from training.layers.tokenizer import Tokenizer, Tokens, everything
 from training.schema import Schema, size_of, width_of
 from training.systems.bbqrec.club import Club
-from training.systems.bbqrec.neighbours import Partners, neighbours
+from training.systems.bbqrec.neighbours import Partners
 from training.tasks.semantic_ids import TokenizerConfig
 from training.warm_start import Axis
 
 SOURCES = ("text", "graph", "shared")
+SHARED = 2
 Books = Literal["shared", "separate"]
 
 
@@ -38,17 +39,15 @@ class QuantiserConfig(TokenizerConfig):
     """K: words of each level, and the most items that may share the ids of all levels."""
     latent: int = 32
     """d: width of latents and words."""
-    epochs: int = 40
+    epochs: int = 20
     """Passes over the items at most."""
     books: Books = "shared"
     """Whose the codebooks are: of text, graph and behaviour together, or of each alone."""
-    window: int = 5
-    """Places of a training history within which two items are neighbours."""
     temperature: float = 0.1
     """Divisor of the cosines in all contrasts."""
-    behaviour_weight: float = 1.0
+    behaviour_weight: float = 2.0
     """Weight of what makes neighbours' words alike; 0 leaves the content alone."""
-    modality_weight: float = 0.5
+    modality_weight: float = 0.1
     """Weight of what makes the words of an item's text and graph alike."""
     noise_weight: float = 0.1
     """Weight of what keeps a modality's own part free of what its codes say."""
@@ -57,7 +56,7 @@ class QuantiserConfig(TokenizerConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("levels", "window", "own_width"):
+        for name in ("levels", "own_width"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
 
@@ -74,7 +73,7 @@ class Encoded(NamedTuple):
     given: Bool[Tensor, "B S"]
     """Whether an item has the modality; all have what is shared."""
     own: tuple[Tensor, Tensor]
-    """Of text and graph, what they have for themselves."""
+    """Of text and graph, what they have for themselves, of norm 1."""
 
 
 class Modality(nn.Module):
@@ -104,6 +103,7 @@ class BBQ(Tokenizer):
         count = 1 if config.books == "shared" else len(SOURCES)
         self.books = nn.ModuleList(ResidualLevels(config.levels, config.words, config.latent) for _ in range(count))
         self.ids = IdEmbedding(Axis((key,)), config.latent)
+        nn.init.normal_(self.ids.weight, std=0.02)
         self.partners = Partners(size_of(key))
         for name, width in zip(SOURCES[:2], widths, strict=True):
             self.register_buffer(name, torch.zeros(0, width), persistent=False)
@@ -112,10 +112,9 @@ class BBQ(Tokenizer):
     def prepare(self, data: CatalogueData) -> None:
         """Takes content and neighbours of the training part, and starts the words by k-means over the latents."""
         self.text, self.graph = data.vectors.text, data.vectors.graph
-        allowed = np.zeros(len(data.vectors.item), bool)
-        allowed[data.train.item] = True
-        self.ids.prepare(np.where(allowed, data.sequences.train_item_counts, 0))
-        self.partners.prepare(neighbours(data.sequences, self.config.window, allowed))
+        train = np.isin(data.vectors.item.numpy(), data.train.item)
+        self.ids.prepare(np.where(train, data.sequences.train_item_counts, 0))
+        self.partners.prepare(data)
         for book, latents in zip(self.distinct_books(), self.latents_by_book(everything(data.train)), strict=True):
             book.start(latents)
 
@@ -155,7 +154,7 @@ class BBQ(Tokenizer):
         latents, given = self.latents(batch)
         text, graph = self.parts()
         found = tuple(self.book(source)(latent) for source, latent in enumerate(latents))
-        return Encoded(latents, found, given, (text.own(batch.text), graph.own(batch.graph)))
+        return Encoded(latents, found, given, (unit(text.own(batch.text)), unit(graph.own(batch.graph))))
 
     def decoded(self, words: tuple[Tensor, ...], own: tuple[Tensor, Tensor]) -> Float[Tensor, "B W"]:
         """Text and graph from the words of each, and from what it has for itself."""

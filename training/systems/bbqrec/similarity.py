@@ -1,22 +1,50 @@
 """How similar the items of a history are to each other, as small integers: exact in every runtime.
 
-Legend: B histories, L history, N items, S sources, P levels, K buckets.
+Legend: B histories, L history, Q items of queries, N items, S sources, P levels, d width.
 """
 
 import torch
-from jaxtyping import Int32, Int64
+from jaxtyping import Float, Int32, Int64, Shaped
 from torch import Tensor, nn
 
 from training.layers.items import known
+from training.layers.quantiser import unit
 from training.layers.rows import rows
 
+_STEPS = 127
+"""Steps of an element of a vector from 0 to 1."""
+_COSINES = 8
+"""Buckets of cosines: below an eighth, and one for each eighth from there on."""
 
-class SharedPrefix(nn.Module):
-    """By the length of the common prefix of two items' codes, in each source.
 
-    An item beside itself shares everything whatever the codes are, so that it says nothing of them: such a pair counts
-    as one that shares nothing, and so does any with the unknown item.
+class Similarity(nn.Module):
+    """Compares what a buffer has of items in each source.
+
+    An item beside itself is alike whatever it has there, which says nothing; such a pair counts as one that is not
+    alike, in bucket 0, and so does any with the unknown item.
     """
+
+    num_buckets: int
+
+    def table(self) -> Shaped[Tensor, "N S w"]:
+        """What is compared."""
+        raise NotImplementedError
+
+    def compare(self, queries: Shaped[Tensor, "B Q w"], keys: Shaped[Tensor, "B L w"]) -> Int64[Tensor, "B Q L"]:
+        """The bucket of each pair in one source."""
+        raise NotImplementedError
+
+    def forward(self, queries: Int64[Tensor, "B Q"], keys: Int64[Tensor, "B L"]) -> list[Int64[Tensor, "B Q L"]]:
+        """Of each source the buckets of all pairs; ids that are no item count as unknown."""
+        table = self.table()
+        queries, keys = known(queries, table.shape[0]), known(keys, table.shape[0])
+        other = (queries[:, :, None] != keys[:, None, :]) & (queries[:, :, None] > 0) & (keys[:, None, :] > 0)
+        pairs = zip(rows(table, queries).unbind(dim=2), rows(table, keys).unbind(dim=2), strict=True)
+        return [torch.where(other, self.compare(query, key), 0) for query, key in pairs]
+
+
+class SharedPrefix(Similarity):
+    """Bucket 0 .. P: the length of the common prefix of two items' codes. A code below 0 is none."""
 
     codes: Int32[Tensor, "N S P"]
 
@@ -25,33 +53,44 @@ class SharedPrefix(nn.Module):
         self.num_buckets = levels + 1
         self.register_buffer("codes", torch.zeros(num_items, sources, levels, dtype=torch.int32))
 
-    def prepare(self, codes: Int32[Tensor, "N S P"]) -> None:
-        """Takes codes that no two items share where one of them has none. ValueError for those of other items."""
-        if codes.shape != self.codes.shape:
-            raise ValueError(f"codes are {[*codes.shape]}, must be {[*self.codes.shape]}")
-        self.codes.copy_(codes)
+    def table(self) -> Int32[Tensor, "N S P"]:
+        """The codes."""
+        return self.codes
 
-    def forward(self, items: Int64[Tensor, "B L"]) -> list[Int64[Tensor, "B L L"]]:
-        """Of each source the length 0 .. P for each pair of places; ids that are no item count as unknown."""
-        items = known(items, self.codes.shape[0])
-        other = items[:, :, None] != items[:, None, :]
-        return [_common_prefix(one, other) for one in rows(self.codes, items).unbind(dim=2)]
-
-    def between(self, items: Int64[Tensor, "B L"], listed: Int64[Tensor, "B T"]) -> Int64[Tensor, "B T S L"]:
-        """Lengths of what each of other items shares with each place of the history."""
-        items, listed = (known(one, self.codes.shape[0]) for one in (items, listed))
-        other = listed[:, :, None] != items[:, None, :]
-        both = zip(rows(self.codes, listed).unbind(dim=2), rows(self.codes, items).unbind(dim=2), strict=True)
-        return torch.stack([_common_prefix(theirs, other, ours) for theirs, ours in both], dim=2)
+    def compare(self, queries: Int32[Tensor, "B Q P"], keys: Int32[Tensor, "B L P"]) -> Int64[Tensor, "B Q L"]:
+        """Length of the common prefix."""
+        same, found = None, []
+        for query, key in zip(queries.unbind(dim=2), keys.unbind(dim=2), strict=True):
+            equal = (query[:, :, None] == key[:, None, :]) & (query[:, :, None] >= 0)
+            same = equal if same is None else same & equal
+            found.append(same.long())
+        return torch.stack(found).sum(0)
 
 
-def _common_prefix(
-    queries: Int32[Tensor, "B Q P"], other: Tensor, keys: Int32[Tensor, "B L P"] | None = None
-) -> Int64[Tensor, "B Q L"]:
-    """Length of the common prefix of the pairs [B, Q, L] of which `other` is true, 0 of the rest."""
-    keys = queries if keys is None else keys
-    same, length = other, torch.zeros_like(other, dtype=torch.int64)
-    for query, key in zip(queries.unbind(dim=2), keys.unbind(dim=2), strict=True):
-        same = same & (query[:, :, None] == key[:, None, :])
-        length = length + same.long()
-    return length
+class Cosines(Similarity):
+    """Bucket 0 .. 7: the eighth in which the cosine of the quantised vectors lies, their elements in steps of 1 / 127.
+
+    Sums of products of such integers stay below 2 ** 24, so that fp32 has them exactly, in any order.
+    """
+
+    vectors: Float[Tensor, "N S d"]
+
+    def __init__(self, num_items: int, sources: int, width: int) -> None:
+        super().__init__()
+        self.num_buckets = _COSINES
+        self.register_buffer("vectors", torch.zeros(num_items, sources, width))
+
+    def table(self) -> Float[Tensor, "N S d"]:
+        """The vectors."""
+        return self.vectors
+
+    def compare(self, queries: Float[Tensor, "B Q d"], keys: Float[Tensor, "B L d"]) -> Int64[Tensor, "B Q L"]:
+        """How many edges the product reaches."""
+        product = queries @ keys.transpose(1, 2)
+        edges = [number / _COSINES * _STEPS**2 for number in range(1, _COSINES)]
+        return torch.stack([(product >= edge).long() for edge in edges]).sum(0)
+
+
+def in_steps(vectors: Float[Tensor, "*N d"]) -> Float[Tensor, "*N d"]:
+    """Their directions, as whole numbers up to 127."""
+    return (unit(vectors) * _STEPS).round()

@@ -5,31 +5,49 @@ Legend: N items, S = 3 sources, L levels, d width of latents.
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 from training.baselines.rqvae import tell_apart
-from training.data.catalogue import CatalogueData, ItemBatch, ItemSplit
+from training.data.catalogue import CatalogueData, ItemBatch
+from training.layers.contrast import info_nce
 from training.layers.residual import sum_of_words
 from training.layers.tokenizer import catalogue_tokens, exact
 from training.system import Predict
-from training.systems.bbqrec.quantiser import BBQ, SOURCES
+from training.systems.bbqrec.aims import none_of
+from training.systems.bbqrec.neighbours import BoundSplit
+from training.systems.bbqrec.quantiser import BBQ, SHARED, SOURCES
 from training.tasks.semantic_ids import judge, metrics, width_read
 
+_PAIRS = 4_096
+"""Pairs of neighbours at most by which ids are judged, and how many are each other's negatives."""
+_BLOCK = 256
 
-def evaluate(module: BBQ, predict: Predict, split: ItemSplit) -> dict[str, float]:
-    """Of the items; and `neighbours_alike` and `strangers_alike`, how many neighbours of training histories, and how
-    many pairs drawn from those at random, share the first code of what is shared."""
-    judged = judge(module, predict, split)
-    measured = metrics(module, judged, width_read(module, split))
-    codes = np.full(len(module.text), -1)
-    codes[split.item] = judged.codes[:, 2 * module.config.levels]
-    pairs = module.partners.pairs().cpu().numpy()
-    pairs = pairs[:, (codes[pairs] >= 0).all(0)]
-    shuffled = np.random.default_rng(0).permutation(pairs.shape[1])
-    for name, other in (("neighbours_alike", pairs[1]), ("strangers_alike", pairs[1][shuffled])):
-        measured[name] = float((codes[pairs[0]] == codes[other]).mean()) if pairs.size else 0.0
-    return measured
+
+def evaluate(module: BBQ, predict: Predict, split: BoundSplit) -> dict[str, float]:
+    """Of the items; and from the ids of what is shared: `neighbours_alike` and `strangers_alike`, the shares of
+    neighbours in training histories, and of these drawn anew, with the same first code; `contrast`, how well their
+    words tell a neighbour from others, by which the best weights are chosen."""
+    measured = metrics(module, judge(module, predict, split), width_read(module, split))
+    codes = torch.from_numpy(judge(module, predict, split.catalogue).codes[:, -module.config.levels :])
+    order = np.random.default_rng(0).permutation(split.pairs.shape[1])
+    mine, theirs = torch.from_numpy(split.pairs[:, order[:_PAIRS]])
+    strangers = theirs[torch.from_numpy(np.random.default_rng(1).permutation(len(theirs)))]
+    for name, other in (("neighbours_alike", theirs), ("strangers_alike", strangers)):
+        measured[name] = float((codes[mine, 0] == codes[other, 0]).double().mean()) if len(mine) else 0.0
+    words = words_of(module, codes)
+    blocks = zip(mine.split(_BLOCK), theirs.split(_BLOCK), strict=True)
+    lost = [info_nce(words[one], words[other], module.config.temperature, none_of(one, other)) for one, other in blocks]
+    return {**measured, "contrast": float(torch.cat(lost).mean()) if lost else 0.0}
+
+
+@torch.no_grad()
+def words_of(module: BBQ, codes: Int64[Tensor, "N L"]) -> Float[Tensor, "N d"]:
+    """The sum of the words of what is shared."""
+    books = module.book(SHARED).books
+    return torch.stack(
+        [book.words[0].cpu()[level] for book, level in zip(books, codes.unbind(dim=1), strict=True)]
+    ).sum(0)
 
 
 def products(module: BBQ, data: CatalogueData) -> dict[str, Tensor]:
