@@ -5,7 +5,9 @@ Legend.
 
 from dataclasses import replace
 
-from training.system import Column, System, Upstream
+from torch import nn
+
+from training.system import Column, ParameterGroup, Stage, System, Upstream
 from training.systems.bbqrec import neighbours, tokenizer
 from training.systems.bbqrec.aims import loss
 from training.systems.bbqrec.evaluation import evaluate
@@ -25,6 +27,19 @@ def upstream(config: Config) -> tuple[Upstream, ...]:
         return ()
     differs: dict[str, object] = {} if config.books == "shared" else {"books": config.books}
     return (Upstream(system=config.ids, config=differs),)
+
+
+def stages(config: Config) -> tuple[Stage, ...]:
+    """The task's one, in which the table has a rate of its own."""
+    stage = NEXT_ITEM.stage(config)
+    table = ParameterGroup(parameters=table_of, learning_rate=config.table_rate, weight_decay=config.weight_decay)
+    return (replace(stage, groups=(table,)) if config.table == "learnt" else stage,)
+
+
+def table_of(module: nn.Module) -> list[nn.Parameter]:
+    """What similarity adds."""
+    assert isinstance(module, BBQRec)
+    return [module.table]
 
 
 def variant(config: Config) -> str:
@@ -82,6 +97,7 @@ SYSTEM = System(
     config=Config,
     baseline="sasrec",
     build=BBQRec,
+    stages=stages,
     evaluate=evaluate,
     columns=(Column(title="pairs alike", metric="alike", direction=None),),
     upstream=upstream,

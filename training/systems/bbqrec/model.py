@@ -32,6 +32,8 @@ class Config(sasrec.Config):
     """Whose codes an item has: its own, or those of another, so that as many share as many and nothing is meant."""
     table: Literal["learnt", "zero"] = "learnt"
     """What similarity adds to the logits of a head: what is learnt, or nothing, which leaves SASRec."""
+    table_rate: float = 3e-2
+    """Rate of AdamW for the table, whose few entries have further to go than the weights beside them."""
     books: Books = "shared"
     """Whose the codebooks of the ids `bbq` are: of all sources together, or of each alone."""
 
