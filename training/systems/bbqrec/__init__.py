@@ -21,6 +21,10 @@ from training.tasks.semantic_ids import SEMANTIC_IDS
 __all__ = ["BBQ", "QUANTISER", "SYSTEM", "BBQRec", "Config", "QuantiserConfig"]
 
 
+_AHEAD = 10
+"""Times the learning rate, of what CLUB follows with."""
+
+
 def upstream(config: Config) -> tuple[Upstream, ...]:
     """The tokenizer's run; LETTER's ids are published with the data."""
     if config.ids == "letter":
@@ -64,6 +68,20 @@ def quantiser_variant(config: QuantiserConfig) -> str:
     return "-".join(part for part in parts if part)
 
 
+def quantiser_stages(config: QuantiserConfig) -> tuple[Stage, ...]:
+    """The task's one, in which q of CLUB is ahead of what it judges."""
+    ahead = ParameterGroup(
+        parameters=clubs_of, learning_rate=_AHEAD * config.learning_rate, weight_decay=config.weight_decay
+    )
+    return (replace(SEMANTIC_IDS.stage(config), loss=loss, groups=(ahead,), monitor="contrast"),)
+
+
+def clubs_of(module: nn.Module) -> list[nn.Parameter]:
+    """Of q."""
+    assert isinstance(module, BBQ)
+    return [parameter for part in module.parts() for parameter in part.club.parameters()]
+
+
 QUANTISER = System(
     name="bbq",
     title="BBQ: codes of what modalities share, bound to behaviour",
@@ -76,7 +94,7 @@ QUANTISER = System(
     baseline="rqvae",
     build=BBQ,
     view=neighbours.view,
-    stages=lambda config: (replace(SEMANTIC_IDS.stage(config), loss=loss, monitor="contrast"),),
+    stages=quantiser_stages,
     evaluate=tokenizer.evaluate,
     columns=(
         Column(title="neighbours alike", metric="neighbours_alike", direction=None),

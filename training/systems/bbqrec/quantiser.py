@@ -73,7 +73,7 @@ class Encoded(NamedTuple):
     given: Bool[Tensor, "B S"]
     """Whether an item has the modality; all have what is shared."""
     own: tuple[Tensor, Tensor]
-    """Of text and graph, what they have for themselves, of norm 1."""
+    """Of text and graph, what they have for themselves."""
 
 
 class Modality(nn.Module):
@@ -85,6 +85,11 @@ class Modality(nn.Module):
         self.own = two_layers(width, config.hidden, config.own_width)
         self.decoder = two_layers(config.latent + config.own_width, config.hidden, width)
         self.club = Club(config.latent, config.latent, config.own_width)
+
+    def alone(self, content: Float[Tensor, "B w"]) -> Float[Tensor, "B o"]:
+        """What it has for itself, with elements of size one, which CLUB can follow from its start on."""
+        own = self.own(content)
+        return unit(own) * own.shape[1] ** 0.5
 
 
 class BBQ(Tokenizer):
@@ -154,7 +159,7 @@ class BBQ(Tokenizer):
         latents, given = self.latents(batch)
         text, graph = self.parts()
         found = tuple(self.book(source)(latent) for source, latent in enumerate(latents))
-        return Encoded(latents, found, given, (unit(text.own(batch.text)), unit(graph.own(batch.graph))))
+        return Encoded(latents, found, given, (text.alone(batch.text), graph.alone(batch.graph)))
 
     def decoded(self, words: tuple[Tensor, ...], own: tuple[Tensor, Tensor]) -> Float[Tensor, "B W"]:
         """Text and graph from the words of each, and from what it has for itself."""
