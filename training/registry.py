@@ -24,6 +24,7 @@ from training.baselines import (
 )
 from training.system import System, Task
 from training.systems import (
+    bbqrec,
     chime,
     croloss,
     csmf,
@@ -54,6 +55,8 @@ SYSTEMS: dict[str, System] = {
     system.name: system
     for system in (
         autoint.SYSTEM,
+        bbqrec.QUANTISER,
+        bbqrec.SYSTEM,
         chime.SYSTEM,
         croloss.SYSTEM,
         csmf.SYSTEM,

@@ -59,6 +59,10 @@ STUDIES = {
         "Time a base, SGCTR and MATT around it in turn, profile SGCTR's graph, and draw recorded AUC against damage.",
         "recserve.studies.mending.command:Mending",
     ),
+    "code-overlap": Place(
+        "Draw how much of BBQRec's attention goes to items that share codes, and what its tables add.",
+        "recserve.studies.code_overlap.command:CodeOverlap",
+    ),
     "codebooks": Place(
         "Show how runs of tokenizers use their codebooks, beside LETTER's published ids where the data set is beauty.",
         "recserve.studies.codebooks.command:Codebooks",

@@ -14,6 +14,7 @@ grows with how often it was chosen; systems that build on the vectors need that.
 Legend: B users, L history, N items, M places with a target, d width.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -85,9 +86,13 @@ class SASRec(nn.Module):
         """The same, of items by their vectors."""
         x = self.dropout(vectors + self.positions.weight[: vectors.shape[1]])
         bias = causal_bias(x)
-        for block in self.blocks:
-            x = block(x, bias)
+        for block, by_head in zip(self.blocks, self.leanings(items), strict=True):
+            x = block(x, bias, by_head)
         return self.norm(x)
+
+    def leanings(self, items: Int64[Tensor, "B L"]) -> Sequence[Float[Tensor, "B H L L"] | None]:
+        """What each block adds to the logits of its heads: here nothing, for a system that leans on more than ids."""
+        return [None] * len(self.blocks)
 
     def loss(self, batch: SequenceBatch, share_done: float) -> tuple[Tensor, dict[str, Tensor]]:
         """Cross-entropy of every place's next item, plus the penalty."""

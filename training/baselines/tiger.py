@@ -37,12 +37,13 @@ from training.schema import Schema
 from training.system import System, Upstream
 from training.tasks.next_item import NEXT_ITEM, NextItemConfig
 
-Ids = Literal["rqvae", "mpq", "mmq", "mmq2", "letter"]
+Ids = Literal["rqvae", "mpq", "mmq", "mmq2", "bbq", "letter"]
 CODEBOOKS: dict[Ids, Codebooks] = {
     "rqvae": Codebooks(4, 256),
     "mpq": Codebooks(4, 512),
     "mmq": Codebooks(6, 100),
     "mmq2": Codebooks(6, 100),
+    "bbq": Codebooks(4, 256),
     "letter": Codebooks(4, 256),
 }
 """Shape of the ids of each tokenizer with its defaults, and of LETTER's."""

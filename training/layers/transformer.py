@@ -43,18 +43,37 @@ class Attention(nn.Module):
         return KeysValues(self._split(self.key(x)), self._split(self.value(x)))
 
     def attend(
-        self, queries: Float[Tensor, "*N H Q e"], seen: KeysValues, bias: Float[Tensor, "*M Q S"]
+        self,
+        queries: Float[Tensor, "*N H Q e"],
+        seen: KeysValues,
+        bias: Float[Tensor, "*M Q S"],
+        by_head: Float[Tensor, "*N H Q S"] | None = None,
     ) -> Float[Tensor, "*N Q d"]:
-        """The attended values; `bias` is added to the logits of every head."""
-        logits = (queries * queries.shape[-1] ** -0.5) @ seen.keys.transpose(-2, -1) + bias.unsqueeze(-3)
-        mixed = logits.softmax(-1) @ seen.values
+        """The attended values."""
+        mixed = self.weights(queries, seen.keys, bias, by_head) @ seen.values
         return self.output(mixed.transpose(-3, -2).flatten(-2))
 
+    def weights(
+        self,
+        queries: Float[Tensor, "*N H Q e"],
+        keys: Float[Tensor, "*N H S e"],
+        bias: Float[Tensor, "*M Q S"],
+        by_head: Float[Tensor, "*N H Q S"] | None = None,
+    ) -> Float[Tensor, "*N H Q S"]:
+        """How much of each place a query takes; `bias` is added to the logits of every head, `by_head` to its own."""
+        logits = (queries * queries.shape[-1] ** -0.5) @ keys.transpose(-2, -1) + bias.unsqueeze(-3)
+        return (logits if by_head is None else logits + by_head).softmax(-1)
+
     def forward(
-        self, x: Float[Tensor, "*N Q d"], k: Tensor, v: Tensor, bias: Float[Tensor, "*M Q S"]
+        self,
+        x: Float[Tensor, "*N Q d"],
+        k: Tensor,
+        v: Tensor,
+        bias: Float[Tensor, "*M Q S"],
+        by_head: Float[Tensor, "*N H Q S"] | None = None,
     ) -> Float[Tensor, "*N Q d"]:
         """`x` looks at keys and values [*N, H, S, e]."""
-        return self.attend(self.queries(x), KeysValues(k, v), bias)
+        return self.attend(self.queries(x), KeysValues(k, v), bias, by_head)
 
     def _split(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (self.heads, -1)).transpose(-3, -2)
@@ -76,9 +95,15 @@ class EncoderBlock(nn.Module):
         self.attention_norm, self.feed_forward_norm = nn.LayerNorm(dim), nn.LayerNorm(dim)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, x: Float[Tensor, "*N L d"], bias: Float[Tensor, "*M L L"]) -> Float[Tensor, "*N L d"]:
+    def forward(
+        self,
+        x: Float[Tensor, "*N L d"],
+        bias: Float[Tensor, "*M L L"],
+        by_head: Float[Tensor, "*N H L L"] | None = None,
+    ) -> Float[Tensor, "*N L d"]:
+        """`bias` is added to the logits of every head, `by_head` to its own."""
         normed = self.attention_norm(x)
-        x = x + self.dropout(self.attention(normed, *self.attention.keys_values(normed), bias))
+        x = x + self.dropout(self.attention(normed, *self.attention.keys_values(normed), bias, by_head))
         return x + self.dropout(self.feed_forward(self.feed_forward_norm(x)))
 
 

@@ -7,8 +7,9 @@ from torch.nn import functional
 
 from tests.training.systems.tokenizer_models import catalogue, items, prepared, train
 from training.data.catalogue import CatalogueData
+from training.layers.contrast import info_nce
 from training.systems.mmq2 import SYSTEM, Config, align_to_behaviour, loss, wanted
-from training.systems.mmq2.alignment import alignment_loss, info_nce
+from training.systems.mmq2.alignment import alignment_loss
 from training.systems.mmq2.model import Projected
 from training.systems.mmq2.richness import Richness, Sparsity, alignment_strength, load
 

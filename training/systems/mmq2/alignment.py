@@ -5,21 +5,11 @@ Legend: B items of a batch, which are each other's negatives, h common width.
 
 from typing import Literal
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn import functional
 
+from training.layers.contrast import info_nce
 from training.systems.mmq2.model import Projected
-
-
-def info_nce(
-    anchors: Float[Tensor, "B h"], candidates: Float[Tensor, "B h"], temperature: float
-) -> Float[Tensor, " B"]:
-    """-log softmax over the batch of cosine / temperature, at the anchor's own candidate."""
-    logits = functional.normalize(anchors, dim=1) @ functional.normalize(candidates, dim=1).T / temperature
-    own = torch.arange(logits.shape[0], device=logits.device)
-    return functional.cross_entropy(logits, own, reduction="none")
 
 
 def alignment_loss(

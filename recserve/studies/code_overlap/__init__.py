@@ -1,0 +1,1 @@
+"""What the codes that two items share do to the attention between them."""
