@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from training.servable import Axis, Bound, Packed, Signature, StepServable, TensorSpec
+from training.servable import Axis, Bound, Packed, Signature, TensorSpec
 
 BATCH = "batch"
 """The name of the batch axis in every exported graph."""
@@ -118,8 +118,7 @@ def _problems(signature: Signature) -> Iterator[str]:
 
 def _id_problems(signature: Signature) -> Iterator[str]:
     """What keeps raw ids from being mapped."""
-    by_step = isinstance(signature, StepServable) and signature.gives_ids
-    gives_ids = signature.is_graph or bool(signature.steps) or by_step
+    gives_ids = signature.is_graph or bool(signature.steps) or signature.gives_ids
     for spec in (*signature.inputs, *signature.outputs):
         where = f"tensor '{spec.name}'"
         if spec.ids is not None and spec.dtype != "int64":

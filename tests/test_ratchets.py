@@ -24,7 +24,7 @@ OWN_PLACES = ("training/systems/", "training/baselines/", "recserve/studies/", "
 names papers only as the source of an equation, until that stands in the README of each kernel alone."""
 REGISTRIES = ("training/registry.py", "recserve/registry.py")
 """They list what there is by name."""
-COMMON = frozenset({"fm", "mlp", "din", "two_tower"})
+COMMON = frozenset({"fm", "mlp", "din", "ease", "popularity", "two_tower"})
 """Names of systems that are words of the trade too, or of English."""
 ANY_CASE = (*sorted({*SYSTEMS} - COMMON), "rq-vae")
 """Words that mean nothing else."""

@@ -115,6 +115,8 @@ class Signature:
     """Of an ensemble; any other model has none."""
     reads_histories: bool = False
     """Whether an answer depends on what the user of a request did since the export."""
+    gives_ids: bool = False
+    """Of a step that is no graph: whether it answers raw ids where an output has a map."""
 
     @property
     def is_graph(self) -> bool:
@@ -210,8 +212,6 @@ class StepServable(Signature):
     """What opens it on the serving side: a key of `serving.steps.STEPS`."""
     write: Callable[[Path, Mapping[str, str]], None]
     """(empty version folder, `asks`): writes the step's files."""
-    gives_ids: bool = False
-    """Whether it answers raw ids where an output has a map."""
     asks: Mapping[str, str] = field(default_factory=dict)
     """Other models that the step asks while it answers: what they are to it -> their names."""
 

@@ -80,19 +80,21 @@ class SASRec(nn.Module):
 
     def states(self, items: Int64[Tensor, "B L"]) -> Float[Tensor, "B L d"]:
         """What is known after each place; ids that are no item count as unknown."""
-        return self.after(self.items(items))
+        return self.after(self.items(items), self.leanings(items))
 
-    def after(self, vectors: Float[Tensor, "B L d"]) -> Float[Tensor, "B L d"]:
-        """The same, of items by their vectors."""
+    def after(
+        self, vectors: Float[Tensor, "B L d"], leanings: Sequence[Float[Tensor, "B H L L"] | None] = ()
+    ) -> Float[Tensor, "B L d"]:
+        """The same, of items by their vectors, with what each block adds to the logits of its heads."""
         x = self.dropout(vectors + self.positions.weight[: vectors.shape[1]])
         bias = causal_bias(x)
-        for block, by_head in zip(self.blocks, self.leanings(items), strict=True):
+        for block, by_head in zip(self.blocks, leanings or [None] * len(self.blocks), strict=True):
             x = block(x, bias, by_head)
         return self.norm(x)
 
     def leanings(self, items: Int64[Tensor, "B L"]) -> Sequence[Float[Tensor, "B H L L"] | None]:
         """What each block adds to the logits of its heads: here nothing, for a system that leans on more than ids."""
-        return [None] * len(self.blocks)
+        return ()
 
     def loss(self, batch: SequenceBatch, share_done: float) -> tuple[Tensor, dict[str, Tensor]]:
         """Cross-entropy of every place's next item, plus the penalty."""
