@@ -6,8 +6,11 @@ import torch
 from torch import nn
 
 from tests.training.systems.csmf_models import QUICK, data, fresh
+from training.system import Wanted
+from training.systems.csmf import SYSTEM
 from training.systems.csmf.loss import cascade_loss, margins
 from training.systems.csmf.samples import ALL, Cascade, cascade, served
+from training.tasks.retrieval import RETRIEVAL
 
 T = 0.1
 
@@ -68,24 +71,23 @@ def test_recovery_has_a_share_of_the_samples_and_the_same_one_each_time() -> Non
 
 
 def test_refused_is_what_the_user_took_as_far_as_the_objective_before_and_no_farther() -> None:
-    train = data().train
-    marks = served(train)
-    samples = Cascade(data(), 1, refused=3)
+    """Clicks fall by chance, so that some users click later what they did not click at first."""
+    view = RETRIEVAL.view(RETRIEVAL.planted(), Wanted(SYSTEM.reads, 20, {}))
+    marks, train = served(view.train), view.train
+    samples, rows = Cascade(view, 1, refused=8), np.arange(int(marks[:, 1].sum()))
     torch.manual_seed(0)
-    rows = np.arange(len(samples))
     found = samples.batch(rows).refused.numpy()
-    users = train.user[marks[:, 1] > 0]
-    some = 0
-    for row in range(0, len(users), 37):
-        own = train.user == users[row]
+    users, both = train.user[marks[:, 1] > 0], 0
+    for user in np.unique(users):
+        own = train.user == user
         items = train.targets[own, 0]
-        wanted = {*items[marks[own, 1] == 0].tolist()} - {*items[marks[own, 1] > 0].tolist()}
-        assert {*found[row].tolist()} <= (wanted or {0})
-        some += len(wanted)
-    assert some
+        seen, clicked = ({*items[marks[own, 1] == value].tolist()} for value in (0, 1))
+        assert {*found[users == user].flatten().tolist()} <= (seen - clicked or {0})
+        both += len(seen & clicked)
+    assert both
     torch.manual_seed(0)
     assert np.array_equal(samples.batch(rows).refused.numpy(), found), "drawn anew by torch's numbers alone"
-    assert Cascade(data(), 0, refused=3).batch(rows[:4]).refused.shape == (4, 0)
+    assert Cascade(view, 0, refused=3).batch(rows[:4]).refused.shape == (4, 0)
 
 
 def test_a_refused_item_is_pushed_away_from_its_own_user() -> None:

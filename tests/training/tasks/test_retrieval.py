@@ -110,10 +110,12 @@ def test_ranks_are_those_of_a_full_sort_without_what_was_seen(count: int) -> Non
         for place, target in enumerate(targets[row].tolist()):
             wanted = np.nan if target == 0 else listed.index(target) + 1 if target in listed else np.inf
             assert np.array_equal(found[row, place].numpy(), wanted, equal_nan=True)
-    scores[3, int(targets[3, 1])] = torch.nan
-    broken = ranks(scores, seen[:, :1] * 0, targets)
-    assert torch.isinf(broken[3, 1])
-    assert torch.equal(broken[:3].isnan(), targets[:3] == 0)
+    lost = int(targets[3, 1])
+    scores[3, lost] = torch.nan
+    broken, last = (ranks(one, seen[:, :1] * 0, targets) for one in (scores, scores.nan_to_num(-1.0)))
+    assert torch.isinf(broken[3, targets[3] == lost]).all()
+    others = targets != lost
+    assert torch.equal(broken[others].nan_to_num(0), last[others].nan_to_num(0)), "a score of NaN is behind all others"
 
 
 def test_recall_is_the_share_of_a_users_targets_and_ndcg_knows_the_best_list() -> None:
