@@ -9,7 +9,7 @@ from training.data.synthetic_sequences import synthetic_sequences
 from training.system import Wanted
 from training.systems.heterrec import Config, HeterRec
 
-SMALL = Config(max_length=12, dim=16)
+SMALL = Config(max_length=12, dim=16, steps=3)
 
 
 @cache

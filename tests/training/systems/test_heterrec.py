@@ -140,8 +140,9 @@ def test_numbers_that_make_no_model_are_refused() -> None:
 def test_variants_have_names_of_their_own() -> None:
     named = {
         "": Config(),
-        "k1": Config(steps=1),
-        "independent": Config(order="independent"),
+        "k3": Config(steps=3),
+        "k3-independent": Config(steps=3, order="independent"),
+        "k3-gamma0.5": Config(steps=3, gamma=0.5),
         "block": Config(mask="block"),
         "items2": Config(token_layers=0, item_layers=2),
         "tokens2-items2": Config(token_layers=2, item_layers=2),

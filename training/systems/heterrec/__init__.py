@@ -38,13 +38,14 @@ GPU = Config(
 
 
 def variant(config: Config) -> str:
-    """What tables compare: the list, the mask, the layers of each level."""
+    """What tables compare: the list, the weight of its steps where it is given, the mask, the layers of each level."""
     default = Config()
     levels = (config.token_layers, config.item_layers)
     stack = f"tokens{levels[0]}-items{levels[1]}" if all(levels) else f"items{levels[1]}" if levels[1] else "tokens"
     parts = [
         f"k{config.steps}" if config.steps != default.steps else "",
         "independent" if config.order != default.order else "",
+        f"gamma{config.gamma:g}" if config.gamma is not None else "",
         "block" if config.mask != default.mask else "",
         stack if levels != (default.token_layers, default.item_layers) else "",
     ]
@@ -66,5 +67,5 @@ SYSTEM = System(
     served=servables,
     explained=explained,
     variant=variant,
-    quick={"max_length": 12, "dim": 16, "batch_size": 32},
+    quick={"max_length": 12, "dim": 16, "batch_size": 32, "steps": 3},
 )

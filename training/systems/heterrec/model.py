@@ -49,7 +49,7 @@ class Config(NextItemConfig):
     """Share of elements dropped of tokens, and after attention and feed-forward."""
     mask: Literal["strict", "block"] = "strict"
     """Tokens that a token sees: all earlier ones, or also the later ones of its own item."""
-    steps: int = 3
+    steps: int = 1
     """K: next items that a place predicts."""
     order: Order = "plackett-luce"
     """Whether an item that has been placed is no rival of the later ones."""
