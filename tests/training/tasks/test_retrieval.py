@@ -97,11 +97,12 @@ def test_histories_hold_strictly_older_items_and_what_was_seen_is_no_target() ->
         assert not set(batch.targets[row].tolist()) - {0} & set(batch.seen[row].tolist())
 
 
-def test_ranks_are_those_of_a_full_sort_without_what_was_seen() -> None:
+@pytest.mark.parametrize("num_targets", [3, 60])
+def test_ranks_are_those_of_a_full_sort_without_what_was_seen(num_targets: int) -> None:
     random = np.random.default_rng(0)
     scores = torch.from_numpy(random.integers(0, 6, (8, 40)).astype(np.float32))
     seen = torch.from_numpy(random.integers(0, 40, (8, 5)))
-    targets = torch.from_numpy(random.integers(0, 40, (8, 3)))
+    targets = torch.from_numpy(random.integers(0, 40, (8, num_targets)))
     found = ranks(scores, seen, targets)
     for row in range(8):
         left = [item for item in range(1, 40) if item not in seen[row].tolist()]
