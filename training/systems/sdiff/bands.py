@@ -41,7 +41,7 @@ class Bands(nn.Module):
         energies = [
             torch.stack([one[:, slice(*ends)].square().sum(dim=1) for ends in self.borders], 1) for one in spectra
         ]
-        return *energies, last.expand(len(met), -1)
+        return *energies, last.expand(met.shape[0], -1)
 
 
 def borders(num_frequencies: int) -> list[tuple[int, int]]:

@@ -43,5 +43,5 @@ def spectrum(met: csr_matrix, size: int) -> Spectrum:
 
 
 def _inverse_root(degrees: np.ndarray) -> np.ndarray:
-    """Of 0 it is 0: who met nothing, and what nobody met, has no neighbours."""
-    return np.where(degrees > 0, 1 / np.sqrt(np.maximum(degrees, 1)), 0.0)
+    """Of 0 it is that of 1: who met nothing, and what nobody met, has nothing that it would scale."""
+    return 1 / np.sqrt(np.maximum(degrees, 1))
