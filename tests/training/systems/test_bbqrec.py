@@ -15,7 +15,7 @@ from training.baselines import sasrec
 from training.data.sequences import SequenceData
 from training.fit import FitOptions, fit
 from training.loop import predict
-from training.systems.bbqrec import SYSTEM, BBQRec, Config
+from training.systems.bbqrec import GPU, SYSTEM, BBQRec, Config
 from training.systems.bbqrec.codes import item_codes
 from training.systems.bbqrec.model import together
 from training.systems.bbqrec.similarity import Cosines, SharedPrefix, in_steps
@@ -187,6 +187,15 @@ def test_codes_come_from_a_run_or_are_published_with_the_data(data: SequenceData
         item_codes("bbq", data)
     with pytest.raises(ValueError, match="train the tokenizer 'bbq'"):
         model(data, ids="bbq", similarity="cosine")
+
+
+def test_the_run_for_an_accelerator_starts(data: SequenceData) -> None:
+    made = replace(data, given={"sources": torch.randint(9, (61, 3, 3)), **data.given})
+    module = BBQRec(GPU, data.schema)
+    module.prepare(made)
+    module.loss(data.train.batch(np.arange(2)), 0.0)[0].backward()
+    assert all(parameter.grad is not None for parameter in module.parameters())
+    assert module.table.shape == (4, 3, 4, 4)
 
 
 def test_what_only_bbq_has_is_refused_for_other_ids() -> None:
