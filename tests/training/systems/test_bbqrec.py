@@ -14,6 +14,7 @@ from tests.training.systems.bbqrec_models import SMALL, model, planted, told_by_
 from training.baselines import sasrec
 from training.data.sequences import SequenceData
 from training.fit import FitOptions, fit
+from training.layers.transformer import EncoderBlock
 from training.loop import predict
 from training.systems.bbqrec import GPU, SYSTEM, BBQRec, Config
 from training.systems.bbqrec.codes import item_codes
@@ -113,6 +114,26 @@ def test_a_higher_entry_for_long_prefixes_moves_attention_to_items_that_are_alik
         assert torch.equal(bent, plain) == (height == 0.0)
     assert masses == sorted(masses)
     assert masses[0] < 0.7 * masses[-1]
+
+
+def test_what_is_added_is_the_sum_of_the_entries_of_all_sources(data: SequenceData) -> None:
+    six = {"codes": torch.randint(3, (61, 6)), "weights": torch.ones(61, 6)}
+    module = model(replace(data, given=six), ids="mmq")
+    buckets = module.similarity(ITEMS, ITEMS)
+    for block, added in enumerate(module.leanings(ITEMS)):
+        expected = sum(module.table[block, source, one].permute(0, 3, 1, 2) for source, one in enumerate(buckets))
+        torch.testing.assert_close(added, expected)
+
+
+def test_the_attention_that_is_told_is_the_one_that_is_used(data: SequenceData) -> None:
+    module, seen = model(data), []
+    last = module.blocks[1]
+    assert isinstance(last, EncoderBlock)
+    last.attention.query.register_forward_hook(lambda _module, _args, output: seen.append(output))
+    module.states(ITEMS)
+    module.attention(ITEMS)
+    assert len(seen) == 3, "of the states, then told, then on to the next block"
+    assert torch.equal(seen[0], seen[1])
 
 
 class Leanings(nn.Module):
