@@ -12,12 +12,13 @@ from torch import Tensor, nn
 from export.run_alone import open_session
 from tests.training.systems.bbqrec_models import SMALL, model, planted, told_by_signs
 from training.baselines import sasrec
+from training.baselines.tiger import CODEBOOKS
 from training.data.sequences import SequenceData
 from training.fit import FitOptions, fit
 from training.layers.transformer import EncoderBlock
 from training.loop import predict
 from training.systems.bbqrec import GPU, SYSTEM, BBQRec, Config
-from training.systems.bbqrec.codes import item_codes
+from training.systems.bbqrec.codes import SHAPES, item_codes
 from training.systems.bbqrec.model import together
 from training.systems.bbqrec.similarity import Cosines, SharedPrefix, in_steps
 
@@ -217,6 +218,14 @@ def test_the_run_for_an_accelerator_starts(data: SequenceData) -> None:
     module.loss(data.train.batch(np.arange(2)), 0.0)[0].backward()
     assert all(parameter.grad is not None for parameter in module.parameters())
     assert module.table.shape == (4, 3, 4, 4)
+
+
+def test_the_shape_of_codes_is_that_of_each_tokenizer_with_its_defaults() -> None:
+    sizes = {ids: len(shape.sources) * shape.levels for ids, shape in SHAPES.items()}
+    for ids in ("mpq", "mmq", "mmq2", "letter"):
+        assert sizes[ids] == CODEBOOKS[ids].codebooks
+    assert sizes["rqvae"] == CODEBOOKS["rqvae"].codebooks - 1
+    assert sizes["bbq"] == 3 * (CODEBOOKS["bbq"].codebooks - 1)
 
 
 def test_what_only_bbq_has_is_refused_for_other_ids() -> None:
