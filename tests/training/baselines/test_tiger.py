@@ -17,7 +17,7 @@ from training.data.synthetic_sequences import synthetic_sequences
 from training.fit import FitOptions, fit
 from training.loop import predict
 from training.ranking_metrics import ranking_quality
-from training.systems import mmq, mmq2, mpq
+from training.systems import bbqrec, mmq, mmq2, mpq
 from training.systems.reg4rec import config as reg4rec
 from training.tasks.next_item import Places
 
@@ -159,13 +159,15 @@ def test_ids_are_taken_from_the_tokenizers_run_or_are_published() -> None:
 
 
 def test_the_shape_of_ids_is_that_of_each_tokenizer_with_its_defaults() -> None:
-    """RQ-VAE adds an id that tells collisions apart."""
+    """RQ-VAE and BBQ add an id that tells collisions apart."""
     quantiser, ours, newer = mpq.Config(), mmq.Config(), mmq2.Config()
     assert CODEBOOKS["rqvae"] == (rqvae.Config().levels + 1, rqvae.Config().words)
     assert CODEBOOKS["mpq"] == (quantiser.codebooks, quantiser.words)
     assert CODEBOOKS["mmq"] == (ours.shared + ours.text + ours.graph, ours.words)
     assert CODEBOOKS["mmq2"] == (newer.shared + newer.text + newer.graph + newer.behaviour, newer.words)
-    assert CODEBOOKS == reg4rec.CODEBOOKS
+    bound = bbqrec.QuantiserConfig()
+    assert CODEBOOKS["bbq"] == (bound.levels + 1, bound.words)
+    assert {name: shape for name, shape in CODEBOOKS.items() if name != "bbq"} == reg4rec.CODEBOOKS
 
 
 def test_without_ids_it_says_what_to_train(data: SequenceData) -> None:

@@ -85,6 +85,7 @@ def test_q_follows_the_latents_and_the_bound_moves_them_alone() -> None:
     x, y = (torch.randn(64, width).requires_grad_() for width in (4, 3))
     club.follow(x, y).backward()
     assert x.grad is None
+    assert y.grad is None
     assert all(parameter.grad is not None and parameter.grad.any() for parameter in club.parameters())
     club.zero_grad()
     y_tied = x[:, :3] + 0.1 * y

@@ -12,11 +12,13 @@ from torch import Tensor, nn
 from export.run_alone import open_session
 from tests.training.systems.bbqrec_models import SMALL, model, planted, told_by_signs
 from training.baselines import sasrec
+from training.baselines.tiger import CODEBOOKS
 from training.data.sequences import SequenceData
 from training.fit import FitOptions, fit
+from training.layers.transformer import EncoderBlock
 from training.loop import predict
-from training.systems.bbqrec import SYSTEM, BBQRec, Config
-from training.systems.bbqrec.codes import item_codes
+from training.systems.bbqrec import GPU, SYSTEM, BBQRec, Config
+from training.systems.bbqrec.codes import SHAPES, item_codes
 from training.systems.bbqrec.model import together
 from training.systems.bbqrec.similarity import Cosines, SharedPrefix, in_steps
 
@@ -115,6 +117,26 @@ def test_a_higher_entry_for_long_prefixes_moves_attention_to_items_that_are_alik
     assert masses[0] < 0.7 * masses[-1]
 
 
+def test_what_is_added_is_the_sum_of_the_entries_of_all_sources(data: SequenceData) -> None:
+    six = {"codes": torch.randint(3, (61, 6)), "weights": torch.ones(61, 6)}
+    module = model(replace(data, given=six), ids="mmq")
+    buckets = module.similarity(ITEMS, ITEMS)
+    for block, added in enumerate(module.leanings(ITEMS)):
+        expected = sum(module.table[block, source, one].permute(0, 3, 1, 2) for source, one in enumerate(buckets))
+        torch.testing.assert_close(added, expected)
+
+
+def test_the_attention_that_is_told_is_the_one_that_is_used(data: SequenceData) -> None:
+    module, seen = model(data), []
+    last = module.blocks[1]
+    assert isinstance(last, EncoderBlock)
+    last.attention.query.register_forward_hook(lambda _module, _args, output: seen.append(output))
+    module.states(ITEMS)
+    module.attention(ITEMS)
+    assert len(seen) == 3, "of the states, then told, then on to the next block"
+    assert torch.equal(seen[0], seen[1])
+
+
 class Leanings(nn.Module):
     def __init__(self, module: BBQRec) -> None:
         super().__init__()
@@ -187,6 +209,23 @@ def test_codes_come_from_a_run_or_are_published_with_the_data(data: SequenceData
         item_codes("bbq", data)
     with pytest.raises(ValueError, match="train the tokenizer 'bbq'"):
         model(data, ids="bbq", similarity="cosine")
+
+
+def test_the_run_for_an_accelerator_starts(data: SequenceData) -> None:
+    made = replace(data, given={"sources": torch.randint(9, (61, 3, 3)), **data.given})
+    module = BBQRec(GPU, data.schema)
+    module.prepare(made)
+    module.loss(data.train.batch(np.arange(2)), 0.0)[0].backward()
+    assert all(parameter.grad is not None for parameter in module.parameters())
+    assert module.table.shape == (4, 3, 4, 4)
+
+
+def test_the_shape_of_codes_is_that_of_each_tokenizer_with_its_defaults() -> None:
+    sizes = {ids: len(shape.sources) * shape.levels for ids, shape in SHAPES.items()}
+    for ids in ("mpq", "mmq", "mmq2", "letter"):
+        assert sizes[ids] == CODEBOOKS[ids].codebooks
+    assert sizes["rqvae"] == CODEBOOKS["rqvae"].codebooks - 1
+    assert sizes["bbq"] == 3 * (CODEBOOKS["bbq"].codebooks - 1)
 
 
 def test_what_only_bbq_has_is_refused_for_other_ids() -> None:

@@ -16,10 +16,10 @@ from training.baselines import rqvae
 from training.layers.tokenizer import catalogue_tokens
 from training.servable import Servable
 from training.system import System
-from training.systems import mmq, mmq2, mpq
+from training.systems import bbqrec, mmq, mmq2, mpq
 from training.tasks.semantic_ids import SEMANTIC_IDS
 
-SYSTEMS = {system.name: system for system in (rqvae.SYSTEM, mpq.SYSTEM, mmq.SYSTEM, mmq2.SYSTEM)}
+SYSTEMS = {system.name: system for system in (rqvae.SYSTEM, mpq.SYSTEM, mmq.SYSTEM, mmq2.SYSTEM, bbqrec.QUANTISER)}
 RICHER = "mmq, its own form"
 FORMS = {**SYSTEMS, RICHER: mmq.SYSTEM}
 

@@ -1,6 +1,22 @@
-"""BBQRec.
+"""BBQRec: codes of what modalities share, bound to behaviour, and attention that leans towards items of like codes.
 
-Legend.
+"BBQRec" (Behavior-Bind Quantization), Kuaishou, 2025, https://arxiv.org/abs/2504.06636
+
+Only the abstract and public summaries were at hand. They state: two encoders for each modality, one aligned with
+behaviour and one of its own, what the two share lowered by CLUB; contrastive codebook learning, which takes the pattern
+that noisy modalities share out of them; residual quantisation by one codebook for all modalities and behaviour;
+attention re-weighted by similarities between items that are made discrete, the architecture left as it is.
+
+Our design: everything else. Attention (`bbqrec`): items are as similar as the common prefix of their codes is long, in
+each source (text, graph, what both share); a head of a block has one number for each length and source, 0 at the start,
+which is added to its logits. An item beside itself is alike under any codes and counts as not alike. Quantiser (`bbq`):
+behaviour is which items are neighbours in training histories; ids have vectors of their own in training, and an item's
+codes come of its content alone, so that an item that nobody chose has codes; contrast moves words and latents; CLUB's
+bound counts only above 0, and what it follows with learns ten times as fast.
+
+Differs from the paper: the second modality is attributes or a knowledge graph (`graph`), no image; the id's vector is
+no part of an item's codes; behaviour is learnt from pairs of neighbours, not by a sequence model; `bbqrec` scores all
+items as SASRec does, and TIGER is what writes `bbq`'s codes (`--config.ids bbq`).
 """
 
 from dataclasses import replace
@@ -18,9 +34,11 @@ from training.systems.bbqrec.servables import servables
 from training.tasks.next_item import NEXT_ITEM
 from training.tasks.semantic_ids import SEMANTIC_IDS
 
-__all__ = ["BBQ", "QUANTISER", "SYSTEM", "BBQRec", "Config", "QuantiserConfig"]
+__all__ = ["BBQ", "GPU", "QUANTISER", "SYSTEM", "BBQRec", "Config", "QuantiserConfig"]
 
 
+GPU = Config(dim=256, heads=4, layers=4, dropout=0.5, epochs=200, batch_size=512, learning_rate=1e-3, patience=10)
+"""A run for an accelerator; here it was only started."""
 _AHEAD = 10
 """Times the learning rate, of what CLUB follows with."""
 
