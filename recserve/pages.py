@@ -12,8 +12,8 @@ from loadtest import published
 from recserve.commands import systems
 from recserve.studies import published as studies
 from recserve.studies import robustness, scenario_tables
-from recserve.studies.csmf import points as objectives
 from recserve.studies.label_share import points
+from recserve.studies.objectives import points as objectives
 from training.registry import SYSTEMS, TASKS
 
 ROOT = Path(__file__).parents[1]

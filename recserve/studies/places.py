@@ -35,8 +35,8 @@ STUDIES = {
         "recserve.studies.chime.command:Chime",
     ),
     "csmf": Place(
-        "Draw who owns CSMF's weights, and recall by objective and stage beside fine-tuning without masks.",
-        "recserve.studies.csmf.command:Csmf",
+        "Draw who owns weights, and recall by objective and stage beside fine-tuning without masks.",
+        "recserve.studies.objectives.command:Csmf",
     ),
     "freshness": Place(
         "Push events into a running server: a ranking before and after, the wait for an answer that knows, the states.",
@@ -84,7 +84,7 @@ STUDIES = {
         "recserve.studies.scenarios.scenes:SfpnetScenes",
     ),
     "sdiff-snr": Place(
-        "Show what S-Diff's noise leaves of the signal in bands of frequencies, beside isotropic noise, and draw it.",
+        "Show what noise leaves of the signal in bands of frequencies, beside isotropic noise of equal energy.",
         "recserve.studies.spectrum.command:SdiffSnr",
     ),
     "sfpnet-cost": Place(

@@ -243,7 +243,9 @@ def test_user_state_needs_its_encoder(tmp_path: Path) -> None:
 
 def test_a_step_that_nothing_opens_is_refused(tmp_path: Path) -> None:
     step = replace(release()[2], kind="oracle", asks={})
-    with pytest.raises(ValueError, match=r"nothing opens a step of kind 'oracle'; those are \['path_sampler', 'user"):
+    with pytest.raises(
+        ValueError, match=r"nothing opens a step of kind 'oracle'; those are \['ann', 'path_sampler', 'user"
+    ):
         publish(tmp_path, [step], SOURCE)
     assert list(tmp_path.iterdir()) == []
 

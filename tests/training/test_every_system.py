@@ -106,7 +106,8 @@ def repository(name: str, folder: Path) -> Path:
 
 def needs_steps(name: str) -> None:
     """Skips what only a system with stages can show; one in closed form has learnt before there is a step."""
-    if not system(name).stages_of(quick(system(name))):
+    one = ready(name)
+    if not one.system.stages_of(one.config, one.data.schema):
         pytest.skip(f"{name} has no stages")
 
 

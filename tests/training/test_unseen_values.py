@@ -14,6 +14,7 @@ from training.schema import Field, Role, Schema
 from training.system import Split, Wanted
 from training.warm_start import Indexed
 
+_PASSES = 6
 _LATE = 0.95
 """Share of the events before what is new comes."""
 
@@ -99,8 +100,12 @@ BY_ID = [name for name, one in SYSTEMS.items() if one.task.name != "semantic_ids
 def test_no_answer_depends_on_a_row_that_no_training_sample_moves(name: str) -> None:
     one = with_new(name)
     module = initial(one)
+    if not any(isinstance(layer, Indexed) for layer in module.modules()):
+        pytest.skip(f"{name} has no table by id that steps move")
     torch.manual_seed(0)
-    for stage in one.system.stages_of(one.config, one.data.schema):
+    # Of ids that are unknown at random, all are known in one pass or another.
+    passes = _PASSES if getattr(one.config, "unknown_rate", 0) else 1
+    for stage in [*one.system.stages_of(one.config, one.data.schema)] * passes:
         samples = stage.samples(one.data)
         stage.loss(module.train(), samples.batch(np.arange(len(samples))), 0.5)[0].backward()
     before = answers(one, module)

@@ -91,7 +91,12 @@ def labels(axis: Axis, interactions: Interactions) -> list[tuple[int, str, str]]
     return found
 
 
-@pytest.mark.parametrize("name", SYSTEMS)
+STARTED = [name for name in SYSTEMS if name not in ("ease", "popularity", "sdiff")]
+"""The others are a decomposition or a count of one set of items, which another set of them cannot go on from: a start
+from such a run is refused."""
+
+
+@pytest.mark.parametrize("name", STARTED)
 def test_what_has_a_row_for_each_id_says_so(name: str) -> None:
     one = ready(name)
     schemas = [on(one.data.interactions, one.data.schema, *new).schema for new in ((), ("a", "b"))]
@@ -102,7 +107,7 @@ def test_what_has_a_row_for_each_id_says_so(name: str) -> None:
             assert path in declared, f"{path} grows with the ids of a field and does not say so by `indexed`"
 
 
-@pytest.mark.parametrize("name", SYSTEMS)
+@pytest.mark.parametrize("name", STARTED)
 def test_each_row_follows_its_raw_id_or_value(name: str, tmp_path: Path) -> None:
     one = ready(name)
     before, now = (on(one.data.interactions, one.data.schema, *new) for new in ((), ("a new one",)))

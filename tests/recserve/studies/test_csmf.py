@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from recserve import results
-from recserve.studies.csmf import points
-from recserve.studies.csmf.command import Csmf
+from recserve.studies.objectives import points
+from recserve.studies.objectives.command import Csmf
 from training.systems.csmf import SYSTEM, Config
 from training.systems.csmf.config import Way
 from training.systems.csmf.stages import asked

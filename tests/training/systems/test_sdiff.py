@@ -52,7 +52,9 @@ def module_set(module: SDiff, batch: RetrievalBatch) -> torch.Tensor:
 @cache
 def trained(folder: Path, **changed: object) -> FitResult:
     config = replace(SMALL, epochs=8, batch_size=64, learning_rate=3e-3, **changed)  # pyright: ignore[reportArgumentType] - fields by name
-    options = FitOptions(run=folder / "-".join(map(str, ["run", *changed])), quiet=True)
+    options = FitOptions(
+        run=folder / "-".join(["run", *(f"{name}-{value}" for name, value in changed.items())]), quiet=True
+    )
     return fit(SYSTEM, config, data(), options)
 
 

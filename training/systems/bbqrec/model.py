@@ -26,16 +26,16 @@ class Config(sasrec.Config):
     ids: Ids = "bbq"
     """Source of the codes: a tokenizer's run, of its default sizes, or LETTER's, published with Beauty."""
     similarity: Literal["prefix", "cosine"] = "prefix"
-    """What is alike: items by the common prefix of their codes, or by the cosine of their quantised vectors, which the
-    ids `bbq` alone have."""
+    """Likeness of two items: the common prefix of their codes, or the cosine of their quantised vectors, which the ids
+    `bbq` alone have."""
     codes: Literal["true", "permuted"] = "true"
-    """Whose codes an item has: its own, or those of another, so that as many share as many and nothing is meant."""
+    """Codes of an item: its own, or those of another, so that as many share as many and nothing is meant."""
     table: Literal["learnt", "zero"] = "learnt"
-    """What similarity adds to the logits of a head: what is learnt, or nothing, which leaves SASRec."""
+    """Additions of similarity to the logits of a head: learnt ones, or none, which leaves SASRec."""
     table_rate: float = 3e-2
     """Rate of AdamW for the table, whose few entries have further to go than the weights beside them."""
     books: Books = "shared"
-    """Whose the codebooks of the ids `bbq` are: of all sources together, or of each alone."""
+    """Codebooks of the ids `bbq`: those of all sources together, or of each alone."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

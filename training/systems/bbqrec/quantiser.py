@@ -42,7 +42,7 @@ class QuantiserConfig(TokenizerConfig):
     epochs: int = 20
     """Passes over the items at most."""
     books: Books = "shared"
-    """Whose the codebooks are: of text, graph and behaviour together, or of each alone."""
+    """Codebooks: those of text, graph and behaviour together, or of each alone."""
     temperature: float = 0.1
     """Divisor of the cosines in all contrasts."""
     behaviour_weight: float = 2.0

@@ -52,11 +52,11 @@ class Config(NextItemConfig):
     steps: int = 1
     """K: next items that a place predicts."""
     order: Order = "plackett-luce"
-    """Whether an item that has been placed is no rival of the later ones."""
+    """Rivals of a later item: all but those that have been placed, or all."""
     gamma: float | None = None
     """Weight of a step against the one before; measured on the training part by default."""
     temperature: float = 0.07
-    """What the cosine of user and item is divided by."""
+    """Divisor of the cosine of user and item."""
     unknown_rate: float = 0.1
     """Share of the items whose id is unknown in a training step."""
     epochs: int = 8

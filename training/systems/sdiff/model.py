@@ -42,16 +42,16 @@ class Config(RetrievalConfig):
     bound: float = 0.3
     """Noise at the most, in units of a coefficient's spread over users."""
     noise: Literal["graph", "isotropic"] = "graph"
-    """By frequency, or the control: as much for all frequencies, of equal energy."""
+    """Noise by frequency, or the control: as much for all frequencies, of equal energy."""
     decoder: Literal["denoiser", "low-pass"] = "denoiser"
-    """What makes the scores; low-pass is the control that keeps the lowest frequencies as they are, and trains
+    """Maker of the scores; low-pass is the control that keeps the lowest frequencies as they are, and trains
     nothing."""
     conditioned: bool = True
-    """Whether the denoiser is told what the user met; the control sees the noisy spectrum alone."""
+    """Condition of the denoiser on what the user met; the control sees the noisy spectrum alone."""
     untold: float = 0.1
     """Share of the training users whose condition is not told, for guidance."""
     guidance: float = 0.0
-    """How far a step goes beyond the conditioned guess, away from the one without; 0 asks for the first alone."""
+    """Way of a step beyond the conditioned guess, away from the one without; 0 asks for the first alone."""
     dropout: float = 0.5
     """Share of a user's items that training leaves out of what the denoiser is told."""
     epochs: int = 60

@@ -6,7 +6,7 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from recserve.studies.csmf.points import WAYS, Course
+from recserve.studies.objectives.points import WAYS, Course
 from training.systems.csmf.config import Way
 
 _COLOURS = ("#0b6e99", "#c77f1a", "#6a9f3c", "#6a4c93", "#b3261e", "#5f6b73", "#2a9d8f", "#9c6644")

@@ -8,8 +8,8 @@ from typing import Any
 from loadtest import RESULTS
 from recserve.commands.command import Command, show, table
 from recserve.pictures import check_output
-from recserve.studies.csmf.picture import draw
-from recserve.studies.csmf.points import DATASETS, METRICS, WAYS, Course, recorded
+from recserve.studies.objectives.picture import draw
+from recserve.studies.objectives.points import DATASETS, METRICS, WAYS, Course, recorded
 from serving.environment import command, hardware, versions
 from training.checkpoint import write_json
 from training.systems.csmf.config import Way
@@ -17,8 +17,7 @@ from training.systems.csmf.config import Way
 
 @dataclass(frozen=True, kw_only=True)
 class Csmf(Command):
-    """Draw who owns CSMF's weights, and recall of each objective after each stage beside fine-tuning without masks;
-    from recorded results, trains nothing."""
+    """Draw who owns weights, and recall by objective and stage beside fine-tuning without masks."""
 
     dataset: str = DATASETS[0]
     """Data set of the results."""
