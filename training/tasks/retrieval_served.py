@@ -4,7 +4,7 @@
     <name>        history [, user_id] [, alpha] -> items, scores
 
 Items are folded into the graph as their vectors: one product and TopK, exact, which measures fastest up to about 2e5
-items; beyond that an index (faiss) would stand between `<name>_user` and the answer. `user_id` is there where the
+items; beyond that `training.retriever` asks an index. `user_id` is there where the
 module reads fields of users, `alpha` where it weighs objectives (`training.layers.objective_weights`). Items of the
 history are not listed.
 

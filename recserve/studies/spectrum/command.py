@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from matplotlib.figure import Figure
 
 from loadtest import RESULTS
@@ -68,16 +69,17 @@ def both(module: SDiff) -> list[Band]:
     """Of noise by frequency as the run's configuration has it, and of isotropic noise of the same energy."""
     config = module.config
     planned = schedule(module.frequencies.double(), config.levels, config.last, config.bound)
-    even = isotropic(planned, module.spread)
+    even = isotropic(planned)
     return [*bands_of("by frequency", planned, module), *bands_of("isotropic", even, module)]
 
 
 def bands_of(name: str, planned: Schedule, module: SDiff) -> list[Band]:
     """Level by level from the first with noise."""
     frequencies, energy = module.frequencies.tolist(), module.spread.double().square()
+    unit = torch.full_like(energy, float(module.unit()) ** 2)
     found = []
     for level in range(1, module.config.levels + 1):
-        signal, noise = (part[level].square() * energy for part in (planned.signal, planned.noise))
+        signal, noise = planned.signal[level].square() * energy, planned.noise[level].square() * unit
         for start, end in borders(len(frequencies)):
             kept, added = float(signal[start:end].sum()), float(noise[start:end].sum())
             ratio = None if added <= 1e-12 * kept else 10 * float(np.log10(kept / added))

@@ -11,6 +11,7 @@ import torch
 from recserve.studies.spectrum import command
 from training.baselines import popularity
 from training.data.retrieval import RetrievalBatch, RetrievalData
+from training.data.user_rows import user_rows
 from training.fit import FitOptions, FitResult, fit
 from training.interactions import Interactions
 from training.loop import predict
@@ -147,6 +148,29 @@ def test_training_tells_no_condition_of_a_share_of_the_users() -> None:
         assert bool(one.denoiser.encode.weight.grad.abs().sum() > 0) == reaches
 
 
+def test_all_frequencies_lose_nothing_of_what_was_met() -> None:
+    module = model(replace(SMALL, frequencies=400, decoder="low-pass"))
+    assert torch.allclose(module.decode(met(module)) @ module.items()[1:].T, met(module), atol=1e-4)
+
+
+def test_the_loss_asks_for_what_was_not_observed_alone() -> None:
+    module = model(replace(SMALL, dropout=0.0))
+    batch = Users(data()).batch(np.arange(40))
+    torch.manual_seed(1)
+    before = module.loss(batch, 0.0)[0].item()
+    with torch.no_grad():
+        module.denoiser.leave.weight.zero_()
+        module.denoiser.leave.bias.zero_()
+    assert before > 0
+    assert module.loss(batch, 0.0)[0].item() == 0, "all that was met was observed, and nothing else is guessed"
+    dropping = model(replace(SMALL, dropout=0.5))
+    with torch.no_grad():
+        dropping.denoiser.leave.weight.zero_()
+        dropping.denoiser.leave.bias.zero_()
+    sizes = (batch.history > 0).sum(dim=1).float()
+    assert dropping.loss(batch, 0.0)[0].item() == pytest.approx(float(sizes.mean()) / 2, rel=0.2)
+
+
 def test_one_step_takes_the_first_guess() -> None:
     five, one = model(), model(replace(SMALL, steps=1))
     told = met(one)
@@ -159,8 +183,9 @@ def test_low_pass_keeps_the_lowest_frequencies_as_they_are_and_trains_nothing() 
     config = replace(SMALL, decoder="low-pass")
     module = model(config)
     scores = module.users(data().test.batch(np.arange(6))) @ module.items().T
-    projected = met(module) @ module.basis[1:] @ module.basis[1:].T
-    assert torch.allclose(scores[:, 1:], projected, atol=1e-5)
+    root = torch.from_numpy(user_rows(data()).toarray()[:, 1:].sum(axis=0)).float().clamp(min=1).sqrt()
+    projected = (met(module) / root @ module.basis[1:] @ module.basis[1:].T) * root
+    assert torch.allclose(scores[:, 1:], projected, atol=1e-4)
     assert list(SYSTEM.stages_of(config)) == []
 
 

@@ -32,7 +32,11 @@ def planned(whole: Spectrum) -> Schedule:
 
 
 def spread_of(met: csr_matrix, whole: Spectrum) -> torch.Tensor:
-    return torch.from_numpy((met @ whole.basis).std(axis=0))
+    return torch.from_numpy((scaled(met) @ whole.basis).std(axis=0))
+
+
+def scaled(met: csr_matrix) -> np.ndarray:
+    return met.toarray() / np.sqrt(np.asarray(met.sum(axis=0)))
 
 
 def test_all_eigenvectors_are_a_basis_in_which_nothing_is_lost(met: csr_matrix, whole: Spectrum) -> None:
@@ -89,13 +93,14 @@ def test_at_level_0_the_spectrum_is_whole(whole: Spectrum) -> None:
 def test_signal_against_noise_falls_with_the_level_and_with_the_frequency(met: csr_matrix, whole: Spectrum) -> None:
     """Counted on drawn noise, in four bands."""
     found, spread = planned(whole), spread_of(met, whole)
-    users = torch.from_numpy(met @ whole.basis)
+    unit = spread.square().mean().sqrt()
+    users = torch.from_numpy(scaled(met) @ whole.basis)
     users = users - users.mean(dim=0)
     torch.manual_seed(0)
     ratio = torch.empty(LEVELS, 4)
     for level in range(1, LEVELS + 1):
         signal = found.signal[level] * users
-        noise = found.noise[level] * spread * torch.randn(2_000, NUM_ITEMS, dtype=torch.float64)
+        noise = found.noise[level] * unit * torch.randn(2_000, NUM_ITEMS, dtype=torch.float64)
         bands = torch.arange(NUM_ITEMS).chunk(4)
         ratio[level - 1] = torch.stack(
             [signal[:, band].square().sum(1).mean() / noise[:, band].square().sum(1).mean() for band in bands]
@@ -104,10 +109,10 @@ def test_signal_against_noise_falls_with_the_level_and_with_the_frequency(met: c
     assert (ratio.diff(dim=1) < 0).all()
 
 
-def test_isotropic_noise_of_equal_energy_drowns_what_all_like(met: csr_matrix, whole: Spectrum) -> None:
-    found, spread = planned(whole), spread_of(met, whole)
-    even = isotropic(found, spread)
-    energies = [(one.noise * spread).square().sum(dim=1) for one in (found, even)]
+def test_isotropic_noise_of_equal_energy_drowns_what_all_like(whole: Spectrum) -> None:
+    found = planned(whole)
+    even = isotropic(found)
+    energies = [one.noise.square().sum(dim=1) for one in (found, even)]
     assert torch.allclose(energies[0], energies[1])
     assert (even.noise[1:].diff(dim=1) == 0).all(), "the same for all frequencies"
     lowest = [(one.signal[1:, 1:4] / one.noise[1:, 1:4]).square() for one in (found, even)]
@@ -118,9 +123,8 @@ def test_isotropic_noise_of_equal_energy_drowns_what_all_like(met: csr_matrix, w
 
 
 @pytest.mark.parametrize("kind", ["graph", "isotropic"])
-def test_noise_shrinks_from_level_to_level_as_the_schedule_says(met: csr_matrix, whole: Spectrum, kind: str) -> None:
-    found = planned(whole)
-    found = found if kind == "graph" else isotropic(found, spread_of(met, whole))
+def test_noise_shrinks_from_level_to_level_as_the_schedule_says(whole: Spectrum, kind: str) -> None:
+    found = planned(whole) if kind == "graph" else isotropic(planned(whole))
     shares = found.noise[2, 1:] / found.noise[4, 1:]
     assert torch.allclose(found.kept[2, 1:] / found.kept[4, 1:], shares)
     if kind == "graph":

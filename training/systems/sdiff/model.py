@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -40,7 +41,7 @@ class Config(RetrievalConfig):
     last: float = 1.5
     """Time of the last level: how far heat has flown."""
     bound: float = 0.3
-    """Noise at the most, in units of a coefficient's spread over users."""
+    """Noise at the most, in units of the coefficients' spread over users."""
     noise: Literal["graph", "isotropic"] = "graph"
     """Noise by frequency, or the control: as much for all frequencies, of equal energy."""
     decoder: Literal["denoiser", "low-pass"] = "denoiser"
@@ -53,7 +54,7 @@ class Config(RetrievalConfig):
     guidance: float = 0.0
     """Way of a step beyond the conditioned guess, away from the one without; 0 asks for the first alone."""
     dropout: float = 0.5
-    """Share of a user's items that training leaves out of what the denoiser is told."""
+    """Share of a user's items that training leaves out of what is observed: they are what is to be found."""
     epochs: int = 60
     learning_rate: float = 1e-3
     weight_decay: float = 0.0
@@ -75,6 +76,9 @@ class SDiff(nn.Module):
 
     frequencies: Float[Tensor, " K"]
     spread: Float[Tensor, " K"]
+    """Of each coefficient over users."""
+    root: Float[Tensor, "N+1 1"]
+    """Square root of the items' events, 1 where there are none."""
     signal: Float[Tensor, "T+1 K"]
     noise: Float[Tensor, "T+1 K"]
     kept: Float[Tensor, "T+1 K"]
@@ -88,6 +92,7 @@ class SDiff(nn.Module):
         self.denoiser = Denoiser(num_rows - 1, size, config.hidden, config.levels)
         self.register_buffer("frequencies", torch.zeros(size))
         self.register_buffer("spread", torch.ones(size))
+        self.register_buffer("root", torch.ones(num_rows, 1))
         for name in ("signal", "noise", "kept"):
             self.register_buffer(name, torch.zeros(config.levels + 1, size))
 
@@ -95,12 +100,14 @@ class SDiff(nn.Module):
         """Decomposes the graph of the training part, and lays the noise along it."""
         config, met = self.config, user_rows(data)[:, 1:]
         found = spectrum(met, len(self.frequencies))
-        spectra = torch.from_numpy((met @ found.basis)[met.sum(axis=1).A1 > 0])
-        self.basis[1:] = torch.from_numpy(found.basis).float()
+        root = np.sqrt(np.maximum(np.asarray(met.sum(axis=0)).ravel(), 1))[:, None]
+        spectra = (met @ (found.basis / root))[np.diff(met.indptr) > 0]
+        for own, value in ((self.basis, found.basis), (self.root, root)):
+            own[1:] = torch.from_numpy(value).float()
         self.frequencies.copy_(torch.from_numpy(found.frequencies))
-        self.spread.copy_(spectra.std(dim=0, correction=0).clamp(min=1e-6))
+        self.spread.copy_(torch.from_numpy(spectra.std(axis=0)).clamp(min=1e-6))
         planned = schedule(torch.from_numpy(found.frequencies), config.levels, config.last, config.bound)
-        planned = planned if config.noise == "graph" else isotropic(planned, self.spread)
+        planned = planned if config.noise == "graph" else isotropic(planned)
         for name, value in planned._asdict().items():
             getattr(self, name).copy_(value)
 
@@ -109,12 +116,12 @@ class SDiff(nn.Module):
         return self.decode(as_set(batch.history, self.basis))
 
     def items(self) -> Float[Tensor, "N+1 K"]:
-        """The eigenvectors."""
-        return self.basis
+        """The eigenvectors, each item's by the root of its events."""
+        return self.root * self.basis
 
     def observed(self, met: Float[Tensor, "B N"]) -> Float[Tensor, "B K"]:
-        """The spectrum of what was met."""
-        return met @ self.basis[1:]
+        """The spectrum of what was met, scaled as the graph's matrix scales it."""
+        return met @ (self.basis / self.root)[1:]
 
     def decode(self, met: Float[Tensor, "B N"]) -> Float[Tensor, "B K"]:
         """From the observed user at the last level, without noise, to level 0."""
@@ -151,21 +158,27 @@ class SDiff(nn.Module):
         return self.signal[after] * guess + share * (noisy - self.signal[before] * guess)
 
     def loss(self, batch: Met, _done: float) -> tuple[Tensor, dict[str, Tensor]]:
-        """Squared error over all items of the spectrum that is guessed at a level by lot."""
+        """Squared error of the spectrum that is guessed at a level by lot, over the items that were not observed: who
+        is asked for those that were learns to repeat them."""
         config, met = self.config, as_set(batch.history, self.basis)
-        told = nn.functional.dropout(met, config.dropout)
+        observed = nn.functional.dropout(met, config.dropout)
         levels = torch.randint(1, config.levels + 1, (len(met),), device=met.device)
-        noisy = self.noised(self.observed(met), levels, torch.randn(len(met), self.spread.shape[0], device=met.device))
+        drawn = torch.randn(len(met), self.spread.shape[0], device=met.device)
+        noisy = self.noised(self.observed(observed), levels, drawn)
         untold = torch.rand(len(met), device=met.device) < config.untold
-        condition = self.denoiser.untold(self.condition(told), untold)
-        guess = self.without_noise(noisy, condition, levels)
-        return (guess @ self.basis[1:].T - met).square().sum(dim=1).mean(), {}
+        condition = self.denoiser.untold(self.condition(observed), untold)
+        scores = self.without_noise(noisy, condition, levels) @ self.items()[1:].T
+        return ((scores - met) * (observed == 0)).square().sum(dim=1).mean(), {}
 
     def noised(
         self, spectra: Float[Tensor, "B K"], levels: Int[Tensor, " B"], drawn: Float[Tensor, "B K"]
     ) -> Float[Tensor, "B K"]:
         """Spectra at levels, with standard normal noise that was drawn."""
-        return self.signal[levels] * spectra + self.noise[levels] * self.spread * drawn
+        return self.signal[levels] * spectra + self.noise[levels] * self.unit() * drawn
+
+    def unit(self) -> Float[Tensor, ""]:
+        """Of noise: the spread of coefficients, as the root of the mean of the squares."""
+        return self.spread.square().mean().sqrt()
 
 
 def _levels(config: Config) -> list[int]:

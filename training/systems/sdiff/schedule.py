@@ -6,8 +6,9 @@ With time tau_t growing from 0 by equal steps to its last value, and per frequen
     signal a_t = exp(-lambda tau_t)    noise b_t = bound sqrt(1 - exp(-2 lambda tau_t))
 
 which is heat that flows along the graph, and the noise that keeps its variance (an Ornstein-Uhlenbeck process): none at
-frequency 0, never more than the bound. Noise is in units of each coefficient's spread over users. Isotropic noise, the
-control, has one b for all frequencies, such that the energy over all coefficients is the same at each level.
+frequency 0, never more than the bound. Its unit is the coefficients' spread over users, as a mean over all of them:
+high frequencies, in which users differ little, are drowned first. Isotropic noise, the control, has one b for all
+frequencies, such that the energy over all of them is the same at each level.
 
 Legend: T levels, K frequencies.
 """
@@ -15,7 +16,7 @@ Legend: T levels, K frequencies.
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float, Float64
+from jaxtyping import Float64
 from torch import Tensor
 
 
@@ -38,8 +39,7 @@ def schedule(frequencies: Float64[Tensor, " K"], levels: int, last: float, bound
     return Schedule(torch.exp(-frequencies * times), bound * growth.sqrt(), kept)
 
 
-def isotropic(of: Schedule, spread: Float[Tensor, " K"]) -> Schedule:
-    """The same energy at each level, spread evenly: b_t^2 is the mean of the squares, weighted by spread^2."""
-    weight = spread.double().square()
-    even = (of.noise.square() @ weight / weight.sum()).sqrt()[:, None].expand_as(of.noise).contiguous()
+def isotropic(of: Schedule) -> Schedule:
+    """The same energy at each level, spread evenly."""
+    even = of.noise.square().mean(dim=1, keepdim=True).sqrt().expand_as(of.noise).contiguous()
     return of._replace(noise=even, kept=even / even[-1:])
