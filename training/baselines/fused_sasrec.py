@@ -12,6 +12,7 @@ Legend: B users, L history, N items, M places with a target, d width.
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from jaxtyping import Float, Int64
@@ -35,10 +36,18 @@ from training.tasks.next_item import NEXT_ITEM, served_list
 
 @dataclass(frozen=True, kw_only=True)
 class Config(sasrec.Config):
-    """SASRec's sizes and training."""
+    """SASRec's sizes, and training in fewer epochs."""
 
     unknown_rate: float = 0.1
     """Share of the items whose id is unknown in a training step."""
+    epochs: int = 9
+    """Passes over the users; the weights with the best NDCG@10 on the validation part are kept."""
+    learning_rate: float = 3e-3
+    """Rate of AdamW at its highest."""
+    schedule: Literal["constant", "linear"] = "linear"
+    """Schedule of the rate. linear: it rises over the first 2 % of the steps, then falls to zero."""
+    patience: int | None = None
+    """Epochs without a better NDCG@10 on the validation part before training stops; None for never."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
