@@ -1,5 +1,7 @@
 """The margin across stages, and the samples and negatives of a stage."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,7 @@ from torch import nn
 
 from tests.training.systems.csmf_models import QUICK, data, fresh
 from training.system import Wanted
-from training.systems.csmf import SYSTEM
+from training.systems.csmf import CSMF, SYSTEM
 from training.systems.csmf.loss import cascade_loss, margins
 from training.systems.csmf.samples import ALL, Cascade, cascade, served
 from training.tasks.retrieval import RETRIEVAL
@@ -99,3 +101,49 @@ def test_a_refused_item_is_pushed_away_from_its_own_user() -> None:
     for refused in (batch.refused, batch.refused * 0):
         losses.append(module.cascade_loss(batch._replace(refused=refused), 1)[0])
     assert losses[0] > losses[1]
+
+
+def clicking(**settings: float) -> CSMF:
+    """Untrained, pruned, and in the stage of clicks."""
+    module = fresh(replace(QUICK, **settings))
+    assert isinstance(module, CSMF)
+    module.enter(1)
+    module.enter(2)
+    return module
+
+
+def test_no_gradient_of_a_later_objective_reaches_what_an_earlier_one_owns_though_it_reads_it() -> None:
+    module, batch = clicking(), Cascade(data(), 1, refused=1).batch(np.arange(64))
+    module.cascade_loss(batch, 1)[0].backward()
+    for tower in ("user", "item"):
+        hidden, last = (module.get_parameter(f"{tower}_tower.{layer}.weight") for layer in (0, 2))
+        assert hidden.grad is not None
+        assert last.grad is not None
+        earlier, outputs = module.get_buffer(f"{tower}_owner") == 0, module.output_owner == 0
+        assert not hidden.grad[earlier].any()
+        assert hidden.grad[~earlier].any()
+        assert not last.grad[outputs].any()
+        assert last.grad[~outputs].any()
+    before = module.block("user", module.of_users(batch.met), 1)
+    with torch.no_grad():
+        next(module.masked()).mul_(torch.where(module.user_owner == 0, 2.0, 1.0))
+    assert not torch.equal(before, module.block("user", module.of_users(batch.met), 1)), "it reads it"
+
+
+def test_what_a_later_objective_owns_is_nothing_to_an_earlier_one() -> None:
+    module, batch = clicking(), data().test.batch(np.arange(64))
+    before = [module.block("user", module.of_users(batch), objective) for objective in (0, 1)]
+    with torch.no_grad():
+        for weight, owner in zip(module.masked(), (module.user_owner, module.output_owner[:, None]), strict=False):
+            weight.mul_(torch.where(owner == 1, -3.0, 1.0))
+    after = [module.block("user", module.of_users(batch), objective) for objective in (0, 1)]
+    assert torch.equal(before[0], after[0])
+    assert not torch.equal(before[1], after[1])
+
+
+def test_margins_count_from_the_second_objective_on() -> None:
+    for objective, differs in ((0, False), (1, True)):
+        batch = Cascade(data(), objective).batch(np.arange(64))
+        losses = [clicking(gamma=gamma).cascade_loss(batch, objective)[0] for gamma in (0.0, 0.5)]
+        assert bool(losses[1] > losses[0]) == differs
+        assert differs or torch.equal(*losses)
