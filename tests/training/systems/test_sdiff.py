@@ -22,7 +22,7 @@ from training.systems.sdiff.explained import explained
 from training.systems.sdiff.samples import Users
 from training.tasks.retrieval import RETRIEVAL
 
-SMALL = Config(frequencies=60, hidden=32)
+SMALL = Config(frequencies=60, hidden=32, bound=0.3, dropout=0.5, weight_decay=0.0)
 
 
 @cache

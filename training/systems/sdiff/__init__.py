@@ -51,9 +51,11 @@ def _served(name: str, module: SDiff, _config: Config, data: RetrievalData) -> t
 
 def variant(config: Config) -> str:
     """What a control leaves out."""
+    frequencies = f"frequencies-{config.frequencies}" if config.frequencies != Config.frequencies else ""
     if config.decoder == "low-pass":
-        return "low-pass"
+        return "-".join(part for part in ("low-pass", frequencies) if part)
     parts = [
+        frequencies,
         "isotropic" if config.noise == "isotropic" else "",
         "unconditioned" if not config.conditioned else "",
         f"steps-{config.steps}" if config.steps != Config.steps else "",
