@@ -1,4 +1,8 @@
-"""Resource budgets of the shipped kernels, and the manifest of their machine code, for each release of Triton.
+"""Resource budgets of the shipped kernels, and the manifest of their PTX, for each release of Triton.
+
+Budgets are read from the machine code. The manifest is of the PTX that it is assembled from: ptxas orders some
+instructions by the addresses at which it holds them, and makes one of two machine codes of the same PTX (seen of two
+kernels for sm_100 under 3.6.0 and 3.7.1; with address space randomisation off always the same one).
 
 `python -m kernels.budgets` compiles all of them and records what the installed release makes of them; `make budgets`
 does so with every release. Run it after a change of a kernel, and read the difference.
@@ -11,7 +15,7 @@ from typing import Any, NamedTuple
 from kernels.compile import Compiled, Specialization, compile_one, toolchain
 
 BUDGETS = Path(__file__).with_name("budgets.json")
-CUBINS = Path(__file__).with_name("cubins.json")
+PTX = Path(__file__).with_name("ptx.json")
 
 
 class Budget(NamedTuple):
@@ -64,8 +68,8 @@ def read_budgets(release: str, path: Path = BUDGETS) -> dict[str, Budget]:
     return {key: Budget(**fields) for key, fields in _recorded(release, path).items()}
 
 
-def read_manifest(release: str, path: Path = CUBINS) -> dict[str, Any]:
-    """`toolchain` (versions) and `cubins` (key -> sha256). Raises ValueError as `read_budgets` does."""
+def read_manifest(release: str, path: Path = PTX) -> dict[str, Any]:
+    """`toolchain` (versions) and `ptx` (key -> sha256). Raises ValueError as `read_budgets` does."""
     return _recorded(release, path)
 
 
@@ -78,8 +82,8 @@ def write(specializations: list[Specialization]) -> None:
         raise ValueError("; ".join(broken))
     versions = toolchain()
     _record(BUDGETS, versions["triton"], {key: budget._asdict() for key, budget in budgets.items()})
-    cubins = {key: result.cubin_sha256 for key, result in compiled.items()}
-    _record(CUBINS, versions["triton"], {"toolchain": versions, "cubins": cubins})
+    ptx = {key: result.ptx_sha256 for key, result in compiled.items()}
+    _record(PTX, versions["triton"], {"toolchain": versions, "ptx": ptx})
 
 
 def _recorded(release: str, path: Path) -> dict[str, Any]:

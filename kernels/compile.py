@@ -72,7 +72,7 @@ class Compiled:
     """Global loads of at least 8 bytes a thread, and smaller ones."""
     tensor_instructions: dict[str, int]
     """Kind (mma, wgmma, tcgen05) -> number in the PTX; kinds that do not occur are left out."""
-    cubin_sha256: str
+    ptx_sha256: str
     seconds: float
 
 
@@ -84,7 +84,7 @@ def divisible_by_16(fn: Any, names: list[str]) -> dict[tuple[int, ...], list[lis
 def compile_one(spec: Specialization) -> Compiled:
     """Compiles `spec`; raises triton's CompilationError where it does not compile."""
     started = time.perf_counter()
-    # Where the source lies must not change the machine code.
+    # Where the source lies must not change the PTX.
     knobs.compilation.disable_line_info = True
     kernel = triton.compile(
         ASTSource(spec.fn, spec.signature, spec.constexprs, spec.attrs),
@@ -111,7 +111,7 @@ def compile_one(spec: Specialization) -> Compiled:
         vector_loads=vectors,
         scalar_loads=len(loads) - vectors,
         tensor_instructions={kind: count for kind, count in tensor.items() if count},
-        cubin_sha256=hashlib.sha256(cubin).hexdigest(),
+        ptx_sha256=hashlib.sha256(kernel.asm["ptx"].encode()).hexdigest(),
         seconds=seconds,
     )
 
@@ -127,10 +127,14 @@ def occupancy(arch: int, registers: int, shared: int, num_warps: int) -> float:
 
 
 def toolchain() -> dict[str, str]:
-    """Versions that decide the machine code."""
-    ptxas = _run("ptxas", "--version")
-    release = re.search(r"V(\d+\.\d+\.\d+)", ptxas)
-    return {"triton": triton.__version__, "ptxas": release.group(1) if release else ptxas.strip()}
+    """Versions that decide the PTX: the assemblers' choose its version."""
+    return {"triton": triton.__version__} | {tool: _version(tool) for tool in ("ptxas", "ptxas-blackwell")}
+
+
+def _version(tool: str) -> str:
+    words = _run(tool, "--version")
+    release = re.search(r"V(\d+\.\d+\.\d+)", words)
+    return release.group(1) if release else words.strip()
 
 
 def _disassemble(cubin: bytes) -> tuple[Counter[str], list[str]]:
