@@ -218,6 +218,18 @@ def test_variants_are_called_by_their_loss() -> None:
     assert SYSTEM.variant(Config()) == ""
     assert SYSTEM.variant(Config(kernel="exp")) == "exp"
     assert SYSTEM.variant(Config(kernel="sigmoid", alpha=0.6, decoupled=True)) == "sigmoid-alpha-0.6-lambda"
+    assert SYSTEM.variant(Config(linear=True)) == "linear"
+
+
+def test_linear_towers_list_items_by_their_rows_and_users_by_one_linear_map() -> None:
+    data = view()
+    towers = CroTowers(Config(linear=True, dim=8), data.schema)
+    batch = data.train.batch(np.arange(2))
+    rows = towers.of_items(torch.arange(len(data.item_fields)))
+    assert torch.equal(towers.items(), torch.nn.functional.normalize(rows, dim=1))
+    before = towers.of_users(batch)
+    after = before @ towers.user_tower[0].weight.T + towers.user_tower[0].bias
+    torch.testing.assert_close(towers.users(batch), torch.nn.functional.normalize(after, dim=1))
 
 
 def test_training_finds_more_than_chance_and_the_same_seed_the_same_weights(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ https://arxiv.org/abs/2208.02971
 Read: the abstract, and the authors' code (TensorFlow 1, MIT). From the code: kernels, weighting by alpha, rho, the
 Lambda method, towers with unit vectors, beta 10, uniform negatives that a batch shares. Our design: a negative that is
 the positive is left out; the Lambda weight keeps its factor rho; softplus as the default kernel; one layer inside each
-tower and fields beside the ids, as `two_tower` has them; all sizes and rates.
+tower (`linear` leaves them out) and fields beside the ids, as `two_tower` has them; all sizes and rates.
 
 Special cases, which tests hold to be equal: exp with alpha 1 is the softmax over the sample, softplus with alpha 0 BPR,
 the hinge with alpha 0 the triplet loss.
@@ -18,7 +18,7 @@ import sys
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from training.data.retrieval import RetrievalBatch, RetrievalData
 from training.layers.tower_pair import TowerConfig, TowerPair
@@ -49,6 +49,8 @@ class Config(TowerConfig):
     """Factor of the differences of scores."""
     negatives: int = 512
     """M: items drawn evenly for each step, shared by its users."""
+    linear: bool = False
+    """Towers as the authors' code has them: one linear map of the user's side, items as their rows."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.alpha <= 4:
@@ -62,6 +64,8 @@ class CroTowers(TowerPair):
 
     def __init__(self, config: Config, schema: Schema) -> None:
         super().__init__(config, schema)
+        if config.linear:
+            self.user_tower, self.item_tower = nn.Sequential(nn.Linear(config.dim, config.dim)), nn.Sequential()
         self.negatives, self.num_items = config.negatives, size_of(schema.key("item")) - 1
         self.criterion = Criterion(config.kernel, config.alpha, config.beta, self.num_items, config.decoupled)
 
@@ -87,6 +91,7 @@ def variant(config: Config) -> str:
         config.kernel if config.kernel != "softplus" else "",
         f"alpha-{config.alpha:g}" if config.alpha != 1 else "",
         "lambda" if config.decoupled else "",
+        "linear" if config.linear else "",
     ]
     return "-".join(part for part in parts if part)
 
