@@ -1,5 +1,6 @@
 """`recserve systems`: what can be trained and served, and what it reaches."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -9,7 +10,7 @@ from recserve.results import Result
 from training.registry import SYSTEMS, TASKS
 from training.system import Column, System, Task
 
-HEAD = ["system", "what", "data"]
+OWN = "its own figures"
 
 
 class Entry(NamedTuple):
@@ -23,6 +24,11 @@ class Entry(NamedTuple):
         """<system>[-variant]."""
         return self.result.name if self.result else self.system.name
 
+    @property
+    def dataset(self) -> str | None:
+        """On which it was measured."""
+        return self.result.dataset if self.result else None
+
 
 @dataclass(frozen=True, kw_only=True)
 class Systems(Command):
@@ -35,10 +41,18 @@ class Systems(Command):
         if self.markdown:
             self.console.out(markdown(), highlight=False)
         elif not self.json:
-            for task in TASKS:
-                show(self.console, table(task.title, head(task), [_plain(entry) for entry in entries(task)]))
+            for listing in [listing for task in TASKS for listing in listings(task)]:
+                show(self.console, table(listing.title, listing.head, [_plain(row) for row in listing.rows]))
         self.emit([facts(entry) for task in TASKS for entry in entries(task)])
         return 0
+
+
+class Listing(NamedTuple):
+    """What was measured on one data set of a task; the last of a task holds the systems that were not measured."""
+
+    title: str
+    head: list[str]
+    rows: list[list[str]]
 
 
 def entries(task: Task) -> list[Entry]:
@@ -47,21 +61,35 @@ def entries(task: Task) -> list[Entry]:
     return [Entry(system, result) for system in own for result in results.of_system(system) or [None]]
 
 
-def columns(task: Task) -> tuple[Column, ...]:
-    """The task's, those that some result has among the task's further ones, then those that some system of it has of
-    its own."""
-    own = (column for system in SYSTEMS.values() if system.task is task for column in system.columns)
-    held = {metric for entry in entries(task) if entry.result for metric in entry.result.test}
-    return *task.columns, *(column for column in task.further if column.metric in held), *dict.fromkeys(own)
+def listings(task: Task) -> list[Listing]:
+    """A table for each data set, in order of name."""
+    found = entries(task)
+    datasets = sorted({entry.result.dataset for entry in found if entry.result})
+    measured = [_listing(task, dataset, [one for one in found if one.dataset == dataset]) for dataset in datasets]
+    others = [[entry.name, _what(entry.system)] for entry in found if entry.result is None]
+    return [*measured, *([Listing(f"{task.title}, not measured", ["system", "what"], others)] if others else [])]
 
 
-def head(task: Task) -> list[str]:
-    """Titles of the task's table."""
-    return [*HEAD, *(column.title for column in columns(task)), "against its baseline"]
+def columns(task: Task, measured: Sequence[Entry]) -> tuple[Column, ...]:
+    """The task's, and those of its further ones that some of these results has."""
+    held = {metric for entry in measured if entry.result for metric in entry.result.test}
+    return *task.columns, *(column for column in task.further if column.metric in held)
+
+
+def _listing(task: Task, dataset: str, measured: Sequence[Entry]) -> Listing:
+    shown = columns(task, measured)
+    rows = [row(entry, shown) for entry in measured]
+    head = ["system", "what", "seeds", *(column.title for column in shown), OWN, "against its baseline"]
+    kept = [place for place, title in enumerate(head) if title != OWN or any(cells[place] for cells in rows)]
+    return Listing(
+        f"{task.title}, {dataset}",
+        [head[place] for place in kept],
+        [[cells[place] for place in kept] for cells in rows],
+    )
 
 
 def facts(entry: Entry) -> dict[str, object]:
-    """What `row` says, for programs; `test` is {metric: {mean, std}}, empty where nothing was recorded."""
+    """What a line says, for programs; `test` is {metric: {mean, std}}, empty where nothing was recorded."""
     system, result = entry
     return {
         "system": system.name,
@@ -77,26 +105,33 @@ def facts(entry: Entry) -> dict[str, object]:
     }
 
 
-def row(entry: Entry) -> list[str]:
-    """One line of the table."""
+def row(entry: Entry, shown: Sequence[Column]) -> list[str]:
+    """One line of the table: name, what, seeds, these figures, those that only this system has, and the margin."""
     system, result = entry
-    test = result.test if result else {}
-
-    def mean_and_spread(name: str) -> str:
-        return f"{test[name]['mean']:.4f} ± {test[name]['std']:.4f}" if name in test else ""
-
+    assert result is not None
+    own = [column for column in system.columns if column.metric in result.test]
     return [
         entry.name,
-        f"[{system.title}]({system.paper})" if system.paper else system.title,
-        f"{result.dataset}, {len(result.seeds)} seeds" if result else "not measured",
-        *(mean_and_spread(column.metric) for column in columns(system.task)),
+        _what(system),
+        str(len(result.seeds)),
+        *(_spread(result, column) for column in shown),
+        ", ".join(f"{column.title} {_spread(result, column)}" for column in own),
         _margin(entry),
     ]
 
 
-def _plain(entry: Entry) -> list[str]:
-    name, _, *rest = row(entry)
-    return [name, entry.system.title, *rest]
+def _spread(result: Result, column: Column) -> str:
+    found = result.test.get(column.metric)
+    return f"{found['mean']:.4f} ± {found['std']:.4f}" if found else ""
+
+
+def _what(system: System) -> str:
+    return f"[{system.title}]({system.paper})" if system.paper else system.title
+
+
+def _plain(cells: list[str]) -> list[str]:
+    """Without the link."""
+    return [cell[1:].split("](")[0] if cell.startswith("[") else cell for cell in cells]
 
 
 def _baseline(entry: Entry) -> str | None:
@@ -125,13 +160,13 @@ def _margin(entry: Entry) -> str:
 
 
 def markdown() -> str:
-    """A GitHub table for each task, and below what each system has from its source."""
-    return "\n\n".join([*(_markdown(task) for task in TASKS), _provenance()])
+    """A GitHub table for each data set of each task, and below what each system has from its source."""
+    return "\n\n".join([*(_markdown(listing) for task in TASKS for listing in listings(task)), _provenance()])
 
 
-def _markdown(task: Task) -> str:
-    lines = [head(task), ["---"] * len(head(task)), *(row(entry) for entry in entries(task))]
-    return f"**{task.title}**\n\n" + "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+def _markdown(listing: Listing) -> str:
+    lines = [listing.head, ["---"] * len(listing.head), *listing.rows]
+    return f"**{listing.title}**\n\n" + "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
 
 
 def _provenance() -> str:

@@ -1,4 +1,4 @@
-"""Every shipped kernel compiles for three architectures, keeps its budget, and its PTX is byte for byte the recorded one."""
+"""Every shipped kernel compiles for three architectures, keeps its budget, and its PTX is the recorded one."""
 
 from typing import Any
 
