@@ -19,7 +19,7 @@ from torch import Tensor
 
 from training.layers.best_of_list import BestOfList
 from training.layers.item_index import NO_SCORE
-from training.retriever.by_user import SCORES, clear_rows, used
+from training.retriever.by_user import SCORES, TIMES, clear_rows, used
 from training.retriever.requests import KNOWN_USER, rows_of
 from training.schema import Role, Schema
 from training.servable import (
@@ -39,7 +39,6 @@ ITEMS, USER_ID, CANDIDATES = "items", "user_id", "candidates"
 RETRIEVER_SCORES = "retriever_scores"
 TOP = 100
 """K, where as many are retrieved."""
-_SPARE = 4
 
 
 class Ranker(NamedTuple):
@@ -215,22 +214,29 @@ class _Joint:
 
     def _known(self, number: int, seed: int) -> dict[str, Tensor]:
         """Requests, and what both models say to them, by name."""
-        drawn, whole = _SPARE * number, self.ranker.whole
-        random = torch.Generator().manual_seed(seed)
-        k = torch.randint(1, int(str(self.k.maximum)) + 1, (drawn, 1), generator=random)
-        request = dict(zip((spec.name for spec in self.inputs), (*self.retriever.example(drawn, seed), k), strict=True))
-        of_ranker = dict(zip((spec.name for spec in whole.inputs), whole.example(drawn, seed), strict=True))
-        request |= {spec.name: of_ranker[spec.name] for spec in self.ranker.context}
-        known = self._answered(request)
-        listed = torch.where(known["of_retriever_items"] > 0, known["of_ranker_scores"], NO_SCORE)
-        clear = clear_rows(listed.sort(dim=1, descending=True).values)[:number]
-        if len(clear) < number:
-            raise ValueError(
-                f"only {len(clear)} of {drawn} requests have scores of '{whole.name}' that rounding does not order"
-            )
-        kept = rows_of(self._specs(), tuple(request[name] for name in self._names()), clear)
-        made = {name: tensor[clear] for name, tensor in known.items() if name not in request}
-        return {**dict(zip(self._names(), kept, strict=True)), **made}
+        drawn, clear = 0, []
+        for times in TIMES:
+            drawn = 4 + times * number
+            request = self._drawn(drawn, seed)
+            known = self._answered(request)
+            listed = torch.where(known["of_retriever_items"] > 0, known["of_ranker_scores"], NO_SCORE)
+            clear = clear_rows(listed.sort(dim=1, descending=True).values)[:number]
+            if len(clear) == number:
+                kept = rows_of(self._specs(), tuple(request[name] for name in self._names()), clear)
+                made = {name: tensor[clear] for name, tensor in known.items() if name not in request}
+                return {**dict(zip(self._names(), kept, strict=True)), **made}
+        raise ValueError(
+            f"only {len(clear)} of {drawn} requests have scores of '{self.ranker.whole.name}' that rounding does not "
+            "order"
+        )
+
+    def _drawn(self, number: int, seed: int) -> dict[str, Tensor]:
+        """Requests, by name."""
+        random, whole = torch.Generator().manual_seed(seed), self.ranker.whole
+        k = torch.randint(1, int(str(self.k.maximum)) + 1, (number, 1), generator=random)
+        found = dict(zip((spec.name for spec in self.inputs), (*self.retriever.example(number, seed), k), strict=True))
+        of_ranker = dict(zip((spec.name for spec in whole.inputs), whole.example(number, seed), strict=True))
+        return found | {spec.name: of_ranker[spec.name] for spec in self.ranker.context}
 
     def _answered(self, request: Mapping[str, Tensor]) -> dict[str, Tensor]:
         items, scores = self.retriever.eager(*(request[spec.name] for spec in self.retriever.inputs))

@@ -25,8 +25,8 @@ from training.servable import EnsembleServable, EnsembleStep, Packed, Signature,
 ITEMS, SCORES = "items", "scores"
 _CLEAR = 2e-6
 """Two scores that differ by a smaller share of the largest are a toss-up between one library's sums and another's."""
-_SPARE = 6
-"""Requests drawn for each one needed."""
+TIMES = (1, 6)
+"""Requests drawn for each one needed: at first, and where too few of them are clear."""
 NO_SCORE = -1e9
 
 
@@ -75,16 +75,18 @@ class Asked:
 
     def __call__(self, number: int, seed: int) -> Packed:
         """Raises ValueError where too few are clear."""
-        drawn = 8 + _SPARE * number
-        pool = *self.requests(drawn, seed), *(one.drawn(drawn, seed) for one in self.further)
-        scores = chain(self.parts, dict(zip((spec.name for spec in self.inputs), pool, strict=True)))[SCORES]
-        clear = clear_rows(scores)[:number]
-        if len(clear) < number:
-            raise ValueError(
-                f"only {len(clear)} of {drawn} requests have lists that rounding does not decide; train the model "
-                "before it is exported"
-            )
-        return rows_of(self.inputs, pool, clear)
+        drawn, clear = 0, []
+        for times in TIMES:
+            drawn = 8 + times * number
+            pool = *self.requests(drawn, seed), *(one.drawn(drawn, seed) for one in self.further)
+            scores = chain(self.parts, dict(zip((spec.name for spec in self.inputs), pool, strict=True)))[SCORES]
+            clear = clear_rows(scores)[:number]
+            if len(clear) == number:
+                return rows_of(self.inputs, pool, clear)
+        raise ValueError(
+            f"only {len(clear)} of {drawn} requests have lists that rounding does not decide; train the model before "
+            "it is exported"
+        )
 
 
 def clear_rows(scores: Tensor) -> list[int]:
