@@ -59,6 +59,10 @@ STUDIES = {
         "Time a base, SGCTR and MATT around it in turn, profile SGCTR's graph, and draw recorded AUC against damage.",
         "recserve.studies.mending.command:Mending",
     ),
+    "recall-curves": Place(
+        "Draw recorded Recall@N of CROLoss's losses and of two towers by N, over the softmax's; trains nothing.",
+        "recserve.studies.recall_curves.command:RecallCurves",
+    ),
     "code-overlap": Place(
         "Draw how much of BBQRec's attention goes to items that share codes, and what its tables add.",
         "recserve.studies.code_overlap.command:CodeOverlap",
