@@ -26,8 +26,8 @@ VERSIONS = {
 }
 RESULTS = "docs/results.md"
 HIN, ML = "hin-amazon", "ml-100k"
-KUAI = "kuairand"
-TASKS = {HIN: "click", ML: "click", KUAI: "click", "beauty": "next_item"}
+KUAI, FILMS = "kuairand", "films"
+TASKS = {HIN: "click", ML: "click", KUAI: "click", FILMS: "click", "beauty": "next_item"}
 TOKENIZERS = ("mmq", "mmq2", "mpq", "rqvae")
 
 
@@ -111,6 +111,8 @@ CLAIMS = [
     f"it loses a little, {on(ML, 'chime-last50', 'chime')}",
     f"without the holistic one it is {on(ML, 'chime-no-holistic', 'chime')}, without the immediate one "
     f"{on(ML, 'chime-no-immediate', 'chime')}",
+    f"On `films` with up to 4,096 events it is {on(FILMS, 'chime', 'din')} against DIN with 256, and "
+    f"{on(FILMS, 'chime', 'lrea')} against LREA with as many",
     f"is {on(ML, 'dgenctr', 'dgenctr-scratch')} against the same network from scratch on `ml-100k`, "
     f"{on(ML, 'dgenctr-5-percent', 'dgenctr-scratch-5-percent')} where one row in twenty has a label and "
     f"{on(ML, 'dgenctr-1-percent', 'dgenctr-scratch-1-percent')} where one in a hundred has",
