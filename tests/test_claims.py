@@ -174,6 +174,8 @@ def test_what_sentences_say_without_a_figure_holds() -> None:
     assert OPEN[12]["p99_ms"] < 20 < OPEN[24]["p99_ms"]
     assert faults.holds(load("faults"))
     assert abuse.holds(load("abuse"))
+    dropped = {row["system"]: row["drop"]["mean"] for row in load("dmae-cold")["rows"]}
+    assert dropped["early_fusion"] < dropped["dmae"] < dropped["din"]
     gains = [
         mean(f"matt-{base}", "gauc", dataset) - mean(f"matt-{base}", "base_gauc", dataset)
         for dataset in (HIN, ML)
