@@ -187,3 +187,12 @@ def as_ids(interactions: Interactions, role: Role, raw: Sequence[RawId]) -> np.n
 def ordered(scores: np.ndarray) -> np.ndarray:
     """Places of the scores, best first, of equal ones the earlier first."""
     return np.argsort(-scores, kind="stable")
+
+
+def leading(request: Tensors, answer: Tensors, most: int) -> tuple[Tensors, Tensors]:
+    """Request and answer with their best candidates alone, `most` of them; as they are where nothing was ranked."""
+    candidates, scores = request.get("candidates"), answer.get("scores")
+    if candidates is None or scores is None or candidates.shape != scores.shape:
+        return request, answer
+    best = ordered(scores[0])[:most]
+    return {**request, "candidates": candidates[:, best]}, {**answer, "scores": scores[:, best]}

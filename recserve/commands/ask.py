@@ -8,7 +8,7 @@ from recserve.commands.command import Command, show_titled, table
 from recserve.options import Positional
 from recserve_client import ModelUnavailable
 from serving.admin import Admin
-from training.asking import Question, Shown, Tensors, profiles
+from training.asking import Question, Shown, Tensors, leading, profiles
 from training.interactions import Interactions
 from training.system import System
 
@@ -67,7 +67,8 @@ class Ask(Command):
             shown = chosen.task.shown(interactions, question, request, answer)
             tables = [shown._replace(rows=shown.rows[: self.top])]
             if self.explain:
-                tables += self._reasons(chosen, client, (served.model, interactions, request, answer))
+                asked = leading(request, answer, self.top)
+                tables += self._reasons(chosen, client, (served.model, interactions, *asked))
                 if len(tables) == 1 or not tables[1].columns:
                     tables.append(profiles(interactions, self.user, self._items(tables[0])))
         for one in tables:

@@ -1,8 +1,9 @@
 """Fields of users and items in words."""
 
+import numpy as np
 import polars as pl
 
-from training.asking import fields_of, profiles
+from training.asking import fields_of, leading, profiles
 from training.interactions import Interactions
 from training.schema import Field, Schema
 
@@ -41,3 +42,15 @@ def test_without_fields_a_line_says_so_and_there_is_no_table() -> None:
     assert shown.lines == ("shop has no fields of the items",)
     assert (shown.columns, shown.rows) == ((), [])
     assert fields_of(shop(), "item", 1) == "no fields in shop"
+
+
+def test_reasons_are_asked_of_the_candidates_that_are_listed_and_of_no_others() -> None:
+    request = {"user_id": np.array([[3]]), "candidates": np.array([[5, 9, 17, 2]])}
+    answer = {"scores": np.array([[0.1, 0.7, 0.3, 0.7]])}
+    asked, told = leading(request, answer, 2)
+    assert asked["candidates"].tolist() == [[9, 2]]
+    assert asked["user_id"] is request["user_id"]
+    assert told["scores"].tolist() == [[0.7, 0.7]]
+    listed = {"items": np.array([[9, 2]]), "scores": np.array([[0.7, 0.3]])}
+    history = {"history": np.array([[5]])}
+    assert leading(history, listed, 1) == (history, listed)

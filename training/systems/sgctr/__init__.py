@@ -7,7 +7,8 @@ of masks that rises with the step, cosines and a softmax over sampled values; at
 rounds that generate masked components of the input and weigh them anew, so that features are redefined. Our design:
 which fields are masked (the least consistent with the rest), how many, the weight of the original, blending with the
 original and never with the round before, the kept length, anchors, thresholds, early exit, the click logit after the
-last round.
+last round, mixed with that of the first pass where no field lies below its threshold by more than a narrow ramp, so
+that no answer jumps with the last bit of a cosine.
 
 Differs from the paper: unknown where it could not be read. The generator is DGenCTR's, trained in a run of its own
 whose weights stay as they are; the number of rounds is part of the graph. A row in which every field is consistent is
