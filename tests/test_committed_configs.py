@@ -1,9 +1,9 @@
 """The committed configurations are those that an export of each system of a paper writes: `S` and its parts `S_<part>`.
 
-Committed are the papers' systems with their default configuration, each on its task's default data set: what a reader
-would serve, and would want to see change in a review. Baselines are left out: they are served in their task's plain
-form, which `recserve export` writes in seconds, and whose configuration the papers' systems without a faster form show
-as well.
+Committed are papers' systems with their default configuration, each on its task's default data set: what a reader would
+serve, and would want to see change in a review. They are those whose configuration no field of a data set shows in,
+so that planted data can stand for the true. Others' and baselines' are left out: `recserve export` writes them in
+seconds.
 """
 
 import os
