@@ -30,6 +30,10 @@ _DMAE = {
 
 STUDIES = {
     "dmae": Group("Show what similarity to past items is worth on new ones, and what it costs.", _DMAE),
+    "ann": Place(
+        "Time exact lists and those of an index in turn, by the number of items; recall, bytes and the build.",
+        "recserve.studies.ann.command:Ann",
+    ),
     "chime": Place(
         "Time CHIME's scorer, LREA's and DIN against the length of the history, and what CHIME's states cost.",
         "recserve.studies.chime.command:Chime",

@@ -110,11 +110,13 @@ def _probed(
 ) -> tuple[int, float]:
     """Lists that have to be looked into, and the share of the exact lists that is found then."""
     nlist, nprobe = int(faiss.extract_index_ivf(index).nlist), 32
+    asked = [(one[VECTOR][0], top, *narrowed(one)) for one in requests]
+    whole = AnnIndex(index, vectors, values, nlist)
+    expected = [whole.exact(*one) for one in asked]
     while True:
         nprobe = min(nprobe, nlist)
         answering = AnnIndex(index, vectors, values, nprobe)
-        asked = [(one[VECTOR][0], top, *narrowed(one)) for one in requests]
-        met = recall([answering.best(*one) for one in asked], [answering.exact(*one) for one in asked])
+        met = recall([answering.best(*one) for one in asked], expected)
         if met >= _WANTED_RECALL or nprobe == nlist:
             break
         nprobe *= 2
