@@ -147,8 +147,8 @@ class AnnIndex:
 
 
 def _read_by_the_one_who_asks(index: Any) -> None:
-    """Of a mapped index each search starts 32 threads that read ahead from the disk, and takes four times as much of
-    the processor; the pages are there, as the file was read for its digest."""
+    """Of a mapped index each search starts 32 threads that read ahead from the disk, which cost more than the search;
+    the pages are there, as the file was read for its digest."""
     inverted: Any = faiss.extract_index_ivf(index).invlists
     lists: Any = faiss.downcast_InvertedLists(inverted)
     lists.prefetch_nthread = 0

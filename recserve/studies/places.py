@@ -50,6 +50,10 @@ STUDIES = {
         "Time DIN, softmax attention and LREA's forms against the length of the history, 1,000 candidates each.",
         "recserve.studies.lrea_length.command:LreaLength",
     ),
+    "one-call": Place(
+        "Time retrieve_then_rank beside two calls, retriever then ranker, against one server, and its CPU time.",
+        "recserve.studies.one_call.command:OneCall",
+    ),
     "planted": Group("Train DEA on data with planted structure, and draw what its parts do.", _PLANTED),
     "matt-cost": Place(
         "Time each base's graph and MATT around it, in this process and through the server, p50 of one request.",
