@@ -44,21 +44,15 @@ class Size(NamedTuple):
     top: int
 
 
-class Built(NamedTuple):
-    """What one build of the index took."""
-
-    cpu_s: float
-    peak_mib: float
-    """Resident memory at its highest, above what was held before: the index, and what it is made with."""
-
-
 def measured(kind: str, size: Size, repetitions: int, report: Report) -> dict[str, Any]:
     """Medians of processor time for one request, by way and by requests in a run; recall, bytes and build."""
     source = mixture(kind, size.items, size.width)
     vectors = np.concatenate([np.zeros((1, size.width), np.float32), source.draw(size.items, 1)])
     about = f"{size.items:,} items, {kind}"
     report(f"{about}: building")
-    built = _built(vectors)
+    start = time.process_time()
+    build(vectors)
+    built = time.process_time() - start
     with tempfile.TemporaryDirectory(prefix="recserve-ann-") as name:
         folder = Path(name)
         report(f"{about}: publishing")
@@ -86,8 +80,7 @@ def measured(kind: str, size: Size, repetitions: int, report: Report) -> dict[st
             **{f"{way}_cpu_ms_of_{batch}": round(cpu[way, batch], 4) for batch in BATCHES[1:] for way in WAYS},
             **{f"{way}_repetitions": timings[way, 1].repetitions for way in WAYS},
             "graph_bytes": sum(path.stat().st_size for path in served_version(folder / "exact").glob("*.onnx*")),
-            "build_cpu_s": round(built.cpu_s, 2),
-            "build_peak_mib": round(built.peak_mib, 1),
+            "build_cpu_s": round(built, 2),
         }
 
 
@@ -118,20 +111,3 @@ def _lists(answer: Answer, asked: Sequence[Tensors]) -> list[Listed]:
         items, scores = told["items"][0], told["scores"][0]
         found.append(Listed(items[items > 0], scores[items > 0]))
     return found
-
-
-def _built(vectors: np.ndarray) -> Built:
-    before, start = _forgotten(), time.process_time()
-    build(vectors)
-    return Built(time.process_time() - start, _memory_mib("VmHWM") - before)
-
-
-def _forgotten() -> float:
-    """Sets the highest memory that the kernel remembers of this process to what it holds, which is returned, in MiB."""
-    Path("/proc/self/clear_refs").write_text("5")
-    return _memory_mib("VmRSS")
-
-
-def _memory_mib(name: str) -> float:
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return int(next(line for line in lines if line.startswith(f"{name}:")).split()[1]) / 1024

@@ -22,7 +22,7 @@ def draw(result: dict[str, Any], path: Path) -> None:
         axes.set_title(title, loc="left", fontsize=10)
     panels[0].set_ylabel("CPU ms of a request, median")
     panels[0].legend(frameon=False, fontsize=8.5, loc="upper left")
-    title = f"The best {result['top']} of N items of {result['width']} numbers, one thread; shares of the exact list"
+    title = f"The best {result['top']} of N items of {result['width']} numbers, one thread"
     figure.suptitle(title, fontsize=11, fontweight="bold")
     figure.savefig(path, dpi=120, metadata={"Date": None} if path.suffix == ".svg" else None)
 
@@ -34,21 +34,11 @@ def _panel(axes: Axes, result: dict[str, Any], suffix: str) -> None:
         if not own:
             continue
         counts, taken = ([row[name] for row in own] for name in ("items", f"ann_cpu_ms{suffix}"))
-        axes.plot(counts, taken, "o-", color=colour, markersize=4, label=f"index, {kind} vectors")
-        if not suffix:
-            for row, ms in zip(own, taken, strict=True):
-                axes.annotate(
-                    f"{row['recall']:.3f}",
-                    (row["items"], ms),
-                    (0, 5),
-                    textcoords="offset points",
-                    color=colour,
-                    fontsize=7.5,
-                    ha="center",
-                )
+        label = f"index, {kind} vectors: recall {min(row['recall'] for row in own):.3f} or more"
+        axes.plot(counts, taken, "o-", color=colour, markersize=4, label=label)
     first = [row for row in rows if row["kind"] == rows[0]["kind"]]
     counts, taken = ([row[name] for row in first] for name in ("items", f"exact_cpu_ms{suffix}"))
-    axes.plot(counts, taken, "s-", color=_EXACT, markersize=4, label=f"product with all, {rows[0]['kind']} vectors")
+    axes.plot(counts, taken, "s-", color=_EXACT, markersize=4, label="product with all")
     axes.axvline(result["exact_items"], color="#777777", linestyle=":", linewidth=1)
     axes.annotate(
         "  index beyond",
