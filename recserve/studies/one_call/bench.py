@@ -5,6 +5,7 @@ Legend: N retrieved items, K listed items.
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
@@ -79,9 +80,11 @@ def run(repository: Path, ranker: str, plan: Turns, report: Report = lambda line
         options = ServerOptions(state=Path(folder) / "state", log=Path(folder) / "log")
         server = TritonServer(repository, options)
         report("starting tritonserver")
-        with started_on(split().server):
-            server.start()
-        with server, started_on(split().load), Admin(server.url, deadline_s=30.0, admin_key=server.admin_key) as client:
+        with ExitStack() as stack:
+            with started_on(split().server):
+                stack.enter_context(server)
+            stack.enter_context(started_on(split().load))
+            client = stack.enter_context(Admin(server.url, deadline_s=30.0, admin_key=server.admin_key))
             asking = _asking(repository, ranker, client)
             calls: Calls = {"one call": asking.one, "two calls": asking.two}
             for request in requests[:_COMPARED]:
