@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from export import eager
+from training.layers.item_index import NO_SCORE
 from training.servable import Packed, Signature
 
 _RANKINGS = (torch.topk, Tensor.topk, torch.sort, Tensor.sort)
@@ -59,14 +60,19 @@ class _Rankings(TorchFunctionMode):
 
 
 def _shows(scores: np.ndarray, items: np.ndarray, expected: np.ndarray, actual: np.ndarray) -> bool:
-    """Whether `expected` is this ranking, and each of the `actual` items has the score of the one in its place."""
+    """Whether `expected` is this ranking, and each of the `actual` items has the score of the one in its place; where
+    the module puts 0 in place of an item that it ranks, to list none, both must."""
     if items.shape[:-1] != expected.shape[:-1] or items.shape[-1] < expected.shape[-1]:
         return False
-    if (items[..., : expected.shape[-1]] != expected).any() or (actual < 0).any() or (actual >= scores.shape[-1]).any():
+    none = (expected == 0) & (items[..., : expected.shape[-1]] != 0)
+    if (none & (actual != 0)).any() or (~none & (items[..., : expected.shape[-1]] != expected)).any():
+        return False
+    if (actual < 0).any() or (actual >= scores.shape[-1]).any():
         return False
     wanted, found = (np.take_along_axis(scores, ids, -1).astype(np.float64) for ids in (expected, actual))
-    distinct = (np.diff(np.sort(actual, -1), axis=-1) > 0).all()
-    largest = np.abs(scores[np.isfinite(scores)]).max(initial=0.0)
+    # Places without an item are told apart by numbers that no item has.
+    told = np.sort(np.where(none, -1 - np.arange(none.shape[-1]), actual), -1)
+    largest = np.abs(scores[np.isfinite(scores) & (scores > NO_SCORE)]).max(initial=0.0)
     with np.errstate(invalid="ignore"):
         close = (wanted == found) | (np.abs(wanted - found) <= _ROUNDING * largest)
-    return bool(distinct and close.all())
+    return bool((np.diff(told, axis=-1) > 0).all() and close.all())

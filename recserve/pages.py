@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 from loadtest import published
 from recserve.commands import systems
+from recserve.studies import elsewhere, robustness, scenario_tables
 from recserve.studies import published as studies
-from recserve.studies import robustness, scenario_tables
 from recserve.studies.label_share import points
 from recserve.studies.objectives import points as objectives
 from recserve.studies.recall_curves import points as recall_curves
@@ -49,6 +49,8 @@ REGIONS = (
     Region("docs/results.md", "objectives", objectives.markdown),
     Region("docs/results.md", "counts", studies.counts_markdown),
     Region("docs/results.md", "generation", studies.generation_markdown),
+    Region("docs/results.md", "elsewhere", elsewhere.markdown),
+    Region("docs/results.md", "finding", studies.finding_markdown),
     Region("docs/results.md", "freshness", studies.freshness_markdown),
     Region("docs/results.md", "content", studies.content_markdown),
     Region("docs/results.md", "load", lambda: f"{studies.length_markdown()}\n\n{published.peers_markdown()}"),

@@ -30,6 +30,10 @@ _DMAE = {
 
 STUDIES = {
     "dmae": Group("Show what similarity to past items is worth on new ones, and what it costs.", _DMAE),
+    "ann": Place(
+        "Time exact lists and those of an index in turn, by the number of items; recall, bytes and the build.",
+        "recserve.studies.ann.command:Ann",
+    ),
     "chime": Place(
         "Time CHIME's scorer, LREA's and DIN against the length of the history, and what CHIME's states cost.",
         "recserve.studies.chime.command:Chime",
@@ -45,6 +49,10 @@ STUDIES = {
     "lrea-length": Place(
         "Time DIN, softmax attention and LREA's forms against the length of the history, 1,000 candidates each.",
         "recserve.studies.lrea_length.command:LreaLength",
+    ),
+    "one-call": Place(
+        "Time retrieve_then_rank beside two calls, retriever then ranker, against one server, and its CPU time.",
+        "recserve.studies.one_call.command:OneCall",
     ),
     "planted": Group("Train DEA on data with planted structure, and draw what its parts do.", _PLANTED),
     "matt-cost": Place(

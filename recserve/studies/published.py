@@ -11,6 +11,12 @@ from recserve.studies.freshness.states import OUTCOMES
 from recserve.studies.lrea_length.plot import LABELS
 
 _NEW_ITEMS = {"all": "AUC", "cold": "AUC, cold items", "unknown": "AUC, target's id unknown", "drop": "lost without it"}
+_CALL = {
+    "p50_ms": "p50",
+    "p95_ms": "p95",
+    "server_cpu_ms": "CPU of the server",
+    "client_cpu_ms": "CPU of the client",
+}
 _QUALITY = ("pruned_share", "recall10", "ndcg10", "consistency")
 
 
@@ -95,6 +101,41 @@ def mending_markdown(folder: Path = RESULTS) -> str:
     header = [f"{result['dataset']}, {result['candidates']:,} candidates", "p50 ms", "of base"]
     rows = [[row["way"], f"{row['p50_ms']:.2f}", f"{row['ratio']:.2f}"] for row in result["rows"]]
     return "\n".join(table(header, rows))
+
+
+def finding_markdown(folder: Path = RESULTS) -> str:
+    """A GitHub table: a product with all items beside an index."""
+    found = json.loads((folder / "ann.json").read_text())
+    names = ("exact_cpu_ms", "ann_cpu_ms", "exact_cpu_ms_of_16", "ann_cpu_ms_of_16")
+    header = [
+        "vectors, items",
+        "looked into",
+        f"recall@{found['top']}",
+        *("exact, CPU ms", "index, CPU ms", "exact, 16 at once", "index, 16 at once"),
+        *("index, MiB", "build, CPU s", "served"),
+    ]
+    rows = [
+        [
+            f"{one['kind']}, {one['items']:,}",
+            f"{one['nprobe']} of {one['factory'].removeprefix('IVF').removesuffix(',SQ8')} lists",
+            f"{one['recall']:.4f}",
+            *(f"{one[name]:.2f}" for name in names),
+            f"{one['index_bytes'] / 2**20:.1f}",
+            f"{one['build_cpu_s']:.1f}",
+            {"ann": "index", "exact": "exact"}[one["rule"]],
+        ]
+        for one in found["rows"]
+    ]
+    return "\n".join(table(header, rows))
+
+
+def calls_markdown(folder: Path = RESULTS) -> str:
+    """A GitHub table: one call beside two."""
+    calls = json.loads((folder / "one-call.json").read_text())
+    columns = [f"{calls['retrieved']} items ranked, ms of a request", *_CALL.values()]
+    parts = [*calls["rows"], {"way": "one of two", **calls["one of two"]}]
+    ways = [[one["way"], *(f"{one[name]:.2f}" for name in _CALL)] for one in parts]
+    return "\n".join(table(columns, ways))
 
 
 def content_markdown(folder: Path = RESULTS) -> str:

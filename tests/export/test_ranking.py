@@ -24,6 +24,15 @@ def renamed(self: Any, ids: Tensor) -> tuple[Tensor, Tensor]:
     return items + 10, scores
 
 
+def not_full(self: Any, ids: Tensor) -> tuple[Tensor, Tensor]:
+    """Item 0 is the unknown one; in every second row item 1 alone may be listed."""
+    scores = self.weight.expand(ids.shape[0], 6).clone()
+    scores[:, 2] += 0.5
+    scores[:, 0], scores[::2, 2:] = -1e9, -1e9
+    best, items = torch.topk(scores, 3)
+    return torch.where(best > -1e9, items, 0), best
+
+
 def model(forward: Forward) -> Servable:
     return servable(
         name="ranked",
@@ -69,3 +78,24 @@ def test_an_item_whose_score_nothing_shows_is_refused() -> None:
     expected = int(model(renamed).eager(torch.zeros(1, 3, dtype=torch.int64))[0][0, -1])
     with pytest.raises(ValueError, match="output 'items' has other items than eager; where scores tie"):
         verify(model(renamed), run, "the graph")
+
+
+@pytest.mark.parametrize(
+    ("last", "in_place_of_none", "is_taken"),
+    [(3, 0, True), (4, 0, True), (5, 0, False), (0, 0, False), (2, 0, False), (3, 5, False)],
+)
+def test_a_list_that_is_not_full_hides_no_tie_of_another_and_no_wrong_item(
+    last: int, in_place_of_none: int, is_taken: bool
+) -> None:
+    def run(tensors: Packed) -> dict[str, np.ndarray]:
+        rows = len(tensors[0])
+        answer = {"items": np.array([[1, 2, last]] * rows), "scores": np.array([[4, 3.5, 3]] * rows, np.float32)}
+        answer["items"][::2, 1], answer["scores"][::2, 1:] = 0, -1e9
+        answer["items"][::2, 2] = in_place_of_none
+        return answer
+
+    if is_taken:
+        assert verify(model(not_full), run, "the graph") == 0
+    else:
+        with pytest.raises(ValueError, match="output 'items'"):
+            verify(model(not_full), run, "the graph")

@@ -1,6 +1,6 @@
 """Items by the product of a user's vector with theirs, exactly: one product and TopK.
 
-Measures fastest up to about 2e5 items; beyond stands `training.steps.ann`, which answers the same inputs.
+For up to about 2e5 items; beyond stands `training.steps.ann`, which answers the same inputs.
 
 Legend: B requests, E ids packed over them, N items, S history, D width of vectors, K listed items.
 """

@@ -63,10 +63,10 @@ def lists(
     vector = _vector(f"{name}_vector", module, data, before)
     with torch.no_grad():
         vectors = cast(Towers, module).items()
-    make = ann if len(vectors) - 1 > exact_items else _exact
+    make = ann if len(vectors) - 1 > exact_items else exact
     index, wider = (
         _index(one, f"{name}_index", vectors, size, (data.interactions, before, vector, _weights(module)))
-        for one, size in ((make, top), (_exact, top + 1))
+        for one, size in ((make, top), (exact, top + 1))
     )
     return Lists(parts=(vector, index), wider=wider, further=_weights(module))
 
@@ -142,7 +142,7 @@ def _index(
     return make(name, vectors.numpy(), values_of(interactions), top, inputs, items, example)
 
 
-def _exact(  # noqa: PLR0913 - as `training.steps.ann.ann`
+def exact(  # noqa: PLR0913 - as `training.steps.ann.ann`
     name: str,
     vectors: np.ndarray,
     values: dict[str, np.ndarray],
@@ -151,6 +151,7 @@ def _exact(  # noqa: PLR0913 - as `training.steps.ann.ann`
     items: TensorSpec,
     example: Callable[[int, int], Packed],
 ) -> Servable:
+    """The graph that answers the same requests from a product with all item vectors float32 [N + 1, D]."""
     return servable(
         name=name,
         module=ExactIndex(torch.from_numpy(vectors), values, top),

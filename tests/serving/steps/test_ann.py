@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import faiss
 import numpy as np
@@ -185,3 +186,11 @@ def test_damage_is_named(repository: Path, change: Callable[[Path], object], sai
 def test_lists_and_their_number_follow_from_the_number_of_items() -> None:
     assert [factory_of(number) for number in (100_000, 1_000_000)] == ["IVF1024,SQ8", "IVF4096,SQ8"]
     assert factory_of(30) == "IVF1,SQ8"
+
+
+def test_a_search_in_a_mapped_index_starts_no_threads(repository: Path) -> None:
+    index = AnnIndex.open(repository / "index" / "1")
+    inverted: Any = faiss.extract_index_ivf(index._index).invlists
+    lists = faiss.downcast_InvertedLists(inverted)
+    assert isinstance(lists, faiss.OnDiskInvertedLists)
+    assert lists.prefetch_nthread == 0

@@ -1,0 +1,1 @@
+"""Retrieving and ranking in one call beside a client that asks twice."""
