@@ -10,7 +10,7 @@ import torch
 from serving.state import record
 from tests.training.click_views import everything, view
 from tests.training.systems.chime_models import LENGTH, READS, SMALL, data, model
-from training.asking import Question, Tensors
+from training.asking import NO_EVENTS, Question, Tensors
 from training.data.planted_clicks import planted_clicks
 from training.interactions import Content
 from training.layers import ragged
@@ -154,6 +154,10 @@ def test_an_explanation_names_the_interests_by_their_weight() -> None:
     assert sum(int(str(row[2])) for row in shown.rows) == SMALL.recent
     assert all(str(row[3]).count("Item") == 3 for row in shown.rows)
     assert "32 behaviours, 6 of them of late" in shown.lines[0]
+    assert len(shown.lines) == 1
+    nobody = {**request, "user_id": np.array([[10**9]])}
+    (none,) = explained(infer, "chime", planted, nobody, {"scores": scores})
+    assert (none.rows, none.lines[1]) == ([], NO_EVENTS)
 
 
 def test_an_item_that_training_hardly_met_is_no_name_of_an_interest() -> None:
