@@ -2,10 +2,12 @@
 
 from dataclasses import replace
 from functools import cache
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from serving.state import record
 from tests.training.click_views import everything, view
@@ -186,3 +188,31 @@ def test_a_profile_that_is_more_than_ids_is_served_from_the_history() -> None:
 def _content(number: int) -> Content:
     planted = planted_clicks().content
     return planted._replace(text=planted.text[:number], graph=planted.graph[:number])
+
+
+class Products(TorchDispatchMode):
+    """Shapes of all results of matrix products."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shapes: list[tuple[int, ...]] = []
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        found = func(*args, **(kwargs or {}))
+        if func.overloadpacket in (torch.ops.aten.mm, torch.ops.aten.addmm, torch.ops.aten.bmm):
+            self.shapes.append(tuple(found.shape))
+        return found
+
+
+def test_no_served_graph_scores_a_vocabulary_as_a_language_model_s_head_does() -> None:
+    """The transformer goes from vectors to vectors: nothing is as wide as the catalogue."""
+    size = model().tables.num_items
+    for name in ("chime_encoder", "chime_observer", "chime_scorer"):
+        given = released()[name].example(4, 0)
+        assert size not in (number for one in given for number in one.shape)
+        with Products() as products:
+            released()[name].eager(*given)
+        assert products.shapes
+        assert all(size not in shape for shape in products.shapes)
