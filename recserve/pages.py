@@ -12,7 +12,7 @@ from loadtest import published
 from recserve.commands import systems
 from recserve.studies import elsewhere, robustness, scenario_tables
 from recserve.studies import published as studies
-from recserve.studies.label_share import points
+from recserve.studies.label_share import fields, points
 from recserve.studies.objectives import points as objectives
 from recserve.studies.recall_curves import points as recall_curves
 from training.registry import SYSTEMS, TASKS
@@ -45,6 +45,7 @@ REGIONS = (
     Region("docs/results.md", "paths", lambda: f"{robustness.markdown()}\n\n{studies.paths_markdown()}"),
     Region("docs/results.md", "mending", studies.mending_markdown),
     Region("docs/results.md", "labels", points.markdown),
+    Region("docs/results.md", "fields", fields.markdown),
     Region("docs/results.md", "recall", recall_curves.markdown),
     Region("docs/results.md", "objectives", objectives.markdown),
     Region("docs/results.md", "counts", studies.counts_markdown),

@@ -10,6 +10,7 @@ import pytest
 from loadtest import RESULTS as MEASURED
 from loadtest import abuse, faults
 from recserve import results
+from recserve.studies.label_share import fields
 from tests.pages import PAGES, blocks, prose
 from training.registry import SYSTEMS
 
@@ -78,6 +79,43 @@ def less(row: dict[str, Any], together: str = "") -> float:
     return row[f"exact_cpu_ms{together}"] / row[f"ann_cpu_ms{together}"]
 
 
+def seeds_of(name: str, metric: str, dataset: str = ML) -> list[float]:
+    """One value for each seed."""
+    result = results.read("click", dataset, name)
+    assert result is not None
+    assert result.by_seed is not None
+    return result.by_seed[metric]
+
+
+def listed(values: list[str]) -> str:
+    """Of two or more."""
+    return f"{', '.join(values[:-1])} and {values[-1]}"
+
+
+def by_seed(name: str, metric: str, less: str = "") -> str:
+    """Values of the seeds in order, or differences from those of another metric."""
+    other = seeds_of(name, less) if less else [0.0] * 3
+    return listed([f"{one - two:+.4f}" for one, two in zip(seeds_of(name, metric), other, strict=True)])
+
+
+def few_labels(way: str) -> list[str]:
+    """Of DGenCTR's way against scratch, with labels of 10, 5 and 1 % of the rows."""
+    shares = ("10-percent", "5-percent", "1-percent")
+    return [on(ML, f"dgenctr{way}-{share}", f"dgenctr-scratch-{share}") for share in shares]
+
+
+def abundances(way: str, shares: tuple[str, ...] = ("-1-percent", "-5-percent", "-10-percent")) -> list[str]:
+    return [f"{mean(f'dgenctr{way}{share}', 'abundance', ML):.1f}" for share in shares]
+
+
+def worse(dataset: str, stage: str) -> list[str]:
+    """Fields that DGenCTR generates worse than by frequency."""
+    result = results.read("click", dataset, "dgenctr")
+    assert result is not None
+    found = fields.gains(result, stage)
+    return [f"`{name}`" for name, nats in found.items() if nats["mean"] < 0]
+
+
 LENGTH, REG4REC = load("lrea-length"), load("reg4rec")
 CLOSED = {run["users"]: run for run in REG4REC["runs"] if run["mode"] == "closed"}
 OPEN = {round(run["offered"]): run for run in REG4REC["runs"] if run["mode"] == "open"}
@@ -93,6 +131,7 @@ SPARSE = {
     name: fmean(THIN["gsvr"][f"{name} length=longer"]) - fmean(THIN["gsvr off"][f"{name} length=longer"])
     for name in ("auc", "gauc")
 }
+MENDING = {row["way"]: row for row in load("sgctr-mending")["rows"]}
 COST = {row["candidates"]: row["two of one"] for row in load("sfpnet-cost")["rows"]}
 FOUND = {(row["kind"], row["items"]): row for row in load("ann")["rows"]}
 NEAR, FAR, ANYWHERE = (FOUND[kind, 1_000_000] for kind in ("clustered", "blurred", "isotropic"))
@@ -122,8 +161,25 @@ CLAIMS = [
     f"On `films` with up to 4,096 events it is {on(FILMS, 'chime', 'din')} against DIN with 256, and "
     f"{on(FILMS, 'chime', 'lrea')} against LREA with as many",
     f"is {on(ML, 'dgenctr', 'dgenctr-scratch')} against the same network from scratch on `ml-100k`, "
-    f"{on(ML, 'dgenctr-5-percent', 'dgenctr-scratch-5-percent')} where one row in twenty has a label and "
-    f"{on(ML, 'dgenctr-1-percent', 'dgenctr-scratch-1-percent')} where one in a hundred has",
+    f"{few_labels('')[0]} where one row in ten has a label, {few_labels('')[1]} where one row in twenty has a label "
+    f"and {few_labels('')[2]} where one in a hundred has",
+    f"With the embeddings alone these are {', '.join(few_labels('-embeddings'))}; with fixed masks and no label (MFP), "
+    f"the rival, {', '.join(few_labels('-mfp'))}. So",
+    f"abundance is {listed(abundances(''))} at 1, 5 and 10% of the labels against {listed(abundances('-scratch'))} "
+    f"from scratch, and only with all labels higher, {abundances('', ('',))[0]} against "
+    f"{abundances('-scratch', ('',))[0]}.",
+    f"Given the others, {listed(worse(ML, ' after generate'))} are generated worse than by frequency after "
+    f"pre-training, and {listed(worse(ML, ''))} after fine-tuning",
+    f"By seed it is {by_seed('sgctr', 'gain')} AUC and {by_seed('sgctr', 'gauc', 'base_gauc')} GAUC on clean rows, no "
+    f"gain that its seeds agree on, and {by_seed('sgctr', 'corrupt3_gain')} with three damaged fields",
+    f"fields, by seed {by_seed('sgctr-shuffled', 'corrupt3_gain')}.",
+    f"masks, {mean('sgctr-shuffled', 'corrupt1_found', ML):.0%} are damaged with it and "
+    f"{mean('sgctr', 'corrupt1_found', ML):.0%} with the true one where one field is, "
+    f"{mean('sgctr-shuffled', 'corrupt3_found', ML):.0%} and {mean('sgctr', 'corrupt3_found', ML):.0%} where three "
+    f"are; chance is {mean('sgctr', 'corrupt1_by_chance', ML):.0%} and {mean('sgctr', 'corrupt3_by_chance', ML):.0%}.",
+    f"On `hin-amazon` {mean('sgctr', 'corrupt1_found', HIN):.0%} and {mean('sgctr', 'corrupt3_found', HIN):.0%} are",
+    f"one round was measured at {MENDING['1 round']['ratio']:.2f}, two at {MENDING['2 rounds']['ratio']:.2f} times, "
+    f"with {MENDING['1 round']['early_exit']:.0%} of the timed rows leaving early",
     f"on `ml-100k` is {gain('sgctr', '')} AUC and {gap('sgctr', 'dgenctr', 'gauc', ML):+.4f} GAUC over its base on "
     f"clean rows, and {gain('sgctr', 'corrupt1_')}, {gain('sgctr', 'corrupt2_')} and {gain('sgctr', 'corrupt3_')} with "
     f"one to three damaged fields; {mean('sgctr', 'early_exit', ML):.0%} of the clean rows leave early",
@@ -195,6 +251,14 @@ def test_what_sentences_say_without_a_figure_holds() -> None:
     lists = [(row["nprobe"], int(row["factory"].removeprefix("IVF").removesuffix(",SQ8"))) for row in (FAR, ANYWHERE)]
     assert [looked_into / number for looked_into, number in lists] == [0.5, 1.0]
     assert all(0.85 < row["ann_cpu_ms_of_16"] / row["ann_cpu_ms"] < 1.05 for row in FOUND.values())
+    assert not worse(HIN, " after generate")
+    assert worse(HIN, "") == ["`user_id`"]
+    for damage in ("corrupt1_", "corrupt2_", "corrupt3_"):
+        assert min(seeds_of("sgctr", f"{damage}gain")) > 0
+        control = seeds_of("sgctr-shuffled", f"{damage}gain")
+        over = mean("sgctr", f"{damage}gain", ML) - mean("sgctr-shuffled", f"{damage}gain", ML)
+        assert over < max(control) - min(control)
+    assert min(seeds_of("sgctr", "gain")) < 0 < max(seeds_of("sgctr", "gain"))
     assert faults.holds(load("faults"))
     assert abuse.holds(load("abuse"))
     dropped = {row["system"]: row["drop"]["mean"] for row in load("dmae-cold")["rows"]}

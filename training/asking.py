@@ -15,6 +15,8 @@ Infer = Callable[[str, Tensors], Tensors]
 """(model, request) -> answer."""
 
 
+NO_EVENTS = "nothing is listed, as the release knows no events of this user"
+"""Where reasons are a user's events."""
 _NAMED = 5
 """Titles that a line names."""
 

@@ -38,6 +38,10 @@ STUDIES = {
         "Time CHIME's scorer, LREA's and DIN against the length of the history, and what CHIME's states cost.",
         "recserve.studies.chime.command:Chime",
     ),
+    "chime-profile": Place(
+        "Profile CHIME's graphs in ONNX Runtime: which share of their time assignment to words and histogram take.",
+        "recserve.studies.chime.profile:ChimeProfile",
+    ),
     "csmf": Place(
         "Draw who owns weights, and recall by objective and stage beside fine-tuning without masks.",
         "recserve.studies.objectives.command:Csmf",
@@ -100,7 +104,7 @@ STUDIES = {
         "recserve.studies.spectrum.command:SdiffSnr",
     ),
     "sfpnet-cost": Place(
-        "Time SFPNet's two graphs and one graph of the same module in turn, p50 of one request in this process.",
+        "Time SFPNet's two graphs and one graph of the same module in turn, CPU time of one request in this process.",
         "recserve.studies.scenarios.cost:SfpnetCost",
     ),
     "sparse-scenario": Place(

@@ -96,10 +96,15 @@ def counts_markdown(folder: Path = RESULTS) -> str:
 
 
 def mending_markdown(folder: Path = RESULTS) -> str:
-    """A GitHub table: one request to DGenCTR, to SGCTR and to MATT around it."""
+    """A GitHub table: one request to DGenCTR, to SGCTR and to MATT around it, and what leaves early of its rows and of
+    the test part's."""
     result = json.loads((folder / "sgctr-mending.json").read_text())
-    header = [f"{result['dataset']}, {result['candidates']:,} candidates", "p50 ms", "of base"]
-    rows = [[row["way"], f"{row['p50_ms']:.2f}", f"{row['ratio']:.2f}"] for row in result["rows"]]
+    title = f"{result['dataset']}, {result['candidates']:,} candidates, seed {result['seeds'][0]}"
+    header = [title, "CPU ms", "of base", "of these rows leave early", "of the test rows"]
+    rows = [
+        [row["way"], f"{row['cpu_ms']:.2f}", f"{row['ratio']:.2f}", *_left(row["early_exit"], result["early_exit"])]
+        for row in result["rows"]
+    ]
     return "\n".join(table(header, rows))
 
 
@@ -136,6 +141,10 @@ def calls_markdown(folder: Path = RESULTS) -> str:
     parts = [*calls["rows"], {"way": "one of two", **calls["one of two"]}]
     ways = [[one["way"], *(f"{one[name]:.2f}" for name in _CALL)] for one in parts]
     return "\n".join(table(columns, ways))
+
+
+def _left(request: float | None, test: float) -> list[str]:
+    return ["", ""] if request is None else [f"{request:.0%}", f"{test:.0%}"]
 
 
 def content_markdown(folder: Path = RESULTS) -> str:

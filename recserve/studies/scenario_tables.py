@@ -15,6 +15,8 @@ from training.systems.gsvr.evaluation import CELLS
 from training.tasks.click import CLICK
 
 _AUC = "auc "
+_EARLIER = " after "
+"""Of a metric of an earlier stage, in which hardly any system has trained what answers."""
 
 
 def markdown() -> str:
@@ -48,7 +50,9 @@ def _cost(result: dict[str, Any]) -> str:
 
 
 def _by_scenario(found: list[Result]) -> str:
-    names = sorted({metric for one in found for metric in one.test if metric.startswith(_AUC)})
+    names = sorted(
+        {metric for one in found for metric in one.test if metric.startswith(_AUC) and _EARLIER not in metric}
+    )
     header = [
         found[0].dataset,
         "S-GAUC",
@@ -62,8 +66,19 @@ def _by_scenario(found: list[Result]) -> str:
 
 def _by_cell(found: list[Result]) -> str:
     header = ["training samples of the user in the scenario", "data", *(name for _, name, _, _ in CELLS)]
-    rows = [[one.name, one.dataset, *_figures(one, [metric for metric, *_ in CELLS])] for one in found]
+    rows = []
+    for dataset in sorted({one.dataset for one in found}):
+        own = [one for one in found if one.dataset == dataset]
+        rows += [["test samples", dataset, *_samples(own)]]
+        rows += [[one.name, dataset, *_figures(one, [metric for metric, *_ in CELLS])] for one in own]
     return "\n".join(table(header, rows))
+
+
+def _samples(found: list[Result]) -> list[str]:
+    """Of each column, from a result that says it; they are the data set's."""
+    names = [metric.replace("auc", "samples", 1) for metric, *_ in CELLS]
+    said = next((one.test for one in found if names[0] in one.test), None)
+    return [f"{said[name]['mean']:,.0f}" if said else "" for name in names]
 
 
 def _figures(one: Result, metrics: list[str]) -> list[str]:

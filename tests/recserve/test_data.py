@@ -168,6 +168,13 @@ def test_a_set_that_was_removed_is_gone_and_its_files_are_not(shop: Path) -> Non
         Remove(name="shop").run()
 
 
+def test_what_a_built_in_set_is_and_what_shows_it_is_said_where_somebody_checks_it() -> None:
+    with pytest.raises(
+        ValueError, match=r"'kuairand' is a built-in .*no folder.*`recserve data describe kuairand` shows"
+    ):
+        Check(folder=Path("kuairand")).run()
+
+
 def test_own_sets_are_listed_with_the_built_in_ones(shop: Path, capsys: Captured) -> None:
     Add(folder=shop).run()
     capsys.readouterr()

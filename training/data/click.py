@@ -28,7 +28,7 @@ from torch import Tensor
 
 from training.data.columns import Columns, Layout, columns, feature_layout, profile_layout
 from training.data.log import Log, parts_by_time
-from training.data.scenario import Scenario, scenario_of
+from training.data.scenario import Scenario, num_scenarios, scenario_of
 from training.data.sides import Sides, at_moment, sides
 from training.data.statistics import Statistics, measured
 from training.interactions import Interactions
@@ -80,8 +80,20 @@ class Source(NamedTuple):
     scenario: Scenario
     item_counts: np.ndarray
     """int64 [I + 1]: training events of each item."""
+    user_counts: np.ndarray
+    """int64 [U + 1, S]: training events of each user in each scenario, the unknown one first."""
     reads: frozenset[str]
     max_length: int
+
+    def counted(self, places: np.ndarray) -> "Source":
+        """With these events as the training part's."""
+        item, scenes = self.log.item[places], self.user_counts.shape[1]
+        scenario = self.scenario.of(places, item)
+        cells = self.log.user[places] * scenes + np.where((scenario >= 0) & (scenario < scenes), scenario, 0)
+        return self._replace(
+            item_counts=np.bincount(item, minlength=len(self.item_counts)),
+            user_counts=np.bincount(cells, minlength=self.user_counts.size).reshape(-1, scenes),
+        )
 
 
 class ClickSplit:
@@ -229,10 +241,11 @@ def click_data(interactions: Interactions, wanted: Wanted) -> ClickData:
         features=sides(interactions, log, features if FEATURES in wanted.reads else nothing),
         profile=sides(interactions, log, profile.of("user", "event") if HISTORY in wanted.reads else nothing),
         scenario=scenario_of(interactions, log),
-        item_counts=np.bincount(log.item[parts[0]], minlength=len(interactions.items)),
+        item_counts=np.zeros(len(interactions.items), np.int64),
+        user_counts=np.zeros((len(interactions.users), num_scenarios(interactions.schema)), np.int64),
         reads=wanted.reads,
         max_length=wanted.max_length,
-    )
+    ).counted(parts[0])
     train, validation, test = (ClickSplit(source, places) for places in parts)
     return ClickData(
         source=source,

@@ -9,6 +9,7 @@ from recserve.options import Positional
 from training.data.folder.build import inspect
 from training.data.folder.problems import SCHEMA_FILE, Problems
 from training.data.folder.registry import is_there
+from training.datasets import DATASETS
 from training.interactions import silent
 
 
@@ -20,6 +21,12 @@ class Check(Command):
     """Folder with schema.toml and the tables."""
 
     def run(self) -> int:
+        name = str(self.folder)
+        if name in DATASETS and not self.folder.exists():
+            raise ValueError(
+                f"'{name}' is a built-in data set: it comes with recserve, in the form that tasks take, and has no "
+                f"folder of tables to check; `recserve data describe {name}` shows it"
+            )
         found = inspect(self.folder, None, silent)
         if found.interactions:
             self._check_name(found.interactions.name, found.problems)

@@ -80,19 +80,19 @@ def build(lengths: Sequence[int], folder: Path, report: Callable[[str], None]) -
     for length in lengths:
         report(f"exporting the graphs for {length:,} events")
         data = chime_data(length)
-        model = model or _model(data)
+        model = model or untrained(data)
         release = {one.name: one for one in servables("chime", model, config_of(length), data)}
-        encoder = _small(release["chime_encoder"].renamed(lambda name: f"{name}_{length}"))  # noqa: B023
+        encoder = small(release["chime_encoder"].renamed(lambda name: f"{name}_{length}"))  # noqa: B023
         if not shared:
-            parts = [_small(release[name]) for name in ("chime_scorer", "chime_observer")]
-            shared = _opened(folder, parts)
-        own = {**shared, **_opened(folder, [encoder])}
-        requests = _requests(data, encoder)
+            parts = [small(release[name]) for name in ("chime_scorer", "chime_observer")]
+            shared = opened(folder, parts)
+        own = {**shared, **opened(folder, [encoder])}
+        requests = requests_of(data, encoder)
         calls |= _chime(length, own, release, requests)
         gaps.append(_gap(own["chime_scorer"], release["chime_scorer"], requests[0]))
         built = others.build(length)
         lrea, din = built.stored[1], built.raw[0]
-        there = _opened(folder, [lrea, din])
+        there = opened(folder, [lrea, din])
         plain = _others(built, requests)
         states["chime"] = _bytes(requests[0].state)
         states["lrea"] = _bytes({name: array for name, array in plain["lrea"][0].items() if name != "candidates"})
@@ -109,23 +109,27 @@ class Request(NamedTuple):
     state: Tensors
 
 
-def _model(data: ClickData) -> CHIME:
+def untrained(data: ClickData) -> CHIME:
+    """With weights that follow from a fixed seed, as no time depends on them."""
     torch.manual_seed(0)
     built = CHIME(config_of(data.max_length), data.schema)
     built.prepare(data)
     return built.eval()
 
 
-def _small(signature: Signature) -> Signature:
+def small(signature: Signature) -> Signature:
+    """With few requests in a run."""
     return replace(signature, max_batch_size=MAX_BATCH_SIZE)
 
 
-def _opened(folder: Path, signatures: Sequence[Signature]) -> dict[str, DirectModel]:
+def opened(folder: Path, signatures: Sequence[Signature]) -> dict[str, DirectModel]:
+    """Exported, in this process."""
     publish(folder, signatures, Source(kind="factory", name="recserve.studies.chime.models:build"))
     return {one.name: DirectModel.open(folder / one.name) for one in signatures}
 
 
-def _requests(data: ClickData, encoder: Signature) -> list[Request]:
+def requests_of(data: ClickData, encoder: Signature) -> list[Request]:
+    """One for each user, with the state that the encoder gives."""
     random = np.random.default_rng(data.max_length)
     stored = histories_of(data)
     found = []
@@ -137,9 +141,8 @@ def _requests(data: ClickData, encoder: Signature) -> list[Request]:
     return found
 
 
-def _chime(
-    length: int, own: Mapping[str, DirectModel], release: Mapping[str, Signature], requests: Sequence[Request]
-) -> dict[Case, Call]:
+def asked_of(release: Mapping[str, Signature], requests: Sequence[Request]) -> dict[str, list[Tensors]]:
+    """What CHIME's graphs are asked: one request for each user to the scorer, to the encoder, and to the observer."""
     tail = release["chime_observer"].inputs[0].shape[0]
     assert isinstance(tail, int)
     scored = [{"candidates": one.candidates, **one.state} for one in requests]
@@ -148,11 +151,15 @@ def _chime(
         newest = {spec.name: one.history[spec.name][:, :tail] for spec in release["chime_observer"].inputs[:3]}
         before = {f"before_{name}": array for name, array in one.state.items()}
         arrived.append({**newest, "history_length": np.array([[tail]]), **before})
-    return {
-        Case("chime", length): _asking(own["chime_scorer"], scored),
-        Case("build", length): _asking(own[f"chime_encoder_{length}"], [one.history for one in requests]),
-        Case("observe", length): _asking(own["chime_observer"], arrived),
-    }
+    return {"chime": scored, "build": [one.history for one in requests], "observe": arrived}
+
+
+def _chime(
+    length: int, own: Mapping[str, DirectModel], release: Mapping[str, Signature], requests: Sequence[Request]
+) -> dict[Case, Call]:
+    asked = asked_of(release, requests)
+    graphs = {"chime": "chime_scorer", "build": f"chime_encoder_{length}", "observe": "chime_observer"}
+    return {Case(way, length): _asking(own[graph], asked[way]) for way, graph in graphs.items()}
 
 
 def _others(built: others.Models, requests: Sequence[Request]) -> dict[str, list[Tensors]]:

@@ -4,31 +4,33 @@ where the time of SGCTR's graph goes.
 Weights are those of a run, as the share of rows that leave early follows from them.
 """
 
-import json
 import tempfile
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import onnx
-import onnxruntime
+import torch
+from onnx import NodeProto
 
 from export.artifacts import Source
 from export.repository import publish
 from kernels.path_sampling.sampler import Sampler
 from loadtest.latency import measure
+from recserve.studies.profile import classes_of, shares
 from serving.backends import packing
 from serving.direct import DirectModel
 from serving.versions import served_version
-from training.data.click import ClickData
+from training.data.click import ClickData, now
 from training.layers.click_release import plain_release
 from training.servable import Signature
 from training.system import prepare
 from training.systems.matt import SYSTEM as MATT
 from training.systems.matt import Matt, MattConfig
 from training.systems.sgctr import Sgctr
+from training.systems.sgctr.evaluation import Answers
 
 _BASE, _MATT = "base", MATT.name
 _OWN = "Sgctr"
@@ -49,7 +51,9 @@ class Plan(NamedTuple):
 
 
 def run(trained: Sgctr, data: ClickData, plan: Plan) -> dict[str, Any]:
-    """Median milliseconds of one request, their ratio to the base's, and the share of SGCTR's own nodes."""
+    """Median milliseconds of the processor for one request, their ratio to the base's, which share of the request's
+    rows leaves SGCTR early, and the share of SGCTR's own nodes. Of the processor, as a clock also counts what else a
+    busy machine does."""
     with tempfile.TemporaryDirectory(prefix="recserve-mending-") as folder:
         repository = Path(folder)
         publish(repository, _models(trained, data, plan), Source(kind="factory", name=f"{__name__}:run"))
@@ -57,13 +61,17 @@ def run(trained: Sgctr, data: ClickData, plan: Plan) -> dict[str, Any]:
         request = {"user_id": np.array([[1]]), "candidates": items, "request_key": np.array([[1]])}
         users = _users(data, request)
         calls = {_BASE: _graph(repository / _BASE, users)}
-        calls |= {f"{rounds} rounds": _graph(repository / _named(rounds), users) for rounds in plan.rounds}
+        calls |= {_said(rounds): _graph(repository / _named(rounds), users) for rounds in plan.rounds}
         calls[f"{plan.paths} paths"] = _graph(
             repository / f"{_MATT}_scorer", users | _paths(repository, users, request)
         )
-        taken = {name: one.p50 for name, one in measure(calls, plan.repetitions).items()}
+        taken = {name: one.p50 for name, one in measure(calls, plan.repetitions, clock=time.process_time).items()}
         profile = own_share(repository / _named(plan.rounds[0]), users, repository)
-    rows = [{"way": name, "p50_ms": round(ms, 4), "ratio": round(ms / taken[_BASE], 3)} for name, ms in taken.items()]
+    early = dict.fromkeys(map(_said, plan.rounds), round(_early(trained, data, items[0].tolist()), 4))
+    rows = [
+        {"way": name, "cpu_ms": round(ms, 4), "ratio": round(ms / taken[_BASE], 3), "early_exit": early.get(name)}
+        for name, ms in taken.items()
+    ]
     return {
         "candidates": plan.candidates,
         "repetitions": plan.repetitions,
@@ -74,6 +82,19 @@ def run(trained: Sgctr, data: ClickData, plan: Plan) -> dict[str, Any]:
 
 def _named(rounds: int) -> str:
     return f"sgctr_{rounds}"
+
+
+def _said(rounds: int) -> str:
+    return f"{rounds} round{'s' * (rounds > 1)}"
+
+
+@torch.no_grad()
+def _early(trained: Sgctr, data: ClickData, items: list[int]) -> float:
+    """Share of the request's rows that leave early, in every number of rounds alike."""
+    interactions = data.interactions
+    dense = np.array([interactions.dense("item", one) for one in items])
+    answers = Answers(trained)(now(data, interactions.dense("user", 1), dense, []))
+    return 1 - float(answers[:, 2].mean())
 
 
 def _models(trained: Sgctr, data: ClickData, plan: Plan) -> list[Signature]:
@@ -107,35 +128,12 @@ def _graph(model: Path, request: Requests) -> Callable[[], object]:
     return lambda: direct.session.run(["scores"], feeds)
 
 
-def own_share(model: Path, request: Requests, folder: Path, repetitions: int = 20) -> float:
-    """Share of a graph's time that its class's own nodes take: cosines, choice of fields, blend, and the rows' split.
-    Without optimisation, so that the nodes keep their names."""
-    file = served_version(model) / "model.onnx"
-    nodes = onnx.load(file).graph.node
-    said = {one.name: {entry.key: entry.value for entry in one.metadata_props} for one in nodes}
-    own = {
-        name
-        for name, entries in said.items()
-        if _class_of(entries.get("pkg.torch.onnx.class_hierarchy", "[]")).endswith(f".{_OWN}")
-    }
-    options = onnxruntime.SessionOptions()
-    options.enable_profiling, options.intra_op_num_threads = True, 1
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.profile_file_prefix = str(folder / "profile")
-    session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+def own_share(model: Path, request: Requests, folder: Path) -> float:
+    """Share of a graph's time that its class's own nodes take: cosines, choice of fields, blend, split of the rows."""
     feeds = packing.pack(DirectModel.open(model).spec, [request])
-    for _ in range(repetitions):
-        session.run(["scores"], feeds)
-    events = json.loads(Path(session.end_profiling()).read_text())
-    took = [
-        (event["name"].removesuffix("_kernel_time"), event["dur"])
-        for event in events
-        if event["name"].endswith("_kernel_time")
-    ]
-    return sum(time for name, time in took if name in own) / sum(time for _, time in took)
+    found = shares(served_version(model) / "model.onnx", feeds, _own, folder)
+    return found[_OWN]
 
 
-def _class_of(hierarchy: str) -> str:
-    """The innermost class of a node, whose last entry is its operator."""
-    names = [one.strip("'\" ") for one in hierarchy.strip("[]").split(",")]
-    return names[-2] if len(names) > 1 else ""
+def _own(node: NodeProto) -> str | None:
+    return _OWN if classes_of(node)[-1:] == [_OWN] else None

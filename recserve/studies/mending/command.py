@@ -48,9 +48,11 @@ class Mending(Command):
         result["auc"], picture = recorded(trained.dataset), self.output.with_suffix(".svg")
         write_json(self.output, result)
         draw(result["auc"], trained.dataset, picture)
-        rows = [list(row.values()) for row in measured["rows"]]
-        title = f"p50 of {self.candidates:,} candidates, one thread; {early:.0%} of the test rows leave early"
-        show(self.console, table(title, ["way", "p50 ms", "x base"], rows))
+        rows = [["" if cell is None else cell for cell in row.values()] for row in measured["rows"]]
+        title = (
+            f"median CPU time of {self.candidates:,} candidates, one thread; {early:.0%} of the test rows leave early"
+        )
+        show(self.console, table(title, ["way", "CPU ms", "x base", "of its rows leave early"], rows))
         self.console.print(f"{self.output}\n{picture}", highlight=False, soft_wrap=True)
         self.emit(result)
         return 0

@@ -2,7 +2,9 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 from matplotlib.figure import Figure
 
 from recserve import results
@@ -18,28 +20,39 @@ _COLOURS = ("#777777", "#0b6e99", "#6a9f3c", "#b3261e")
 FIELDS = (0, 1, 2, 3)
 
 
-def recorded(dataset: str) -> dict[str, list[float]]:
-    """Way -> mean AUC with 0 to 3 damaged fields. Raises ValueError where nothing was recorded."""
+def recorded(dataset: str) -> dict[str, dict[str, list[float]]]:
+    """Way -> seeds, then mean, std and, one list for each seed, values of AUC with 0 to 3 damaged fields.
+
+    Raises ValueError where nothing was recorded.
+    """
     found = {}
     for way, (name, prefix) in WAYS.items():
         if result := results.read(TASK, dataset, name):
-            damaged = (f"corrupt{count}_{prefix}auc" if count else f"{prefix}auc" for count in FIELDS)
-            found[way] = [result.test[metric]["mean"] for metric in damaged]
+            metrics = [f"corrupt{count}_{prefix}auc" if count else f"{prefix}auc" for count in FIELDS]
+            found[way] = {"seeds": result.seeds}
+            found[way] |= {one: [result.test[metric][one] for metric in metrics] for one in ("mean", "std")}
+            if result.by_seed:
+                found[way]["by_seed"] = [list(one) for one in zip(*map(result.by_seed.get, metrics), strict=True)]
     if not found:
         raise ValueError(f"nothing was recorded on {dataset}; recserve train sgctr --record does")
     return found
 
 
-def draw(found: Mapping[str, list[float]], dataset: str, path: Path) -> None:
-    """One line for each way; the suffix says the format."""
+def draw(found: Mapping[str, Mapping[str, Any]], dataset: str, path: Path) -> None:
+    """One line for each way, with the deviation over its seeds; the suffix says the format."""
     figure = Figure(figsize=(7.2, 4.4), layout="constrained")
     axes = figure.subplots()
-    for (way, values), colour in zip(found.items(), _COLOURS, strict=False):
-        axes.plot(FIELDS, values, "o-", markersize=4, color=colour, label=way)
+    for place, ((way, one), colour) in enumerate(zip(found.items(), _COLOURS, strict=False)):
+        # Beside each other, so that no bar hides another.
+        fields = np.array(FIELDS) + 0.06 * (place - (len(found) - 1) / 2)
+        label = f"{way} ({len(one['seeds'])} seeds)"
+        axes.errorbar(
+            fields, one["mean"], yerr=one["std"], fmt="o-", markersize=4, capsize=3, color=colour, label=label
+        )
     axes.set_xticks(FIELDS)
     axes.set_xlabel("damaged fields of each test row")
-    axes.set_ylabel("AUC")
-    axes.set_title(f"The same rows with the same damage, {dataset}, 3 seeds", fontsize=12, fontweight="bold")
+    axes.set_ylabel("AUC, mean and standard deviation over seeds")
+    axes.set_title(f"The same rows with the same damage, {dataset}", fontsize=12, fontweight="bold")
     axes.legend(frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", color="#e4e4e4", linewidth=0.8)

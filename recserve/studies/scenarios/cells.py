@@ -95,15 +95,23 @@ def binned(side: str, counts: np.ndarray, deviations: np.ndarray, prior: float) 
 
 
 def draw(found: dict[str, tuple[np.ndarray, np.ndarray, float]], title: str, path: Path) -> None:
-    """A point for each cell, and a line for the prior; the suffix says the format."""
+    """A point for each cell, the mean of each range of samples, and a line for the prior; the suffix says the format.
+
+    Heights are those of most cells: the few that lie far from the others are outside.
+    """
     figure = Figure(figsize=(11.0, 4.2), layout="constrained")
     figure.suptitle(f"Deviation of a cell against its training samples: {title}", fontsize=13, fontweight="bold")
     for axes, (side, (counts, deviations, prior)), colour in zip(
         figure.subplots(1, 2), found.items(), _COLOURS, strict=True
     ):
-        axes.scatter(counts, deviations, s=5, alpha=0.3, color=colour, linewidths=0, rasterized=True)
+        axes.scatter(counts, deviations, s=5, alpha=0.25, color=colour, linewidths=0, rasterized=True)
+        ranges = [(counts >= least) & (counts < beyond) for least, beyond in pairwise(_EDGES)]
+        means = [(counts[one].mean(), deviations[one].mean()) for one in ranges if one.any()]
+        axes.plot(*zip(*means, strict=True), "o-", color="#222222", markersize=4, label="mean of a range of samples")
         axes.axhline(prior, color="#555555", linestyle="--", label="components of the prior")
         axes.set(xscale="log", title=f"({side}, scenario)", xlabel="training samples", ylabel="mean deviation")
-        axes.set_ylim(bottom=0)
+        low, high = np.quantile([*deviations, *(deviation for _, deviation in means), prior], (0.005, 0.995))
+        low, high = min(low, prior), max(high, prior)
+        axes.set_ylim(low - 0.08 * (high - low), high + 0.08 * (high - low))
         axes.legend(frameon=False)
     figure.savefig(path, dpi=120)

@@ -88,8 +88,7 @@ def thinned(data: ClickData, scenario: int, share: float) -> ClickData:
     places = data.train.places
     kept = (scenarios_of(data.train) != scenario) | (np.random.default_rng(0).random(len(places)) < share)
     places = places[kept]
-    counts = np.bincount(data.log.item[places], minlength=len(data.interactions.items))
-    source = data.source._replace(item_counts=counts)
+    source = data.source.counted(places)
     parts = (ClickSplit(source, one) for one in (places, data.validation.places, data.test.places))
     train, validation, test = parts
     return replace(data, source=source, train=train, validation=validation, test=test)

@@ -33,7 +33,11 @@ SETTINGS = GeneratorConfig(
     pretraining_decay=0.0,
     labels=SHARE,
 )
-WAYS = {"scratch": replace(SETTINGS, pretraining="none"), "all": SETTINGS}
+WAYS = {
+    "scratch": replace(SETTINGS, pretraining="none"),
+    "embeddings": replace(SETTINGS, transfer="embeddings"),
+    "all": SETTINGS,
+}
 STEPS = {"generate": 500, "click": 80}
 
 

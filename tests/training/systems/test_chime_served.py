@@ -2,15 +2,17 @@
 
 from dataclasses import replace
 from functools import cache
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from serving.state import record
 from tests.training.click_views import everything, view
 from tests.training.systems.chime_models import LENGTH, READS, SMALL, data, model
-from training.asking import Question, Tensors
+from training.asking import NO_EVENTS, Question, Tensors
 from training.data.planted_clicks import planted_clicks
 from training.interactions import Content
 from training.layers import ragged
@@ -154,6 +156,10 @@ def test_an_explanation_names_the_interests_by_their_weight() -> None:
     assert sum(int(str(row[2])) for row in shown.rows) == SMALL.recent
     assert all(str(row[3]).count("Item") == 3 for row in shown.rows)
     assert "32 behaviours, 6 of them of late" in shown.lines[0]
+    assert len(shown.lines) == 1
+    nobody = {**request, "user_id": np.array([[10**9]])}
+    (none,) = explained(infer, "chime", planted, nobody, {"scores": scores})
+    assert (none.rows, none.lines[1]) == ([], NO_EVENTS)
 
 
 def test_an_item_that_training_hardly_met_is_no_name_of_an_interest() -> None:
@@ -182,3 +188,31 @@ def test_a_profile_that_is_more_than_ids_is_served_from_the_history() -> None:
 def _content(number: int) -> Content:
     planted = planted_clicks().content
     return planted._replace(text=planted.text[:number], graph=planted.graph[:number])
+
+
+class Products(TorchDispatchMode):
+    """Shapes of all results of matrix products."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shapes: list[tuple[int, ...]] = []
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        found = func(*args, **(kwargs or {}))
+        if func.overloadpacket in (torch.ops.aten.mm, torch.ops.aten.addmm, torch.ops.aten.bmm):
+            self.shapes.append(tuple(found.shape))
+        return found
+
+
+def test_no_served_graph_scores_a_vocabulary_as_a_language_model_s_head_does() -> None:
+    """The transformer goes from vectors to vectors: nothing is as wide as the catalogue."""
+    size = model().tables.num_items
+    for name in ("chime_encoder", "chime_observer", "chime_scorer"):
+        given = released()[name].example(4, 0)
+        assert size not in (number for one in given for number in one.shape)
+        with Products() as products:
+            released()[name].eager(*given)
+        assert products.shapes
+        assert all(size not in shape for shape in products.shapes)

@@ -222,6 +222,15 @@ def test_the_served_graph_has_the_label_s_head_alone_and_draws_nothing(published
     assert [node.op_type for node in graph.node if node.op_type.startswith(drawing)] == []
 
 
+@torch.no_grad()
+def test_what_is_served_is_the_same_computation_as_the_network_from_scratch() -> None:
+    """A serving cost of 1: the same weights by name and shape, and the same answers for them, bit for bit."""
+    scratch, batch = untrained(pretraining="none"), data().test.batch(np.arange(20))
+    assert not torch.equal(scratch(batch), pretrained()(batch))
+    scratch.load_state_dict(pretrained().state_dict())
+    assert torch.equal(scratch(batch), pretrained()(batch))
+
+
 def test_the_likeliest_values_are_those_of_the_full_softmax() -> None:
     batch = data().test.batch(np.arange(20))
     with torch.no_grad():

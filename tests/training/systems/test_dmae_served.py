@@ -16,7 +16,7 @@ from serving.in_process import InProcessModel
 from tests.training.click_views import view_of
 from tests.training.systems.dmae_models import LENGTH, SMALL, data, model, train
 from tests.training.systems.served_edges import STRANGERS, check_edges, check_negatives, request
-from training.asking import Tensors
+from training.asking import NO_EVENTS, Tensors
 from training.data.click import ClickData
 from training.layers.click_release import HISTORY_ELEMENTS
 from training.layers.ranker import HistoryModel
@@ -116,12 +116,12 @@ def test_the_explanation_is_of_the_events_that_weigh_most() -> None:
     assert len(tables) == 3
     best = int(items[0, np.argmax(answer["scores"][0])])
     assert f"(item {best})" in tables[0].title
-    assert tables[0].columns == ("event", "text", "graph", "weight by text", "weight by graph")
-    weights = [row[3] + row[4] for row in tables[0].rows]  # pyright: ignore[reportOperatorIssue]
+    assert tables[0].columns == ("event", "rating", "text", "graph", "weight by text", "weight by graph")
+    weights = [row[4] + row[5] for row in tables[0].rows]  # pyright: ignore[reportOperatorIssue]
     assert weights == sorted(weights, reverse=True)
     assert len(weights) == 5
     content, titles = data().interactions.content, data().interactions.titles
-    for event, text, graph, *_ in tables[0].rows:
+    for event, _, text, graph, *_ in tables[0].rows:
         number = titles.index(str(event))
         for said, table in ((text, content.text), (graph, content.graph)):
             if table[number].any() and table[best].any():
@@ -134,7 +134,7 @@ def test_the_explanation_is_of_the_events_that_weigh_most() -> None:
 def test_a_user_without_a_history_has_no_reasons() -> None:
     request = {"user_id": np.array([[10**9]]), "candidates": np.array([[1, 2]])}
     tables = explained(infer, "dmae", data().interactions, request, infer("dmae", request))
-    assert [table.rows for table in tables] == [[], []]
+    assert [(table.rows, table.lines) for table in tables] == [([], (NO_EVENTS,))] * 2
 
 
 def test_full_attention_takes_fewer_candidates_the_longer_the_history() -> None:

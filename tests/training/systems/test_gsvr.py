@@ -146,16 +146,22 @@ def test_free_tables_know_the_scenario_the_other_control_does_not_and_both_learn
         torch.testing.assert_close(module.control(batch), module.score(embedded, batch.scenario, user, item))
 
 
-def test_figures_by_count_are_of_the_samples_whose_cell_training_met_so_often() -> None:
-    module = model()
-    counts = cell_counts(module, data().test)
-    assert counts.min() == 0
-    assert counts.max() > 10
-    found = SYSTEM.measure(
-        module, lambda one, split: one(split.batch(np.arange(len(split)))).detach().numpy(), data().test
-    )
-    assert {metric for metric, *_ in CELLS} <= found.keys() | {"auc_cell_0"}
-    assert sum(((counts >= least) & (counts <= most)).sum() for _, _, least, most in CELLS) == len(counts)
+@torch.no_grad()
+def test_figures_by_count_are_of_the_same_samples_whether_cells_are_true_or_by_lot() -> None:
+    test, batch = data().test, everything("test")
+    counts = cell_counts(test)
+    assert (counts.min(), counts.max() > 10) == (0, True)
+    found = []
+    for permuted in (False, True):
+        module = model(replace(SMALL, permuted=permuted))
+        own = module.users.cells.count(batch.user, module.scenario(batch)).numpy()
+        assert (own == counts).all() == (not permuted)
+        found.append(SYSTEM.measure(module, lambda one, split: one(split.batch(np.arange(len(split)))).numpy(), test))
+    for metric, _, least, most in CELLS:
+        inside = (counts >= least) & (counts <= most)
+        assert [one[metric.replace("auc", "samples")] for one in found] == [inside.sum()] * 2
+        assert all((metric in one) == (len({*test.label[inside]}) == 2) for one in found)
+    assert sum(found[1][metric.replace("auc", "samples")] for metric, *_ in CELLS) == len(counts)
 
 
 def test_only_a_model_that_knows_scenarios_is_a_backbone() -> None:

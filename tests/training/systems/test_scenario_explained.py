@@ -8,7 +8,7 @@ import torch
 
 from tests.training.click_views import view_of
 from tests.training.data.test_scenario import of_items
-from training.asking import Tensors
+from training.asking import NO_EVENTS, Tensors
 from training.registry import SYSTEMS
 from training.system import prepare
 
@@ -49,10 +49,11 @@ def test_the_best_candidates_are_explained_by_the_scenario_of_each(name: str) ->
     brand = int(whole.items["brand"][best])
     if name == "gsvr":
         (table,) = tables
-        assert len(table.rows) == 3 * 7
-        own = next(row for row in table.rows if row[0] == f"Item {best}" and "its own" in str(row[1]))
-        assert str(own[1]).startswith(str(brand))
-        assert abs(float(str(own[2])) - answer["scores"][0].max()) < 0.1
+        assert table.columns == ("title", "scenario", "the item's own", "mean", "deviation")
+        assert len(table.rows) == 3 * 6, "the unknown scenario is no known item's"
+        (own,) = (row for row in table.rows if row[0] == f"Item {best}" and row[2])
+        assert own[1] == str(brand)
+        assert abs(float(str(own[3])) - answer["scores"][0].max()) < 0.1
     else:
         gates, behaviours = tables
         assert str(brand) in gates.title
@@ -60,3 +61,9 @@ def test_the_best_candidates_are_explained_by_the_scenario_of_each(name: str) ->
         moved = [float(str(row[2])) for row in behaviours.rows]
         assert moved == sorted(moved, reverse=True)
         assert len(moved) == 8
+        user = infer("sfpnet_history", {"user_id": request["user_id"], "candidates": np.array([[best]])})
+        vectors = infer("sfpnet_scene", user)["tailored"][0, brand, : int(user["history_length"][0, 0])]
+        assert f"beside a vector of {np.linalg.norm(vectors, axis=1).mean():.1f}" in behaviours.title
+        nobody = {**request, "user_id": np.array([[10**9]])}
+        _, none = system.explained(infer, name, whole, nobody, answer)
+        assert (none.rows, none.lines) == ([], (NO_EVENTS,))

@@ -13,13 +13,13 @@ from torch import nn
 
 from tests.training.click_views import everything, view_of
 from tests.training.data.test_scenario import of_items
-from training.baselines import pepnet
+from training.baselines import din, pepnet
 from training.data.click import ClickBatch, ClickData
 from training.data.planted_scenarios import planted_halves
 from training.fit import FitOptions, fit
 from training.interactions import Interactions
 from training.layers.activation import local_activation
-from training.layers.scenarios import masked_mean
+from training.layers.scenarios import Gate, masked_mean
 from training.system import System, prepare
 from training.systems.sfpnet import SYSTEM, Config, SFPNet
 from training.systems.sfpnet.model import Block, Tailored, distribution
@@ -138,6 +138,29 @@ def test_a_fresh_block_is_a_norm_and_the_whole_is_target_attention_over_it() -> 
         torch.testing.assert_close(
             module(given), module.tower(interest, target, embedded.profile), rtol=1e-4, atol=1e-5
         )
+
+
+@torch.no_grad()
+def test_without_gates_scenes_norms_and_what_blocks_add_it_is_din_bit_for_bit() -> None:
+    """The norms of the behaviours are ours, beside what the paper's blocks would leave of DIN; they are out here."""
+    module, given = model(), batch()
+    for gate in (one for one in module.modules() if isinstance(one, Gate)):
+        for parameter in gate.second.parameters():
+            parameter.zero_()
+    module.scenes.weight.zero_()
+    module.add_module("norm", nn.Identity())
+    for block in module.blocks:
+        assert isinstance(block, Block)
+        block.out.weight.zero_()
+        block.add_module("norm", nn.Identity())
+    other = din.SYSTEM.build(din.Config(dim=8, hidden=(8, 4), dropout=0.0, max_length=48), data().schema).eval()
+    own = {name: tensor for name, tensor in module.state_dict().items() if name in other.state_dict()}
+    other.load_state_dict(own)
+    assert torch.equal(module(given), other(given))
+    moved = module.item_gates[0]
+    assert isinstance(moved, Gate)
+    moved.second.bias.fill_(0.5)
+    assert not torch.isclose(module(given), other(given)).all()
 
 
 def test_gates_lie_between_0_and_2_and_depend_on_the_scenario() -> None:

@@ -29,7 +29,13 @@ def test_an_answer_is_explained_by_what_was_redefined_and_by_how_much() -> None:
     scores = {"scores": np.array([[0.2, 0.9, 0.1, 0.3]])}
     tables = explained(infer, "sgctr", data().interactions, request, scores)
     assert [one.title.split(" (")[0] for one in tables] == [f"what was redefined of Item {n}" for n in (9, 17, 5)]
-    assert tables[0].columns == ("field", "value", "round 1", "round 2", "likeliest value")
+    assert tables[0].columns == (
+        "field",
+        "value",
+        "of its vector gave way, round 1",
+        "of its vector gave way, round 2",
+        "likeliest value",
+    )
     rows = {str(row[0]): row for row in tables[0].rows}
     assert [rows[name][2] for name in ("user_id", "item_id")] == ["", ""], "anchors"
 

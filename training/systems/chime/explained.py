@@ -5,7 +5,7 @@ Legend: K words, M items that say what a word stands for.
 
 import numpy as np
 
-from training.asking import Infer, Shown, Tensors, ordered
+from training.asking import NO_EVENTS, Infer, Shown, Tensors, ordered
 from training.interactions import Interactions
 from training.layers.requests import CANDIDATES, USER_ID
 
@@ -25,7 +25,10 @@ def explained(infer: Infer, model: str, interactions: Interactions, request: Ten
     title = interactions.titles[interactions.dense("item", item if isinstance(item, str) else int(item))]
     return [
         Shown(
-            (f"{int(in_all.sum())} behaviours, {int(of_late.sum())} of them of late, in {len(there)} interests",),
+            (
+                f"{int(in_all.sum())} behaviours, {int(of_late.sum())} of them of late, in {len(there)} interests",
+                *([] if there else [NO_EVENTS]),
+            ),
             f"interests by their weight for {title} (item {item})",
             ("weight", "behaviours", "of late", "like"),
             [

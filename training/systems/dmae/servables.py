@@ -16,11 +16,12 @@ import torch
 from jaxtyping import Float, Int, Int64
 from torch import Tensor, nn
 
-from training.asking import Infer, Shown, Tensors, ordered
+from training.asking import NO_EVENTS, Infer, Shown, Tensors, ordered
 from training.data.click import ClickBatch, ClickData
 from training.interactions import Interactions
 from training.layers.click_release import HISTORY_ELEMENTS, Scorer, behind_rows
 from training.layers.requests import CANDIDATES, USER_ID
+from training.schema import Field
 from training.servable import Packed, Signature, TensorSpec, servable
 from training.systems.dmae.model import DMAE, Config, Past
 from training.systems.dmae.units import LEVELS, Vectors
@@ -141,14 +142,28 @@ def _reasons(interactions: Interactions, item: Any, history: Tensors, found: Ten
     similar, weights = (np.stack([found[f"{kind}_{name}"][0] for name in names], 1) for kind in (_SIMILAR, _WEIGHT))
     most = [place for place in np.argsort(-weights.sum(1), kind="stable")[:SHOWN] if weights[place].any()]
     titles = [interactions.titles[number] for number in history["history_items"][0][most]]
+    liking = next(iter(interactions.schema.of("value", "event")), None)
     rows: list[list[object]] = [
-        [title, *(float(one) if one >= 0 else "" for one in similar[place]), *map(float, weights[place])]
+        [
+            title,
+            _said(liking, int(history["history_values"][0][place])),
+            *(float(one) if one >= 0 else "" for one in similar[place]),
+            *map(float, weights[place]),
+        ]
         for title, place in zip(titles, most, strict=True)
     ]
+    why = "" if rows else "none of this user's events counted for it" if history["history_length"].any() else NO_EVENTS
     return Shown(
-        (),
+        (why,) if why else (),
         f"events that counted for {interactions.titles[interactions.dense('item', item)]} (item {item}): how like it "
         "they are, from 0 to 1, and their weight",
-        ("event", *names, *(f"weight by {name}" for name in names)),
+        ("event", "liked" if liking is None else liking.name, *names, *(f"weight by {name}" for name in names)),
         rows,
     )
+
+
+def _said(liking: Field | None, value: int) -> str:
+    """How much an event was liked, as the data set says it; where it does not, histories hold what was liked alone."""
+    if liking is None:
+        return "yes"
+    return liking.values[value] if liking.values and 0 <= value < len(liking.values) else str(value)

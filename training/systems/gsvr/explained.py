@@ -12,7 +12,8 @@ MOST = 3
 
 
 def explained(infer: Infer, model: str, interactions: Interactions, request: Tensors, answer: Tensors) -> list[Shown]:
-    """One table: of each of the best candidates what the user's and the item's distributions say in each scenario."""
+    """One table: of each of the best candidates what the user's and the item's distributions say in each scenario, and
+    which one is the item's own. The unknown scenario is that of an item that nobody knows."""
     best = ordered(answer["scores"][0])[:MOST]
     candidates = {CANDIDATES.name: request[CANDIDATES.name][:, best]}
     moment = {name: value for name, value in request.items() if name not in (USER_ID.name, CANDIDATES.name)}
@@ -27,8 +28,13 @@ def explained(infer: Infer, model: str, interactions: Interactions, request: Ten
     for number, raw in enumerate(candidates[CANDIDATES.name][0].tolist()):
         item = interactions.dense("item", raw)
         for scenario, name in enumerate(names):
+            if scenario == 0 and item and len(names) > 1:
+                continue
             mean, deviation = (float(found[f"{what}_{scenario}"][0, number]) for what in ("mean", "deviation"))
-            rows.append(
-                [interactions.titles[item], name + " (its own)" * bool(own[item] == scenario > 0), mean, deviation]
-            )
-    return [Shown((), "score by scenario", ("title", "scenario", "mean", "deviation"), rows)]
+            of_item = "yes" if own[item] == scenario > 0 else ""
+            rows.append([interactions.titles[item], name, of_item, mean, deviation])
+    title = (
+        "score by scenario: mean and deviation over draws from the user's and the item's distribution "
+        "(the score above is that at their centres)"
+    )
+    return [Shown((), title, ("title", "scenario", "the item's own", "mean", "deviation"), rows)]

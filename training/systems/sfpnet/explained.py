@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from training.asking import Infer, Shown, Tensors, ordered
+from training.asking import NO_EVENTS, Infer, Shown, Tensors, ordered
 from training.data.scenario import scenario_field
 from training.interactions import Interactions
 from training.layers.requests import CANDIDATES, USER_ID
@@ -34,9 +34,16 @@ def explained(infer: Infer, model: str, interactions: Interactions, request: Ten
         ]
         for number in most
     ]
+    vectors = np.linalg.norm(found["tailored"][0, place, :length], axis=1)
+    unit = f"; moved by: length of what blocks add, beside a vector of {vectors.mean():.1f}" if length else ""
     return [
         Shown((), f"gates {name}: 1 leaves a vector as it is", ("block", "user", "behaviours, pooled"), strengths),
-        Shown((), f"behaviours that moved most {name}", ("title", "newer ones", "moved by"), behaviours),
+        Shown(
+            () if length else (NO_EVENTS,),
+            f"behaviours that moved most {name}{unit}",
+            ("title", "newer ones", "moved by"),
+            behaviours,
+        ),
     ]
 
 

@@ -86,7 +86,7 @@ def explained(infer: Infer, model: str, interactions: Interactions, request: Ten
             f"what was redefined of {interactions.titles[interactions.dense('item', item)]} (item {item}): "
             f"{_outcome(float(told['doubt'][0]), *told['scores'].tolist())}"
         )
-        columns = ("field", "value", *(f"round {one + 1}" for one in rounds), "likeliest value")
+        columns = ("field", "value", *(f"of its vector gave way, round {one + 1}" for one in rounds), "likeliest value")
         tables.append(Shown((), title, columns, rows))
     return tables
 
