@@ -11,6 +11,7 @@ from loadtest import RESULTS as MEASURED
 from loadtest import abuse, faults
 from recserve import results
 from recserve.studies.label_share import fields
+from tests import claims_of_lists
 from tests.pages import PAGES, blocks, prose
 from training.registry import SYSTEMS
 
@@ -74,11 +75,6 @@ def largest_move(names: tuple[str, ...], one: str, other: str) -> float:
     return max(abs(mean(name, one) - mean(name, other)) for name in names)
 
 
-def less(row: dict[str, Any], together: str = "") -> float:
-    """Times that the index takes less than the product."""
-    return row[f"exact_cpu_ms{together}"] / row[f"ann_cpu_ms{together}"]
-
-
 def seeds_of(name: str, metric: str, dataset: str = ML) -> list[float]:
     """One value for each seed."""
     result = results.read("click", dataset, name)
@@ -133,9 +129,6 @@ SPARSE = {
 }
 MENDING = {row["way"]: row for row in load("sgctr-mending")["rows"]}
 COST = {row["candidates"]: row["two of one"] for row in load("sfpnet-cost")["rows"]}
-FOUND = {(row["kind"], row["items"]): row for row in load("ann")["rows"]}
-NEAR, FAR, ANYWHERE = (FOUND[kind, 1_000_000] for kind in ("clustered", "blurred", "isotropic"))
-MOST = FOUND["clustered", 200_000]
 CLAIMS = [
     f"{LENGTH['ratios']['din_over_lrea_direct_16384']:,.0f} times less than DIN-style attention",
     f"takes {LENGTH['ratios']['end_to_end_over_direct_scorer']:.1f} times the scorer alone",
@@ -202,21 +195,11 @@ CLAIMS = [
     f"NDCG@10 moves by at most 0.0003",
     f"changes an id of {mean('mmq', 'churn'):.0%} of the items",
     f"on average {mean('mmq2', 'active_share'):.0%} of the behaviour ids have a weight",
-    f"a million clustered vectors the index takes {less(NEAR):.1f} times less of the processor than the product for "
-    f"one request, at a recall@200 of {NEAR['recall']:.4f}; with blurred ones it looks into half of its lists and "
-    f"takes {less(FAR):.1f} times less, with those of all directions into all of them and takes {less(ANYWHERE):.1f} "
-    f"times less",
-    f"16 here, cost the product {NEAR['exact_cpu_ms'] / NEAR['exact_cpu_ms_of_16']:.1f} times less each, and the index "
-    f"about as much as alone: among 16 it takes {less(NEAR, '_of_16'):.1f} times less than the product with clustered "
-    f"vectors and {1 / less(FAR, '_of_16'):.1f} times more with blurred ones",
-    f"that costs {MOST['exact_cpu_ms']:.1f} ms for one request and {MOST['exact_cpu_ms_of_16']:.1f} ms among 16; an "
-    f"index would take {MOST['ann_cpu_ms']:.1f} ms where vectors are clustered",
-    f"index of a million items has {NEAR['index_bytes'] / 2**20:.1f} MiB beside "
-    f"{NEAR['vectors_bytes'] / 2**20:.1f} MiB of vectors, and took {NEAR['build_cpu_s']:.1f} s of one core to build",
     f"one user {CLOSED[1]['p50_ms']:.1f} ms, {CLOSED[1]['over_floor']['p50']:.1f} times the graph in process; "
     f"32 users {CLOSED[32]['rate']:.0f} requests/s; "
     f"at open arrivals p50 is {OPEN[12]['p50_ms']:.0f} ms from 12 requests/s",
 ]
+CLAIMS += claims_of_lists.CLAIMS
 SPELT = [claim.replace("%", " %") for claim in CLAIMS]
 
 
@@ -247,10 +230,6 @@ def test_what_sentences_say_without_a_figure_holds() -> None:
     assert largest_move(GENERATORS, "ndcg10", "corp_ndcg10") <= 0.0003
     assert max(mean(name, "pruned_share") for name in ("reg4rec", "reg4rec-mmq")) <= 0.01
     assert OPEN[12]["p99_ms"] < 20 < OPEN[24]["p99_ms"]
-    assert [row["rule"] for row in (MOST, NEAR)] == ["exact", "ann"]
-    lists = [(row["nprobe"], int(row["factory"].removeprefix("IVF").removesuffix(",SQ8"))) for row in (FAR, ANYWHERE)]
-    assert [looked_into / number for looked_into, number in lists] == [0.5, 1.0]
-    assert all(0.85 < row["ann_cpu_ms_of_16"] / row["ann_cpu_ms"] < 1.05 for row in FOUND.values())
     assert not worse(HIN, " after generate")
     assert worse(HIN, "") == ["`user_id`"]
     for damage in ("corrupt1_", "corrupt2_", "corrupt3_"):
@@ -259,6 +238,7 @@ def test_what_sentences_say_without_a_figure_holds() -> None:
         over = mean("sgctr", f"{damage}gain", ML) - mean("sgctr-shuffled", f"{damage}gain", ML)
         assert over < max(control) - min(control)
     assert min(seeds_of("sgctr", "gain")) < 0 < max(seeds_of("sgctr", "gain"))
+    claims_of_lists.check_what_is_said_without_a_figure()
     assert faults.holds(load("faults"))
     assert abuse.holds(load("abuse"))
     dropped = {row["system"]: row["drop"]["mean"] for row in load("dmae-cold")["rows"]}

@@ -1,0 +1,66 @@
+"""What sentences of docs/results.md say of finding items, each with the figures of its artefact."""
+
+import json
+from typing import Any
+
+from loadtest import RESULTS
+from recserve import results
+
+FOUND = {(row["kind"], row["items"]): row for row in json.loads((RESULTS / "ann.json").read_text())["rows"]}
+NEAR, FAR, ANYWHERE = (FOUND[kind, 1_000_000] for kind in ("clustered", "blurred", "isotropic"))
+MOST = FOUND["clustered", 200_000]
+ML1M = "ml-1m-clean"
+
+
+def mean(name: str, metric: str, dataset: str = "beauty") -> float:
+    """Of a retriever."""
+    result = results.read("retrieval", dataset, name)
+    assert result is not None, name
+    return result.test[metric]["mean"]
+
+
+def gap(one: str, other: str, metric: str, dataset: str = "beauty") -> str:
+    return f"{mean(one, metric, dataset) - mean(other, metric, dataset):+.4f}"
+
+
+def share(metric: str) -> str:
+    """Of what alpha 1.4 finds, by alpha 0.6."""
+    return f"{mean('croloss-sigmoid-alpha-0.6', metric) / mean('croloss-sigmoid-alpha-1.4', metric):.2f}"
+
+
+def less(row: dict[str, Any], together: str = "") -> float:
+    """Times that the index takes less than the product."""
+    return row[f"exact_cpu_ms{together}"] / row[f"ann_cpu_ms{together}"]
+
+
+CLAIMS = [
+    f"a million clustered vectors the index takes {less(NEAR):.1f} times less of the processor than the product for "
+    f"one request, at a recall@200 of {NEAR['recall']:.4f}; with blurred ones it looks into half of its lists and "
+    f"takes {less(FAR):.1f} times less, with those of all directions into all of them and takes {less(ANYWHERE):.1f} "
+    f"times less",
+    f"16 here, cost the product {NEAR['exact_cpu_ms'] / NEAR['exact_cpu_ms_of_16']:.1f} times less each, and the index "
+    f"about as much as alone: among 16 it takes {less(NEAR, '_of_16'):.1f} times less than the product with clustered "
+    f"vectors and {1 / less(FAR, '_of_16'):.1f} times more with blurred ones",
+    f"that costs {MOST['exact_cpu_ms']:.1f} ms for one request and {MOST['exact_cpu_ms_of_16']:.1f} ms among 16; an "
+    f"index would take {MOST['ann_cpu_ms']:.1f} ms where vectors are clustered",
+    f"index of a million items has {NEAR['index_bytes'] / 2**20:.1f} MiB beside "
+    f"{NEAR['vectors_bytes'] / 2**20:.1f} MiB of vectors, and took {NEAR['build_cpu_s']:.1f} s of one core to build",
+    f"softplus is {gap('croloss', 'croloss-exp', 'recall20')} Recall@20 and "
+    f"{gap('croloss', 'croloss-exp', 'recall500')} Recall@500 from it",
+    f"the sigmoid with alpha 0.6 has {share('recall20')} of the Recall@20 of alpha 1.4, and {share('recall500')} of "
+    "its Recall@500",
+    f"S-Diff is {gap('sdiff', 'popularity', 'recall20', ML1M)} Recall@20 and "
+    f"{gap('sdiff', 'popularity', 'ndcg20', ML1M)} NDCG@20 against popularity on `ml-1m-clean`, and "
+    f"{gap('sdiff', 'ease', 'recall20', ML1M)} and {gap('sdiff', 'ease', 'ndcg20', ML1M)} against EASE",
+]
+
+
+def check_what_is_said_without_a_figure() -> None:
+    assert [row["rule"] for row in (MOST, NEAR)] == ["exact", "ann"]
+    lists = [(row["nprobe"], int(row["factory"].removeprefix("IVF").removesuffix(",SQ8"))) for row in (FAR, ANYWHERE)]
+    assert [looked_into / number for looked_into, number in lists] == [0.5, 1.0]
+    assert all(0.85 < row["ann_cpu_ms_of_16"] / row["ann_cpu_ms"] < 1.05 for row in FOUND.values())
+    losses = [path.stem for path in (results.FOLDER / "retrieval" / "beauty").glob("croloss*.json")]
+    for metric in ("recall20", "recall50", "recall100", "recall200", "recall500"):
+        assert max(losses, key=lambda name: mean(name, metric)) == "croloss-exp", metric
+        assert mean("croloss-sigmoid-alpha-0.6", metric) < mean("croloss-sigmoid-alpha-1.4", metric)
