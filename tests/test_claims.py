@@ -83,6 +83,11 @@ def seeds_of(name: str, metric: str, dataset: str = ML) -> list[float]:
     return result.by_seed[metric]
 
 
+def cell(name: str, samples: str) -> str:
+    """AUC on kuairand's test samples whose user has so many training samples in the scenario."""
+    return f"{mean(name, f'auc_cell_{samples}', KUAI):.4f}"
+
+
 def listed(values: list[str]) -> str:
     """Of two or more."""
     return f"{', '.join(values[:-1])} and {values[-1]}"
@@ -122,6 +127,7 @@ MMQ2, LETTER = (
     | {f"early_{name}": mean(system, name + BEFORE) for name in ("ndcg10", "consistency", "pruned_share")}
     for system in ("reg4rec-mmq2", "reg4rec-letter")
 )
+CHIME_GRAPHS = ("encoder", "observer", "scorer")
 THIN = load("sparse-scenario")["test"]
 SPARSE = {
     name: fmean(THIN["gsvr"][f"{name} length=longer"]) - fmean(THIN["gsvr off"][f"{name} length=longer"])
@@ -129,7 +135,14 @@ SPARSE = {
 }
 MENDING = {row["way"]: row for row in load("sgctr-mending")["rows"]}
 COST = {row["candidates"]: row["two of one"] for row in load("sfpnet-cost")["rows"]}
+OWN = [(row["graph"], row["assignment"] + row["histogram"]) for row in load("chime-profile")["rows"]]
+ENCODER, OBSERVER, SCORER = (sorted(share for name, share in OWN if name == f"chime_{one}") for one in CHIME_GRAPHS)
+STEPS = {row["way"]: row["p50_ms"] for row in load("chime-length")["rows"] if row["length"] == 128}
+TOGETHER = STEPS["observe"] * OBSERVER[-1] + STEPS["chime"] * SCORER[-1]
 CLAIMS = [
+    f"histogram take {ENCODER[0]:.0%} to {ENCODER[-1]:.0%} of the graph that computes a state from a history, "
+    f"{OBSERVER[0]:.0%} to {OBSERVER[-1]:.0%} of the one that adds an event and at most {SCORER[-1]:.1%} of the "
+    f"scorer, and so {TOGETHER / (STEPS['observe'] + STEPS['chime']):.0%} of an event and a request together",
     f"{LENGTH['ratios']['din_over_lrea_direct_16384']:,.0f} times less than DIN-style attention",
     f"takes {LENGTH['ratios']['end_to_end_over_direct_scorer']:.1f} times the scorer alone",
     f"LREA is {gap('lrea', 'din', 'auc', ML):.4f} AUC above DIN, "
@@ -183,7 +196,13 @@ CLAIMS = [
     f"a tenth of the longer videos it is {SPARSE['auc']:+.4f} AUC and {SPARSE['gauc']:+.4f} GAUC against one vector",
     f"SFPNet is {both('sfpnet', 'din')} against DIN, {both('sfpnet', 'pepnet')} against PEPNet on `kuairand`, and "
     f"{both('sfpnet', 'sfpnet-additive')} against its control",
-    f"two graphs take {COST[500]:.2f} times as long as one for 500 candidates, and {COST[1]:.2f} times for one",
+    f"two graphs take {COST[500]:.2f} times as long as one for 500 candidates, {COST[100]:.2f} times for 100, "
+    f"{COST[10]:.2f} times for 10, and {COST[1]:.2f} times for one",
+    f"no sample of the user in the scenario, {cell('gsvr', '0')} against {cell('gsvr-off', '0')} and "
+    f"{cell('gsvr-free', '0')} on {mean('gsvr', 'samples_cell_0', KUAI):.0f} test samples, where",
+    f"with 3 to 10 by {cell('gsvr', '10')} against {cell('gsvr-off', '10')} and {cell('gsvr-free', '10')} on "
+    f"{mean('gsvr', 'samples_cell_10', KUAI):.0f}. By lot these two are {cell('gsvr-permuted', '0')} and "
+    f"{cell('gsvr-permuted', '10')} on the same samples.",
     f"NDCG@10 runs from {mean('reg4rec-mmq', 'ndcg10'):.4f} (MMQ) to {LETTER['ndcg10']:.4f} (LETTER",
     f"consistency (MMQ-v2: {MMQ2['early_consistency']:.4f} to {MMQ2['consistency']:.4f})",
     f"goes from {MMQ2['early_ndcg10']:.4f} to {MMQ2['ndcg10']:.4f}, on LETTER's ids from "
@@ -237,6 +256,10 @@ def test_what_sentences_say_without_a_figure_holds() -> None:
         control = seeds_of("sgctr-shuffled", f"{damage}gain")
         over = mean("sgctr", f"{damage}gain", ML) - mean("sgctr-shuffled", f"{damage}gain", ML)
         assert over < max(control) - min(control)
+    for samples in ("0", "2", "10", "more"):
+        own, *controls = (mean(one, f"auc_cell_{samples}", KUAI) for one in ("gsvr", "gsvr-off", "gsvr-free"))
+        assert own < min(controls) if samples == "0" else own > max(controls)
+    assert COST[1] > 1 > COST[10] > COST[100] > COST[500]
     assert min(seeds_of("sgctr", "gain")) < 0 < max(seeds_of("sgctr", "gain"))
     claims_of_lists.check_what_is_said_without_a_figure()
     assert faults.holds(load("faults"))

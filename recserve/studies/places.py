@@ -50,6 +50,10 @@ STUDIES = {
         "Push events into a running server: a ranking before and after, the wait for an answer that knows, the states.",
         "recserve.studies.freshness.command:Freshness",
     ),
+    "history-lengths": Place(
+        "Measure finished runs by the length of the history before each test sample; trains nothing.",
+        "recserve.studies.history_lengths:HistoryLengths",
+    ),
     "lrea-length": Place(
         "Time DIN, softmax attention and LREA's forms against the length of the history, 1,000 candidates each.",
         "recserve.studies.lrea_length.command:LreaLength",
@@ -98,6 +102,10 @@ STUDIES = {
     "sfpnet-scenes": Place(
         "Show how far SFPNet moves each of a user's behaviours in two scenarios, and draw it.",
         "recserve.studies.scenarios.scenes:SfpnetScenes",
+    ),
+    "sfpnet-planted": Place(
+        "Train SFPNet, its controls and DIN where the scenario decides which half of the history counts, and draw it.",
+        "recserve.studies.scenarios.halves:SfpnetPlanted",
     ),
     "sdiff-snr": Place(
         "Show what noise leaves of the signal in bands of frequencies, beside isotropic noise of equal energy.",

@@ -78,7 +78,8 @@ def freshness_markdown(folder: Path = RESULTS) -> str:
 
 
 def counts_markdown(folder: Path = RESULTS) -> str:
-    """A GitHub table: CHIME beside LREA and DIN by the length of the history, and the size of a user's state."""
+    """GitHub tables: CHIME beside LREA and DIN by the length of the history, and the size of a user's state; and
+    where the time of its graphs goes."""
     result = json.loads((folder / "chime-length.json").read_text())
     lengths = sorted({row["length"] for row in result["rows"]})
     cells = {(row["way"], row["length"]): f"{row['p50_ms']:.2f}" for row in result["rows"]}
@@ -92,7 +93,14 @@ def counts_markdown(folder: Path = RESULTS) -> str:
         [label, f"{sizes[way]:,}" if way in sizes else "", *(cells[way, one] for one in lengths)]
         for way, label in COUNTS.items()
     ]
-    return "\n".join(table(header, rows))
+    profile = json.loads((folder / "chime-profile.json").read_text())
+    shares = [
+        [one["graph"], f"{one['events']:,}", f"{one['assignment']:.1%}", f"{one['histogram']:.1%}"]
+        for one in profile["rows"]
+    ]
+    columns = ["share of a graph's time", "events", "assignment to words", "histogram"]
+    tables = (table(header, rows), table(columns, shares))
+    return "\n\n".join("\n".join(one) for one in tables)
 
 
 def mending_markdown(folder: Path = RESULTS) -> str:

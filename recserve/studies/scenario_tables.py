@@ -25,7 +25,14 @@ def markdown() -> str:
     sets = sorted({one.dataset for one in found if "s_gauc" in one.test})
     tables = [_by_scenario([one for one in found if one.dataset == name and "s_gauc" in one.test]) for name in sets]
     cells = [one for one in found if CELLS[-1][0] in one.test]
-    return "\n\n".join([*tables, _by_cell(cells), _sparse(_read("sparse-scenario")), _cost(_read("sfpnet-cost"))])
+    return "\n\n".join(
+        [
+            *tables,
+            _by_cell(cells),
+            _sparse(_read("sparse-scenario")),
+            _cost(_read("sfpnet-cost")),
+        ]
+    )
 
 
 def _read(name: str, folder: Path = RESULTS) -> dict[str, Any]:

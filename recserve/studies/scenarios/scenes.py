@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from loadtest import RESULTS
@@ -18,7 +19,7 @@ from training.checkpoint import write_json
 from training.data.click import ClickData, now
 from training.systems.sfpnet import SFPNet
 
-_COLOURS = ("#0b6e99", "#b3261e")
+_COLOURS = ("#0b6e99", "#b3261e", "#999999")
 
 
 class Moved(NamedTuple):
@@ -92,15 +93,20 @@ def moved(module: SFPNet, data: ClickData, user: int, scenarios: tuple[int, int]
 
 def draw(rows: list[Moved], names: list[str], title: str, path: Path) -> None:
     """Bars for each behaviour; the suffix says the format."""
-    figure = Figure(figsize=(11.0, 0.28 * len(rows) + 1.6), layout="constrained")
+    figure = Figure(figsize=(11.0, 0.36 * len(rows) + 1.6), layout="constrained")
     figure.suptitle(f"How far SFPNet moves behaviours: {title}", fontsize=13, fontweight="bold")
-    axes, places = figure.subplots(), np.arange(len(rows))
-    for shift, name, colour, values in zip(
-        (-0.2, 0.2), names, _COLOURS, ([one.first for one in rows], [one.second for one in rows]), strict=True
-    ):
-        axes.barh(places + shift, values, height=0.38, color=colour, label=name)
+    bars(figure.subplots(), rows, names)
+    figure.savefig(path, dpi=120)
+
+
+def bars(axes: Axes, rows: list[Moved], names: list[str]) -> None:
+    """Of each behaviour how far each scenario moves it, and how far apart that is."""
+    places, apart = np.arange(len(rows)), "between what both make of it"
+    drawn = {names[0]: [one.first for one in rows], names[1]: [one.second for one in rows]}
+    drawn[apart] = [one.apart for one in rows]
+    for shift, (name, values), colour in zip((-0.27, 0.0, 0.27), drawn.items(), _COLOURS, strict=True):
+        axes.barh(places + shift, values, height=0.25, color=colour, label=name)
     axes.set_yticks(places, [one.title[:40] for one in rows], fontsize=8)
     axes.invert_yaxis()
-    axes.set_xlabel("length of what the blocks add")
+    axes.set_xlabel("length of what the blocks add; distance after the last norm")
     axes.legend(frameon=False)
-    figure.savefig(path, dpi=120)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from recserve.studies.scenarios import cells, cost, scenes, sparse
+from recserve.studies.scenarios import cells, cost, halves, scenes, sparse
 from recserve.studies.scenarios.sparse import thinned
 from tests.training.click_views import view, view_of
 from tests.training.systems.gsvr_models import data, model
@@ -71,6 +71,16 @@ def test_behaviours_are_told_by_how_far_two_scenarios_move_them_and_drawn(tmp_pa
     assert all(row.first == row.second and row.apart == 0 for row in same)
     scenes.draw(rows, ["upper", "left"], "user 3", tmp_path / "scenes.png")
     assert (tmp_path / "scenes.png").stat().st_size > 10_000
+
+
+@pytest.mark.slow
+def test_planted_halves_are_trained_and_drawn(tmp_path: Path) -> None:
+    rows, behaviours = halves.trained([0], 1, users=50, names=("sfpnet", "din"))
+    assert [row["system"] for row in rows] == ["sfpnet", "din"]
+    assert all(0 < row["auc"]["mean"] < 1 for row in rows)
+    assert {one.title.split(", ")[1] for one in behaviours} == {"counts in upper", "counts in lower"}
+    halves.draw(rows, behaviours, tmp_path / "halves.png")
+    assert (tmp_path / "halves.png").stat().st_size > 10_000
 
 
 @pytest.mark.slow

@@ -35,7 +35,6 @@ SETTINGS = GeneratorConfig(
 )
 WAYS = {
     "scratch": replace(SETTINGS, pretraining="none"),
-    "embeddings": replace(SETTINGS, transfer="embeddings"),
     "all": SETTINGS,
 }
 STEPS = {"generate": 500, "click": 80}
