@@ -96,6 +96,7 @@ SPARSE = {
 COST = {row["candidates"]: row["two of one"] for row in load("sfpnet-cost")["rows"]}
 FOUND = {(row["kind"], row["items"]): row for row in load("ann")["rows"]}
 NEAR, FAR, ANYWHERE = (FOUND[kind, 1_000_000] for kind in ("clustered", "blurred", "isotropic"))
+CALLS = load("one-call")["one of two"]
 MOST = FOUND["clustered", 200_000]
 CLAIMS = [
     f"{LENGTH['ratios']['din_over_lrea_direct_16384']:,.0f} times less than DIN-style attention",
@@ -155,6 +156,9 @@ CLAIMS = [
     f"index would take {MOST['ann_cpu_ms']:.1f} ms where vectors are clustered",
     f"index of a million items has {NEAR['index_bytes'] / 2**20:.1f} MiB beside "
     f"{NEAR['vectors_bytes'] / 2**20:.1f} MiB of vectors, and took {NEAR['build_cpu_s']:.1f} s of one core to build",
+    f"One call of `retrieve_then_rank` takes {CALLS['p50_ms']:.2f} of the time of two and {CALLS['server_cpu_ms']:.2f} "
+    f"of the server's processor",
+    f"The client's own is {CALLS['client_cpu_ms']:.2f} of that for two",
     f"one user {CLOSED[1]['p50_ms']:.1f} ms, {CLOSED[1]['over_floor']['p50']:.1f} times the graph in process; "
     f"32 users {CLOSED[32]['rate']:.0f} requests/s; "
     f"at open arrivals p50 is {OPEN[12]['p50_ms']:.0f} ms from 12 requests/s",
