@@ -52,6 +52,7 @@ REGIONS = (
     Region("docs/results.md", "generation", studies.generation_markdown),
     Region("docs/results.md", "elsewhere", elsewhere.markdown),
     Region("docs/results.md", "finding", studies.finding_markdown),
+    Region("docs/results.md", "calls", studies.calls_markdown),
     Region("docs/results.md", "freshness", studies.freshness_markdown),
     Region("docs/results.md", "content", studies.content_markdown),
     Region("docs/results.md", "load", lambda: f"{studies.length_markdown()}\n\n{published.peers_markdown()}"),

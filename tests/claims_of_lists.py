@@ -9,6 +9,7 @@ from recserve import results
 FOUND = {(row["kind"], row["items"]): row for row in json.loads((RESULTS / "ann.json").read_text())["rows"]}
 NEAR, FAR, ANYWHERE = (FOUND[kind, 1_000_000] for kind in ("clustered", "blurred", "isotropic"))
 MOST = FOUND["clustered", 200_000]
+CALLS = json.loads((RESULTS / "one-call.json").read_text())["one of two"]
 ML1M = "ml-1m-clean"
 
 
@@ -53,6 +54,9 @@ CLAIMS = [
     f"index would take {MOST['ann_cpu_ms']:.1f} ms where vectors are clustered",
     f"index of a million items has {NEAR['index_bytes'] / 2**20:.1f} MiB beside "
     f"{NEAR['vectors_bytes'] / 2**20:.1f} MiB of vectors, and took {NEAR['build_cpu_s']:.1f} s of one core to build",
+    f"One call of `retrieve_then_rank` takes {CALLS['p50_ms']:.2f} of the time of two and {CALLS['server_cpu_ms']:.2f} "
+    f"of the server's processor",
+    f"The client's own is {CALLS['client_cpu_ms']:.2f} of that for two",
     f"softplus is {gap('croloss', 'croloss-exp', 'recall20')} Recall@20 and "
     f"{gap('croloss', 'croloss-exp', 'recall500')} Recall@500 from it",
     f"the sigmoid with alpha 0.6 has {share('recall20')} of the Recall@20 of alpha 1.4, and {share('recall500')} of "
