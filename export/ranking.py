@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from export import eager
-from training.layers.item_index import NO_SCORE
+from training.layers.listing import NO_SCORE
 from training.servable import Packed, Signature
 
 _RANKINGS = (torch.topk, Tensor.topk, torch.sort, Tensor.sort)

@@ -1,8 +1,8 @@
-"""Resource budgets of the shipped kernels, and the manifest of their PTX, for each release of Triton.
+"""Resource budgets of the shipped kernels, and the manifest of what they compile to, for each release of Triton.
 
-Budgets are read from the machine code. The manifest is of the PTX that it is assembled from: ptxas orders some
-instructions by the addresses at which it holds them, and makes one of two machine codes of the same PTX (seen of two
-kernels for sm_100 under 3.6.0 and 3.7.1; with address space randomisation off always the same one).
+The manifest has the digest of the PTX, byte by byte, and of the machine code's opcodes, in order. Not of its operands:
+ptxas swaps two registers as the addresses fall at which it holds them (of two kernels for sm_100 under 3.6.0 and 3.7.1;
+with address space randomisation off always the same way), so that the same PTX has two machine codes.
 
 `python -m kernels.budgets` compiles all of them and records what the installed release makes of them; `make budgets`
 does so with every release. Run it after a change of a kernel, and read the difference.
@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from kernels.compile import Compiled, Specialization, compile_one, toolchain
 
 BUDGETS = Path(__file__).with_name("budgets.json")
-PTX = Path(__file__).with_name("ptx.json")
+MANIFEST = Path(__file__).with_name("manifest.json")
 
 
 class Budget(NamedTuple):
@@ -63,13 +63,18 @@ def excess(compiled: Compiled, budget: Budget) -> list[str]:
     return [message for holds, message in checks if not holds]
 
 
+def digests(compiled: Compiled) -> dict[str, str]:
+    """What the manifest holds of a kernel: sha256 of its `ptx` and of the `opcodes` of its machine code."""
+    return {"ptx": compiled.ptx_sha256, "opcodes": compiled.opcodes_sha256}
+
+
 def read_budgets(release: str, path: Path = BUDGETS) -> dict[str, Budget]:
     """Budgets by `Specialization.key`. Raises ValueError for a release of Triton that was not recorded."""
     return {key: Budget(**fields) for key, fields in _recorded(release, path).items()}
 
 
-def read_manifest(release: str, path: Path = PTX) -> dict[str, Any]:
-    """`toolchain` (versions) and `ptx` (key -> sha256). Raises ValueError as `read_budgets` does."""
+def read_manifest(release: str, path: Path = MANIFEST) -> dict[str, Any]:
+    """`toolchain` (versions) and `kernels` (key -> `digests`). Raises ValueError as `read_budgets` does."""
     return _recorded(release, path)
 
 
@@ -82,8 +87,8 @@ def write(specializations: list[Specialization]) -> None:
         raise ValueError("; ".join(broken))
     versions = toolchain()
     _record(BUDGETS, versions["triton"], {key: budget._asdict() for key, budget in budgets.items()})
-    ptx = {key: result.ptx_sha256 for key, result in compiled.items()}
-    _record(PTX, versions["triton"], {"toolchain": versions, "ptx": ptx})
+    kernels = {key: digests(result) for key, result in compiled.items()}
+    _record(MANIFEST, versions["triton"], {"toolchain": versions, "kernels": kernels})
 
 
 def _recorded(release: str, path: Path) -> dict[str, Any]:

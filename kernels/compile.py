@@ -73,6 +73,8 @@ class Compiled:
     tensor_instructions: dict[str, int]
     """Kind (mma, wgmma, tcgen05) -> number in the PTX; kinds that do not occur are left out."""
     ptx_sha256: str
+    opcodes_sha256: str
+    """Of the opcodes of the machine code, in order, without operands."""
     seconds: float
 
 
@@ -84,7 +86,7 @@ def divisible_by_16(fn: Any, names: list[str]) -> dict[tuple[int, ...], list[lis
 def compile_one(spec: Specialization) -> Compiled:
     """Compiles `spec`; raises triton's CompilationError where it does not compile."""
     started = time.perf_counter()
-    # Where the source lies must not change the PTX.
+    # Where the source lies must not change PTX and machine code.
     knobs.compilation.disable_line_info = True
     kernel = triton.compile(
         ASTSource(spec.fn, spec.signature, spec.constexprs, spec.attrs),
@@ -111,7 +113,8 @@ def compile_one(spec: Specialization) -> Compiled:
         vector_loads=vectors,
         scalar_loads=len(loads) - vectors,
         tensor_instructions={kind: count for kind, count in tensor.items() if count},
-        ptx_sha256=hashlib.sha256(kernel.asm["ptx"].encode()).hexdigest(),
+        ptx_sha256=_sha256(kernel.asm["ptx"]),
+        opcodes_sha256=_sha256("\n".join(instructions)),
         seconds=seconds,
     )
 
@@ -127,8 +130,12 @@ def occupancy(arch: int, registers: int, shared: int, num_warps: int) -> float:
 
 
 def toolchain() -> dict[str, str]:
-    """Versions that decide the PTX: the assemblers' choose its version."""
+    """Versions that decide PTX and machine code."""
     return {"triton": triton.__version__} | {tool: _version(tool) for tool in ("ptxas", "ptxas-blackwell")}
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _version(tool: str) -> str:

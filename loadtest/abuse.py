@@ -11,7 +11,6 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,7 @@ from loadtest.pool import Pool
 from loadtest.scenario import Scenario
 from loadtest.served import until
 from loadtest.stage import Stage
-from serving.environment import command, hardware, versions
+from serving.environment import circumstances
 
 _ROUND_S = 5.0
 """Between two looks at how it goes."""
@@ -63,10 +62,7 @@ def run(
             "scenario": "abuse",
             "kind": "abuse",
             "run": source_of(repository / scenario.model),
-            "recorded": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
-            "versions": versions(),
-            "hardware": hardware(),
-            "command": command(),
+            **circumstances(),
             "seed": plan.seed,
             "minutes": plan.minutes,
             "honest_clients": plan.honest,

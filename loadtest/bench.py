@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from loadtest.summary import percentiles, summarise
 from recserve_client.errors import ServerFailure
 from serving import manifest
 from serving.admin import Admin
-from serving.environment import command, hardware, versions
+from serving.environment import circumstances
 from serving.server import ServerOptions, TritonServer
 from serving.versions import served_version
 
@@ -84,10 +83,7 @@ def run(scenario: Scenario, repository: Path, plan: Plan, report: Report = lambd
         "scenario": scenario.model,
         "kind": "load",
         "run": source_of(repository / scenario.model),
-        "recorded": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
-        "versions": versions(),
-        "hardware": hardware(),
-        "command": command(),
+        **circumstances(),
         "pinning": {"server": list(pinning.server), "load": list(pinning.load)},
         "traffic": describe(scenario.distribution(repository), pool),
         "floor": floor,

@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,7 @@ from loadtest.pool import Pool, Request
 from loadtest.scenario import Scenario
 from loadtest.served import Served, alive, freeze_for, until
 from loadtest.stage import CLEAN, Stage, outcome
-from serving.environment import command, hardware, versions
+from serving.environment import circumstances
 
 Report = Callable[[str], None]
 
@@ -72,10 +71,7 @@ def run(scenario: Scenario, repository: Path, plan: Plan, report: Report = lambd
         "scenario": "faults",
         "kind": "faults",
         "run": source_of(repository / scenario.model),
-        "recorded": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
-        "versions": versions(),
-        "hardware": hardware(),
-        "command": command(),
+        **circumstances(),
         "experiments": experiments,
         "soak": soaked,
     }

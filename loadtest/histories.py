@@ -12,14 +12,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from loadtest import RESULTS
-from serving.environment import command, hardware, versions
+from serving.environment import circumstances
 from serving.histories.histories import Histories
 from serving.histories.history import Events
 from serving.histories.keys import Whose
@@ -110,11 +109,9 @@ def main() -> None:
         shutil.rmtree(folder)
     facts = {
         "run": "no model: generated users",
-        "recorded": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": command(),
+        **circumstances(),
         "rows": rows,
     }
-    facts |= {"versions": versions(), "hardware": hardware()}
     asked.output.parent.mkdir(parents=True, exist_ok=True)
     asked.output.write_text(json.dumps(facts, indent=2) + "\n")
     sys.stdout.write(json.dumps(facts, indent=2) + "\n")

@@ -1,8 +1,10 @@
 """Published results: mean and spread over seeds, committed beside the systems, printed in the tables of results."""
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import fmean, stdev
 from typing import Any
 
 import training
@@ -43,6 +45,16 @@ class Result:
 def named(system: str, variant: str) -> str:
     """<system>[-variant]: a row of a table, and its file."""
     return f"{system}-{variant}" if variant else system
+
+
+def spread(values: Sequence[float]) -> dict[str, float]:
+    """`mean` and `std` over seeds: the sample standard deviation, 0 for one seed."""
+    return {"mean": fmean(values), "std": stdev(values) if len(values) > 1 else 0.0}
+
+
+def cell(found: Mapping[str, float] | None) -> str:
+    """What a table says of a `spread`; nothing where there is none."""
+    return "" if found is None else f"{found['mean']:.4f} ± {found['std']:.4f}"
 
 
 def record(result: Result) -> None:

@@ -5,6 +5,7 @@ import os
 import platform
 import shlex
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,12 @@ def command() -> str:
     program = Path(sys.argv[0])
     name = program.parent.name if program.name == "__main__.py" else program.name
     return shlex.join([name, *sys.argv[1:]])
+
+
+def circumstances() -> dict[str, Any]:
+    """What every result says of how it was measured: when, by which command, with which versions, on which machine."""
+    now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    return {"recorded": now, "versions": versions(), "hardware": hardware(), "command": command()}
 
 
 def hardware() -> dict[str, Any]:

@@ -12,7 +12,6 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -24,7 +23,7 @@ from loadtest.live.site import STREAM, Site, lmdb_site, valkey_site
 from loadtest.live.traffic import asking, played
 from loadtest.served import until
 from loadtest.stage import CLEAN
-from serving.environment import command, hardware, versions
+from serving.environment import circumstances
 
 Report = Callable[[str], None]
 _STOPPED_S, _UNAWARE_S = 3.0, 1.0
@@ -74,10 +73,7 @@ def described(scenario: str, repository: Path, model: str) -> dict[str, Any]:
         "scenario": scenario,
         "model": model,
         "run": source_of(repository / model),
-        "recorded": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
-        "versions": versions(),
-        "hardware": hardware(),
-        "command": command(),
+        **circumstances(),
     }
 
 

@@ -12,7 +12,6 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
@@ -27,7 +26,7 @@ from loadtest.peers.launch import running
 from loadtest.server_side import cpu_seconds
 from loadtest.summary import summarise
 from loadtest.transports import OURS
-from serving.environment import command, hardware, versions
+from serving.environment import circumstances, versions
 from serving.versions import served_version
 
 SERVERS = (OURS, *PEERS)
@@ -117,10 +116,8 @@ def compare(repository: Path, plan: Plan, report: Report = lambda line: None) ->
         "scenario": "peers",
         "kind": "peers",
         "run": source_of(repository / model),
-        "recorded": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+        **circumstances(),
         "versions": versions() | installed,
-        "hardware": hardware(),
-        "command": command(),
         "pinning": {"server": list(pinning.server), "load": list(pinning.load)},
         "p99_budget_ms": plan.p99_budget_ms,
         "repetitions": plan.repetitions,

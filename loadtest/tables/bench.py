@@ -13,7 +13,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ import polars as pl
 
 from loadtest import RESULTS
 from loadtest.tables.generate import generate
-from serving.environment import hardware, versions
+from serving.environment import circumstances, versions
 from training.data.folder.build import inspect
 from training.system import Wanted
 from training.tasks.click import CLICK
@@ -95,10 +94,9 @@ def _write(asked: argparse.Namespace) -> None:
     result = {
         "kind": "own-tables",
         "run": "none: no model",
+        **circumstances(),
         "command": " ".join(["python -m loadtest.tables.bench", *map(str, size)]),
-        "recorded": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
         "versions": {**versions(), "polars": pl.__version__},
-        "hardware": hardware(),
         "load_average": os.getloadavg()[0],
         "rows": rows,
     }

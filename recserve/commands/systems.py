@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from loadtest.published import table as lines_of
 from recserve import results
 from recserve.commands.command import Command, show, table
 from recserve.results import Result
@@ -114,15 +115,10 @@ def row(entry: Entry, shown: Sequence[Column]) -> list[str]:
         entry.name,
         _what(system),
         str(len(result.seeds)),
-        *(_spread(result, column) for column in shown),
-        ", ".join(f"{column.title} {_spread(result, column)}" for column in own),
+        *(results.cell(result.test.get(column.metric)) for column in shown),
+        ", ".join(f"{column.title} {results.cell(result.test.get(column.metric))}" for column in own),
         _margin(entry),
     ]
-
-
-def _spread(result: Result, column: Column) -> str:
-    found = result.test.get(column.metric)
-    return f"{found['mean']:.4f} ± {found['std']:.4f}" if found else ""
 
 
 def _what(system: System) -> str:
@@ -165,8 +161,7 @@ def markdown() -> str:
 
 
 def _markdown(listing: Listing) -> str:
-    lines = [listing.head, ["---"] * len(listing.head), *listing.rows]
-    return f"**{listing.title}**\n\n" + "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+    return f"**{listing.title}**\n\n" + "\n".join(lines_of(listing.head, listing.rows))
 
 
 def _provenance() -> str:

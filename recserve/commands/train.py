@@ -4,7 +4,6 @@ import dataclasses
 import os
 import shlex
 import shutil
-import statistics
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -224,10 +223,7 @@ def summarise(metrics: list[Metrics]) -> dict[str, dict[str, float]]:
     """Mean and sample standard deviation (0 for one seed) of each test metric, also after the earlier stages."""
     tests = [of_test(one) for one in metrics]
     columns = {name: [one[name] for one in tests] for name in tests[0]}
-    return {
-        name: {"mean": statistics.fmean(values), "std": statistics.stdev(values) if len(values) > 1 else 0.0}
-        for name, values in columns.items()
-    }
+    return {name: results.spread(values) for name, values in columns.items()}
 
 
 def of_test(metrics: Metrics) -> dict[str, float]:

@@ -1,11 +1,9 @@
 """`recserve study history-lengths RUN ...`: finished runs by the events before each test sample; trains nothing."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from statistics import fmean, stdev
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,8 +12,8 @@ from loadtest import RESULTS
 from recserve import runs
 from recserve.commands.command import Command, show, table
 from recserve.options import Positional
-from recserve.results import named
-from serving.environment import command, hardware, versions
+from recserve.results import named, spread
+from serving.environment import circumstances
 from training.checkpoint import write_json
 from training.data.click import ClickData, ClickSplit
 from training.loop import predict
@@ -57,10 +55,7 @@ class HistoryLengths(Command):
             "scenario": "history-lengths",
             "kind": "history-lengths",
             "run": [f"{folder.resolve().parent.name}/{folder.resolve().name}" for folder in self.runs],
-            "recorded": datetime.now(UTC).isoformat(timespec="seconds"),
-            "versions": versions(),
-            "hardware": hardware(),
-            "command": command(),
+            **circumstances(),
             "rows": means,
         }
         write_json(self.output, result)
@@ -93,10 +88,12 @@ def finished(folder: Path) -> list[Row]:
     return measured((trained.dataset, name, seed), test, predict(trained.module, test))
 
 
-def measured(of: tuple[str, str, int], test: ClickSplit, logits: np.ndarray) -> list[Row]:
+def measured(
+    of: tuple[str, str, int], test: ClickSplit, logits: np.ndarray, ranges: Mapping[str, tuple[int, int]] = RANGES
+) -> list[Row]:
     """Of logits [len(test)] in sample order."""
     before, rows = lengths(test), []
-    for events, (least, most) in RANGES.items():
+    for events, (least, most) in ranges.items():
         inside = (before >= least) & (before <= most)
         label, score = test.label[inside], logits[inside]
         found = defined({"auc": partial(auc, label, score), "gauc": partial(gauc, test.user[inside], label, score)})
@@ -111,7 +108,7 @@ def averaged(rows: Sequence[Row]) -> list[dict[str, Any]]:
     for key in dict.fromkeys((row.dataset, row.system, row.events) for row in rows):
         own = [row for row in rows if (row.dataset, row.system, row.events) == key]
         by_seed = {one: [getattr(row, one) for row in own] for one in ("auc", "gauc")}
-        figures = {one: {"mean": fmean(v), "std": stdev(v) if len(v) > 1 else 0.0} for one, v in by_seed.items()}
+        figures = {one: spread(values) for one, values in by_seed.items()}
         about = dict(zip(("dataset", "system", "events"), key, strict=True))
         seeds = [row.seed for row in own]
         found.append({**about, "samples": own[0].samples, "seeds": seeds, **figures, "by_seed": by_seed})

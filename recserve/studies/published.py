@@ -6,6 +6,7 @@ from typing import Any
 
 from loadtest import RESULTS
 from loadtest.published import table
+from recserve.results import cell
 from recserve.studies.chime.picture import LABELS as COUNTS
 from recserve.studies.freshness.states import OUTCOMES
 from recserve.studies.lrea_length.plot import LABELS
@@ -171,7 +172,7 @@ def _new_items(title: str, means: list[dict[str, Any]]) -> list[str]:
     rows = [
         [
             f"{one['system']}, {len(one['seeds'])} seeds",
-            *(f"{one[figure]['mean']:.4f} ± {one[figure]['std']:.4f}" for figure in _NEW_ITEMS),
+            *(cell(one[figure]) for figure in _NEW_ITEMS),
         ]
         for one in means
     ]

@@ -3,13 +3,12 @@ scenario made sparse; and what two graphs cost."""
 
 import json
 from pathlib import Path
-from statistics import fmean, stdev
 from typing import Any
 
 from loadtest import RESULTS
 from loadtest.published import table
 from recserve import results
-from recserve.results import Result
+from recserve.results import Result, cell, spread
 from training.registry import SYSTEMS
 from training.systems.gsvr.evaluation import CELLS
 from training.tasks.click import CLICK
@@ -44,7 +43,7 @@ def _sparse(result: dict[str, Any]) -> str:
     kept = f"{result['dataset']}, {result['share']:.0%} of scenario {result['sparse']} in training"
     header = [kept, "AUC", *(name.replace(_AUC, "AUC, ", 1) for name in metrics), "AUC, unseen"]
     rows = [
-        [name, *(f"{fmean(one[metric]):.4f} ± {stdev(one[metric]):.4f}" for metric in ("auc", *metrics, "auc_unseen"))]
+        [name, *(cell(spread(one[metric])) for metric in ("auc", *metrics, "auc_unseen"))]
         for name, one in result["test"].items()
     ]
     return "\n".join(table(header, rows))
@@ -89,6 +88,4 @@ def _samples(found: list[Result]) -> list[str]:
 
 
 def _figures(one: Result, metrics: list[str]) -> list[str]:
-    return [
-        f"{one.test[name]['mean']:.4f} ± {one.test[name]['std']:.4f}" if name in one.test else "" for name in metrics
-    ]
+    return [cell(one.test.get(name)) for name in metrics]

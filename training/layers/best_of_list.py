@@ -7,8 +7,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from training.layers.item_index import NO_SCORE
-from training.layers.listing import best_places
+from training.layers.listing import NO_SCORE, best_places
 from training.servable import Packed
 
 

@@ -11,10 +11,8 @@ from jaxtyping import Float, Int, Int64
 from torch import Tensor, nn
 
 from training.layers.item_filters import Filters
+from training.layers.listing import NO_SCORE
 from training.servable import Packed
-
-NO_SCORE = -1e9
-"""Of a place in a list that holds no item; the item is 0 there."""
 
 
 class ExactIndex(nn.Module):

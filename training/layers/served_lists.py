@@ -12,15 +12,13 @@ from jaxtyping import Float, Int, Int64
 from torch import Tensor
 
 from training.data.sequences import SequenceData
-from training.layers.listing import Best
+from training.layers.listing import NO_SCORE, Best
 from training.servable import Packed, TensorSpec
 
 MAX_HISTORY = 1_000
 """Items of one request; a model reads the newest `max_length` of them."""
 MAX_BATCH_SIZE = 16
 """Requests of a run: each has a score for every item, or paths of its own."""
-NO_SCORE = -1e9
-"""Of a place in a served list that holds no item."""
 HISTORY = TensorSpec(
     name="history", dtype="int64", shape=("history",), ragged=True, minimum=0, max_elements=MAX_HISTORY
 )

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from training.interactions import Interactions
+from training.layers.listing import NO_SCORE
 from training.retriever.requests import Requests, history_step, rows_of
 from training.servable import EnsembleServable, EnsembleStep, Packed, Signature, StepServable, TensorSpec
 
@@ -27,7 +28,6 @@ _CLEAR = 2e-6
 """Two scores that differ by a smaller share of the largest are a toss-up between one library's sums and another's."""
 TIMES = (1, 6)
 """Requests drawn for each one needed: at first, and where too few of them are clear."""
-NO_SCORE = -1e9
 
 
 class Further(NamedTuple):

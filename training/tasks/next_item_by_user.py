@@ -19,8 +19,7 @@ from training.data.sequences import SequenceData, choices
 from training.layers.click_release import bounded
 from training.layers.folded import Foldable, Folded
 from training.layers.item_filters import Filters, filter_specs, values_of
-from training.layers.item_index import NO_SCORE
-from training.layers.listing import Best
+from training.layers.listing import NO_SCORE, Best
 from training.layers.served_lists import MAX_BATCH_SIZE
 from training.layers.user_history import ReadHistory, counted
 from training.retriever.by_user import Before, Lists

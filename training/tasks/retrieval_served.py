@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from training.data.retrieval import RetrievalBatch, RetrievalData
 from training.layers.histories import newest
 from training.layers.items import known
+from training.layers.listing import NO_SCORE
 from training.layers.objective_weights import alpha_of, drawn, legal, weigh
 from training.layers.ragged import requests
 from training.layers.towers import Towers
@@ -35,8 +36,6 @@ TOP = 100
 MAX_HISTORY = 2_000
 """Items of one request; the module reads the newest `max_length` of them, none of them is listed."""
 MAX_BATCH_SIZE = 32
-NO_SCORE = -1e9
-"""Of a place in the list that holds no item; the item is 0 there."""
 HISTORY = TensorSpec(
     name="history", dtype="int64", shape=("history",), ragged=True, minimum=0, max_elements=MAX_HISTORY
 )

@@ -1,7 +1,6 @@
 """`recserve study ann`: lists from a product with all items and from an index, by the number of items."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 from loadtest import RESULTS
@@ -10,7 +9,7 @@ from recserve.pictures import check_output
 from recserve.studies.ann import bench
 from recserve.studies.ann.mixture import NOISE, PER_CENTRE
 from recserve.studies.ann.picture import draw
-from serving.environment import UNTRAINED, command, hardware, versions
+from serving.environment import UNTRAINED, circumstances
 from training.checkpoint import write_json
 from training.steps.ann import EXACT_ITEMS
 
@@ -71,10 +70,7 @@ class Ann(Command):
             "scenario": "ann",
             "kind": "ann",
             "run": UNTRAINED,
-            "recorded": datetime.now(UTC).isoformat(timespec="seconds"),
-            "versions": versions(),
-            "hardware": hardware(),
-            "command": command(),
+            **circumstances(),
             "width": self.width,
             "top": self.top,
             "exact_items": EXACT_ITEMS,

@@ -2,7 +2,6 @@
 
 import tempfile
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from recserve.studies.chime.models import STEPS, WAYS, Case, build
 from recserve.studies.chime.picture import LABELS, draw
 from recserve.studies.lrea_length.measure import Timing, interleaved
 from recserve.studies.lrea_length.models import CANDIDATES, sizes
-from serving.environment import UNTRAINED, command, hardware, versions
+from serving.environment import UNTRAINED, circumstances
 from training.checkpoint import write_json
 
 LENGTHS = (128, 512, 2048, 8192, 16384)
@@ -69,10 +68,7 @@ class Chime(Command):
             "scenario": "chime-length",
             "kind": "length",
             "run": UNTRAINED,
-            "recorded": datetime.now(UTC).isoformat(timespec="seconds"),
-            "versions": versions(),
-            "hardware": hardware(),
-            "command": command(),
+            **circumstances(),
             "candidates": CANDIDATES,
             "sizes": sizes(),
             "gap": float(f"{gap:.3g}"),

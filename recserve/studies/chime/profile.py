@@ -5,7 +5,6 @@ A kernel of their own would pay from a fifth on.
 
 import tempfile
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from recserve.studies.chime.models import asked_of, chime_data, config_of, opene
 from recserve.studies.lrea_length.models import CANDIDATES
 from recserve.studies.profile import classes_of, shares
 from serving.backends import packing
-from serving.environment import UNTRAINED, command, hardware, versions
+from serving.environment import UNTRAINED, circumstances
 from serving.versions import served_version
 from training.checkpoint import write_json
 from training.systems.chime.servables import servables
@@ -50,10 +49,7 @@ class ChimeProfile(Command):
             "scenario": "chime-profile",
             "kind": "profile",
             "run": UNTRAINED,
-            "recorded": datetime.now(UTC).isoformat(timespec="seconds"),
-            "versions": versions(),
-            "hardware": hardware(),
-            "command": command(),
+            **circumstances(),
             "candidates": CANDIDATES,
             "repetitions": self.repetitions,
             "rows": rows,

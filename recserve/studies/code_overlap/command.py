@@ -1,7 +1,6 @@
 """`recserve study code-overlap RUN [RUN ...]`: attention of BBQRec by the codes that two items share."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from recserve.results import named
 from recserve.runs import Trained, load
 from recserve.studies.code_overlap.picture import draw
 from recserve.studies.code_overlap.points import Point, points
-from serving.environment import command, hardware, versions
+from serving.environment import circumstances
 from training.checkpoint import write_json
 from training.data.sequences import SequenceData
 from training.systems.bbqrec import BBQRec
@@ -71,9 +70,6 @@ def _result(dataset: str, runs: tuple[Path, ...], measured: list[Point]) -> dict
         "kind": "overlap",
         "run": [f"{folder.resolve().parent.name}/{folder.resolve().name}" for folder in runs],
         "dataset": dataset,
-        "recorded": datetime.now(UTC).isoformat(timespec="seconds"),
-        "versions": versions(),
-        "hardware": hardware(),
-        "command": command(),
+        **circumstances(),
         "points": [point._asdict() for point in measured],
     }

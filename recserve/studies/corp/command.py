@@ -1,7 +1,6 @@
 """`recserve study corp RUN`: what pruning by consistency does as theta grows, with a picture."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from recserve.pictures import check_picture
 from recserve.runs import Trained
 from recserve.studies.corp.picture import draw
 from recserve.studies.corp.theta import THETAS, Point, sweep
-from serving.environment import command, hardware, versions
+from serving.environment import circumstances
 from training.checkpoint import config_to_json, load_info
 from training.data.sequences import SequenceData
 from training.systems.reg4rec import Reg4Rec
@@ -63,8 +62,5 @@ def origin(trained: Trained) -> dict[str, Any]:
         "config": config_to_json(trained.config),
         "dataset": trained.data.schema.dataset,
         "seeds": [load_info(trained.folder).seed],
-        "recorded": datetime.now(UTC).date().isoformat(),
-        "versions": versions(),
-        "hardware": hardware(),
-        "command": command(),
+        **circumstances(),
     }

@@ -7,7 +7,6 @@ all ways must have found the same beams.
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,7 @@ from loadtest.latency import Percentiles, measure
 from recserve.studies.decoding.naive import search, step_servable
 from serving.backends import packing
 from serving.direct import DirectModel
-from serving.environment import UNTRAINED, command, hardware, versions
+from serving.environment import UNTRAINED, circumstances
 from serving.server import ServerOptions, TritonServer
 from training.data.sequences import SequenceData
 from training.data.synthetic_sequences import synthetic_sequences
@@ -69,10 +68,7 @@ def run(
         "scenario": "reg4rec-decoding",
         "kind": "reg4rec-decoding",
         "run": UNTRAINED,
-        "recorded": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
-        "versions": versions(),
-        "hardware": hardware(),
-        "command": command(),
+        **circumstances(),
         "items": num_items,
         "history": history,
         "repetitions": repetitions,

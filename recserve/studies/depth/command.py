@@ -1,7 +1,6 @@
 """`recserve study heterrec-depth`: what more blocks are worth, drawn from recorded results."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ from recserve.pictures import check_output
 from recserve.results import Result
 from recserve.studies.depth.picture import draw
 from recserve.studies.depth.points import LAYERS, METRIC, recorded, slope
-from serving.environment import command, hardware, versions
+from serving.environment import circumstances
 from training.checkpoint import write_json
 
 
@@ -58,10 +57,7 @@ def _result(dataset: str, found: dict[str, dict[int, Result]]) -> dict[str, Any]
         "kind": "depth",
         "run": [run for of in found.values() for one in of.values() for run in one.runs],
         "dataset": dataset,
-        "recorded": datetime.now(UTC).isoformat(timespec="seconds"),
-        "versions": versions(),
-        "hardware": hardware(),
-        "command": command(),
+        **circumstances(),
         "points": points,
         "slope": {way: slope(of) for way, of in found.items()},
     }

@@ -3,11 +3,10 @@
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from statistics import fmean, stdev
 from typing import Any, NamedTuple
 
 from recserve import runs
-from recserve.results import named
+from recserve.results import named, spread
 from recserve.studies.dmae.data import content_clicks, with_unknown_targets
 from training.data.click import ClickData
 from training.fit import FitOptions, fit, predict
@@ -108,6 +107,6 @@ def means(rows: Sequence[Row]) -> list[dict[str, Any]]:
         own = [row for row in rows if row.system == name]
         figures = {one: [getattr(row, one) for row in own] for one in ("all", "cold", "unknown")}
         figures["drop"] = [row.all - row.unknown for row in own]
-        summary = {one: {"mean": fmean(v), "std": stdev(v) if len(v) > 1 else 0.0} for one, v in figures.items()}
+        summary = {one: spread(values) for one, values in figures.items()}
         found.append({"system": name, "seeds": [row.seed for row in own], **summary, "by_seed": figures})
     return found

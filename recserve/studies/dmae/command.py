@@ -1,7 +1,6 @@
 """`recserve study dmae planted|cold|cost`."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,7 @@ from loadtest import RESULTS
 from recserve.commands.command import Command, show, table
 from recserve.options import Positional
 from recserve.studies.dmae import cold, cost
-from serving.environment import UNTRAINED, command, hardware, versions
+from serving.environment import UNTRAINED, circumstances
 from training import datasets
 from training.checkpoint import write_json
 from training.tasks.click import CLICK
@@ -21,10 +20,7 @@ def _origin(name: str) -> dict[str, Any]:
     return {
         "scenario": name,
         "kind": name,
-        "recorded": datetime.now(UTC).isoformat(timespec="seconds"),
-        "versions": versions(),
-        "hardware": hardware(),
-        "command": command(),
+        **circumstances(),
     }
 
 

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -20,7 +19,7 @@ from recserve.studies.freshness.latency import costs, latencies
 from recserve.studies.freshness.picture import draw
 from recserve.studies.freshness.ranking import rankings
 from recserve.studies.freshness.states import EVENT_RATE, OUTCOMES, timeline
-from serving.environment import command, hardware, versions
+from serving.environment import circumstances
 from training.checkpoint import write_json
 
 PUSHED = 10
@@ -97,10 +96,7 @@ class Freshness(Command):
                 "model": model,
                 "dataset": play.dataset,
                 "run": source_of(self.repository / model),
-                "recorded": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
-                "versions": versions(),
-                "hardware": hardware(),
-                "command": command(),
+                **circumstances(),
                 "seed": self.seed,
                 "ranking": ranked,
                 "latency": waits,

@@ -1,7 +1,6 @@
 """`recserve study label-share`: what pre-training is worth where few rows have labels, drawn from recorded results."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ from recserve.pictures import check_output
 from recserve.results import Result
 from recserve.studies.label_share.picture import draw
 from recserve.studies.label_share.points import DATASETS, SHARES, recorded
-from serving.environment import command, hardware, versions
+from serving.environment import circumstances
 from training.checkpoint import write_json
 
 
@@ -56,9 +55,6 @@ def _result(dataset: str, found: dict[str, dict[float, Result]]) -> dict[str, An
         "kind": "labels",
         "run": [run for of in found.values() for one in of.values() for run in one.runs],
         "dataset": dataset,
-        "recorded": datetime.now(UTC).isoformat(timespec="seconds"),
-        "versions": versions(),
-        "hardware": hardware(),
-        "command": command(),
+        **circumstances(),
         "points": points,
     }

@@ -6,6 +6,7 @@ A result that was not recorded leaves a gap.
 from collections.abc import Mapping
 from dataclasses import replace
 
+from loadtest.published import table
 from recserve import results
 from training.systems.dgenctr import SYSTEM, GeneratorConfig
 
@@ -43,11 +44,15 @@ def markdown() -> str:
 def _table(title: str, metric: str, found: Mapping[str, Mapping[str, Mapping[float, results.Result]]]) -> str:
     header = [title, "data", *(f"{share:.0%} of labels" for share in SHARES)]
     rows = [
-        [way, dataset, *(_cell(by_share.get(share), metric) for share in SHARES)]
+        [
+            way,
+            dataset,
+            *(_cell(by_share.get(share), metric) for share in SHARES),
+        ]
         for dataset, by_way in found.items()
         for way, by_share in by_way.items()
     ]
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in [header, ["---"] * len(header), *rows])
+    return "\n".join(table(header, rows))
 
 
 def _read(dataset: str, config: GeneratorConfig) -> results.Result | None:
@@ -55,5 +60,4 @@ def _read(dataset: str, config: GeneratorConfig) -> results.Result | None:
 
 
 def _cell(result: results.Result | None, metric: str) -> str:
-    one = None if result is None else result.test.get(metric)
-    return "" if one is None else f"{one['mean']:.4f} ± {one['std']:.4f}"
+    return results.cell(None if result is None else result.test.get(metric))

@@ -4,7 +4,6 @@ import resource
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,7 +14,7 @@ from recserve.studies.lrea_length.lab import Case, Lab, opened
 from recserve.studies.lrea_length.measure import Timing, interleaved
 from recserve.studies.lrea_length.models import CANDIDATES, name_of, sizes
 from recserve.studies.lrea_length.raw import CHUNK
-from serving.environment import UNTRAINED, command, hardware, versions
+from serving.environment import UNTRAINED, circumstances
 from serving.state.store import StateStore
 
 LENGTHS = (128, 512, 2048, 8192, 16384)
@@ -67,10 +66,7 @@ def measured(lab: Lab, lengths: Sequence[int], repetitions: int, report: Report 
                 "scenario": "lrea-length",
                 "kind": "length",
                 "run": UNTRAINED,
-                "recorded": datetime.now(UTC).isoformat(timespec="seconds"),
-                "versions": versions(),
-                "hardware": hardware(),
-                "command": command(),
+                **circumstances(),
                 "candidates": CANDIDATES,
                 "sizes": {**sizes(), "raw_chunk": CHUNK},
                 "gaps": {what: float(f"{gap:.3g}") for what, gap in worst.items()},

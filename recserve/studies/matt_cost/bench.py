@@ -2,7 +2,6 @@
 
 import tempfile
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from recserve.studies.matt_cost.models import base_name, matt_name, models
 from serving.admin import Admin
 from serving.backends import packing
 from serving.direct import DirectModel
-from serving.environment import UNTRAINED, command, hardware, versions
+from serving.environment import UNTRAINED, circumstances
 from serving.server import ServerOptions, TritonServer
 from serving.versions import served_version
 from training.data.click import ClickData
@@ -54,10 +53,7 @@ def run(
         "scenario": "matt-cost",
         "kind": "matt-cost",
         "run": UNTRAINED,
-        "recorded": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
-        "versions": versions(),
-        "hardware": hardware(),
-        "command": command(),
+        **circumstances(),
         "dataset": data.schema.dataset,
         "candidates": candidates,
         "repetitions": repetitions,

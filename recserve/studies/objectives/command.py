@@ -1,7 +1,6 @@
 """`recserve study csmf`: what each objective keeps and gains, stage by stage, drawn from recorded results."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ from recserve.commands.command import Command, show, table
 from recserve.pictures import check_output
 from recserve.studies.objectives.picture import draw
 from recserve.studies.objectives.points import DATASETS, METRICS, WAYS, Course, recorded
-from serving.environment import command, hardware, versions
+from serving.environment import circumstances
 from training.checkpoint import write_json
 from training.systems.csmf.config import Way
 
@@ -57,10 +56,7 @@ def _result(dataset: str, found: dict[Way, Course]) -> dict[str, Any]:
         "kind": "stages",
         "run": [run for course in found.values() for run in course.result.runs],
         "dataset": dataset,
-        "recorded": datetime.now(UTC).isoformat(timespec="seconds"),
-        "versions": versions(),
-        "hardware": hardware(),
-        "command": command(),
+        **circumstances(),
         "owners": found["masks"].owned,
         "points": [
             {

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
+from loadtest.published import table
 from recserve import results
 from training.systems.csmf import SYSTEM, Config
 from training.systems.csmf.config import Way
@@ -78,12 +79,8 @@ def _table(dataset: str, found: dict[Way, Course]) -> str:
     header.append(f"recall50 of {names[0]} before the others")
     rows = []
     for way, course in found.items():
-        cells = [_cell(course.figure(metric, name, "")) for metric in METRICS for name in names]
+        cells = [results.cell(course.figure(metric, name, "")) for metric in METRICS for name in names]
         earlier = [stage for stage in course.stages if stage.split(",")[0] == names[0]]
-        cells.append(_cell(course.figure("recall50", names[0], earlier[-1])) if earlier else "")
+        cells.append(results.cell(course.figure("recall50", names[0], earlier[-1])) if earlier else "")
         rows.append([WAYS[way], *cells])
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in [header, ["---"] * len(header), *rows])
-
-
-def _cell(value: dict[str, float]) -> str:
-    return f"{value['mean']:.4f} ± {value['std']:.4f}"
+    return "\n".join(table(header, rows))

@@ -1,7 +1,6 @@
 """`recserve study one-call`: what retrieve_then_rank costs beside a client that asks retriever and ranker itself."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 from export.served import published
@@ -12,7 +11,7 @@ from recserve.options import Positional
 from recserve.pictures import check_output
 from recserve.studies.one_call.bench import Turns, run
 from recserve.studies.one_call.picture import draw
-from serving.environment import command, hardware, versions
+from serving.environment import circumstances
 from training.checkpoint import write_json
 from training.retrieve_then_rank import NAME
 
@@ -50,10 +49,7 @@ class OneCall(Command):
             "run": source_of(self.repository / NAME),
             "ranker": self.ranker,
             "dataset": published(self.repository, NAME).identity.dataset,
-            "recorded": datetime.now(UTC).isoformat(timespec="seconds"),
-            "versions": versions(),
-            "hardware": hardware(),
-            "command": command(),
+            **circumstances(),
             **found,
         }
         write_json(self.output, result)

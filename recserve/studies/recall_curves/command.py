@@ -1,7 +1,6 @@
 """`recserve study recall-curves`: what each loss of CROLoss's family finds, drawn from recorded results."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ from recserve.commands.command import Command, show, table
 from recserve.pictures import check_output
 from recserve.studies.recall_curves.picture import draw
 from recserve.studies.recall_curves.points import DATASETS, LOSSES, TARGETS, Recorded, recorded
-from serving.environment import command, hardware, versions
+from serving.environment import circumstances
 from training.checkpoint import write_json
 
 
@@ -61,9 +60,6 @@ def _result(dataset: str, found: Recorded) -> dict[str, Any]:
         "kind": "recall",
         "run": [run for one in found.values() for run in one.runs],
         "dataset": dataset,
-        "recorded": datetime.now(UTC).isoformat(timespec="seconds"),
-        "versions": versions(),
-        "hardware": hardware(),
-        "command": command(),
+        **circumstances(),
         "points": points,
     }

@@ -5,6 +5,7 @@ A result that was not recorded leaves a gap.
 
 from collections.abc import Mapping
 
+from loadtest.published import table
 from recserve import results
 from training.systems.croloss import SYSTEM, Config
 
@@ -43,12 +44,9 @@ def markdown() -> str:
 
 def _table(dataset: str, found: Recorded) -> str:
     head = [dataset, *(f"Recall@{target}" for target in TARGETS), "seeds"]
+    metrics = [f"recall{target}" for target in TARGETS]
     rows = [
-        [loss, *(_cell(result, target) for target in TARGETS), str(len(result.seeds))] for loss, result in found.items()
+        [loss, *(results.cell(one.test[metric]) for metric in metrics), str(len(one.seeds))]
+        for loss, one in found.items()
     ]
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in [head, ["---"] * len(head), *rows])
-
-
-def _cell(result: results.Result, target: int) -> str:
-    one = result.test[f"recall{target}"]
-    return f"{one['mean']:.4f} ± {one['std']:.4f}"
+    return "\n".join(table(head, rows))

@@ -4,7 +4,6 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from recserve.commands.command import Command, show, table
 from recserve.studies.lrea_length.measure import interleaved
 from recserve.studies.matt_cost.bench import graph_call
 from serving.direct import DirectModel
-from serving.environment import UNTRAINED, command, hardware, versions
+from serving.environment import UNTRAINED, circumstances
 from training import datasets
 from training.checkpoint import write_json
 from training.data.click import ClickData
@@ -61,10 +60,7 @@ class SfpnetCost(Command):
             "scenario": "sfpnet-cost",
             "kind": "sfpnet-cost",
             "run": UNTRAINED,
-            "recorded": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
-            "versions": versions(),
-            "hardware": hardware(),
-            "command": command(),
+            **circumstances(),
             "dataset": self.dataset,
             "max_length": self.max_length,
             "repetitions": self.repetitions,

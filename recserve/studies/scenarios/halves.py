@@ -3,9 +3,8 @@
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import Any
 
 from matplotlib.figure import Figure
@@ -13,8 +12,9 @@ from matplotlib.figure import Figure
 from loadtest import RESULTS
 from recserve.commands.command import Command, show, table
 from recserve.pictures import check_output
+from recserve.results import spread
 from recserve.studies.scenarios.scenes import Moved, bars, moved
-from serving.environment import command, hardware, versions
+from serving.environment import circumstances
 from training.checkpoint import write_json
 from training.data.click import ClickData
 from training.data.planted_scenarios import HALVES, PLACES, planted_halves
@@ -62,10 +62,7 @@ class SfpnetPlanted(Command):
             "scenario": "sfpnet-planted",
             "kind": "sfpnet-planted",
             "run": f"{self.seeds} seeds each, trained by the command",
-            "recorded": datetime.now(UTC).isoformat(timespec="seconds"),
-            "versions": versions(),
-            "hardware": hardware(),
-            "command": command(),
+            **circumstances(),
             "dataset": "planted-halves",
             "seeds": list(range(self.seeds)),
             "rows": rows,
@@ -102,8 +99,7 @@ def trained(
                 values.append(fmean(fitted.metrics["test"][f"{metric} place={one}"] for one in _AWAY))
             if not behaviours and isinstance(fitted.module, SFPNet):
                 behaviours = _behaviours(fitted.module.eval(), data)
-        means = {one: {"mean": fmean(v), "std": stdev(v) if len(v) > 1 else 0.0} for one, v in found.items()}
-        rows.append({"system": name, **means, "by_seed": found})
+        rows.append({"system": name, **{one: spread(values) for one, values in found.items()}, "by_seed": found})
     return rows, behaviours
 
 

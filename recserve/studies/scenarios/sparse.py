@@ -2,7 +2,6 @@
 
 import tempfile
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ import numpy as np
 
 from loadtest import RESULTS
 from recserve.commands.command import Command, show, table
-from serving.environment import command, hardware, versions
+from serving.environment import circumstances
 from training import datasets
 from training.checkpoint import write_json
 from training.data.click import ClickData, ClickSplit
@@ -51,10 +50,7 @@ class SparseScenario(Command):
             "scenario": "sparse-scenario",
             "kind": "sparse-scenario",
             "run": f"{self.seeds} seeds each, trained by the command",
-            "recorded": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
-            "versions": versions(),
-            "hardware": hardware(),
-            "command": command(),
+            **circumstances(),
             "dataset": self.dataset,
             "sparse": self.scenario,
             "share": self.share,

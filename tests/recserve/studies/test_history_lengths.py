@@ -11,10 +11,7 @@ from training.data.planted_clicks import planted_clicks
 from training.metrics import auc
 
 
-def test_a_range_holds_the_samples_with_so_many_events_before_whatever_a_system_keeps_of_them(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(history_lengths, "RANGES", {"few": (0, 29), "many": (30, 10**6)})
+def test_a_range_holds_the_samples_with_so_many_events_before_whatever_a_system_keeps_of_them() -> None:
     test = view(planted_clicks(), frozenset({HISTORY}), 4).test
     before = history_lengths.lengths(test)
     log = test.source.log
@@ -23,7 +20,7 @@ def test_a_range_holds_the_samples_with_so_many_events_before_whatever_a_system_
         assert before[number] == (own & (log.time < test.time[number])).sum()
     assert before.max() > 30 > before.min(), "more than the four events that the view keeps"
     logits = np.random.default_rng(0).normal(size=len(test))
-    rows = history_lengths.measured(("planted", "din", 0), test, logits)
+    rows = history_lengths.measured(("planted", "din", 0), test, logits, {"few": (0, 29), "many": (30, 10**6)})
     assert [(row.events, row.samples) for row in rows] == [("few", (before < 30).sum()), ("many", (before >= 30).sum())]
     assert rows[1].auc == auc(test.label[before >= 30], logits[before >= 30])
 

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
@@ -117,7 +118,7 @@ def test_the_explanation_is_of_the_events_that_weigh_most() -> None:
     best = int(items[0, np.argmax(answer["scores"][0])])
     assert f"(item {best})" in tables[0].title
     assert tables[0].columns == ("event", "rating", "text", "graph", "weight by text", "weight by graph")
-    weights = [row[4] + row[5] for row in tables[0].rows]  # pyright: ignore[reportOperatorIssue]
+    weights = [cast(float, row[4]) + cast(float, row[5]) for row in tables[0].rows]
     assert weights == sorted(weights, reverse=True)
     assert len(weights) == 5
     content, titles = data().interactions.content, data().interactions.titles
