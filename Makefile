@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: install demo test test-triton-versions budgets resolve lint clean
+.PHONY: install demo test test-long test-triton-versions budgets resolve lint clean
 
 install: $(INSTALLED)
 
@@ -18,8 +18,14 @@ demo: install
 
 # The kernels' own lanes are in test-triton-versions, the required release among them, and not here a second time.
 # Three workers share two cores, a thread each: tests of servers wait more than they compute.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+
 test: install
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+	$(PYTEST) -m "not long"
+
+# Trainings that show a claim, load tests, whole runs of studies and of the demo.
+test-long: install
+	$(PYTEST) -m long
 
 # Each release of Triton out of a folder of its own, which is kept for the next time.
 test-triton-versions: install

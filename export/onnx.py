@@ -15,7 +15,7 @@ from onnx_ir.passes.common import CommonSubexpressionEliminationPass
 from onnxscript.optimizer import fold_constants, remove_unused_nodes
 from torch import Tensor, nn
 
-from export import eager
+from export import eager, second_pass
 from export.id_nodes import add_maps, map_bytes
 from export.names import name_tensors
 from export.refusals import reason
@@ -113,7 +113,7 @@ def random_nodes(model: onnx.ModelProto) -> Iterator[onnx.NodeProto]:
 
 def _translated(servable: Servable, tensors: Packed) -> torch.onnx.ONNXProgram:
     try:
-        with as_written(servable.module):
+        with as_written(servable.module), second_pass.once():
             program = torch.onnx.export(
                 Traceable(servable),
                 tensors,

@@ -5,6 +5,7 @@ Axes: B rows, L elements of a row, D width of a table, N elements of a packed in
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from math import prod
 from typing import Any
 
 import torch
@@ -82,9 +83,31 @@ def embedding_bag(  # noqa: PLR0913 - torch's parameters
     return total if mode == "sum" else total / counted.sum(1, keepdim=True).clamp(min=1).to(total.dtype)
 
 
+def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
+    """Axes as one, by a reshape: the exporter's own form looks up, cuts and joins the shape when it runs."""
+    if input.ndim == 0:
+        return NotImplemented
+    first, last = start_dim % input.ndim, end_dim % input.ndim
+    if first >= last:
+        return input if first == last else NotImplemented
+    return input.reshape(*input.shape[:first], prod(input.shape[first : last + 1]), *input.shape[last + 1 :])
+
+
+def unflatten(input: Tensor, dim: int, sizes: Sequence[int]) -> Tensor:
+    """One axis as several, likewise."""
+    if not isinstance(dim, int):
+        return NotImplemented
+    place = dim % input.ndim
+    return input.reshape(*input.shape[:place], *sizes, *input.shape[place + 1 :])
+
+
 _REWRITES: dict[Callable[..., Any], Callable[..., Any]] = {
     torch.repeat_interleave: repeat_interleave,
     Tensor.repeat_interleave: repeat_interleave,
     torch.nn.functional.embedding_bag: embedding_bag,
+    torch.flatten: flatten,
+    Tensor.flatten: flatten,
+    torch.unflatten: unflatten,
+    Tensor.unflatten: unflatten,
     **whole_numbers.REWRITES,
 }

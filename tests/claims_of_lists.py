@@ -64,6 +64,11 @@ CLAIMS = [
     f"S-Diff is {gap('sdiff', 'popularity', 'recall20', ML1M)} Recall@20 and "
     f"{gap('sdiff', 'popularity', 'ndcg20', ML1M)} NDCG@20 against popularity on `ml-1m-clean`, and "
     f"{gap('sdiff', 'ease', 'recall20', ML1M)} and {gap('sdiff', 'ease', 'ndcg20', ML1M)} against EASE",
+    f"isotropic noise of equal energy is {gap('sdiff-isotropic', 'sdiff', 'recall20', ML1M)} Recall@20 and "
+    f"{gap('sdiff-isotropic', 'sdiff', 'ndcg20', ML1M)} NDCG@20 against it, one step in place of several "
+    f"{gap('sdiff-steps-1', 'sdiff', 'recall20', ML1M)} and {gap('sdiff-steps-1', 'sdiff', 'ndcg20', ML1M)}; the ideal "
+    f"low-pass filter, which learns nothing, is {gap('sdiff-low-pass', 'sdiff', 'recall20', ML1M)} and "
+    f"{gap('sdiff-low-pass', 'sdiff', 'ndcg20', ML1M)}",
 ]
 
 

@@ -53,3 +53,17 @@ def test_repeats_of_places_along_another_axis_and_of_all_alike() -> None:
     same(lambda: ROWS.repeat_interleave(torch.tensor([2]), dim=0, output_size=12))
     same(lambda: ROWS.repeat_interleave(2, dim=1))
     same(lambda: ROWS.repeat_interleave(COUNTS, dim=0))
+
+
+def test_axes_are_joined_and_cut_as_torch_does() -> None:
+    cube = torch.arange(24.0).reshape(2, 3, 4)
+    for first, last in ((0, -1), (1, 2), (0, 1), (-2, -1), (2, 2)):
+        same(lambda first=first, last=last: cube.flatten(first, last))
+        same(lambda first=first, last=last: torch.flatten(cube, first, last))
+    same(lambda: torch.tensor(3.0).flatten())
+    same(lambda: COUNTS.flatten())
+    same(lambda: cube[:0].flatten(1))
+    same(lambda: cube.unflatten(2, (2, 2)))
+    same(lambda: torch.unflatten(cube, -1, (-1, 2)))
+    same(lambda: cube.unflatten(0, (2, 1)))
+    same(lambda: nn.Flatten()(cube))

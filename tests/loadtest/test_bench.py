@@ -76,6 +76,7 @@ def test_results_go_where_nothing_is_committed() -> None:
 
 
 @pytest.mark.slow(60)
+@pytest.mark.long
 def test_the_command_measures_reports_compares_and_gates(
     repository: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -53,6 +53,7 @@ def test_nobody_notices_a_drain_who_heeds_readiness_or_retries(two_releases: Pat
     assert found["exit_code"] == 0
 
 
+@pytest.mark.long
 def test_abuse_costs_honest_clients_no_wrong_answer_and_the_server_comes_back(two_releases: Path) -> None:
     result = abuse.run(RANKER, two_releases, AbusePlan(minutes=0.2, honest=4, rude=1, kill_every_s=5.0))
     assert abuse.holds(result), result
@@ -62,6 +63,7 @@ def test_abuse_costs_honest_clients_no_wrong_answer_and_the_server_comes_back(tw
     assert sum(result["rude_calls"].values()) > 0
 
 
+@pytest.mark.long
 def test_a_soak_with_roll_outs_answers_everything_right(two_releases: Path) -> None:
     with faults.staged(RANKER, two_releases, PLAN) as stage:
         found = faults.soak(stage, PLAN)

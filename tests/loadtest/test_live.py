@@ -121,6 +121,7 @@ def test_one_fault_is_enough(fault: str) -> None:
 
 
 @pytest.mark.triton_server
+@pytest.mark.long
 def test_a_soak_of_events_and_releases_answers_everything_right(two_releases: Path) -> None:
     plan = replace(SoakPlan(), minutes=0.12, release_every_s=3.0, users=10, rate=40.0, event_rate=20.0)
     (found,) = soak(two_releases, "lrea", plan)["experiments"]

@@ -167,6 +167,7 @@ def test_our_server_is_compared_with_every_peer() -> None:
 
 @pytest.mark.slow
 @pytest.mark.triton_server
+@pytest.mark.long
 def test_a_comparison_has_a_row_for_each_server(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(environments, "make", lambda _: HERE)
     plan = Plan(servers=(OURS, "grpcio"), repetitions=1, users=(2,), seconds=1.0, warm_up=0.5, sweep_steps=1)

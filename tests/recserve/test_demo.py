@@ -16,6 +16,7 @@ RECSERVE = Path(sys.executable).with_name("recserve")
 
 @pytest.mark.slow(70)
 @pytest.mark.triton_server
+@pytest.mark.long
 def test_the_demo_proves_what_it_serves_and_leaves_nothing_behind(tmp_path: Path) -> None:
     shared_memory = {path.name for path in Path("/dev/shm").iterdir()}
     words = ["demo", "--folder", "demo", "--max-epochs", "1", "--repetitions", "20", "--json"]

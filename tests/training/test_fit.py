@@ -102,6 +102,7 @@ def test_another_seed_ends_elsewhere(uninterrupted: Path, tmp_path: Path) -> Non
 
 
 @pytest.mark.slow(30)
+@pytest.mark.long
 def test_two_processes_end_with_one_set_of_weights_and_the_metrics_of_one_process(tmp_path: Path) -> None:
     run = tmp_path / "two"
     done = ranks(run)

@@ -63,7 +63,7 @@ def best_places(scores: Float[Tensor, "B M"], top: int) -> Int64[Tensor, "B T"]:
     slots = torch.arange(count, device=device)
     ahead, same = mine.unsqueeze(1) > mine.unsqueeze(2), mine.unsqueeze(1) == mine.unsqueeze(2)
     before = ahead | (same & (slots < slots[:, None]))
-    return ascending.gather(1, before.sum(2).argsort(1))
+    return ascending.gather(1, before.sum(2).sort(1).indices)
 
 
 def _filled(items: Int64[Tensor, "B T"], scores: Float[Tensor, "B T"], top: int) -> Best:

@@ -46,6 +46,7 @@ def test_lengths_that_cannot_be_compared_are_refused() -> None:
         Chime(repetitions=0)
 
 
+@pytest.mark.long
 def test_assignment_and_histogram_are_told_from_the_rest_of_a_graph() -> None:
     rows = {row["graph"]: row for row in profile.profiled(64, 2)}
     assert list(rows) == ["chime_encoder", "chime_observer", "chime_scorer"]

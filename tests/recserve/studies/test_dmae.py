@@ -89,6 +89,7 @@ def test_every_planted_system_is_measured() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_costs_are_ratios_to_the_first_case() -> None:
     cases = (("din", {}), ("dmae", {"fusion": "none", "modalities": ("graph",)}))
     result = cost.run(planted_clicks(), (3, 20), 2, cases=cases, events=16)

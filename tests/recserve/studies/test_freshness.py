@@ -6,6 +6,8 @@ import pytest
 
 from recserve.studies.freshness.command import Freshness
 
+pytestmark = pytest.mark.long
+
 
 @pytest.mark.triton_server
 @pytest.mark.slow(15)

@@ -174,6 +174,7 @@ def test_a_wrong_way_stops_the_run_before_the_clock() -> None:
 
 @pytest.mark.triton_server
 @pytest.mark.slow(70)
+@pytest.mark.long
 def test_the_whole_run(
     opened: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -29,6 +29,7 @@ def test_the_base_is_that_inside_of_each_matt_under_a_name_of_its_own(data: Clic
 
 @pytest.mark.triton_server
 @pytest.mark.slow
+@pytest.mark.long
 def test_the_whole_run(data: ClickData, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bench, "PATHS", (2,))
     result = bench.run(("fm",), data, (20, 2))

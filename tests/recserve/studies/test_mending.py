@@ -11,6 +11,7 @@ from tests.training.systems.sgctr_models import around
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_the_whole_run() -> None:
     plan = bench.Plan(candidates=20, repetitions=2, rounds=(1,), paths=2)
     result = bench.run(around(untrained(layers=1)), data(), plan)

@@ -72,6 +72,7 @@ def pair_result() -> PairResult:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_labels_of_pairs_alone_are_learnt_with_codebooks_and_not_without(pair_result: PairResult) -> None:
     assert pair_result.best > 0.89
     assert pair_result.with_codebooks > 0.8

@@ -84,6 +84,7 @@ def test_planted_halves_are_trained_and_drawn(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_both_forms_are_timed_in_turn() -> None:
     known = view_of(SYSTEM, planted_halves(num_users=20), 8)
     (row,) = cost.timed(Config(dim=8, hidden=(8, 4), max_length=8, blocks=1), known, (5,), 2)

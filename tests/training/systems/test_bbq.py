@@ -199,6 +199,7 @@ def test_neighbours_are_found_by_the_aligned_part_rather_than_by_what_a_modality
     assert nearer[0] > 2 * nearer[1], nearer
 
 
+@pytest.mark.long
 def test_training_lowers_what_the_own_part_tells_of_the_aligned_one(data: CatalogueData) -> None:
     told = {}
     for weight in (0.0, 0.1):

@@ -183,6 +183,7 @@ def test_permuted_codes_are_as_many_of_each_on_other_items_in_every_run(data: Se
     assert rows[0] == rows[1]
 
 
+@pytest.mark.long
 def test_true_codes_gain_what_permuted_codes_and_a_frozen_table_do_not(tmp_path: Path) -> None:
     data, found = told_by_signs(), {}
     config = replace(SMALL, layers=1, dim=32, epochs=14, learning_rate=1e-2, table_rate=0.2, patience=None)

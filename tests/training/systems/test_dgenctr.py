@@ -49,6 +49,7 @@ def generated(module: FieldGenerator, masks: list[int], label: float) -> list[to
 
 
 @torch.no_grad()
+@pytest.mark.long
 def test_a_masked_field_is_found_from_the_others_far_more_often_than_by_its_majority() -> None:
     known = pretrained().embedding.known(features().ids)
     for place in ITEM_FIELDS:
@@ -58,6 +59,7 @@ def test_a_masked_field_is_found_from_the_others_far_more_often_than_by_its_majo
 
 
 @torch.no_grad()
+@pytest.mark.long
 def test_the_label_decides_what_is_generated_as_it_does_in_the_data() -> None:
     """With every field masked: total variation between the items' classes given a like and given none, in the data and
     as generated; of labels without meaning there is none."""

@@ -199,6 +199,7 @@ def test_histories_are_compared_with_all_candidates_of_a_request_as_one_by_one()
         assert torch.equal(a.valid, c.valid)
 
 
+@pytest.mark.long
 def test_the_decoder_restores_the_similarities_of_held_out_rows_only_where_its_loss_counts() -> None:
     on, off = measured(trained(1.0)), measured(trained(0.0))
     assert on["decoder_rank"] > 0.9

@@ -165,6 +165,7 @@ def aucs(name: str) -> tuple[float, float, float]:
     return auc(label, known), auc(label[cold], known[cold]), auc(label, unknown)
 
 
+@pytest.mark.long
 def test_where_content_drives_clicks_an_item_without_clicks_is_ranked_as_well_as_any() -> None:
     """DIN is the same head without the units: what it knows of an item is its id."""
     (_, din_cold, din_unknown), (all_, cold, unknown) = aucs("din"), aucs("dmae")

@@ -1,10 +1,14 @@
 """What pre-training is for: few labels, and vectors that do not collapse. Each beside the same network without it."""
 
+import pytest
+
 from tests.training.systems.few_labels import SHARE, WAYS, data, trained
 from training.loop import predict
 from training.metrics import auc
 from training.systems.dgenctr.evaluation import abundance
 from training.systems.dgenctr.stages import chosen
+
+pytestmark = pytest.mark.long
 
 
 def test_with_few_labels_full_transfer_beats_the_same_network_from_scratch_and_spreads_its_vectors() -> None:

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 import torch
 
 from tests.training.click_views import view_of
@@ -16,6 +17,8 @@ from training.systems.gsvr.cells import mixture_kl
 from training.systems.gsvr.model import gsvr_loss
 from training.tasks.click import click_loss
 from training.tasks.click_slices import scenarios_of
+
+pytestmark = pytest.mark.long
 
 
 def test_sparse_cells_stay_nearer_to_the_prior_and_are_less_sure() -> None:

@@ -246,6 +246,7 @@ def test_the_loss_has_the_chosen_weights(data: CatalogueData) -> None:
     assert value.item() == pytest.approx(float(expected), rel=1e-5)
 
 
+@pytest.mark.long
 def test_training_reaches_the_active_share_and_rich_items_have_more_active_ids() -> None:
     data = catalogue(SYSTEM, num_items=120)
     module = prepared(SYSTEM, data, batch_size=114, hidden=32, latent=16)

@@ -115,6 +115,7 @@ def test_packed_order_is_that_of_a_packed_sequence() -> None:
     assert packed_order(length).tolist() == packed.data[:, 0].tolist()
 
 
+@pytest.mark.long
 def test_behaviour_against_content_lowers_the_task_s_loss_changes_ids_and_hardly_costs_content(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -285,6 +285,7 @@ def auc_by_place(system: System, **changed: object) -> float:
     return float(np.mean([measured[f"auc place={one}"] for one in ("upper", "lower", "left", "right")]))
 
 
+@pytest.mark.long
 def test_where_the_scenario_decides_which_half_counts_it_beats_pooling_before_the_gate_and_one_shift_for_all() -> None:
     fine, pooled, additive = (
         auc_by_place(SYSTEM),

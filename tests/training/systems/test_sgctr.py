@@ -147,6 +147,7 @@ def test_damaged_fields_are_masked_more_often_than_by_chance_and_mending_them_he
     assert measured["corrupt3_gain"] > 0.01
 
 
+@pytest.mark.long
 def test_a_generator_of_shuffled_rows_finds_nothing_and_does_not_help() -> None:
     """The same stages, steps and click logit but for what belongs together in the rows of the generative one."""
     true, measured = (evaluate(around(tuned(shuffled=one)), predict, data().test) for one in (False, True))

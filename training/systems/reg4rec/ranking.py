@@ -87,7 +87,7 @@ def _order(
     # Not torch.where, which ONNX Runtime does not have for two bools.
     earlier = (both & (leading.unsqueeze(1) < leading.unsqueeze(2))) | (~both & (slots < slots[:, None]))
     before = (other > mine) | ((other == mine) & earlier)
-    return before.sum(2).argsort(1)
+    return before.sum(2).sort(1).indices
 
 
 def _first(wanted: Int[Tensor, "B n"], top: int) -> Int64[Tensor, "B top"]:
