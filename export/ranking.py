@@ -13,8 +13,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from export import eager
-from training.layers.listing import NO_SCORE
-from training.servable import Packed, Signature
+from training.servable import NO_SCORE, Packed, Signature
 
 _RANKINGS = (torch.topk, Tensor.topk, torch.sort, Tensor.sort)
 _ROUNDING = 1e-6

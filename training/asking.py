@@ -8,6 +8,7 @@ import polars as pl
 
 from training.interactions import Interactions, RawId, of_user
 from training.schema import Field, Role
+from training.servable import NO_SCORE
 
 Tensors = dict[str, np.ndarray]
 """Of one request or answer by name, each [1, ...], as a client sends and gets them."""
@@ -192,8 +193,14 @@ def ordered(scores: np.ndarray) -> np.ndarray:
 
 
 def leading(request: Tensors, answer: Tensors, most: int) -> tuple[Tensors, Tensors]:
-    """Request and answer with their best candidates alone, `most` of them; as they are where nothing was ranked."""
-    candidates, scores = request.get("candidates"), answer.get("scores")
+    """Request and answer with their best candidates alone, `most` of them; of an answer that lists items the scores of
+    all others are those of places without an item. As they are where nothing was ranked."""
+    candidates, scores, items = request.get("candidates"), answer.get("scores"), answer.get("items")
+    if items is not None and scores is not None and items.shape == scores.shape:
+        kept = np.full_like(scores, NO_SCORE)
+        best = ordered(scores[0])[:most]
+        kept[:, best] = scores[:, best]
+        return request, {**answer, "scores": kept}
     if candidates is None or scores is None or candidates.shape != scores.shape:
         return request, answer
     best = ordered(scores[0])[:most]

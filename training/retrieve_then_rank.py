@@ -18,11 +18,11 @@ import torch
 from torch import Tensor
 
 from training.layers.best_of_list import BestOfList
-from training.layers.listing import NO_SCORE
 from training.retriever.by_user import SCORES, TIMES, clear_rows, used
 from training.retriever.requests import KNOWN_USER, rows_of
 from training.schema import Role, Schema
 from training.servable import (
+    NO_SCORE,
     EnsembleServable,
     EnsembleStep,
     Packed,

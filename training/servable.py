@@ -24,6 +24,10 @@ Bound = int | tuple[int | None, ...]
 """Of all elements of an input, or of each place along its one fixed axis; None for a place without a bound."""
 
 
+NO_SCORE = -1e9
+"""Of a place in a served list that holds no item; the item is 0 there."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class TensorSpec:
     """One named tensor of a served model; shapes leave the batch axis out."""

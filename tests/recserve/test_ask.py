@@ -160,6 +160,9 @@ def test_next_items_of_a_user_and_of_a_history_are_the_served_ones(ask: Any, cli
     assert answer["lines"][0].startswith("history of 3 items (plain), newest first: A thing")
     assert [row["item"] for row in why["rows"]] == [row["item"] for row in answer["rows"]]
     assert set(why["rows"][0]) == {"item", "path (codebook:word)", "categories"}
+    answer, why = ask("reg4rec", "--history", SKUS[0], 7, SKUS[2], "--explain", "--top", 2)
+    assert [row["item"] for row in why["rows"]] == [row["item"] for row in answer["rows"]]
+    assert len(why["rows"]) == 2
 
 
 def test_a_service_gets_the_same_answers_by_plain_ids(ask: Any, client: Client) -> None:

@@ -2,10 +2,12 @@
 
 import numpy as np
 import polars as pl
+import pytest
 
 from training.asking import fields_of, leading, profiles
 from training.interactions import Interactions
 from training.schema import Field, Schema
+from training.servable import NO_SCORE
 
 
 def shop(*fields: Field) -> Interactions:
@@ -51,6 +53,21 @@ def test_reasons_are_asked_of_the_candidates_that_are_listed_and_of_no_others() 
     assert asked["candidates"].tolist() == [[9, 2]]
     assert asked["user_id"] is request["user_id"]
     assert told["scores"].tolist() == [[0.7, 0.7]]
-    listed = {"items": np.array([[9, 2]]), "scores": np.array([[0.7, 0.3]])}
-    history = {"history": np.array([[5]])}
-    assert leading(history, listed, 1) == (history, listed)
+    plain = {"history": np.array([[5]])}, {"probabilities": np.array([[0.7, 0.3]])}
+    assert leading(*plain, 1) == plain
+
+
+def test_of_a_list_only_what_is_shown_is_explained() -> None:
+    answer = {
+        "items": np.array([[7, 8, 9, 0]]),
+        "scores": np.array([[0.2, 0.9, 0.4, NO_SCORE]], np.float32),
+        "paths": np.arange(4)[None],
+    }
+    request = {"history": np.array([[1]])}
+    asked, told = leading(request, answer, 2)
+    assert asked == request
+    assert told["scores"].tolist() == [[NO_SCORE, pytest.approx(0.9), pytest.approx(0.4), NO_SCORE]]
+    assert told["items"] is answer["items"]
+    assert told["paths"] is answer["paths"]
+    assert answer["scores"][0, 0] > 0, "the answer itself stays"
+    assert leading(request, answer, 9)[1]["scores"].tolist() == answer["scores"].tolist()

@@ -7,8 +7,8 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from training.layers.listing import NO_SCORE, best_places
-from training.servable import Packed
+from training.layers.listing import best_places
+from training.servable import NO_SCORE, Packed
 
 
 class BestOfList(nn.Module):

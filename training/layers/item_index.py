@@ -11,8 +11,7 @@ from jaxtyping import Float, Int, Int64
 from torch import Tensor, nn
 
 from training.layers.item_filters import Filters
-from training.layers.listing import NO_SCORE
-from training.servable import Packed
+from training.servable import NO_SCORE, Packed
 
 
 class ExactIndex(nn.Module):

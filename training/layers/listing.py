@@ -15,9 +15,6 @@ from torch.nn import functional
 
 from training.layers.items import known
 
-NO_SCORE = -1e9
-"""Of a place in a served list that holds no item; the item is 0 there."""
-
 
 class Best(NamedTuple):
     """The best items of each request, best first."""

@@ -12,8 +12,8 @@ from jaxtyping import Float, Int, Int64
 from torch import Tensor
 
 from training.data.sequences import SequenceData
-from training.layers.listing import NO_SCORE, Best
-from training.servable import Packed, TensorSpec
+from training.layers.listing import Best
+from training.servable import NO_SCORE, Packed, TensorSpec
 
 MAX_HISTORY = 1_000
 """Items of one request; a model reads the newest `max_length` of them."""

@@ -19,9 +19,8 @@ import torch
 from torch import Tensor
 
 from training.interactions import Interactions
-from training.layers.listing import NO_SCORE
 from training.retriever.requests import Requests, history_step, rows_of
-from training.servable import EnsembleServable, EnsembleStep, Packed, Signature, StepServable, TensorSpec
+from training.servable import NO_SCORE, EnsembleServable, EnsembleStep, Packed, Signature, StepServable, TensorSpec
 
 ITEMS, SCORES = "items", "scores"
 _CLEAR = 2e-6

@@ -19,11 +19,11 @@ from training.data.sequences import SequenceData, choices
 from training.layers.click_release import bounded
 from training.layers.folded import Foldable, Folded
 from training.layers.item_filters import Filters, filter_specs, values_of
-from training.layers.listing import NO_SCORE, Best
+from training.layers.listing import Best
 from training.layers.served_lists import MAX_BATCH_SIZE
 from training.layers.user_history import ReadHistory, counted
 from training.retriever.by_user import Before, Lists
-from training.servable import Packed, Servable, TensorSpec, servable
+from training.servable import NO_SCORE, Packed, Servable, TensorSpec, servable
 
 _WIDER = 4
 

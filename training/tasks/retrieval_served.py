@@ -25,11 +25,10 @@ from torch import Tensor, nn
 from training.data.retrieval import RetrievalBatch, RetrievalData
 from training.layers.histories import newest
 from training.layers.items import known
-from training.layers.listing import NO_SCORE
 from training.layers.objective_weights import alpha_of, drawn, legal, weigh
 from training.layers.ragged import requests
 from training.layers.towers import Towers
-from training.servable import Packed, Signature, TensorSpec, servable
+from training.servable import NO_SCORE, Packed, Signature, TensorSpec, servable
 
 TOP = 100
 """K, where there are as many items."""

@@ -19,9 +19,9 @@ from loadtest.server_side import cpu_seconds
 from serving.admin import Admin
 from serving.configs import read_config
 from serving.server import ServerOptions, TritonServer
-from training.layers.listing import NO_SCORE
 from training.retrieve_then_rank import CANDIDATES, ITEMS, NAME, RETRIEVER, RETRIEVER_SCORES
 from training.retriever.by_user import SCORES
+from training.servable import NO_SCORE
 
 _COMPARED = 64
 """Requests whose answers are compared before any is timed."""

@@ -21,10 +21,9 @@ from training.asking import Infer, Shown, Tensors
 from training.data.retrieval import RetrievalData
 from training.interactions import Interactions
 from training.layers.items import known
-from training.layers.listing import NO_SCORE
 from training.layers.objective_weights import ALPHA, Weighed, weigh
 from training.layers.towers import Towers
-from training.servable import Packed, Servable, Signature, TensorSpec, servable
+from training.servable import NO_SCORE, Packed, Servable, Signature, TensorSpec, servable
 from training.tasks.retrieval import RETRIEVAL
 from training.tasks.retrieval_served import MAX_BATCH_SIZE, Served
 

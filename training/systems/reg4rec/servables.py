@@ -23,7 +23,7 @@ from training.layers.served_lists import (
     items_spec,
     one_by_one,
 )
-from training.servable import Packed, Servable, TensorSpec, servable
+from training.servable import NO_SCORE, Packed, Servable, TensorSpec, servable
 from training.systems.reg4rec.config import Config
 from training.systems.reg4rec.model import Reg4Rec
 from training.systems.reg4rec.served import Recommender
@@ -79,7 +79,7 @@ def explained(infer: Infer, model: str, interactions: Interactions, request: Ten
     """The path of tokens that led to each item, and the category that was expected after each of them."""
     rows: list[list[object]] = []
     for place, item in enumerate(answer["items"][0].tolist()):
-        if interactions.dense("item", item):
+        if interactions.dense("item", item) and answer["scores"][0, place] > NO_SCORE:
             path = " ".join(f"{codebook}:{word}" for codebook, word in answer["paths"][0, place].tolist())
             rows.append([item, path, " ".join(map(str, answer["categories"][0, place].tolist()))])
     pruned = float(answer["pruned"][0, 0])

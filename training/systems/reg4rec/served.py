@@ -10,8 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from training.layers.histories import newest
-from training.layers.listing import NO_SCORE
-from training.servable import Packed
+from training.servable import NO_SCORE, Packed
 from training.systems.reg4rec.decode import Decoded, Search, decode
 from training.systems.reg4rec.model import Reg4Rec
 from training.systems.reg4rec.ranking import Ranked, ranked
