@@ -73,8 +73,8 @@ CLAIMS = [
     f"softplus is {gap('croloss', 'croloss-exp', 'recall20')} Recall@20 and "
     f"{gap('croloss', 'croloss-exp', 'recall500')} Recall@500 from it",
     f"alpha 0.6 in place of 1.4 is {gap(*LINEAR, 'recall500')} Recall@500, {mean(LINEAR[0], 'recall500'):.4f} to "
-    f"{mean(LINEAR[1], 'recall500'):.4f}, for {gap(*LINEAR, 'recall20')} Recall@20, {mean(LINEAR[0], 'recall20'):.4f} to "
-    f"{mean(LINEAR[1], 'recall20'):.4f}",
+    f"{mean(LINEAR[1], 'recall500'):.4f}, for {gap(*LINEAR, 'recall20')} Recall@20, "
+    f"{mean(LINEAR[0], 'recall20'):.4f} to {mean(LINEAR[1], 'recall20'):.4f}",
     f"the sigmoid with alpha 0.6 has {share('recall20')} of the Recall@20 of alpha 1.4, and {share('recall500')} of "
     "its Recall@500",
     f"S-Diff is {gap('sdiff', 'popularity', 'recall20', ML1M)} Recall@20 and "
