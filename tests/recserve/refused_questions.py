@@ -1,0 +1,27 @@
+"""What nobody can ask, and how `recserve ask` says so: of the models of `releases.everything`."""
+
+REFUSED = [
+    ("fm --user anna3 --dataset plain", "--dataset plain, but the served model 'fm' is of data set moment; leave"),
+    ("nameless --user anna3", "the served model 'nameless' does not say which data set it is of"),
+    ("changed --user anna3", "the served model 'changed' was made of another plain (schema 0123456789abcdef) than"),
+    ("nobody --user anna3", "'nobody' is not found; export it into the served repository, or"),
+    ("--user anna3", "the server has deepfm, dkt, fm, reg4rec, rqvae, two_tower; say which one to ask: recserve"),
+    ("fm --user anna3 --set pages=home", "--set pages: model 'fm' has page, hour to set"),
+    ("fm --user anna3 --set hour=noon", "--set hour=noon: it must be a int64"),
+    ("deepfm --user anna3 --set a=1", "--set a: model 'deepfm' has nothing to set"),
+    ("deepfm --user anna3 --candidates x", "'x' is no item id of plain: its ids are whole numbers"),
+    ("deepfm --user a --candidates 9223372036854775808", "item id 9223372036854775808 is no whole number of 64"),
+    ("deepfm", "say for whom: --user ID"),
+    ("reg4rec", "say for whom: --user ID, or --history ITEM ... with at least one item"),
+    ("reg4rec --user anna3 --set theta=1.5", "input 'theta': value 1.5 is above 1"),
+    ("rqvae", "say of which item: --candidates ITEM, one of them"),
+    ("rqvae --user anna3", "the ids of an item are the same for everybody; leave --user out"),
+    ("dkt_step --user 3", "'dkt_step' is a part of 'dkt'; ask 'dkt'"),
+    ("shop_scorer --user anna3", "'shop_scorer' is a part of 'shop'; ask 'shop'"),
+    ("dkt", "say which student: --user ID"),
+    ("dkt --history 1 2", "a history of items does not say what was right; leave --history out"),
+    ("retrieve_then_rank --history 7", "'retrieve_then_rank' reads what its users did itself; give --user"),
+    ("retrieve_then_rank --user anna3 --set only_brand=brnd", "only_brand=brnd: no item has it; such as brand"),
+    ("retrieve_then_rank --user anna3 --set k=31", "input 'k': id 31 is above 30; send 30 or less"),
+    ("reg4rec --user anna3 --candidates 3", "the answer lists the best of all items; leave --candidates out"),
+]
