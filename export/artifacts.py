@@ -8,9 +8,9 @@ from importlib.metadata import version as installed
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from export import client_ids
+from export import client_ids, references, stored
 from export.goldens import make_goldens
-from export.kinds import kind_of
+from export.kinds import MODEL_FILE, kind_of
 from export.model_config import identity_of
 from serving import golden, manifest
 from serving.histories.reading import SCHEMA_FILE
@@ -35,6 +35,8 @@ class Measured:
     """The fingerprint of its events, users and items, as JSON values."""
     test: Mapping[str, float]
     """Metric -> value."""
+    unrounded: Mapping[str, float] | None = None
+    """Those that judge, before the tables were rounded; None where they were not."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +68,10 @@ def write_version(
     kind = kind_of(signature)
     kind.write(signature, folder)
     client_ids.save_maps(signature, folder)
-    golden.write(folder / GOLDEN_FILE, make_goldens(signature))
+    goldens = make_goldens(signature)
+    golden.write(folder / GOLDEN_FILE, goldens)
+    if (reference := references.of_examples(signature)) is not None:
+        reference.write(folder)
     if signature.origin.schema is not None:
         _write_json(folder / SCHEMA_FILE, schema_file.to_json(signature.origin.schema))
     facts: dict[str, Any] = {
@@ -81,6 +86,8 @@ def write_version(
         "versions": {library: installed(library) for library in _LIBRARIES},
         **kind.facts(signature),
     }
+    if signature.tables is not None:
+        facts["tables"] = stored.facts(signature.tables, goldens, folder / MODEL_FILE)
     manifest.write(folder, facts)
 
 

@@ -7,13 +7,18 @@ from tritonclient.grpc.model_config_pb2 import DataType, ModelInput  # pyright: 
 
 from export.served import Served
 from training.asking import Tensors
-from training.interactions import Interactions
+from training.interactions import Interactions, RawId
 from training.layers.click_context import moments, nothing
 from training.layers.item_filters import EXCLUDED, ONLY, filter_fields
 from training.layers.requests import USER_ID
 from training.schema import Field
 
 _NUMBERS = {"TYPE_INT32": np.int32, "TYPE_INT64": np.int64, "TYPE_FP32": np.float32}
+_WORDS: dict[type[np.number], str] = {
+    np.int32: "a whole number of 32 bits",
+    np.int64: "a whole number of 64 bits",
+    np.float32: "a finite number of 32 bits",
+}
 _KEYS = 2**31
 _SAID = 0.1
 """Share of the requests that say what they may leave out."""
@@ -38,7 +43,7 @@ def filled(tensor: ModelInput, value: object) -> np.ndarray:
         return np.full(shape, value, dtype=object)
     parts = value.split(",") if isinstance(value, str) else [value]
     if not all(_fits(part, kind) for part in parts):
-        raise ValueError(f"{tensor.name}={value}: it must be a {kind.__name__}")
+        raise ValueError(f"{tensor.name}={value}: it must be {_WORDS[kind]}")
     if len(parts) not in (1, shape[-1]):
         raise ValueError(f"{tensor.name}={value}: {len(parts)} numbers; say one, or {shape[-1]}")
     return np.broadcast_to(np.array(parts, kind), shape).copy()
@@ -61,10 +66,17 @@ def further_input(served: Served, interactions: Interactions, tensor: ModelInput
     if said is None:
         return filled(tensor, missing(interactions, tensor.name)) if neutral is None else neutral
     if tensor.name == EXCLUDED:
-        items = [interactions.named("item", one) for one in said.split(",") if one]
+        items = [_item(interactions, tensor.name, one) for one in said.split(",") if one]
         return np.array([items], _kind(tensor) or object)
     field = _filtered(interactions, tensor.name)
     return filled(tensor, said if field is None or not field.values else _code(tensor.name, field, said))
+
+
+def _item(interactions: Interactions, name: str, said: str) -> RawId:
+    try:
+        return interactions.named("item", said)
+    except ValueError as error:
+        raise ValueError(f"{name}={said}: {error}") from None
 
 
 def _filtered(interactions: Interactions, name: str) -> Field | None:

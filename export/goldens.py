@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -34,12 +35,18 @@ def make_goldens(signature: Signature, seed: int = 0) -> list[Golden]:
     for request in requests:
         _check_bounds(signature, request.inputs)
     goldens = [_of_client(signature, request) for request in requests]
+    if signature.unrounded is not None:
+        before = eager.compute(signature, signature.unrounded, inputs)
+        goldens = [
+            replace(one, unrounded={name: array for name, array in answer.items() if array.dtype.kind == "f"})
+            for one, answer in zip(goldens, cut_tensors(signature, signature.outputs, before, inputs), strict=True)
+        ]
     if signature.reference is None:
         return goldens
     reference = eager.compute(signature, signature.reference, _in_double(inputs))
     references = _cut_in_double(signature, inputs, reference)
     return [
-        Golden(golden.inputs, golden.outputs, reference, served)
+        replace(golden, reference64=reference, served64=served)
         for golden, reference, served in zip(goldens, references, _served64(signature, inputs), strict=True)
     ]
 

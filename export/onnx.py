@@ -13,11 +13,11 @@ import onnx_ir as ir
 import torch
 from onnx_ir.passes.common import CommonSubexpressionEliminationPass
 from onnxscript.optimizer import fold_constants, remove_unused_nodes
-from torch import Tensor, nn
 
-from export import eager, second_pass
+from export import eager, second_pass, stored
 from export.id_nodes import add_maps, map_bytes
 from export.names import name_tensors
+from export.recurrent import shapes_alone
 from export.refusals import reason
 from export.signature import axis_sizes, check_signature, graph_axes
 from export.traceable import Traceable, as_written, dynamic_shapes
@@ -61,9 +61,11 @@ def export_onnx(servable: Servable, path: Path) -> None:
         _simplify(program.model)
         _count_axes_from_the_front(program.model)
         _drop_unused_weights(program.model)
+        if servable.tables is not None:
+            stored.store(program.model, servable.tables)
         add_maps(program.model, servable)
         name_tensors(program.model, servable)
-        program.save(path, external_data=_weight_bytes(servable.module) + own > _LARGEST_FILE)
+        program.save(path, external_data=_weight_bytes(program.model) + own > _LARGEST_FILE)
     _attach_functions(path)
     check_graph(servable, path)
 
@@ -113,7 +115,7 @@ def random_nodes(model: onnx.ModelProto) -> Iterator[onnx.NodeProto]:
 
 def _translated(servable: Servable, tensors: Packed) -> torch.onnx.ONNXProgram:
     try:
-        with as_written(servable.module), second_pass.once():
+        with as_written(servable.module), shapes_alone(), second_pass.once():
             program = torch.onnx.export(
                 Traceable(servable),
                 tensors,
@@ -208,6 +210,5 @@ def _check_tensors(
         )
 
 
-def _weight_bytes(module: nn.Module) -> int:
-    tensors: list[Tensor] = [*module.parameters(), *module.buffers()]
-    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+def _weight_bytes(model: ir.Model) -> int:
+    return sum(value.const_value.nbytes for value in model.graph.initializers.values() if value.const_value is not None)

@@ -1,10 +1,12 @@
 """The parity ladder: is what the server answers what was trained?
 
     model       training form against served form, both in fp64, and the served fp32 against the training form
+    tables      the answers before the tables were rounded, where they were, against those after, within the tolerance
+                that the release names
     export      the eager answers against the model in this process (ONNX Runtime, and the steps of an ensemble one
                 after the other), in batches of 1, 2, 7 and the largest
     fold        states to which events were added one after the other against those that the encoder reads from whole
-                histories, where states take single events
+                histories, where states take single events; also where the caller keeps the state
     recall      what an approximate index finds of the exact lists, against the least that its export promised
     served      the model in this process against the running server, one request at a time: not a bit may differ
                 where it is one graph
@@ -101,6 +103,8 @@ def _offline(opened: Sequence[Model]) -> Iterator[Row]:
     for model in opened:
         if model.goldens[0].reference64:
             yield rungs.trained(model)
+        if any(one.unrounded for one in model.goldens):
+            yield rungs.rounded(model)
         if model.direct is not None and not model.is_kernel_form:
             yield rungs.exported(model, model.direct)
         if model.fold is not None:

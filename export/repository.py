@@ -12,14 +12,16 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
+from export import stored
 from export.artifacts import Release, Source, write_version
 from export.client_ids import ensemble_faults
 from export.kinds import kind_of
 from export.model_config import ensemble_problems, model_config, read_config, render
 from export.published import CONFIG_FILES, refuse_another
-from serving import releases
+from serving import manifest, releases, staging
 from serving.files import replace_text, sync
 from serving.identity import Identity
 from serving.versions import versions
@@ -93,12 +95,42 @@ def _add(
                 folder = place / signature.name / str(version)
                 folder.mkdir(parents=True)
                 write_version(folder, signature, version, source, Release(whole_of(signatures), names))
+                stored.tell(folder, signature.name, report)
+            folders = [place / one.name / str(version) for one in signatures if one.tables is not None]
+            stored.refuse_unstored(folders, whole_of(signatures))
             for signature in signatures:
                 write_configs(place if signature.name in new else repository, [signature])
             parts = [name if name in new else f"{name}/{version}" for name in names]
             _reveal({repository / part: place / part for part in parts})
     report(f"published version {version} of {', '.join(names)}")
     return version
+
+
+def publish_again(
+    repository: Path, name: str, version: int, change: Callable[[Path], None], report: Callable[[str], None]
+) -> int:
+    """Publishes a release once more under the next number, with what `change` makes of the folder of the model that
+    clients ask; what is served stays it. Returns the number.
+
+    Raises ValueError where a file of the release is not the published one, and what `change` raises.
+    """
+    models = releases.models_of(repository, name, version)
+    for model in models:
+        manifest.verify(repository / model / str(version))
+    releases.hold(repository, {name: releases.standing(repository, name).served})
+    with _only_publisher(repository), _staging(repository) as place:
+        new = max(number for model in models for number in versions(repository / model)) + 1
+        for model in models:
+            folder = place / model / str(new)
+            shutil.copytree(repository / model / str(version), folder)
+            if model == name:
+                change(folder)
+            facts = {key: said for key, said in manifest.read(folder).items() if key != "files"}
+            created = datetime.now(UTC).isoformat(timespec="seconds")
+            manifest.write(folder, {**facts, "version": new, "created": created})
+        _reveal({repository / model / str(new): place / model / str(new) for model in models})
+    report(f"published version {new} of {', '.join(models)}")
+    return new
 
 
 def add_model(repository: Path, name: str, write: Callable[[Path], None]) -> bool:
@@ -180,9 +212,7 @@ def _next_version(repository: Path, signatures: Sequence[Signature], wanted: int
 def _staging(repository: Path) -> Iterator[Path]:
     """An empty folder on the repository's file system; in the repository where that is a mount of its own, or where
     nothing may be written beside it. Raises ValueError where something stands in its way that cannot be removed."""
-    beside = repository.resolve()
-    can_rename = beside.stat().st_dev == beside.parent.stat().st_dev and os.access(beside.parent, os.W_OK)
-    place = (beside.parent if can_rename else beside) / f".{beside.name}.staging"
+    place = staging.place(repository, "staging")
     shutil.rmtree(place, ignore_errors=True)
     try:
         place.mkdir()

@@ -9,8 +9,10 @@ from typing import NamedTuple
 import numpy as np
 
 from export.fold import Fold
+from export.fold_steps import StepFold
 from export.kinds import KERNEL_BACKEND
 from export.recall import Recall
+from export.stored import gaps
 from recserve_client.errors import ServingError
 from serving import golden, manifest
 from serving.admin import Admin
@@ -65,10 +67,12 @@ class Model:
     batched: str
     """The model whose statistics show the batching: itself, or an ensemble's last step."""
     max_batch_size: int
-    fold: Fold | None
-    """Of a user-state model whose states take one event."""
+    fold: Fold | StepFold | None
+    """Of a user-state model whose states take one event, and of one that is published answer by answer as well."""
     recall: Recall | None
     """Of an index that finds approximately."""
+    tolerance: float
+    """Of the answers of rounded tables."""
 
 
 def opened(path: Path, target: str) -> Model:
@@ -77,17 +81,18 @@ def opened(path: Path, target: str) -> Model:
     if not goldens.is_file():
         raise ValueError(f"{goldens} is missing: nothing to compare with; export the model again")
     manifest.verify(goldens.parent)
-    steps = config.ensemble_scheduling.step
+    kept, steps = golden.read(goldens), config.ensemble_scheduling.step
     return Model(
         name=path.name,
-        goldens=golden.read(goldens),
+        goldens=kept,
         direct=_direct(path, config.backend, target),
         is_graph=config.backend == "onnxruntime",
         is_kernel_form=config.backend == KERNEL_BACKEND,
         batched=steps[-1].model_name if steps else path.name,
         max_batch_size=config.max_batch_size,
-        fold=Fold.of(path, target) if kind_of(path) == USER_STATE else None,
+        fold=_fold(path, config.backend, target, kept),
         recall=Recall(served_version(path)) if kind_of(path) == ANN else None,
+        tolerance=manifest.read(goldens.parent).get("tables", {}).get("tolerance", EXACT),
     )
 
 
@@ -111,6 +116,8 @@ def _form_of(path: Path) -> str:
 def trained(model: Model) -> Row:
     gaps = []
     for number, one in enumerate(model.goldens):
+        if not one.reference64:
+            continue  # out of a log of requests, computed by the release itself
         shape = {name: array.shape for name, array in one.outputs.items()}
         served = {name: array.reshape(shape[name]) for name, array in one.served64.items()}
         trained = {name: array.reshape(shape[name]) for name, array in one.reference64.items()}
@@ -118,6 +125,12 @@ def trained(model: Model) -> Row:
         rounded = {name: array.astype(one.outputs[name].dtype) for name, array in trained.items()}
         gaps.append((number, golden.compare(rounded, one.outputs, FP32_TOLERANCE), rounded, one.outputs))
     return _worst(model, "model", gaps)
+
+
+def rounded(model: Model) -> Row:
+    known = [(number, one) for number, one in enumerate(model.goldens) if one.unrounded]
+    found = zip(known, gaps(model.goldens, model.tolerance), strict=True)
+    return _worst(model, "tables", [(number, gap, one.unrounded, one.outputs) for (number, one), gap in found])
 
 
 def exported(model: Model, direct: InProcessModel) -> Row:
@@ -133,7 +146,13 @@ def exported(model: Model, direct: InProcessModel) -> Row:
     return _worst(model, "export", gaps)
 
 
-def folded(model: Model, fold: Fold) -> Row:
+def _fold(path: Path, backend: str, target: str, goldens: Sequence[Golden]) -> Fold | StepFold | None:
+    if kind_of(path) == USER_STATE:
+        return Fold.of(path, target)
+    return StepFold.of(path, target, goldens) if backend == "onnxruntime" else None
+
+
+def folded(model: Model, fold: Fold | StepFold) -> Row:
     worst = Row(model.name, "fold", True, 0.0, 0.0, "no user has a history")
     for what, expected, answer in fold.pairs():
         gap = golden.compare(expected, answer, FP32_TOLERANCE)

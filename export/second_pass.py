@@ -2,10 +2,11 @@
 
 The exporter traces a program twice: once to find its operators, and again to take those apart that ONNX has no form of.
 The second time is a third of an export. Here a graph in which only operators of `_OTHERS` would be taken apart has them
-replaced in place, and is not traced again; any other one is, as before. Our design.
+replaced in place, and sizes said that shapes leave open, and is not traced again; any other one is, as before. Our
+design.
 """
 
-from collections.abc import Callable, Iterator, Set
+from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import contextmanager
 from inspect import signature
 from typing import Any, NamedTuple
@@ -45,8 +46,10 @@ _REMOVED = {
 }
 """What the exporter takes out afterwards."""
 
-_WORSE = {_ATEN.flatten.using_ints, _ATEN.unflatten.int, _ATEN.gru.input}
+_WORSE = {_ATEN.flatten.using_ints, _ATEN.unflatten.int}
 """What the exporter translates, but better in its parts."""
+_SHAPED = {_ATEN.view.default, _ATEN.reshape.default}
+"""What may leave a size to be found, which ONNX Runtime cannot where another one is 0."""
 
 
 @contextmanager
@@ -75,6 +78,8 @@ def _decomposed(program: ExportedProgram, registry: ONNXRegistry) -> ExportedPro
 def _stays(node: Node, known: Set[object]) -> bool:
     """Whether the operator can be translated as it is, or as another one."""
     target = node.target
+    if target in _SHAPED and _left_open(node) is not None:
+        return isinstance(_found(node), int)
     if target in _OTHERS:
         return not node.kwargs and len(node.args) == len(signature(_OTHERS[target]).parameters)
     if isinstance(target, torch._ops.OpOverload):
@@ -83,7 +88,25 @@ def _stays(node: Node, known: Set[object]) -> bool:
     return not isinstance(target, torch._ops.HigherOrderOperator)
 
 
+def _left_open(node: Node) -> int | None:
+    """Which of the sizes of a shape is -1."""
+    sizes = node.args[1]
+    assert isinstance(sizes, Sequence)
+    return next((place for place, size in enumerate(sizes) if size == -1), None)
+
+
+def _found(node: Node) -> Any:
+    """What that size is."""
+    place = _left_open(node)
+    assert place is not None
+    return node.meta["val"].shape[place]
+
+
 def _replace(node: Node) -> None:
+    if node.target in _SHAPED and (place := _left_open(node)) is not None:
+        given, sizes = node.args
+        assert isinstance(sizes, Sequence)
+        node.args = (given, [_found(node) if at == place else size for at, size in enumerate(sizes)])
     if node.target not in _OTHERS:
         return
     form = _OTHERS[node.target](*node.args)

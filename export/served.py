@@ -14,8 +14,10 @@ from serving.readiness import models
 from training import datasets
 from training.interactions import Interactions
 from training.registry import SYSTEMS, system
+from training.retrieve_then_rank import NAME as RETRIEVE_THEN_RANK
 from training.schema import digest
 from training.system import System
+from training.tasks.tracing_kept_served import OF_USER
 
 
 class Served(NamedTuple):
@@ -65,11 +67,17 @@ def find(client: Admin, model: str | None) -> Served:
     if model is not None:
         config = client.config(model)
         return Served(model, Identity.of(config), config)
-    there = list(_there(client, SYSTEMS))
+    there = list(_there(client, asked()))
     if len(there) != 1:
         listed = ", ".join(one.model for one in there) or "no model that is called as a system is"
         raise ValueError(f"the server has {listed}; say which one to ask: recserve ask MODEL")
     return there[0]
+
+
+def asked() -> Iterable[str]:
+    """Models that are asked, as releases call them by themselves: a client without the admin key cannot list any, and
+    a team's own systems may be registered at any time."""
+    return (*SYSTEMS, *(f"{name}{OF_USER}" for name in SYSTEMS), RETRIEVE_THEN_RANK)
 
 
 def _there(client: Admin, names: Iterable[str]) -> Iterable[Served]:

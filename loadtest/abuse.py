@@ -1,11 +1,8 @@
 """Rude clients and killed stubs beside clients that behave: is everything answered right or cleanly refused?"""
 
-import json
 import os
 import re
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -16,9 +13,9 @@ from typing import Any
 
 from loadtest import stage as stages
 from loadtest.bench import source_of
-from loadtest.cores import split, started_on
 from loadtest.honest import Crowd, Manner, crowd
 from loadtest.pool import Pool
+from loadtest.rude import ended, started
 from loadtest.scenario import Scenario
 from loadtest.served import until
 from loadtest.stage import Stage
@@ -48,11 +45,12 @@ def run(
 ) -> dict[str, Any]:
     """The result. Raises ValueError where the repository has fewer than two releases."""
     with stages.staged(scenario, repository, seconds=0.0, rate=0.0, seed=plan.seed) as stage:
-        pool, rude = Pool.load(stage.load.pool), _rude(stage, plan)
+        url, seconds = stage.serve.address.url, 60 * plan.minutes
+        pool, rude = Pool.load(stage.load.pool), started(url, stage.load.pool, seconds, plan.rude, plan.seed)
         try:
-            with crowd([stage.serve.address.url], pool, {Manner.PLAIN: plan.honest}, plan.seed) as clients:
+            with crowd([url], pool, {Manner.PLAIN: plan.honest}, plan.seed) as clients:
                 killed = _abuse(stage, plan, lambda: report(_line(clients.counts(Manner.PLAIN), stage)))
-                done = [json.loads(one.communicate(timeout=60.0)[0]) for one in rude]
+                calls = ended(rude)
                 answers = _answers_again(clients)
         finally:
             for one in rude:
@@ -67,7 +65,7 @@ def run(
             "minutes": plan.minutes,
             "honest_clients": plan.honest,
             "honest": honest,
-            "rude_calls": dict(sum((Counter(one) for one in done), Counter())),
+            "rude_calls": calls,
             "killed_stubs": killed,
             "restarts": stage.serve.restarts,
             "restart_reasons": _reasons(stage.serve.said),
@@ -90,17 +88,6 @@ def _answers_again(clients: Crowd) -> bool:
 def holds(result: dict[str, Any]) -> bool:
     """Nothing wrong, nothing unclean, and the server up at the end."""
     return not result["honest"]["wrong"] and not result["honest"]["unclean"] and result["up_at_the_end"]
-
-
-def _rude(stage: Stage, plan: AbusePlan) -> list[subprocess.Popen[str]]:
-    words = [sys.executable, "-m", "loadtest.rude", stage.serve.address.url, str(stage.load.pool)]
-    with started_on(split().load):
-        return [
-            subprocess.Popen(
-                [*words, str(60 * plan.minutes), str(plan.seed + number)], stdout=subprocess.PIPE, text=True
-            )
-            for number in range(plan.rude)
-        ]
 
 
 def _abuse(stage: Stage, plan: AbusePlan, look: Callable[[], None]) -> int:

@@ -17,8 +17,8 @@ from loadtest.transports import OURS
 LOCUSTFILE = Path(__file__).with_name("locustfile.py")
 _GRACE_S = 30.0
 _QUIT_S = 3.0
-_START_S = 1
-"""Until the first request is sent."""
+_START_S = 60
+"""At most, until the first request is sent."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +48,7 @@ def drive(load: Load) -> Records:
     """Runs it and returns the records after the warm-up.
 
     Raises:
-        RuntimeError: Locust did not run, or sent nothing.
+        RuntimeError: Locust did not run, or sent nothing, or nothing after the warm-up.
     """
     with tempfile.TemporaryDirectory() as folder:
         with started_on(load.cores or os.sched_getaffinity(0)):
@@ -59,21 +59,24 @@ def drive(load: Load) -> Records:
         raise RuntimeError("locust sent nothing; the end of what it printed:\n" + "\n".join(outputs)[-2000:])
     everything = Records.joined(parts)
     relative = everything._replace(intended=everything.intended - everything.intended[0])
-    return relative.between(load.warm_up, load.warm_up + load.seconds)
+    counted = relative.between(load.warm_up, load.warm_up + load.seconds)
+    if not counted.latency.size:
+        raise RuntimeError(f"all {relative.latency.size} requests were sent in the {load.warm_up:g} s of the warm-up")
+    return counted
 
 
 def _ended(processes: list[subprocess.Popen[str]], seconds: float) -> list[str]:
     """What each printed. A worker sometimes misses its master's word to quit, and is told again."""
     outputs = []
     try:
-        outputs.append(processes[0].communicate(timeout=seconds + _GRACE_S)[0])
+        outputs.append(processes[0].communicate(timeout=seconds + _START_S + _GRACE_S)[0])
         for worker in processes[1:]:
             with suppress(subprocess.TimeoutExpired):
                 worker.wait(_QUIT_S)
             worker.terminate()
             outputs.append(worker.communicate(timeout=_GRACE_S)[0])
     except subprocess.TimeoutExpired as error:
-        raise RuntimeError(f"locust did not end {_GRACE_S:g} s after its load was over") from error
+        raise RuntimeError(f"locust did not end {_START_S + _GRACE_S:g} s after its load") from error
     finally:
         for process in processes:
             process.kill()
@@ -86,7 +89,8 @@ def _start(load: Load, folder: str) -> list[subprocess.Popen[str]]:
     chief = [
         *("--headless", "--only-summary", "--host", load.url, "--exit-code-on-error", "0"),
         *("--users", str(users), "--spawn-rate", str(users)),
-        *("--run-time", f"{math.ceil(load.warm_up + load.seconds) + _START_S}s", "--stop-timeout", "6"),
+        *("--seconds", str(load.warm_up + load.seconds), "--stop-timeout", "6"),
+        *("--run-time", f"{math.ceil(load.warm_up + load.seconds) + _START_S}s"),
         *("--pool-file", str(load.pool), "--transport", load.transport, "--seed", str(load.seed)),
         *("--rate", str((load.rate or 0.0) / users), "--records", folder),
     ]

@@ -8,7 +8,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from loadtest.pool import Pool, Request
 from loadtest.records import OK, WRONG
@@ -30,6 +30,15 @@ class Manner(enum.Enum):
     RETRIES = "retries what is UNAVAILABLE at the next server"
 
 
+class Phase(NamedTuple):
+    """A part of an experiment."""
+
+    name: str = ""
+    """By which right answers are counted."""
+    release: str = ""
+    """That an edge is asked for; none where empty."""
+
+
 class Crowd:
     """Clients that ask until they are stopped."""
 
@@ -39,6 +48,10 @@ class Crowd:
         self._stop = threading.Event()
         self._lock = threading.Lock()
         self._outcomes: dict[Manner, Counter[str]] = {manner: Counter() for manner in manners}
+        self._answers: Counter[tuple[str, int]] = Counter()
+        self._slowest_s = 0.0
+        self.phase = Phase()
+        """What goes on from now on."""
         each = [manner for manner, number in manners.items() for _ in range(number)]
         self._threads = [
             threading.Thread(target=self._ask, args=(manner, random.Random(f"{seed}/{number}")))  # noqa: S311 - no secret
@@ -67,6 +80,17 @@ class Crowd:
             "unclean": sum(count for name, count in errors.items() if name not in CLEAN),
         }
 
+    @property
+    def answers(self) -> Counter[tuple[str, int]]:
+        """Right answers by the phase in which they were asked for, and by the place in what the pool expects."""
+        with self._lock:
+            return Counter(self._answers)
+
+    @property
+    def slowest_s(self) -> float:
+        """The longest that anybody waited for a right answer."""
+        return self._slowest_s
+
     def _ask(self, manner: Manner, choice: random.Random) -> None:
         with contextlib.ExitStack() as stack:
             clients = [stack.enter_context(Client(url, deadline_s=30.0, retries=0)) for url in self._urls]
@@ -89,11 +113,19 @@ class Crowd:
                 self._outcomes[manner][outcome] += 1
 
     def _outcome(self, client: Client, request: Request) -> str:
+        phase, began = self.phase, time.monotonic()
         try:
-            answer = client.infer(self._pool.model, request.inputs)
+            headers = {"x-release": phase.release} if phase.release else None
+            answer = client.infer(self._pool.model, request.inputs, headers=headers)
         except ServingError as error:
             return type(error).__name__
-        return OK if request.is_right(answer) else WRONG
+        took, place = time.monotonic() - began, request.answered_by(answer)
+        if place is None:
+            return WRONG
+        with self._lock:
+            self._answers[phase.name, place] += 1
+            self._slowest_s = max(self._slowest_s, took)
+        return OK
 
 
 _UNAVAILABLE = {one.__name__ for one in (ServerUnavailable, ModelUnavailable, QueueFull)}

@@ -2,7 +2,8 @@
 
 Without --rate each user sends its next request when the last was answered (closed loop);
 with it each user sends at Poisson times whatever the server does (open loop), and a request's latency
-counts from the moment at which it was meant to be sent.
+counts from the moment at which it was meant to be sent. With --seconds the load ends that long after its first
+request, however long reading the traffic and connecting took; --run-time counts them in.
 """
 
 import grpc.experimental.gevent
@@ -21,6 +22,7 @@ import gevent  # noqa: E402
 from gevent.pool import Group  # noqa: E402
 from gevent.queue import Queue  # noqa: E402
 from locust import User, events, task  # noqa: E402
+from locust.runners import MasterRunner, WorkerRunner  # noqa: E402
 
 from loadtest.arrivals import poisson  # noqa: E402
 from loadtest.pool import Pool, Request  # noqa: E402
@@ -29,6 +31,9 @@ from loadtest.transports import Connection, transport  # noqa: E402
 
 CONNECTIONS = 64
 """Of an open-loop user, opened before its first request: as many requests of one worker are under way at once."""
+
+BEGAN = "began"
+"""Message of each process to the one that ends the load: its first request is due."""
 
 _rows: list[tuple[float, float, float, int, str]] = []
 
@@ -43,13 +48,35 @@ def _(parser: Any) -> None:
     parser.add_argument("--model", default="", help="model of the repository that is asked what its task asks")
     parser.add_argument("--pool-file", default="", help="requests with their answers; answers are then compared")
     parser.add_argument("--transport", default="recserve", help="how to talk to the server: recserve, or a peer's name")
+    parser.add_argument("--tls", default="", help="folder with ca.crt, and client.crt and client.key where asked for")
     parser.add_argument(
         "--rate", type=float, default=0.0, help="open loop: requests per second of each user, Poisson; 0 = closed"
+    )
+    parser.add_argument(
+        "--seconds", type=float, default=0.0, help="length of the load from its first request on; 0 = until --run-time"
     )
     parser.add_argument("--seed", type=int, default=0, help="everything random follows from it")
     parser.add_argument(
         "--records", default="", help="folder for one file of records per worker", include_in_web_ui=False
     )
+
+
+@events.init.add_listener
+def _(environment: Any, runner: Any, **_: Any) -> None:
+    options, ends = environment.parsed_options, []
+
+    def began(**_: Any) -> None:
+        if options.seconds and not ends:
+            ends.append(gevent.spawn_later(options.seconds, runner.quit))
+
+    if isinstance(runner, WorkerRunner):
+        return  # its options come with the order to start
+    runner.register_message(BEGAN, began)
+    if not isinstance(runner, MasterRunner):
+        try:
+            Asking.read(options)
+        except Exception as error:
+            sys.exit(f"the traffic could not be read: {type(error).__name__}: {error}")
 
 
 @events.test_start.add_listener
@@ -84,6 +111,10 @@ def drawn(options: Any) -> Pool:
     return Pool(options.model, [Request(one, ()) for one in inputs])
 
 
+def _traffic(options: Any) -> Pool:
+    return Pool.load(Path(options.pool_file)) if options.pool_file else drawn(options)
+
+
 class Asking(User):
     """Sends a model's requests, and compares the answers."""
 
@@ -95,10 +126,10 @@ class Asking(User):
         options = environment.parsed_options
         worker = getattr(environment.runner, "worker_index", 0)
         self.choice = random.Random(f"{options.seed}/{worker}/{id(self)}")  # noqa: S311 - no secret
-        self.connect = transport(options.transport)
+        self.connect = transport(options.transport, options.tls)
         self.free: Queue[Connection] = Queue()
         self.in_flight = Group()
-        self.pool = self._pool(options)
+        self.pool = self.read(options)
         self.arrivals = poisson(options.rate, self.choice.getrandbits(32)) if options.rate else None
         self.began = 0.0
 
@@ -108,11 +139,14 @@ class Asking(User):
             self.free.put(self.connect(self.host or ""))
         gc.freeze()  # the pool
         self.began = time.time()
+        self.environment.runner.send_message(BEGAN)
 
-    def _pool(self, options: Any) -> Pool:
-        if not self.pools:
-            self.pools.append(Pool.load(Path(options.pool_file)) if options.pool_file else drawn(options))
-        return self.pools[0]
+    @classmethod
+    def read(cls, options: Any) -> Pool:
+        """This process's traffic; read in a thread, so that a worker's heartbeat goes on."""
+        if not cls.pools:
+            cls.pools.append(gevent.get_hub().threadpool.apply(_traffic, (options,)))
+        return cls.pools[0]
 
     @task
     def send(self) -> None:

@@ -33,10 +33,14 @@ class Request(NamedTuple):
 
     def is_right(self, outputs: Tensors) -> bool:
         """Whether one version, and not a mixture of two, gave these outputs; true where nothing is expected."""
-        return not self.expected or any(
-            outputs.keys() == answer.keys() and golden.compare(answer, outputs, TOLERANCE).ok
-            for answer in self.expected
-        )
+        return not self.expected or self.answered_by(outputs) is not None
+
+    def answered_by(self, outputs: Tensors) -> int | None:
+        """The place in `expected` of the version that gave these outputs; None where none did."""
+        for place, answer in enumerate(self.expected):
+            if outputs.keys() == answer.keys() and golden.compare(answer, outputs, TOLERANCE).ok:
+                return place
+        return None
 
 
 class Pool:

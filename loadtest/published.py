@@ -42,6 +42,32 @@ def _fault(one: dict[str, Any]) -> list[str]:
     return [_FAULTS[one["name"]], *counts, str(one.get("ready_s", "")), str(one.get("restarts", ""))]
 
 
+_EDGE = {
+    "kill_server": "tritonserver of one is killed (SIGKILL)",
+    "term_server": "tritonserver of one gets SIGTERM, and nobody drained it",
+    "freeze_server": "tritonserver of one is frozen (SIGSTOP)",
+    "kill_both": "tritonserver of both is killed at once",
+    "kill_serve": "`recserve serve` of one is killed, then started by hand",
+    "drain": "`recserve edge drain`, then stopped, started, and back",
+    "stop": "SIGTERM to `recserve serve`, of which the edge is not told",
+    "shift": "weights 90/10 and 50/50, one drained, the other drained",
+    "flip": "clients name a release in a header, and no longer",
+    "rude": "rude clients, by the same edge",
+}
+
+
+def edge_markdown(folder: Path = RESULTS) -> str:
+    """A GitHub table: what clients of an edge see, each request asked once."""
+    result = json.loads((folder / "edge.json").read_text())
+    header = ["what happens", "requests", "right", "wrong", "lost", "longest wait, s", "restarts"]
+    return "\n".join(table(header, [_edge(one) for one in result["experiments"]]))
+
+
+def _edge(one: dict[str, Any]) -> list[str]:
+    counts = [f"{count:,}" for count in (one["requests"], one["ok"], one["wrong"], sum(one["errors"].values()))]
+    return [_EDGE[one["name"]], *counts, f"{one['slowest_s']:.1f}", str(one.get("restarts", ""))]
+
+
 _LIVE = {
     "nothing_happens": "nothing",
     "kill_consumer": "the consumer is killed, twice",

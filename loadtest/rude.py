@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from typing import Any
 import grpc
 import numpy as np
 
+from loadtest.cores import split, started_on
 from loadtest.pool import Pool, Tensors
 from recserve_client.channels import unary
 from recserve_client.protocol import MODEL_INFER, messages
@@ -158,6 +159,21 @@ def _hang(url: str, in_flight: int) -> None:
     sys.stdout.flush()
     threading.Event().wait(10.0)
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def started(url: str, pool: Path, seconds: float, number: int, seed: int) -> list[subprocess.Popen[str]]:
+    """So many processes of them, on the load's cores."""
+    words = [sys.executable, "-m", "loadtest.rude", url, str(pool), str(seconds)]
+    with started_on(split().load):
+        return [
+            subprocess.Popen([*words, str(seed + place)], stdout=subprocess.PIPE, text=True) for place in range(number)
+        ]
+
+
+def ended(processes: Sequence[subprocess.Popen[str]]) -> dict[str, int]:
+    """Waits for them; calls by way, of all."""
+    done = [json.loads(one.communicate(timeout=300.0)[0]) for one in processes]
+    return dict(sum((Counter(one) for one in done), Counter()))
 
 
 def main() -> None:

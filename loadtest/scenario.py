@@ -9,8 +9,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from export import logged
 from export.artifacts import GOLDEN_FILE
 from export.further import complete, drawn, further
+from export.release_ids import known
 from export.served import Served, data_of, published, system_of
 from loadtest.pool import Tensors
 from serving import golden
@@ -19,6 +21,7 @@ from serving.in_process import InProcessModel
 from serving.readiness import models
 from serving.state.builder import models_with_states
 from serving.versions import served_version
+from serving.watch.pseudonyms import USER_ID
 from training.system import Task
 from training.traffic import LARGEST
 
@@ -56,9 +59,13 @@ class Scenario(NamedTuple):
 
     model: str
     """The model that requests go to."""
+    log: Path | None = None
+    """Folder of a log whose requests are asked, in place of drawn ones."""
 
     def distribution(self, repository: Path) -> str:
         """What the requests are drawn from, in words: printed in the report."""
+        if self.log is not None:
+            return f"requests of a log, at most {REQUESTS} and those evenly over it"
         task = _task(published(repository, self.model))
         if task is None:
             return "the golden requests of the release, which its own example drew"
@@ -66,7 +73,9 @@ class Scenario(NamedTuple):
 
     def requests(self, repository: Path, seed: int) -> list[Tensors]:
         """Requests of users of the model's data set, drawn with its skew; everything follows from the seed. A model of
-        no system is asked its goldens, whatever the seed."""
+        no system is asked its goldens, whatever the seed, and where there is a log, its requests are asked."""
+        if self.log is not None:
+            return self._logged(repository, self.log)
         served = published(repository, self.model)
         task = _task(served)
         if task is None:
@@ -78,6 +87,11 @@ class Scenario(NamedTuple):
             for request, value in zip(requests, drawn(served, interactions, tensor, random, REQUESTS), strict=True):
                 request[name] = value
         return [complete(served, request) for request in requests]
+
+    def _logged(self, repository: Path, log: Path) -> list[Tensors]:
+        version = int(served_version(repository / self.model).name)
+        users = known(repository, self.model, version, USER_ID)
+        return [one.inputs for one in logged.named(logged.read(log, self.model, REQUESTS), log, users)]
 
     def direct(self, repository: Path) -> Direct:
         """The model in this process."""

@@ -1,23 +1,17 @@
 """`recserve serve` as a process of its own, as an operator has it, for experiments that break it."""
 
-import json
 import os
 import signal
-import subprocess
-import sys
 import time
 import urllib.request
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
-from loadtest.cores import started_on
-from recserve_client import Client
+from loadtest.program import PATIENCE_S, Program
+from recserve_client import Client, Tls
 from serving import shared_memory
-
-PATIENCE_S = 120.0
-"""Far more than anything takes here; only a hang reaches it."""
 
 
 class Address(NamedTuple):
@@ -28,64 +22,29 @@ class Address(NamedTuple):
     metrics_url: str
 
 
-class Served:
-    """A context manager that leaves no process behind."""
+class Served(Program):
+    """`recserve serve`."""
 
     def __init__(self, repository: Path, *options: object, cores: Collection[int] = ()) -> None:
-        """Starts `recserve serve` with these options, on free ports unless they say otherwise, on these cores."""
+        """Starts it with these options, on free ports unless they say otherwise, on these cores."""
         self.repository = repository
-        self.printed = repository.with_name(f"{repository.name}-serve-{time.monotonic_ns()}.txt")
-        """What it prints for a person."""
-        words = ["serve", "--repository", repository, "--json"]
-        words += [word for port in ("--grpc-port", "--metrics-port") if port not in options for word in (port, 0)]
-        command = [sys.executable, "-m", "recserve", *map(str, (*words, *options))]
-        with self.printed.open("wb") as printed, started_on(cores or os.sched_getaffinity(0)):
-            self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=printed, text=True)
-        self._address: Address | None = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        with suppress(ValueError):
-            self.process.send_signal(signal.SIGINT)
-        with suppress(subprocess.TimeoutExpired):
-            self.process.wait(30.0)
-        self.process.kill()
-        self.process.communicate()
+        ports = [word for port in ("--grpc-port", "--metrics-port") if port not in options for word in (port, 0)]
+        super().__init__("serve", repository, "--repository", repository, *ports, *options, cores=cores)
 
     @property
     def address(self) -> Address:
         """Waits until it is ready. Raises RuntimeError where it ends instead."""
-        if self._address is None:
-            assert self.process.stdout is not None
-            text = "".join(self.process.stdout.readline() for _ in range(5))
-            if not text:
-                raise RuntimeError(f"recserve serve did not start: {self.said}")
-            said = json.loads(text)
-            self._address = Address(said["url"], said["metrics_url"])
-        return self._address
+        return Address(self.told["url"], self.told["metrics_url"])
 
-    def client(self, deadline_s: float = 30.0) -> Client:
+    def client(self, deadline_s: float = 30.0, *, tls: Tls | None = None) -> Client:
         """A client of the server, which shows every failure."""
-        return Client(self.address.url, deadline_s=deadline_s, retries=0)
-
-    @property
-    def said(self) -> str:
-        """All that it said so far to a person."""
-        return self.printed.read_text()
+        return Client(self.address.url, deadline_s=deadline_s, retries=0, tls=tls)
 
     def says(self, text: str) -> None:
         """Waits until it said this. Raises RuntimeError where it ends without."""
         until(lambda: text in self.said or self.process.poll() is not None)
         if text not in self.said:
             raise RuntimeError(f"recserve serve ended without '{text}': {self.said}")
-
-    def ends(self, number: signal.Signals | None = None) -> int:
-        """Its exit code, after a signal."""
-        if number is not None:
-            self.process.send_signal(number)
-        return self.process.wait(PATIENCE_S)
 
     @property
     def restarts(self) -> int:

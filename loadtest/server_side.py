@@ -16,6 +16,8 @@ _SERIES = re.compile(r"^(\w+)\{(.*)\} (\S+)$")
 _LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 _COUNTED = ("recserve_", "nv_inference_request_", "nv_inference_exec_count", "nv_inference_pending")
 """Prefixes of the metrics that a report shows."""
+_DISTRIBUTIONS = ("recserve_score_", "recserve_user_state_age_seconds_bucket", "nv_inference_request_summary_us")
+"""Prefixes of those that it does not: a report has its own latencies, and answers are compared, not counted by size."""
 
 
 class Snapshot(NamedTuple):
@@ -44,7 +46,12 @@ class Snapshot(NamedTuple):
     def metrics_delta(self, before: Self) -> dict[str, float]:
         """Counters that moved, by name and labels."""
         moved = {name: value - before.metrics.get(name, 0.0) for name, value in self.metrics.items()}
-        return {name: value for name, value in sorted(moved.items()) if value and name.startswith(_COUNTED)}
+        return {name: value for name, value in sorted(moved.items()) if value and is_counted(name)}
+
+
+def is_counted(name: str) -> bool:
+    """Whether a report shows this series."""
+    return name.startswith(_COUNTED) and not name.startswith(_DISTRIBUTIONS)
 
 
 def _split(delta: InferStats) -> dict[str, float]:

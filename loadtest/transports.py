@@ -1,11 +1,12 @@
 """How a load generator talks to a server: ours, or another that serves the same model."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Protocol
 
 import numpy as np
 
-from recserve_client import Client
+from recserve_client import Client, Tls
 
 
 class Connection(Protocol):
@@ -26,15 +27,16 @@ Connect = Callable[[str], Connection]
 OURS = "recserve"
 
 
-def ours(url: str) -> Client:
+def ours(url: str, tls: Tls | None = None) -> Client:
     """Our client, which shows every failure here."""
-    return Client(url, retries=0)
+    return Client(url, retries=0, tls=tls)
 
 
-def transport(name: str) -> Connect:
-    """By name: ours, or a peer's. Raises ValueError for an unknown one."""
+def transport(name: str, tls: str = "") -> Connect:
+    """By name: ours, or a peer's; `tls` is a folder of certificates for ours, plain text where "". Raises ValueError
+    for an unknown one."""
     if name == OURS:
-        return ours
+        return partial(ours, tls=Tls.folder(tls) if tls else None)
     from loadtest.peers.transports import TRANSPORTS
 
     if name not in TRANSPORTS:

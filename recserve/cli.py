@@ -64,6 +64,9 @@ def command(words: Sequence[str]) -> Command:
         members = found.members if word in found.members else members_of(found)
         if word in _HELP:
             _list(program, found, members)
+            if found.itself and not positionals(class_of(found.itself)):
+                Console().print()
+                parse(class_of(found.itself), [_HELP[0]], program)
             raise SystemExit(0)
         if found.itself and word is not None and word not in members:
             return parse(class_of(found.itself), [word, *rest], program)
@@ -111,7 +114,8 @@ def _list(program: str, group: Group, members: Mapping[str, Group | Place | type
     console.print(f"usage: {program} COMMAND [options]", highlight=False, markup=False)
     if group.itself:
         one = class_of(group.itself)
-        console.print(f"       {program} {positionals(one)} [options]", highlight=False, markup=False)
+        words = " ".join(filter(None, (program, positionals(one), "[options]")))
+        console.print(f"       {words}", highlight=False, markup=False)
     console.print(f"\n{group.description}\n", highlight=False, markup=False)
     width = max(map(len, members))
     for name, one in members.items():

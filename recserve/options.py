@@ -140,7 +140,8 @@ def near(word: str, known: Sequence[str]) -> str:
 def paragraphs(text: str) -> str:
     """A docstring, filled to the width of the terminal."""
     width = min(shutil.get_terminal_size().columns, 120) - 2
-    return "\n\n".join(textwrap.fill(" ".join(part.split()), width) for part in text.split("\n\n"))
+    parts = (" ".join(part.split()) for part in text.split("\n\n"))
+    return "\n\n".join(textwrap.fill(part, width, break_on_hyphens=False) for part in parts)
 
 
 def _default(field: "dataclasses.Field[Any]") -> Any:

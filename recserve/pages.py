@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from loadtest import published
+from recserve import watched_tables
 from recserve.commands import systems
-from recserve.studies import elsewhere, robustness, scenario_tables
+from recserve.studies import elsewhere, robustness, scenario_tables, sizing, tracing_tables
 from recserve.studies import published as studies
 from recserve.studies.label_share import fields, points
 from recserve.studies.objectives import points as objectives
 from recserve.studies.recall_curves import points as recall_curves
+from recserve.studies.stored_tables import tables as stored_tables
 from training.registry import SYSTEMS, TASKS
 
 ROOT = Path(__file__).parents[1]
@@ -54,11 +56,17 @@ REGIONS = (
     Region("docs/results.md", "finding", studies.finding_markdown),
     Region("docs/results.md", "calls", studies.calls_markdown),
     Region("docs/results.md", "freshness", studies.freshness_markdown),
+    Region("docs/results.md", "tracing", tracing_tables.markdown),
     Region("docs/results.md", "content", studies.content_markdown),
     Region("docs/results.md", "load", lambda: f"{studies.length_markdown()}\n\n{published.peers_markdown()}"),
     Region("docs/operations.md", "faults", published.faults_markdown),
+    Region("docs/operations.md", "edge", published.edge_markdown),
     Region("docs/operations.md", "histories", published.histories_markdown),
     Region("docs/operations.md", "live", published.live_markdown),
+    Region("docs/operations.md", "families", watched_tables.families_markdown),
+    Region("docs/operations.md", "alerts", watched_tables.alerts_markdown),
+    Region("docs/operations.md", "sizing", sizing.markdown),
+    Region("docs/operations.md", "stored", stored_tables.markdown),
 )
 
 

@@ -67,6 +67,14 @@ _RELEASES = {
         "Serve the release before again; once more, and the one before that. Never forward: that is promote.",
         "recserve.commands.releases.rollback:Rollback",
     ),
+    "golden": Place(
+        "Publish a release again, with golden requests and the reference of its scores out of a log of requests.",
+        "recserve.commands.releases.golden:Golden",
+    ),
+    "pull": Place(
+        "Pull what an object store serves into a repository, which then serves it; cut off, the next one goes on.",
+        "recserve.commands.releases.pull:Pull",
+    ),
     "prune": Place(
         "Remove old releases and their user states; nothing else ever deletes one.",
         "recserve.commands.releases.prune:Prune",
@@ -100,9 +108,28 @@ _BENCH = {
         "requests.",
         "recserve.commands.bench_abuse:BenchAbuse",
     ),
+    "edge": Place(
+        "Kill, stop, freeze, shift and abuse two servers behind an edge, while clients ask each request once.",
+        "recserve.commands.bench_edge:BenchEdge",
+    ),
     "peers": Place(
         "Serve the same scorer with grpcio, LitServe, BentoML and MLServer, and measure all in turn on the same core.",
         "recserve.commands.bench_peers:BenchPeers",
+    ),
+}
+
+_EDGE = {
+    "weight": Place(
+        "Set the weights of servers, while the edge runs; a drained one takes requests again.",
+        "recserve.commands.edge.shifting:Weight",
+    ),
+    "drain": Place(
+        "Send servers nothing more, and return when what they were asked before is answered: then they may be stopped.",
+        "recserve.commands.edge.shifting:Drain",
+    ),
+    "show": Place(
+        "Show the servers of an edge: weights, which take requests, and what a running Envoy sees of them.",
+        "recserve.commands.edge.shifting:Show",
     ),
 }
 
@@ -144,9 +171,17 @@ COMMANDS = Group(
             "recserve.commands.gate:Gate",
         ),
         "serve": Place(
-            "Serve a model repository on loopback until SIGINT, SIGTERM or SIGHUP; a server that falls is started "
-            "again.",
+            "Serve a model repository until SIGINT, SIGTERM or SIGHUP; a server that falls is started again.",
             "recserve.commands.serve:Serve",
+        ),
+        "edge": Group(
+            "Run Envoy before several servers, shift their traffic, and take one out before it is stopped.",
+            _EDGE,
+            itself=Place(
+                "Write Envoy's files for several servers, have Envoy check them, and run it until SIGINT, SIGTERM or "
+                "SIGHUP.",
+                "recserve.commands.edge.start:Start",
+            ),
         ),
         "ask": Place(
             "Ask a served model: what a user may want of the candidates, or next, and why.",
@@ -157,7 +192,9 @@ COMMANDS = Group(
             "recserve.commands.score:Score",
         ),
         "events": Group("Load, push, follow, show and drop what users do.", _EVENTS),
-        "releases": Group("Publish, promote, roll back, list and prune the releases of a repository.", _RELEASES),
+        "releases": Group(
+            "Publish, pull, promote, roll back, list, prove anew and prune the releases of a repository.", _RELEASES
+        ),
         "state": Group("Build, show and drop prestored user states.", _STATE),
         "bench": Group(
             "Measure latency and throughput of a model under load, against the floor; or break things.",
@@ -166,6 +203,10 @@ COMMANDS = Group(
                 "Measure one model: closed loops, then Poisson arrivals up to the highest rate within the p99 budget.",
                 "recserve.commands.bench:Bench",
             ),
+        ),
+        "drift": Place(
+            "Compare the requests of a log with the reference of the release that answered them.",
+            "recserve.commands.drift:Drift",
         ),
         "kernels": Group("Tell what the hot ops cost, from static facts and by the clock.", _KERNELS),
         "study": Group("Draw one paper's picture: experiments beside the line of work.", STUDIES),

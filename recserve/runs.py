@@ -27,6 +27,10 @@ MAX_LENGTH = 50
 """Of histories, where a configuration does not say it, as that of a tokenizer, which looks at items."""
 
 
+UNROUNDED = "test before its tables were rounded"
+"""Part of the metrics of a run that is released in another form than it was trained in."""
+
+
 class Trained(NamedTuple):
     """A finished run, ready to be evaluated or served."""
 
@@ -92,7 +96,8 @@ def load_data(plan: Plan, root: Path) -> Data:
 
 def _view(plan: Plan, root: Path, interactions: Interactions) -> Data:
     length = getattr(plan.config, "max_length", MAX_LENGTH)
-    wanted = Wanted(plan.system.reads, length, _given(root, plan, interactions))
+    split = getattr(plan.config, "split", "")
+    wanted = Wanted(plan.system.reads, length, _given(root, plan, interactions), split)
     return plan.system.view(plan.system.task.view(interactions, wanted))
 
 
@@ -158,6 +163,7 @@ def measured(trained: Trained) -> Measured:
         until=info.until,
         data=json.loads(json.dumps(asdict(info.data))),
         test=trained.metrics["test"],
+        unrounded=trained.metrics.get(UNROUNDED),
     )
 
 

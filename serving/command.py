@@ -2,46 +2,84 @@
 
 import os
 import secrets
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal, NamedTuple
 
 import kernels
 import recserve_client
+from serving.state import directory_of
 
 IMAGE = "nvcr.io/nvidia/tritonserver:26.06-py3"
 ADMIN_APIS = ("model-repository", "trace", "logging")
+SUMMARIES = (
+    "--metrics-config=summary_latencies=true",
+    "--metrics-config=summary_quantiles=0.5:0.05,0.95:0.01,0.99:0.001",
+)
+"""Quantiles of each model's latencies; those of several servers cannot be put together, an edge's histograms can."""
 
 
-def container_command(
-    repository: Path, state: Path, histories: Path, image: str = IMAGE, admin_key: str | None = None
-) -> list[str]:
+Engine = Literal["docker", "podman"]
+_GPUS: dict[Engine, str] = {"docker": "--gpus=all", "podman": "--device=nvidia.com/gpu=all"}
+"""How each engine hands over the GPUs; podman by NVIDIA's description of devices (CDI)."""
+
+
+class Container(NamedTuple):
+    """How a repository is served in NVIDIA's container."""
+
+    repository: Path
+    state: str
+    """URL of the store of user states: of a directory, which is mounted, or of another machine."""
+    histories: str
+    """URL of the store of users' histories, likewise."""
+    image: str = IMAGE
+    engine: Engine = "docker"
+    grpc_port: int = 8001
+    metrics_port: int = 8002
+
+
+def container_command(container: Container, admin_key: str | None = None) -> list[str]:
     """The command line that serves the same repository in NVIDIA's container, on a GPU, for this machine only.
 
     The image needs the packages `lmdb` and `safetensors` where the repository has a model `user_events` or one with
-    user states, and `torch`, `triton`, `jaxtyping` and `onnx` where it has kernel forms. Without an `admin_key` nobody
-    gets at the administrative APIs.
+    user states, and `torch`, `triton`, `jaxtyping` and `onnx` where it has kernel forms, as that of
+    deploy/containers/gpu.Dockerfile has. Without an `admin_key` nobody gets at the administrative APIs.
     """
     source = Path(__file__).parent
+    stores = dict([_store("STATE", container.state), _store("HISTORIES", container.histories)])
     mounts = {
-        repository.resolve(): "/models:ro",
-        state.resolve(): "/state",
-        histories.resolve(): "/histories",
+        container.repository.resolve(): "/models:ro",
+        **dict(mounted(container)),
         source: "/recserve/serving:ro",
         Path(kernels.__path__[0]): "/recserve/kernels:ro",
         Path(recserve_client.__path__[0]): "/recserve/recserve_client:ro",
         source / "backends" / "recserve": "/opt/tritonserver/backends/recserve:ro",
     }
     return [
-        *("docker", "run", "--rm", "--gpus=all", "--shm-size=1g"),
+        *(container.engine, "run", "--rm", _GPUS[container.engine], "--shm-size=1g"),
         *("--security-opt=no-new-privileges", "--cap-drop=ALL", f"--user={os.getuid()}:{os.getgid()}"),
-        *("--publish=127.0.0.1:8001:8001", "--publish=127.0.0.1:8002:8002"),
+        f"--publish=127.0.0.1:{container.grpc_port}:8001",
+        f"--publish=127.0.0.1:{container.metrics_port}:8002",
         *(f"--volume={outside}:{inside}" for outside, inside in mounts.items()),
-        *("--env=RECSERVE_STATE=lmdb:///state", "--env=RECSERVE_HISTORIES=lmdb:///histories"),
+        *(f"--env=RECSERVE_{name}={url}" for name, url in stores.items()),
         *("--env=PYTHONPATH=/recserve", "--env=PYTHONDONTWRITEBYTECODE=1"),
-        image,
+        container.image,
         "tritonserver",
         *shared_flags(Path("/models"), None, admin_key or secrets.token_hex(16)),
         "--model-control-mode=none",
     ]
+
+
+def mounted(container: Container) -> Iterator[tuple[Path, str]]:
+    """Folders of stores on this machine, each with where the container has it."""
+    for name, url in (("/state", container.state), ("/histories", container.histories)):
+        if (folder := directory_of(url)) is not None:
+            yield folder, name
+
+
+def _store(name: str, url: str) -> tuple[str, str]:
+    """The store's name among the variables, and its URL as the container has it."""
+    return name, url if directory_of(url) is None else f"lmdb:///{name.lower()}"
 
 
 def shared_flags(repository: Path, target: str | None, admin_key: str) -> list[str]:
@@ -53,6 +91,7 @@ def shared_flags(repository: Path, target: str | None, admin_key: str) -> list[s
         "--strict-readiness=1",
         "--exit-on-error=1",
         "--allow-http=0",
+        *SUMMARIES,
         f"--grpc-restricted-protocol={','.join(ADMIN_APIS)}:admin-key={admin_key}",
         # A key that nobody is given: the API is off.
         f"--grpc-restricted-protocol=shared-memory:off={secrets.token_hex(32)}",

@@ -2,7 +2,8 @@
 
 A golden is stored as a client would send it: a leading batch axis of 1, ragged inputs as [1, n], and none of the
 inputs that the server fills in. The file is one safetensors file with the keys "0007/inputs/<name>",
-"0007/outputs/<name>", "0007/reference64/<name>" and "0007/served64/<name>", and text as in `serving.flat_texts`.
+"0007/outputs/<name>", "0007/reference64/<name>", "0007/served64/<name>" and "0007/unrounded/<name>", and text as in
+`serving.flat_texts`.
 """
 
 from collections import defaultdict
@@ -25,7 +26,7 @@ once where torch rounds after each operator."""
 ORDERS = "scores"
 """Name of the float output by which a list beside it, of the same shape, is ordered."""
 
-PARTS = ("inputs", "outputs", "reference64", "served64")
+PARTS = ("inputs", "outputs", "reference64", "served64", "unrounded")
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,8 @@ class Golden:
     """What the training form answers in fp64; may be empty."""
     served64: dict[str, np.ndarray] = field(default_factory=dict)
     """What the served form answers in fp64; may be empty."""
+    unrounded: dict[str, np.ndarray] = field(default_factory=dict)
+    """Float outputs of the same model before its tables were rounded; empty where they were not."""
 
 
 class Gap(NamedTuple):

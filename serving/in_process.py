@@ -18,6 +18,7 @@ from serving.state.states import Entry, Lookup, Read, States, Written
 from serving.steps import kind_of
 from serving.steps.step import NotAnsweredError, Refusal, Step, Tensors
 from serving.versions import served_version
+from serving.watch.families import Family
 
 
 class Remembered:
@@ -64,11 +65,11 @@ class Here:
             raise NotAnsweredError(f"{model} version {version} failed: {error}") from error
         return {name: answer[name] for name in outputs}
 
-    def counter(self, name: str, description: str, model: str, outcomes: Sequence[str]) -> Callable[[str, int], None]:
+    def counter(self, family: Family, model: str, outcomes: Sequence[str]) -> Callable[[str, int], None]:
         """Nothing is counted."""
         return lambda outcome, number: None
 
-    def total(self, name: str, description: str, model: str) -> Callable[[float], None]:
+    def total(self, family: Family, model: str) -> Callable[[float], None]:
         """Nothing is counted."""
         return lambda number: None
 

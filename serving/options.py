@@ -4,6 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from serving import addresses
+from serving.traces import Traces
+from serving.watch.request_log import LogOptions
+
 
 @dataclass(frozen=True, kw_only=True)
 class ServerOptions:
@@ -18,6 +22,15 @@ class ServerOptions:
     """URL of the store of users' histories, see `open_histories`; <repository>.histories beside the repository where
     None."""
     host: str = "127.0.0.1"
+    """Where gRPC listens: an IPv4 address, 0.0.0.0 for all, or a name."""
+    tls: Path | None = None
+    """Folder of certificates, see `ServerTls`; plain text where None."""
+    insecure: bool = False
+    """Whether plain text may leave this machine."""
+    metrics_host: str = "127.0.0.1"
+    """Where Prometheus reads, in plain text always."""
+    traces: Traces | None = None
+    """Where traces go; nothing is traced where None."""
     grpc_port: int = 0
     """0 takes a free one."""
     metrics_port: int = 0
@@ -35,10 +48,21 @@ class ServerOptions:
     """Opens the model control, trace and log APIs; a new one for each server where None."""
     tritonserver: Path | None = None
     """The server's binary; that of the wheel where None."""
+    request_log: LogOptions | None = None
+    """Which requests are logged, and where; none where None."""
 
     def __post_init__(self) -> None:
         for name, port in (("grpc_port", self.grpc_port), ("metrics_port", self.metrics_port)):
             if not 0 <= port <= 65535:
                 raise ValueError(f"{name} is {port}; a port is between 1 and 65535, and 0 takes a free one")
+        for name, host in (("host", self.host), ("metrics_host", self.metrics_host)):
+            addresses.check(name, host)
+        if not (addresses.is_loopback(self.host) or self.tls or self.insecure):
+            raise ValueError(
+                f"host {self.host} is reached by others than this machine, in plain text; name a TLS folder with "
+                "--tls, or say --insecure"
+            )
         if self.grpc_port == self.metrics_port != 0:
             raise ValueError(f"grpc_port and metrics_port are both {self.grpc_port}; give each its own")
+        if self.request_log is not None:
+            self.request_log.prepare()

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from serving.startup import StartupError
 
 
-def available_ports(host: str, wanted: Sequence[int]) -> list[int]:
-    """The wanted ports, each 0 replaced; all were free a moment ago."""
+def available_ports(wanted: Sequence[tuple[str, int]]) -> list[int]:
+    """The ports that are wanted at their hosts, each 0 replaced; all were free a moment ago."""
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in wanted]
-        for each, port in zip(sockets, wanted, strict=True):
+        for each, (host, port) in zip(sockets, wanted, strict=True):
             # As a server does that starts again on the port where it ran before.
             each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:

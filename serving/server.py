@@ -9,35 +9,26 @@ import secrets
 import subprocess
 import threading
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
 from serving import draining, processes, pruning, readiness, releases, rollout, runtime, server_log, shared_memory
+from serving.addresses import reachable
 from serving.admin import Admin
-from serving.command import container_command, shared_flags
 from serving.guardian import Guardian
 from serving.histories.opening import histories_beside
+from serving.launch import STOP_TIMEOUT_S, Launch, command, environment
 from serving.options import ServerOptions
 from serving.served_configs import settle
 from serving.startup import StartupError
 from serving.state import beside, url_of
+from serving.tls import ServerTls
 from serving.watchdog import DEAD_LOADING_S, Watchdog
 
-__all__ = ["ServerOptions", "TritonServer", "container_command"]
+__all__ = ["ServerOptions", "TritonServer"]
 
-STOP_TIMEOUT_S = 15
 _PORT_ATTEMPTS = 3
 _POLL_S = 0.05
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Launch:
-    """What is drawn anew for each process."""
-
-    grpc_port: int
-    metrics_port: int
-    memory_prefix: str
 
 
 class TritonServer:
@@ -56,12 +47,14 @@ class TritonServer:
         """Opens the model control, trace and log APIs."""
         self.release: rollout.Release | None = None
         """What it serves, where its models can be controlled; the one who rolls out another says so."""
+        self.tls: ServerTls | None = None
+        """What it was last started with; None for plain text."""
         self.restarts = 0
         """How often it was started again after a fault."""
         self._process: subprocess.Popen[bytes] | None = None
         self._guardian: Guardian | None = None
         self._log_start = 0
-        self._launch: _Launch | None = None
+        self._launch: Launch | None = None
         self._watchdog: Watchdog | None = None
 
     def __enter__(self) -> Self:
@@ -80,13 +73,13 @@ class TritonServer:
 
     @property
     def url(self) -> str:
-        """host:port of the gRPC service."""
-        return f"{self.options.host}:{self._started.grpc_port}"
+        """host:port of the gRPC service, for this machine."""
+        return f"{reachable(self.options.host)}:{self._started.grpc_port}"
 
     @property
     def metrics_url(self) -> str:
-        """Where Prometheus reads the metrics."""
-        return f"http://{self.options.host}:{self._started.metrics_port}/metrics"
+        """Where Prometheus reads the metrics, for this machine."""
+        return f"http://{reachable(self.options.metrics_host)}:{self._started.metrics_port}/metrics"
 
     @property
     def shared_memory_files(self) -> list[str]:
@@ -102,9 +95,10 @@ class TritonServer:
             return None
         return f"tritonserver ended {processes.ended_how(self._process.returncode)}; see {self.log}"
 
-    def client(self) -> Admin:
-        """A client with the admin key."""
-        return Admin(self.url, admin_key=self.admin_key)
+    def client(self, deadline_s: float = 5.0) -> Admin:
+        """A client with the admin key, over TLS where it serves so."""
+        tls = None if self.tls is None else self.tls.own
+        return Admin(self.url, deadline_s=deadline_s, admin_key=self.admin_key, tls=tls)
 
     def start(self, cancelled: threading.Event | None = None) -> None:
         """Starts the server and returns when it is ready.
@@ -113,7 +107,8 @@ class TritonServer:
             cancelled: ends a start that is under way.
 
         Raises:
-            ValueError: the repository holds no model, or a file that is not the published one.
+            ValueError: the repository holds no model, or a file that is not the published one; or a certificate is
+                wrong.
             StartupError: the server did not come up, or a model does not answer its golden requests.
         """
         self.release = None
@@ -122,6 +117,7 @@ class TritonServer:
     def _start(self, cancelled: threading.Event | None) -> None:
         if self._process is not None:
             raise RuntimeError("the server is running already; stop() it first")
+        self.tls = ServerTls.read(self.options.tls) if self.options.tls else None
         readiness.models(self.repository, self.options.target)
         settle(self.repository, releases.served_versions(self.repository))
         if self.options.check_golden:
@@ -208,7 +204,7 @@ class TritonServer:
                 self._guardian.dismiss()
 
     @property
-    def _started(self) -> _Launch:
+    def _started(self) -> Launch:
         if self._launch is None:
             raise RuntimeError("the server was never started; call start() or use it in a with statement")
         return self._launch
@@ -237,45 +233,30 @@ class TritonServer:
         return self.options.grpc_port, self.options.metrics_port
 
     def _spawn(self) -> None:
-        grpc_port, metrics_port = processes.available_ports(self.options.host, self._ports)
-        self._launch = _Launch(
-            grpc_port=grpc_port,
-            metrics_port=metrics_port,
-            memory_prefix=shared_memory.prefix(secrets.token_hex(4)),
+        hosts = self.options.host, self.options.metrics_host
+        self._launch = Launch.drawn(hosts, self._ports)
+        words = command(
+            self._launch,
+            self.repository,
+            self.options,
+            admin_key=self.admin_key,
+            tls=self.tls,
+            loads_all=self._pinned is None,
         )
-        command = self._command(self._launch)
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab" if self.restarts else "wb") as log:
             self._log_start = log.tell()
             # Its own session, so that Ctrl-C reaches only the program, which then stops the server in order.
             self._process = subprocess.Popen(
-                command,
-                env=runtime.environment(self.state, self.histories, self.metrics_url, self.restarts),
+                words,
+                env=runtime.environment(self.state, self.histories, self.metrics_url, self.restarts)
+                | environment(self.options),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
         self._guardian = Guardian(self._process.pid, self._launch.memory_prefix)
-
-    def _command(self, launch: _Launch) -> list[str]:
-        backends = runtime.backend_directory(self.options.backends or runtime.BACKENDS)
-        binary = self.options.tritonserver or runtime.wheel_root() / "bin" / "tritonserver"
-        return [
-            str(binary),
-            *shared_flags(self.repository, self.options.target, self.admin_key),
-            f"--model-control-mode={self.options.model_control}",
-            *(["--load-model=*"] if self.options.model_control == "explicit" and self._pinned is None else []),
-            f"--grpc-address={self.options.host}",
-            f"--grpc-port={launch.grpc_port}",
-            f"--metrics-address={self.options.host}",
-            f"--metrics-port={launch.metrics_port}",
-            "--allow-gpu-metrics=0",
-            f"--backend-directory={backends}",
-            # Holds for the Python-based backends too.
-            f"--backend-config=python,shm-region-prefix-name={launch.memory_prefix}",
-            f"--exit-timeout-secs={STOP_TIMEOUT_S - 5}",
-        ]
 
     def _wait(self, cancelled: threading.Event) -> bool:
         """Whether the server became ready before it died.
@@ -284,7 +265,7 @@ class TritonServer:
             StartupError: neither happened within `ready_timeout_s`, or the start was cancelled.
         """
         deadline = time.monotonic() + self.options.ready_timeout_s
-        with Admin(self.url, deadline_s=1.0) as client:
+        with self.client(deadline_s=1.0) as client:
             while self.process.poll() is None:
                 if client.server_ready():
                     # gRPC answers for a moment even where the metrics port was taken.

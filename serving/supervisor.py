@@ -45,6 +45,12 @@ class Supervisor:
         self._stop = stop
         self._report = report
         self._restarts: deque[float] = deque()
+        self._is_mending = False
+
+    @property
+    def is_up(self) -> bool:
+        """Whether the server is there and answered its golden requests, as far as is known; for any thread."""
+        return not self._is_mending and self._server.fault is None
 
     def tend(self) -> None:
         """Does nothing while all is well; otherwise returns when the server is ready again, or `stop` was set.
@@ -69,6 +75,7 @@ class Supervisor:
         if len(self._restarts) >= self._policy.max_restarts:
             raise StartupError(f"{len(self._restarts)} restarts within {WINDOW_S / 60:g} minutes; the last: {fault}")
         # What is left of the old process is ended first, so that nobody takes it for a server meanwhile.
+        self._is_mending = True
         self._server.stop()
         self._stop.wait(self._pause_s(now))
         self._restarts.append(now)
@@ -78,6 +85,7 @@ class Supervisor:
             reason = _line(str(error))
             self._report(f"restart {self._server.restarts} failed: {reason}")
             return reason
+        self._is_mending = False
         took = time.monotonic() - now
         self._report(f"restart {self._server.restarts}: ready again after {took:.1f} s; {fault}")
         return None

@@ -3,6 +3,7 @@
 Nothing is tried twice: who asks on behalf of a request has no time for that, and says what is to be done instead.
 """
 
+import os
 from typing import Any
 
 import valkey
@@ -10,6 +11,8 @@ from valkey.backoff import NoBackoff
 from valkey.exceptions import OutOfMemoryError, ValkeyError
 from valkey.retry import Retry
 
+PASSWORD = "RECSERVE_VALKEY_PASSWORD"  # noqa: S105 - the variable's name
+"""Environment variable with the password where a URL has none: other users of a machine can read command lines."""
 READ_TIMEOUT_S = 0.1
 """Of connecting, and of each answer to who serves a request: it has no time for a store that hangs."""
 _LONGEST = 200
@@ -23,7 +26,11 @@ def client(url: str, timeout_s: float) -> Any:
     """
     try:
         made = valkey.Valkey.from_url(
-            url, socket_timeout=timeout_s, socket_connect_timeout=timeout_s, retry=Retry(NoBackoff(), 0)
+            url,
+            password=os.environ.get(PASSWORD),
+            socket_timeout=timeout_s,
+            socket_connect_timeout=timeout_s,
+            retry=Retry(NoBackoff(), 0),
         )
         # What no connection can be made with is found here, and not by the first who asks.
         made.connection_pool.connection_class(**made.connection_pool.connection_kwargs)

@@ -77,8 +77,12 @@ def anchors(page: str) -> set[str]:
     counts: dict[str, int] = {}
     found = set()
     for heading in _HEADING.findall(prose(page)):
-        plain = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading)
-        slug = re.sub(r"[^\w\- ]", "", plain.lower()).replace(" ", "-")
-        number = counts[slug] = counts.get(slug, -1) + 1
-        found.add(f"{slug}-{number}" if number else slug)
+        name = anchor_of(heading)
+        number = counts[name] = counts.get(name, -1) + 1
+        found.add(f"{name}-{number}" if number else name)
     return found
+
+
+def anchor_of(heading: str) -> str:
+    plain = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading)
+    return re.sub(r"[^\w\- ]", "", plain.lower()).replace(" ", "-")

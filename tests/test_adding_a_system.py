@@ -10,12 +10,14 @@ import numpy as np
 import pytest
 import torch
 
+from export import served
 from recserve.cli import main
 from serving.server import ServerOptions, TritonServer
 from tests import worked_example
 from tests.pages import text_of
 from tests.training import test_every_system as every
 from tests.training.data.folder.tables import SKUS, Shop
+from training.registry import SYSTEMS
 from training.system import System, prepare
 
 CHECKS = {name: check for name, check in vars(every).items() if name.startswith("test_")}
@@ -55,6 +57,13 @@ def test_the_crosses_matter_and_none_of_them_is_the_control(example: System) -> 
         with torch.no_grad():
             module.get_parameter("weights").add_(1.0)
         assert torch.equal(before, module(sample)) != moved
+
+
+def test_a_system_is_asked_by_its_name_whenever_it_was_registered(example: System) -> None:
+    assert example.name in served.asked()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delitem(SYSTEMS, example.name)
+        assert example.name not in served.asked()
 
 
 @pytest.mark.triton_server

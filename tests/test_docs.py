@@ -16,7 +16,7 @@ from recserve import pages as tables
 from recserve.cli import command
 from tests import worked_example
 from tests.command_line import all_paths, commands_of, options_of, unknown
-from tests.pages import BESIDE, PAGES, ROOT, Block, anchors, blocks, links, spans, text_of
+from tests.pages import BESIDE, PAGES, ROOT, Block, anchor_of, anchors, blocks, links, spans, text_of
 from training.registry import SYSTEMS
 from training.system import System
 
@@ -27,7 +27,7 @@ MADE_LATER = {
 }
 PACKAGES = ("training", "export", "kernels", "serving", "loadtest", "recserve")
 CLIENT = "recserve_client"
-FOLDERS = (*PACKAGES, "client", "tests", "docs", "model_repository", ".ci")
+FOLDERS = (*PACKAGES, "client", "tests", "docs", "model_repository", "deploy", ".ci")
 TARGETS = set(re.findall(r"^([a-z][\w-]*):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 SOURCES = "".join(path.read_text() for folder in PACKAGES for path in (ROOT / folder).rglob("*.py"))
 KINDS = {"sh": {"", "run"}, "python": {"run", "NAME.py"}, "toml": {""}, "csv": {"NAME.csv"}}
@@ -104,6 +104,8 @@ def _check_command(words: list[str]) -> None:
             assert importlib.util.find_spec(module)
         case ["pip", "install", folder]:
             assert (ROOT / folder / "pyproject.toml").is_file()
+        case ["mkdir", *_] | ["openssl", "req", *_]:
+            pass  # run by tests/production/test_tls_served.py
         case ["locust", "-f", file, *_] | ["python", file, *_]:
             assert (ROOT / file).is_file()
         case _:
@@ -182,6 +184,14 @@ def test_every_page_can_be_reached_from_the_readme() -> None:
         reached |= new
         left += new
     assert set(PAGES) <= reached
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if "Contents:" in text_of(page)])
+def test_contents_name_every_section_of_their_page_in_order(page: str) -> None:
+    sections = [anchor_of(heading) for heading in re.findall(r"^## (.*)$", text_of(page), re.MULTILINE)]
+    named = [link[1:] for link in links(page) if link[0] == "#"]
+    assert sections
+    assert named[: len(sections)] == sections
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if re.search(r"decisions/\d", page)])

@@ -54,6 +54,31 @@ class Shown(NamedTuple):
     rows: list[list[object]]
 
 
+class Course(NamedTuple):
+    """How figures of somebody went while events came."""
+
+    title: str
+    axis: str
+    """What `steps` count."""
+    steps: np.ndarray
+    """int64 [K], ascending: events before each of the figures."""
+    words: tuple[str, str]
+    """What an event is called that went well, and one that did not."""
+    lines: "tuple[Line, ...]"
+
+
+class Line(NamedTuple):
+    """One figure, and the events that were about it."""
+
+    name: str
+    values: np.ndarray
+    """float [K] in [0, 1]"""
+    good: np.ndarray
+    """int64: which events, counted from 1, went well."""
+    bad: np.ndarray
+    """int64: which did not."""
+
+
 def unseen(interactions: Interactions, question: Question) -> list[RawId]:
     """The question's candidates, or else one item of each title that its user has not met, at most `most`, the ones
     that are met most often by anybody."""

@@ -1,7 +1,7 @@
 """Files of a run: JSON and safetensors, each written whole or not at all, never pickled.
 
 runs/<system>/<id>/  run.json  config.json  schema.json  metrics.jsonl      from the start
-                     resume.safetensors                                     while it trains
+                     resume*.safetensors                                    while it trains
                      model.safetensors  metrics.json                        when it has finished
                      products.safetensors                                   where other systems build on it
                      ids.<role>.safetensors                                 where raw ids are mapped
@@ -15,9 +15,8 @@ import platform
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, Protocol
 
-import safetensors
 import safetensors.torch
 from torch import Tensor, nn
 
@@ -25,16 +24,14 @@ from serving.ids import IdMap
 from training import schema as schema_file
 from training.fingerprint import Fingerprint
 from training.interactions import Interactions
+from training.layers.row_wise import local
 from training.schema import Role, Schema
 from training.system import System
 
 Weights = dict[str, Tensor]
 Metrics = dict[str, dict[str, float]]
 """Part ("validation", "test", and "test after <stage>" of the stages before the last) -> name -> value."""
-OptimizerState = dict[int, dict[str, Tensor]]
-"""Number of the parameter -> name -> value, as in `state_dict()["state"]`."""
-
-_RESUME = "resume.safetensors"
+RESUME = "resume.safetensors"
 _PRODUCTS = "products.safetensors"
 _PACKAGES = ("recserve", "torch", "numpy", "lightning-fabric", "safetensors", "polars")
 
@@ -74,33 +71,6 @@ class Run:
     """What other systems take from it (`System.products`)."""
     ids: Mapping[Role, IdMap] = dataclasses.field(default_factory=dict)
     """By role, where raw ids are other than the dense ones."""
-
-
-class Progress(NamedTuple):
-    """Where training stands; every number is needed to go on as if nothing had happened."""
-
-    stage: int = 0
-    epoch: int = 0
-    step: int = 0
-    """Batches of the epoch that are done."""
-    loss_sum: float = 0.0
-    """Over those batches."""
-    best: float | None = None
-    """The monitored metric, larger is better."""
-    stale: int = 0
-    """Epochs since the best."""
-    log_bytes: int = 0
-    """Length of metrics.jsonl."""
-
-
-class TrainingState(NamedTuple):
-    """All that resuming needs. Random numbers are not part of it: each step seeds its own."""
-
-    progress: Progress
-    weights: Weights
-    best: Weights
-    """Weights at the best epoch of the stage; empty before the first validation."""
-    optimizer: OptimizerState
 
 
 class StartOptions(Protocol):
@@ -153,7 +123,8 @@ def save_run(folder: Path, run: Run) -> None:
         write_json(folder / "metrics.json", run.metrics)
     write_json(folder / "run.json", dataclasses.asdict(run.info))
     if run.info.status == "finished":
-        (folder / _RESUME).unlink(missing_ok=True)
+        for path in folder.glob("resume*.safetensors"):
+            path.unlink()
 
 
 def load_run(folder: Path) -> Run:
@@ -233,35 +204,8 @@ def differing(config: Any, stored: Mapping[str, Any]) -> list[str]:
 
 
 def snapshot(module: nn.Module) -> Weights:
-    """A copy of parameters and buffers on the CPU, each with memory of its own."""
-    return {name: value.detach().cpu().clone().contiguous() for name, value in module.state_dict().items()}
-
-
-def save_state(folder: Path, state: TrainingState) -> None:
-    """One file, so that a crash cannot leave weights of one step beside the progress of another."""
-    tensors = {f"weights/{name}": value for name, value in state.weights.items()}
-    tensors |= {f"best/{name}": value for name, value in state.best.items()}
-    for number, values in state.optimizer.items():
-        tensors |= {f"optimizer/{number}/{name}": value.cpu().contiguous() for name, value in values.items()}
-    write_tensors(folder / _RESUME, tensors, {"progress": json.dumps(state.progress._asdict())})
-
-
-def load_state(folder: Path) -> TrainingState | None:
-    """The last checkpoint of a run; None where it had not come to one."""
-    path = folder / _RESUME
-    if not path.is_file():
-        return None
-    with safetensors.safe_open(path, "pt") as file:
-        progress = Progress(**json.loads(file.metadata()["progress"]))
-        groups: dict[str, Weights] = {"weights": {}, "best": {}, "optimizer": {}}
-        for key in file.keys():
-            group, name = key.split("/", 1)
-            groups[group][name] = file.get_tensor(key)
-    optimizer: OptimizerState = {}
-    for key, value in groups["optimizer"].items():
-        number, name = key.split("/", 1)
-        optimizer.setdefault(int(number), {})[name] = value
-    return TrainingState(progress, groups["weights"], groups["best"], optimizer)
+    """A copy of parameters and buffers on the CPU, each with memory of its own; of spread tables only own rows."""
+    return {name: local(value).detach().cpu().clone().contiguous() for name, value in module.state_dict().items()}
 
 
 def write_json(path: Path, values: Any) -> None:

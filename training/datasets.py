@@ -11,7 +11,7 @@ from training.data import (
     movielens,
     planted_clicks,
     planted_retrieval,
-    simulated_students,
+    student_presets,
     synthetic_sequences,
 )
 from training.data.folder import folder
@@ -31,7 +31,7 @@ DATASETS: dict[str, Dataset] = {
         movielens.OBJECTIVES,
         planted_clicks.DATASET,
         planted_retrieval.DATASET,
-        simulated_students.DATASET,
+        *student_presets.DATASETS,
         synthetic_sequences.DATASET,
     )
 }

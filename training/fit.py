@@ -7,9 +7,10 @@ that was killed and resumed ends with the same bits as one that was not, given t
 
 import atexit
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -18,10 +19,12 @@ from torch import nn
 
 from training import checkpoint
 from training.checkpoint import Metrics, Run, snapshot
-from training.loop import FitOptions, Loop, predict
+from training.data.batching import batches
+from training.loop import FitOptions, Loop, Training, predict
+from training.row_wise import gather, refuse_whole, spread, whole_refused
 from training.schema import unlike
 from training.settings import check_settings
-from training.system import Data, System, prepare
+from training.system import Data, Stage, System, prepare
 from training.warm_start import warm_start
 
 if TYPE_CHECKING:
@@ -37,7 +40,8 @@ class FitResult:
 
     run: Path
     module: nn.Module
-    """With the best weights, in evaluation mode, on the CPU."""
+    """With the best weights, in evaluation mode, on the CPU; where tables were spread, other processes than the first
+    have no more than their rows."""
     metrics: Metrics
 
 
@@ -49,6 +53,11 @@ def fit(system: System, config: Any, data: Data, options: FitOptions) -> FitResu
     """
     check_settings(config)
     fabric = _fabric(options.accelerator)
+    if options.tables == "row-wise" and fabric.world_size == 1:
+        raise ValueError(
+            "--tables row-wise spreads rows over processes, and there is one; start it as torchrun --nproc-per-node 2 "
+            "-m recserve train ..., or leave it out"
+        )
     run = _open(fabric, system, config, data, options)
     if run.info.status == "finished":
         module, _ = checkpoint.restore(run, system)
@@ -59,12 +68,17 @@ def fit(system: System, config: Any, data: Data, options: FitOptions) -> FitResu
         prepare(module, data)
         if options.init_from is not None:
             warm_start(module, data.interactions, options.init_from, config)
+        module, stages = fabric.to_device(module), system.stages_of(config, data.schema)
+        tables = spread(module, system.name, fabric.device) if options.tables == "row-wise" else []
+        if tables:
+            refuse_whole(module, system.name, trials(system, data, stages, fabric))
         # Not before: what cannot be built leaves no run behind.
         if fabric.is_global_zero and not options.resume:
             checkpoint.save_run(options.run, run)
         fabric.barrier()
-        loop = Loop(fabric, system, fabric.to_device(module), data, options)
-        metrics = loop.train(system.stages_of(config, data.schema))
+        with whole_refused(system.name) if tables else nullcontext():
+            metrics = Loop(Training(fabric, system, module, data, options), tables).train(stages)
+    gather(module)
     module.cpu().eval()
     if fabric.is_global_zero:
         info = replace(run.info, status="finished", finished=checkpoint.now())
@@ -73,6 +87,19 @@ def fit(system: System, config: Any, data: Data, options: FitOptions) -> FitResu
         checkpoint.save_run(options.run, finished)
     fabric.barrier()
     return FitResult(options.run, module, metrics)
+
+
+def trials(
+    system: System, data: Data, stages: Sequence[Stage], fabric: "Fabric | None" = None
+) -> Iterator[Callable[[nn.Module], object]]:
+    """The first step of each stage, without a change, and a measurement."""
+    for stage in stages:
+        samples = stage.samples(data)
+        batch = samples.batch(batches(samples.cost(), stage.batch_size, 0, 0)[0])
+        yield lambda module, batch=batch, stage=stage: stage.loss(
+            module.train(), fabric.to_device(batch) if fabric else batch, 0.0
+        )
+    yield lambda module: system.measure(module, partial(predict, fabric=fabric), data.validation)
 
 
 def _fabric(accelerator: Literal["cpu", "auto"]) -> "Fabric":

@@ -61,7 +61,9 @@ class Interactions:
     events: pl.DataFrame
     """One row for each event, in the published order. `user` and `item` int64 dense ids; where the schema has such a
     use, `time` int64, `order` int64, `label` float32 (0 or 1), `value` and `part` int64 (ids of the field); further
-    event fields by name. A user field that changes with time has a column here too, as it was before the event."""
+    event fields by name. A user field that changes with time has a column here too, as it was before the event. A
+    simulation adds `probability` float64, that of a label of 1; the schema has no such field, so that no model reads
+    it."""
     users: pl.DataFrame
     """Row r is the user with dense id r, row 0 the unknown one. One column for each user field but the key, as it is
     after all events: id int64, dense float32 (NaN where it is missing), multi list[int64], text string."""
@@ -73,6 +75,9 @@ class Interactions:
     """Raw ids of users and of items, where they are other than the dense ones."""
     others: Mapping[str, np.ndarray] = field(default_factory=dict)
     """Published arrays that belong to the items, row 0 zeros: semantic ids."""
+    truth: Mapping[str, np.ndarray] = field(default_factory=dict)
+    """What a simulation alone knows of its users, by dense id: `ability` float64 [S + 1, C + 1] of each concept as the
+    next event would find it, `mode` int64 [S + 1]. Models are measured by it and never read it."""
 
     @cached_property
     def content(self) -> Content:

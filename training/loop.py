@@ -8,7 +8,6 @@ import json
 import math
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -20,9 +19,13 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 
-from training import checkpoint
-from training.checkpoint import Metrics, OptimizerState, TrainingState, Weights, snapshot
+from training.checkpoint import Metrics, Weights, snapshot
 from training.data.batching import batches, by_cost
+from training.layers.row_wise import is_spread
+from training.optimizing import only_trainable, optimizer_of, rate
+from training.resuming import Checkpoints, OptimizerState, TrainingState
+from training.resuming import Progress as Standing
+from training.row_wise import clip, put
 from training.system import Data, Split, Stage, System
 
 if TYPE_CHECKING:
@@ -31,8 +34,6 @@ if TYPE_CHECKING:
 
 GRADIENT_NORM = 10.0
 _LOG_EVERY = 10
-_WARM_UP = 0.02
-"""Share of a stage's steps over which a linear schedule rises, from a tenth of it on."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +53,8 @@ class FitOptions:
     init_from: Path | None = None
     """Folder of a finished run to start from: rows of tables are matched by raw id."""
     accelerator: Literal["cpu", "auto"] = "cpu"
+    tables: Literal["whole", "row-wise"] = "whole"
+    """Row-wise: the rows of tables by id are spread over the processes."""
     quiet: bool = False
     """No progress bar."""
 
@@ -71,6 +74,7 @@ def predict(module: nn.Module, split: Split, batch_size: int = 4096, fabric: "Fa
     """
     rank, world = (fabric.global_rank, fabric.world_size) if fabric else (0, 1)
     device = next(module.parameters()).device
+    spread = any(is_spread(one) for one in module.parameters())
     # A module may be wrapped for a measurement, so its parts need not all be in one mode.
     modes = [(part, part.training) for part in module.modules()]
     module.eval()
@@ -79,9 +83,10 @@ def predict(module: nn.Module, split: Split, batch_size: int = 4096, fabric: "Fa
         answers = torch.zeros(len(split), *one.shape[1:], device=device)
         for part in by_cost(split.cost(), batch_size):
             rows = part[rank::world]
-            if len(rows):
-                batch = _moved(split.batch(rows), device)
-                answers[torch.from_numpy(rows).to(device)] = module(batch).float()
+            if len(rows) or spread:
+                # Rows of tables are asked for by all processes at once, also by one that has nothing to answer.
+                found = module(_moved(split.batch(rows if len(rows) else part[:1]), device)).float()
+                answers[torch.from_numpy(rows).to(device)] = found[: len(rows)]
     for part, training in modes:
         part.training = training
     if fabric and world > 1:
@@ -99,29 +104,43 @@ def _moved(batch: NamedTuple, device: torch.device) -> NamedTuple:
 class _Objective(nn.Module):
     """A stage's loss as a forward pass, so that whatever it calls on the module runs inside the data-parallel wrap."""
 
-    def __init__(self, module: nn.Module, stage: Stage) -> None:
+    def __init__(self, module: nn.Module, stage: Stage, tables: Sequence[str]) -> None:
         super().__init__()
         self.module = module
         self._loss = stage.loss
+        # No process has these as a whole, so that they are not kept alike.
+        self._ddp_params_and_buffers_to_ignore = [f"module.{name}" for name in tables]
 
     def forward(self, batch: Any, share_done: float) -> tuple[Tensor, dict[str, Tensor]]:
         return self._loss(self.module, batch, share_done)
 
 
+class Training(NamedTuple):
+    """What is trained, on what, and how."""
+
+    fabric: "Fabric"
+    system: System
+    module: nn.Module
+    data: Data
+    options: FitOptions
+
+
 class Loop:
     """What all stages share, and the state that moves with every step."""
 
-    def __init__(self, fabric: "Fabric", system: System, module: nn.Module, data: Data, options: FitOptions) -> None:
-        self.fabric, self.system, self.module, self.data, self.options = fabric, system, module, data, options
-        self.log = options.run / "metrics.jsonl"
-        state = checkpoint.load_state(options.run) if options.resume else None
-        self.progress = state.progress if state else checkpoint.Progress()
+    def __init__(self, training: Training, tables: Sequence[str]) -> None:
+        """`tables` are the parameters whose rows are spread over the processes."""
+        self.fabric, self.system, self.module, self.data, self.options = training
+        self.tables, self.checkpoints = tables, Checkpoints(self.options.run, self.fabric, tables)
+        self.log = self.options.run / "metrics.jsonl"
+        state = self.checkpoints.load() if self.options.resume else None
+        self.progress = state.progress if state else Standing()
         self.best: Weights = state.best if state else {}
         self.optimizer_state: OptimizerState = state.optimizer if state else {}
         if state:
-            module.load_state_dict(state.weights)
-        fabric.barrier()
-        if fabric.is_global_zero:
+            put(self.module, state.weights)
+        self.fabric.barrier()
+        if self.fabric.is_global_zero:
             # Lines after the checkpoint will be written again.
             with self.log.open("ab") as file:
                 file.truncate(self.progress.log_bytes)
@@ -139,10 +158,9 @@ class Loop:
         return self._after_stages() | final
 
     def _stage(self, stage: Stage, bar: Progress, *, last: bool) -> None:
-        with _only_trainable(self.module, stage) as parameters:
-            optimizer = torch.optim.AdamW(_groups(self.module, stage, parameters), fused=True)
-            optimizer.load_state_dict({**optimizer.state_dict(), "state": self.optimizer_state})
-            objective, optimizer = self.fabric.setup(_Objective(self.module, stage), optimizer)
+        with only_trainable(self.module, stage) as parameters:
+            optimizer = optimizer_of(self.module, stage, parameters, self.optimizer_state)
+            objective, optimizer = self.fabric.setup(_Objective(self.module, stage, self.tables), optimizer)
             steps = len(self._batches(stage, 0))
             done = self.progress.epoch * steps + self.progress.step
             task = bar.add_task(f"{self.system.name} {stage.name}", total=stage.epochs * steps, completed=done, note="")
@@ -157,11 +175,11 @@ class Loop:
                     bar.console.print(f"{self.system.name} {stage.name}: epoch {self.progress.epoch}, {best}")
             if self.progress.epoch < stage.epochs:
                 bar.update(task, description=f"{self.system.name} {stage.name}, stopped early")
-        self.module.load_state_dict(self.best)
+        put(self.module, self.best)
         if not last:
             self._write({"kind": "stage", "stage": stage.name, "test": self._evaluate(self.data.test)})
         self.best, self.optimizer_state = {}, {}
-        self.progress = checkpoint.Progress(stage=self.progress.stage + 1)
+        self.progress = Standing(stage=self.progress.stage + 1)
         self._checkpoint(None)
 
     def _after_stages(self) -> Metrics:
@@ -186,7 +204,7 @@ class Loop:
             rows = parts[step][self.fabric.global_rank :: self.fabric.world_size]
             share = (epoch + step / len(parts)) / stage.epochs
             for group in optimizer.param_groups:
-                group["lr"] = group["initial_lr"] * _rate(stage, share)
+                group["lr"] = group["initial_lr"] * rate(stage, share)
             loss, scalars = objective(self.fabric.to_device(samples.batch(rows)), share)
             optimizer.zero_grad()
             self.fabric.backward(loss)
@@ -204,7 +222,10 @@ class Loop:
             yield value
 
     def _clip(self, objective: nn.Module, optimizer: Any, stage: Stage) -> None:
-        norm = self.fabric.clip_gradients(objective, optimizer, max_norm=GRADIENT_NORM, error_if_nonfinite=False)
+        if self.tables:
+            norm = clip([*self.module.parameters()], GRADIENT_NORM)
+        else:
+            norm = self.fabric.clip_gradients(objective, optimizer, max_norm=GRADIENT_NORM, error_if_nonfinite=False)
         if norm is None or not math.isfinite(norm):
             where = f"stage '{stage.name}', epoch {self.progress.epoch}, step {self.progress.step}"
             raise ValueError(f"training diverged: the gradient is not finite at {where}; lower learning_rate")
@@ -249,44 +270,12 @@ class Loop:
                 os.fsync(file.fileno())
 
     def _checkpoint(self, optimizer: Any) -> None:
-        if self.fabric.is_global_zero:
+        if self.fabric.is_global_zero or self.tables:
             progress = self.progress._replace(log_bytes=self.log.stat().st_size)
             moments = optimizer.state_dict()["state"] if optimizer else {}
-            checkpoint.save_state(self.options.run, TrainingState(progress, snapshot(self.module), self.best, moments))
+            self.checkpoints.save(TrainingState(progress, snapshot(self.module), self.best, moments))
 
 
 def _note(loss: float | None, monitor: str, best: float | None) -> str:
     told = [] if loss is None else [f"loss {loss:.4f}"]
     return "  ".join(told if best is None else [*told, f"best {monitor} {abs(best):.4f}"])
-
-
-def _rate(stage: Stage, share_done: float) -> float:
-    """What the stage's schedule makes of a learning rate, as a factor."""
-    if stage.schedule == "constant":
-        return 1.0
-    return min(1.0, (share_done + _WARM_UP / 10) / _WARM_UP, (1.0 - share_done) / (1.0 - _WARM_UP))
-
-
-def _groups(module: nn.Module, stage: Stage, parameters: list[nn.Parameter]) -> list[dict[str, Any]]:
-    """What AdamW takes: the stage's groups, then the rest of its parameters. Frozen parameters stay out."""
-    left = {id(parameter): parameter for parameter in parameters}
-    groups = []
-    for group in stage.groups:
-        own = [left.pop(id(parameter)) for parameter in group.parameters(module) if id(parameter) in left]
-        groups.append({"params": own, "initial_lr": group.learning_rate, "weight_decay": group.weight_decay})
-    rest = {"params": list(left.values()), "initial_lr": stage.learning_rate, "weight_decay": stage.weight_decay}
-    return [*groups, rest]
-
-
-@contextmanager
-def _only_trainable(module: nn.Module, stage: Stage) -> Iterator[list[nn.Parameter]]:
-    """The stage's parameters that want a gradient; meanwhile no other parameter gets one."""
-    wanted = {id(parameter) for parameter in stage.parameters(module)}
-    frozen = [p for p in module.parameters() if p.requires_grad and id(p) not in wanted]
-    for parameter in frozen:
-        parameter.requires_grad_(False)
-    try:
-        yield [p for p in module.parameters() if p.requires_grad]
-    finally:
-        for parameter in frozen:
-            parameter.requires_grad_(True)

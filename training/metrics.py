@@ -66,6 +66,19 @@ def accuracy(labels: np.ndarray, logits: np.ndarray) -> float:
     return float(np.mean(_positives(labels, logits) == (logits > 0)))
 
 
+def rank_correlation(first: np.ndarray, second: np.ndarray) -> float:
+    """Spearman's: the correlation of the ranks of two lists [N], ties getting their mean.
+
+    Raises UndefinedError where one of them has no two different values, ValueError where one is not a number.
+    """
+    if np.isnan(first).any() or np.isnan(second).any():
+        raise ValueError("a rank correlation of what is not a number; did training diverge?")
+    if min(len(np.unique(first)), len(np.unique(second))) <= 1:
+        raise UndefinedError("a rank correlation needs two different values on either side")
+    alone = np.zeros(len(first), np.int64)
+    return float(np.corrcoef(_ranks(alone, first), _ranks(alone, second))[0, 1])
+
+
 def _positives(labels: np.ndarray, scores: np.ndarray) -> np.ndarray:
     if labels.shape != scores.shape or labels.ndim != 1:
         raise ValueError(f"labels {labels.shape} and scores {scores.shape} must be two lists of the same length")

@@ -38,6 +38,7 @@ MOMENT_OR_PART = Need(
 CONCEPTS = Need(
     "concepts of items",
     _has("item", "concept"),
+    'concepts = "..." (a column of lists, or of texts "sum|carry") under [events], or where there is a table of items '
     'skills = { kind = "multi", use = "concept" } under [items.fields]',
 )
 TEXTS = Need(

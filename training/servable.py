@@ -15,6 +15,7 @@ from torch.export import ExportedProgram
 from serving.ids import IdMap
 from training.answers import in_order
 from training.axis import Axis as Axis
+from training.layers.stored import Form
 from training.schema import Schema
 
 Packed = tuple[Tensor, ...]
@@ -121,6 +122,12 @@ class Signature:
     """Whether an answer depends on what the user of a request did since the export."""
     gives_ids: bool = False
     """Of a step that is no graph: whether it answers raw ids where an output has a map."""
+    tables: Form | None = None
+    """In what its graph keeps those tables by id whose values are rounded to it; None for float32."""
+    unrounded: Callable[..., Packed] | None = None
+    """`eager` of the same model before its tables were rounded."""
+    is_asked: bool = False
+    """Whether clients ask it, beside the last model of its release; those before it are its parts."""
 
     @property
     def is_graph(self) -> bool:
@@ -146,10 +153,14 @@ class Signature:
 
 
 def of_origin(release: Sequence[Signature], origin: Origin) -> tuple[Signature, ...]:
-    """The models of one release with their origin: all are parts of the last, which clients ask."""
-    *parts, whole = release
-    part = replace(origin, part_of=whole.name)
-    return *(replace(one, origin=part) for one in parts), replace(whole, origin=origin)
+    """The models of one release with their origin: all are parts of the next one that clients ask, as the last is."""
+    found: list[Signature] = []
+    whole = release[-1].name
+    for one in reversed(release):
+        is_whole = not found or one.is_asked
+        whole = one.name if is_whole else whole
+        found.append(replace(one, origin=origin if is_whole else replace(origin, part_of=whole)))
+    return tuple(reversed(found))
 
 
 @dataclass(frozen=True, kw_only=True)

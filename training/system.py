@@ -8,7 +8,7 @@ from typing import Generic, Literal, NamedTuple, Protocol, TypeVar, runtime_chec
 import numpy as np
 from torch import Tensor, nn
 
-from training.asking import Question, Shown, Tensors
+from training.asking import Course, Infer, Question, Shown, Tensors
 from training.interactions import Interactions
 from training.needs import Need
 from training.schema import Schema
@@ -125,6 +125,8 @@ class Wanted(NamedTuple):
     """Of histories: the newest events."""
     given: Mapping[str, Tensor]
     """What other systems' runs gave (`System.products`), by name."""
+    split: str = ""
+    """The task's name of another split than its own, where a configuration asks for one by `split`."""
 
 
 PLAIN = Wanted(frozenset(), 1_000, {})
@@ -139,16 +141,19 @@ class Task(ABC, Generic[D, S]):
 
     name: str
     title: str
-    """For people."""
     columns: tuple[Column, ...]
     further: tuple[Column, ...] = ()
     """Columns of which a data set may have none."""
+    only_drawn: frozenset[str] = frozenset()
+    """Metrics that a picture shows, and no table for people."""
     default: str
     """Name of the data set where nobody says one."""
     needs: tuple[Need, ...]
     """What `view` requires of a data set."""
     traffic: str
     """What `questions` draws from, in words."""
+    person: str = "user"
+    """What a user is called."""
 
     @abstractmethod
     def view(self, interactions: Interactions, wanted: Wanted) -> D:
@@ -190,6 +195,26 @@ class Task(ABC, Generic[D, S]):
         """The plain served form of any module of the task's protocol, in the order in which it must be published, the
         model that clients ask for last, called `name`; its fp64 twin is the reference of the ladder's first rung."""
 
+    def beside(self, interactions: Interactions, request: Tensors, answer: Tensors) -> list[Shown]:
+        """Further tables of the same answer."""
+        return []
+
+    def towards(self, shown: Shown, target: float) -> Shown:
+        """What `shown` gave, by nearness of the answer to a probability. Raises ValueError for a task whose answers
+        are none."""
+        raise ValueError(f"--target: the answers of the task {self.name} are no probabilities; leave it out")
+
+    def explained(
+        self, infer: Infer, model: str, interactions: Interactions, request: Tensors, answer: Tensors
+    ) -> list[Shown]:
+        """Tables that say why, of any system that has none of its own, see `System.explained`."""
+        return []
+
+    def course(self, infer: Infer, model: str, interactions: Interactions, request: Tensors) -> Course:
+        """How what the model says of the user went from event to event. Raises ValueError where it says nothing of a
+        user by himself."""
+        raise ValueError(f"--picture: nothing that the task {self.name} says of a user has a course; leave it out")
+
     def listed_by_user(self, name: str, module: nn.Module, data: D, top: int) -> tuple[Signature, ...]:
         """A retriever that is asked by user, as `training.retriever.by_user`, the model `name` last. Raises ValueError
         for a task whose models do not list."""
@@ -223,8 +248,7 @@ class System:
     controls: tuple[str, ...] = ()
     """Systems that lack its mechanism and differ in nothing else, or in little."""
     build: Callable[..., nn.Module]
-    """(config, schema) -> module with its shapes settled; buffers derived from data are still empty, until the module's
-    own `prepare(data)` fills them."""
+    """(config, schema) -> module with its shapes settled; buffers derived from data are empty until `prepare(data)`."""
     reads: frozenset[str] = frozenset()
     """Parts of the task's view, as `Wanted.reads`."""
     needs: tuple[Need, ...] = ()
@@ -246,10 +270,11 @@ class System:
     served: Callable[..., tuple[Signature, ...]] | None = None
     """(name, module, config, data) -> a faster release than the task's plain one."""
     explained: Callable[..., list[Shown]] | None = None
-    """(infer, model, interactions, request, answer) -> tables that say why, where the system knows more than the fields
-    of users and items."""
+    """(infer, model, interactions, request, answer) -> tables that say why, beyond fields of users and items."""
     quick: Mapping[str, object] = field(default_factory=dict)
     """Settings with which it trains on planted data and is exported in seconds, where the defaults take longer."""
+    gpu: object | None = None
+    """Configuration of a run for an accelerator; the defaults are for two CPU cores."""
     variant: Callable[..., str] = field(default=lambda config: "")
     """(config) -> name of the variant that a configuration chooses, for tables; empty for the default."""
 

@@ -1,4 +1,4 @@
-"""The client of a team's own service: ranks, lists and reports over gRPC, with numpy and gRPC alone.
+"""The client of a team's own service: ranks, lists, suggests and reports over gRPC, with numpy and gRPC alone.
 
     from recserve_client import Client
 
@@ -22,15 +22,17 @@ if TYPE_CHECKING:
         InvalidRequest,
         ModelUnavailable,
         NotAllowed,
+        NotAuthenticated,
         QueueFull,
         RateLimited,
         ServerFailure,
         ServerUnavailable,
         ServingError,
         StaleState,
+        TlsMismatch,
     )
     from recserve_client.events import Event, Observed, Refused
-    from recserve_client.questions import Ranked
+    from recserve_client.questions import Ranked, Suggested
 
 __all__ = [
     "AsyncClient",
@@ -43,6 +45,7 @@ __all__ = [
     "ModelMetadata",
     "ModelUnavailable",
     "NotAllowed",
+    "NotAuthenticated",
     "Observed",
     "QueueFull",
     "Ranked",
@@ -52,8 +55,10 @@ __all__ = [
     "ServerUnavailable",
     "ServingError",
     "StaleState",
+    "Suggested",
     "TensorInfo",
     "Tls",
+    "TlsMismatch",
 ]
 
 _HOMES = {
@@ -66,6 +71,7 @@ _HOMES = {
     "Observed": "events",
     "Ranked": "questions",
     "Refused": "events",
+    "Suggested": "questions",
     "TensorInfo": "described",
     "Tls": "connecting",
 }

@@ -15,7 +15,7 @@ import grpc
 import grpc.aio
 
 from recserve_client import outcomes
-from recserve_client.connecting import LINGER_S, OPTIONS, Headers, written
+from recserve_client.connecting import LINGER_S, OPTIONS, Headers, Security, written
 from recserve_client.errors import InvalidRequest
 from recserve_client.outcomes import Closed, Failed, Overdue, TooManyOverdue
 from recserve_client.protocol import Method
@@ -47,9 +47,9 @@ def _steadily(loop: asyncio.AbstractEventLoop) -> Iterator[None]:
 class AsyncCalls:
     """Unary calls to one server over one channel, in one event loop."""
 
-    def __init__(self, url: str, credentials: grpc.ChannelCredentials | None = None) -> None:
+    def __init__(self, url: str, security: Security | None = None) -> None:
         """`url` is host:port; the channel is made in the first call, which has an event loop."""
-        self._url, self._credentials = url, credentials
+        self._url, self._security = url, security
         self._loop: asyncio.AbstractEventLoop | None = None
         self._channel: grpc.aio.Channel | None = None
         self._methods: dict[Method, Any] = {}
@@ -107,8 +107,8 @@ class AsyncCalls:
         if self._channel is None:
             self._channel = (
                 grpc.aio.insecure_channel(self._url, OPTIONS)
-                if self._credentials is None
-                else grpc.aio.secure_channel(self._url, self._credentials, OPTIONS)
+                if self._security is None
+                else grpc.aio.secure_channel(self._url, self._security.credentials, self._security.options)
             )
         if method not in self._methods:
             parse: Callable[[bytes], Any] = method.reply.FromString

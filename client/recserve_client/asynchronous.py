@@ -8,14 +8,14 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from recserve_client import events as reported
-from recserve_client import questions
+from recserve_client import questions as asked
 from recserve_client.async_channels import AsyncCalls, close_all
 from recserve_client.connections import Connections
 from recserve_client.core import Ask, Pause, Result, Send, Steps, with_id
 from recserve_client.described import Description, ModelMetadata
 from recserve_client.events import Event, Observed
 from recserve_client.outcomes import Outcome
-from recserve_client.questions import Question, Ranked
+from recserve_client.questions import Question, Ranked, Suggested
 
 
 class AsyncClient(Connections[AsyncCalls]):
@@ -50,9 +50,9 @@ class AsyncClient(Connections[AsyncCalls]):
     ) -> Ranked:
         """As `Client.rank`."""
         ask = self._core.ask(deadline_s, request_id, headers)
-        named = {questions.USER: user, questions.CANDIDATES: items}
+        named = {asked.USER: user, asked.CANDIDATES: items}
         question = Question(model, dataset, named, context or {})
-        return await self._run(questions.rank(self._core, ask, question), ask)
+        return await self._run(asked.rank(self._core, ask, question), ask)
 
     async def generate(  # noqa: PLR0913 - a word each of what a caller says
         self,
@@ -69,9 +69,30 @@ class AsyncClient(Connections[AsyncCalls]):
     ) -> Ranked:
         """As `Client.generate`."""
         ask = self._core.ask(deadline_s, request_id, headers)
-        named = {questions.HISTORY: history, questions.USER: user}
+        named = {asked.HISTORY: history, asked.USER: user}
         question = Question(model, dataset, named, context or {})
-        return await self._run(questions.generate(self._core, ask, question, k), ask)
+        return await self._run(asked.generate(self._core, ask, question, k), ask)
+
+    async def next_question(  # noqa: PLR0913 - a word each of what a caller says
+        self,
+        student: Any,
+        questions: Any,
+        *,
+        model: str,
+        target: float = 0.7,
+        dataset: str | None = None,
+        history: Any = None,
+        responses: Any = None,
+        context: Mapping[str, Any] | None = None,
+        deadline_s: float | None = None,
+        request_id: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Suggested:
+        """As `Client.next_question`."""
+        ask = self._core.ask(deadline_s, request_id, headers)
+        named = {asked.USER: student, asked.QUESTIONS: questions, asked.HISTORY: history, asked.RESPONSES: responses}
+        question = Question(model, dataset, named, context or {})
+        return await self._run(asked.next_question(self._core, ask, question, target), ask)
 
     async def observe(
         self,

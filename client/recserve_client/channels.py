@@ -15,7 +15,7 @@ from typing import Any
 import grpc
 
 from recserve_client import outcomes
-from recserve_client.connecting import LINGER_S, OPTIONS, Headers, written
+from recserve_client.connecting import LINGER_S, OPTIONS, Headers, Security, written
 from recserve_client.outcomes import Closed, Failed, Overdue, TooManyOverdue
 from recserve_client.protocol import Method
 
@@ -25,12 +25,12 @@ _open: weakref.WeakSet["Calls"] = weakref.WeakSet()
 class Calls:
     """Unary calls to one server over one channel; may be shared by threads."""
 
-    def __init__(self, url: str, credentials: grpc.ChannelCredentials | None = None) -> None:
+    def __init__(self, url: str, security: Security | None = None) -> None:
         """`url` is host:port; nothing is connected before the first call."""
         self._channel = (
             grpc.insecure_channel(url, OPTIONS)
-            if credentials is None
-            else grpc.secure_channel(url, credentials, OPTIONS)
+            if security is None
+            else grpc.secure_channel(url, security.credentials, security.options)
         )
         self._methods: dict[Method, Any] = {}
         self._settled = threading.Condition()

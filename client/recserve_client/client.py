@@ -14,14 +14,14 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from recserve_client import events as reported
-from recserve_client import questions
+from recserve_client import questions as asked
 from recserve_client.channels import Calls, close_all
 from recserve_client.connections import Connections
 from recserve_client.core import Ask, Pause, Result, Send, Steps, with_id
 from recserve_client.described import Description, ModelMetadata
 from recserve_client.events import Event, Observed
 from recserve_client.outcomes import Outcome
-from recserve_client.questions import Question, Ranked
+from recserve_client.questions import Question, Ranked, Suggested
 
 
 class Client(Connections[Calls]):
@@ -72,9 +72,9 @@ class Client(Connections[Calls]):
             InvalidRequest: the model is of another data set or task, takes ids of another kind, or takes more.
         """
         ask = self._core.ask(deadline_s, request_id, headers)
-        named = {questions.USER: user, questions.CANDIDATES: items}
+        named = {asked.USER: user, asked.CANDIDATES: items}
         question = Question(model, dataset, named, context or {})
-        return self._run(questions.rank(self._core, ask, question), ask)
+        return self._run(asked.rank(self._core, ask, question), ask)
 
     def generate(  # noqa: PLR0913 - a word each of what a caller says
         self,
@@ -103,9 +103,47 @@ class Client(Connections[Calls]):
             InvalidRequest: the model is of another data set or task, takes ids of another kind, or takes more.
         """
         ask = self._core.ask(deadline_s, request_id, headers)
-        named = {questions.HISTORY: history, questions.USER: user}
+        named = {asked.HISTORY: history, asked.USER: user}
         question = Question(model, dataset, named, context or {})
-        return self._run(questions.generate(self._core, ask, question, k), ask)
+        return self._run(asked.generate(self._core, ask, question, k), ask)
+
+    def next_question(  # noqa: PLR0913 - a word each of what a caller says
+        self,
+        student: Any,
+        questions: Any,
+        *,
+        model: str,
+        target: float = 0.7,
+        dataset: str | None = None,
+        history: Any = None,
+        responses: Any = None,
+        context: Mapping[str, Any] | None = None,
+        deadline_s: float | None = None,
+        request_id: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Suggested:
+        """The questions by nearness of the probability that the student answers right, the one to ask next first.
+
+        Args:
+            student: an id; one whom the model does not know has answered nothing.
+            questions: ids in a list, a numpy array or a torch tensor; one that the model does not know is asked as
+                such.
+            model: a served model of the task tracing: one whose server keeps what students answered, or one that is
+                sent it.
+            target: the probability that is wanted.
+            dataset: whose ids these are; a model of another one is refused.
+            history: ids of the questions that the student answered, oldest first; for models that are sent them.
+            responses: of each of them 1 where the answer was right, else 0.
+            context: further inputs of the model by name.
+
+        Raises:
+            InvalidRequest: the model is of another data set or task, takes ids of another kind, or takes more; the
+                target is no probability.
+        """
+        ask = self._core.ask(deadline_s, request_id, headers)
+        named = {asked.USER: student, asked.QUESTIONS: questions, asked.HISTORY: history, asked.RESPONSES: responses}
+        question = Question(model, dataset, named, context or {})
+        return self._run(asked.next_question(self._core, ask, question, target), ask)
 
     def observe(
         self,

@@ -4,10 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Generic, TypeVar
 
-import grpc
-
 from recserve_client import retries as retrying
-from recserve_client.connecting import Tls
+from recserve_client.connecting import Security, Tls
 from recserve_client.core import Core, Counters
 
 Calls = TypeVar("Calls")
@@ -17,7 +15,7 @@ NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 class Connections(Generic[Calls]):
     """Channels to one server or more that serve the same models."""
 
-    _channel: Callable[[str, grpc.ChannelCredentials | None], Calls]
+    _channel: Callable[[str, Security | None], Calls]
     """How one is made: host:port, and what it is encrypted with."""
 
     def __init__(
@@ -43,8 +41,8 @@ class Connections(Generic[Calls]):
         """
         every = [one for url in urls for one in ([url] if isinstance(url, str) else url)]
         self._core = Core(every, deadline_s, headers, retries)
-        credentials = None if tls is None else tls.credentials()
-        self._calls = {url: self._channel(url, credentials) for url in self.urls}
+        security = None if tls is None else tls.security()
+        self._calls = {url: self._channel(url, security) for url in self.urls}
 
     @property
     def urls(self) -> tuple[str, ...]:

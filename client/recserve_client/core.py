@@ -16,7 +16,7 @@ from recserve_client import outcomes, protocol, retries, tensors
 from recserve_client.described import Description, ModelMetadata
 from recserve_client.endpoints import Endpoints
 from recserve_client.errors import DeadlineExceeded, InvalidRequest, ServerUnavailable, ServingError, StaleState
-from recserve_client.headers import REQUEST_ID, checked, checked_value
+from recserve_client.headers import REQUEST_ID, checked, checked_value, with_user
 from recserve_client.outcomes import Failed, Outcome, Overdue, TooManyOverdue
 from recserve_client.protocol import Method, messages
 from recserve_client.statuses import Again, Verdict, verdict
@@ -118,8 +118,9 @@ class Core:
         return Ask(own, tuple(merged.items()), deadline, time.monotonic() + deadline, retried)
 
     def infer(self, model: str, version: str, inputs: Mapping[str, Any], ask: Ask) -> Steps[Answer]:
-        """One inference. Raises StaleState for NaN in an output, and any other ServingError."""
+        """One inference, which says whose it is. Raises StaleState for NaN in an output, and any other ServingError."""
         request = tensors.infer_request(model, version, inputs, ask.request_id)
+        ask = ask._replace(headers=with_user(ask.headers, inputs))
         reply = yield from self.exchange(protocol.MODEL_INFER, request, ask)
         outputs = tensors.outputs(reply)
         _refuse_nan(model, outputs)

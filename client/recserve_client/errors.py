@@ -31,7 +31,11 @@ class RateLimited(ServingError):
 
 
 class NotAllowed(ServingError):
-    """Who asks is not known, or may not ask this."""
+    """Who asks may not ask this."""
+
+
+class NotAuthenticated(NotAllowed):
+    """Who asks is not known: a token is missing, has expired, or is of somebody else's making."""
 
 
 class DeadlineExceeded(ServingError):
@@ -40,6 +44,11 @@ class DeadlineExceeded(ServingError):
 
 class ServerUnavailable(ServingError):
     """Nobody answers at the address, or the connection broke during the call."""
+
+
+class TlsMismatch(ServerUnavailable):
+    """Somebody is there, and client and server do not agree on TLS: one speaks it alone, or refuses the other's
+    certificate."""
 
 
 class ModelUnavailable(ServingError):

@@ -1,4 +1,4 @@
-"""What a ranking or listing model is asked, out of plain ids, and what its answer says."""
+"""What a ranking, listing or tracing model is asked, out of plain ids, and what its answer says."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -16,8 +16,11 @@ RANKS = ("click",)
 """Tasks whose models score the candidates of a user."""
 LISTS = ("next_item", "retrieval")
 """Tasks whose models list the best of all items."""
+TRACES = ("tracing",)
+"""Tasks whose models say how probable it is that a student answers a question right."""
 USER, HISTORY, CANDIDATES = "user_id", "history", "candidates"
-_ITEMS, _SCORES = "items", "scores"
+RESPONSES, QUESTIONS = "responses", "questions"
+_ITEMS, _SCORES, _PROBABILITIES = "items", "scores", "probabilities"
 
 
 class Ranked(NamedTuple):
@@ -27,6 +30,18 @@ class Ranked(NamedTuple):
     """As the caller calls them."""
     scores: tuple[float, ...]
     """Of each item; exactly the model's."""
+    version: str
+    """Of the model that answered."""
+    request_id: str
+
+
+class Suggested(NamedTuple):
+    """Questions for a student, the one to ask next first; of equally near ones the earlier first."""
+
+    questions: tuple[int, ...] | tuple[str, ...]
+    """As the caller calls them, by nearness of their probability to the target."""
+    probabilities: tuple[float, ...]
+    """Of a right answer to each question; exactly the model's."""
     version: str
     """Of the model that answered."""
     request_id: str
@@ -108,6 +123,34 @@ def generate(core: Core, ask: Ask, question: Question, k: int | None) -> Steps[R
     return best._replace(items=best.items[:k], scores=best.scores[:k])
 
 
+def next_question(core: Core, ask: Ask, question: Question, target: float) -> Steps[Suggested]:
+    """The questions by nearness of their probability to the target; `question` names student and questions, and what
+    was answered where the model does not keep it. Raises InvalidRequest for a target that is no probability."""
+    if isinstance(target, bool) or not isinstance(target, int | float | np.number) or not 0 <= target <= 1:
+        raise InvalidRequest(f"target is {target!r}; give a probability, from 0 to 1")
+
+    def inputs(known: Description) -> dict[str, np.ndarray]:
+        return _of_tracing(known, question).inputs(known, TRACES)
+
+    known, answer = yield from core.informed(question.model, inputs, ask)
+    tensor = known.input(CANDIDATES) or known.input(QUESTIONS)
+    assert tensor is not None
+    asked = ids.listed(tensor.name, question.named[QUESTIONS], tensor.datatype)
+    said = _row(known, answer, _PROBABILITIES)
+    if len(asked) != len(said):
+        raise ServerFailure(f"model '{known.name}' gives {len(said)} probabilities for {len(asked)} questions")
+    order = np.argsort(np.abs(said.astype(np.float64) - float(target)), kind="stable")
+    return Suggested(tuple(asked[order].tolist()), tuple(said[order].tolist()), answer.version, ask.request_id)
+
+
+def _of_tracing(model: Description, question: Question) -> Question:
+    """The question with the name that the model has for what it is asked about."""
+    if model.input(CANDIDATES) is None:
+        return question
+    named = {CANDIDATES if name == QUESTIONS else name: value for name, value in question.named.items()}
+    return question._replace(named=named)
+
+
 def _check_k(model: Description, k: int | None) -> None:
     """Raises InvalidRequest where the model does not list so many."""
     tensor = model.output(_ITEMS)
@@ -173,5 +216,5 @@ def _told(inputs: Sequence[TensorInfo]) -> str:
 
 
 def _remedy(name: str) -> str:
-    arguments = {USER: "user", HISTORY: "history"}
+    arguments = {USER: "user", HISTORY: "history", RESPONSES: "responses"}
     return f"give {arguments[name]}=" if name in arguments else f"give context={{'{name}': ...}}"

@@ -8,11 +8,13 @@ from recserve_client.errors import (
     InvalidRequest,
     ModelUnavailable,
     NotAllowed,
+    NotAuthenticated,
     QueueFull,
     RateLimited,
     ServerFailure,
     ServerUnavailable,
     ServingError,
+    TlsMismatch,
 )
 
 MAX_MESSAGE_BYTES = 64 * 1024 * 1024
@@ -57,7 +59,7 @@ def verdict(code: str, text: str, url: str) -> Verdict:
 
 
 _FINAL: dict[str, tuple[type[ServingError], str]] = {
-    "UNAUTHENTICATED": (NotAllowed, "send a valid token, as the header authorization: 'Bearer TOKEN'"),
+    "UNAUTHENTICATED": (NotAuthenticated, "send a valid token, as the header authorization: 'Bearer TOKEN'"),
     "PERMISSION_DENIED": (NotAllowed, "who asks may not do that; ask those who run the edge before the server"),
     "DEADLINE_EXCEEDED": (DeadlineExceeded, "something on the way to the server waits less than you do"),
 }
@@ -90,7 +92,9 @@ def _unavailable(text: str, url: str) -> Verdict:
         return Verdict(InvalidRequest(f"{text}; start the server with model_control='explicit'"))
     if "model" in lower:
         return Verdict(ModelUnavailable(f"{url}: {text}"), Again.ELSEWHERE)
-    tls = "does it speak TLS, and do Tls(ca, certificate, key) fit it?"
+    tls = "does it speak TLS, and do Tls(ca, certificate, key, name) fit it?"
     is_plain = "failed to connect" in lower and "socket closed" in lower
-    remedy = tls if "handshake" in lower or is_plain else "is the server running there? start one with recserve serve"
+    if is_plain or "handshake" in lower or "verification check" in lower:
+        return Verdict(TlsMismatch(f"{url}: {text}; {tls}"), Again.ELSEWHERE)
+    remedy = "is the server running there? start one with recserve serve"
     return Verdict(ServerUnavailable(f"{url}: {text}; {remedy}"), Again.ELSEWHERE)

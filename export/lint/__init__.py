@@ -1,8 +1,8 @@
 """A linter for any model repository of tritonserver, also for one that recserve did not write.
 
-It reads files only: no server, no GPU. An error keeps a model from loading or makes it answer wrongly, in tritonserver
-2.51 as it starts by default; a warning is something that works today and hurts later, among it what loads only because
-that server completes configurations, which `recserve serve` does not let it do.
+It reads files only: no server, no GPU. An error keeps a model from loading, makes it answer wrongly, or a hundred
+times as slowly, in tritonserver 2.51 as it starts by default; a warning is something that works today and hurts later,
+among it what loads only because that server completes configurations, which `recserve serve` does not let it do.
 """
 
 import textwrap

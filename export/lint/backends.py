@@ -6,7 +6,7 @@ from tritonclient.grpc.model_config_pb2 import ModelConfig  # pyright: ignore[re
 
 from export.kinds import KERNEL_BACKEND
 from export.lint.completion import KINDS, PLATFORMS, TENSORFLOW, settled_backend
-from export.lint.entry import Entry, Finding
+from export.lint.entry import DEFAULT_TARGET, Entry, Finding
 from export.onnx import OLDEST_SERVER
 from serving.configs import FUSED
 
@@ -85,6 +85,9 @@ def _pair(entry: Entry, file: str, config: ModelConfig) -> Iterator[Finding]:
 
 def _name(entry: Entry, file: str, config: ModelConfig) -> Iterator[Finding]:
     name = config.backend
+    if name == FUSED and file == DEFAULT_TARGET and "configs/cpu.pbtxt" in entry.configs:
+        reason = f"no server but that of the target cpu has the backend '{FUSED}'"
+        yield entry.error(file, "backend", reason, 'set platform: "ensemble" here, and keep it in configs/cpu.pbtxt')
     if name in _NVIDIAS | _OURS or _has_library(entry, f"libtriton_{name}.so"):
         return
     meant = _MISNOMERS.get(name) or next((known for known in sorted(_NVIDIAS) if _is_typo(name, known)), None)

@@ -8,6 +8,7 @@ import onnx
 from tritonclient.grpc.model_config_pb2 import ModelConfig  # pyright: ignore[reportAttributeAccessIssue]
 
 from export.lint.entry import Entry, Finding, graph_files
+from export.lint.graph_tables import table_findings
 from export.lint.graph_tensors import Pair, pair_findings
 from export.lint.onnx_types import is_tensor
 from export.onnx import OLDEST_SERVER, SERVERS, random_nodes
@@ -30,6 +31,7 @@ def graph_findings(entry: Entry) -> Iterator[Finding]:
         yield from _external(entry, file, model)
         yield from _edges(entry, file, model)
         yield from _names(entry, file, model.graph)
+        yield from table_findings(entry, file, model.graph)
         for node in random_nodes(model):
             reason = f"{node.op_type} draws random numbers: the same request gets different answers"
             yield entry.warning(file, node.name, reason, "make the noise an input")

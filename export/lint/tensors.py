@@ -1,6 +1,6 @@
 """Checks of a configuration's inputs, outputs, batch inputs and batch outputs by themselves."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from math import prod
 from typing import Any
@@ -109,7 +109,8 @@ def _batch_tensors(config: ModelConfig) -> Iterator[Problem]:
                 yield from _count_type(field, tensor)
             else:
                 yield from _targets(field, list(tensor.target_name), outputs)
-                yield from _strings(config, field, list(tensor.target_name))
+                if config.backend == "onnxruntime":
+                    yield from _cut(config, field, tensor)
 
 
 def _sources(field: str, sources: list[str], inputs: set[str]) -> Iterator[Problem]:
@@ -125,11 +126,31 @@ def _count_type(field: str, tensor: Any) -> Iterator[Problem]:
         yield f"{field}.data_type", f"counts cannot be {name}", f"use one of {_COUNT_TYPES}"
 
 
-def _strings(config: ModelConfig, field: str, targets: list[str]) -> Iterator[Problem]:
+def _cut(config: ModelConfig, field: str, tensor: Any) -> Iterator[Problem]:
+    """What NVIDIA's backend cuts into requests (BackendOutputResponder::ProcessBatchOutput): the first target alone, of
+    numbers, and by the sizes that the source has on the same axes, without a look at how many it has."""
+    targets = list(tensor.target_name)
+    if len(set(targets)) > 1:
+        reason = f"{targets}: NVIDIA's backend cuts the first one alone"
+        yield f"{field}.target_name", reason, "give each output a batch_output of its own"
     for output in config.output:
-        if output.name in targets and output.data_type == DataType.TYPE_STRING and config.backend == "onnxruntime":
+        if output.name in targets and output.data_type == DataType.TYPE_STRING:
             reason = f"'{output.name}' is of strings, which NVIDIA's backend does not cut: it hands out other memory"
             yield f"{field}.target_name", reason, "leave the output out, or give it a fixed length"
+    sources = {one.name: list(one.dims) for one in config.input if [one.name] == list(tensor.source_input)}
+    for output in config.output:
+        if output.name in targets[:1]:
+            shape = list(output.reshape.shape if output.HasField("reshape") else output.dims)
+            yield from _open_axes(f"{field}.source_input", output.name, shape, sources)
+
+
+def _open_axes(field: str, output: str, shape: list[int], sources: Mapping[str, list[int]]) -> Iterator[Problem]:
+    for source, dims in sources.items():
+        for axis in (number for number, size in enumerate(shape) if size == -1):
+            if dims[axis : axis + 1] != [-1]:
+                reason = f"axis {axis} of '{output}' gets the size that '{source}' has there, whose dims are {dims}"
+                yield field, reason, "name an input whose axis is that one, or give the output's axis a size"
+                return
 
 
 def _targets(field: str, targets: list[str], outputs: set[str]) -> Iterator[Problem]:

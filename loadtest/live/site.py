@@ -16,8 +16,9 @@ from export.user_events import add_user_events
 from loadtest.live.scripts import Play
 from loadtest.live.traffic import Journal
 from loadtest.live.valkey_server import ValkeyServer, valkey_server
+from loadtest.program import PATIENCE_S
 from loadtest.releases import Releases
-from loadtest.served import PATIENCE_S, Served, until
+from loadtest.served import Served, until
 from serving.events.pushing import Row
 from serving.histories.histories import Histories
 from serving.histories.opening import open_histories

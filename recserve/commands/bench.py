@@ -42,6 +42,8 @@ class Bench(Command):
     """Locust workers beside a master; 0 for one process."""
     seed: int = 0
     """Seed of everything random."""
+    log: Path | None = None
+    """Folder of a log of requests, of `recserve serve --request-log`, whose requests are sent, not drawn ones."""
     output: Path = OUTPUT
     """Folder of the result and its report page."""
     against: Path | None = None
@@ -62,7 +64,7 @@ class Bench(Command):
     def run(self) -> int:
         against, baseline = (self._read(path) for path in (self.against, self.gate))
         with self.console.status(f"bench {self.model}") as status:
-            result = run(Scenario(self.model), self.repository, self._plan(), status.update)
+            result = run(Scenario(self.model, self.log), self.repository, self._plan(), status.update)
         path = write_result(result, self.output)
         write_report(result, path.with_suffix(".html"), against)
         show(self.console, table(f"{self.model}: {result['traffic']['distribution']}", _RUNS, _rows(result)))

@@ -3,9 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from loadtest import RESULTS
 from loadtest.peers.compare import SERVERS, Plan, compare
-from recserve.commands.command import Command, show, table
+from recserve.commands.command import OUTPUT, Command, show, table
 from training.checkpoint import write_json
 
 
@@ -24,7 +23,7 @@ class BenchPeers(Command):
     """Rounds, each of which starts every server once."""
     seconds: float = Plan.seconds
     """Length of each load run."""
-    output: Path = RESULTS / "peers.json"
+    output: Path = OUTPUT / "peers.json"
     """File of the result."""
 
     def __post_init__(self) -> None:

@@ -23,6 +23,7 @@ class Evaluate(Command):
         trained = runs.load(self.folder)
         metrics = trained.system.measure(trained.module, predict, getattr(trained.data, self.part))
         title = f"{trained.system.name}: {self.part} part of {trained.data.schema.dataset}"
-        show(self.console, table(title, ["metric", "value"], metrics.items()))
+        drawn = trained.system.task.only_drawn
+        show(self.console, table(title, ["metric", "value"], [one for one in metrics.items() if one[0] not in drawn]))
         self.emit({"run": self.folder, "part": self.part, "metrics": metrics})
         return 0

@@ -51,6 +51,8 @@ class Train(Command):
     """Steps between checkpoints."""
     accelerator: Literal["cpu", "auto"] = "cpu"
     """Device: cpu, or auto for what Lightning finds."""
+    tables: Literal["whole", "row-wise"] = "whole"
+    """Place of tables by id of 1,024 rows and more: whole in each process of torchrun, or with rows spread over all."""
 
     def __post_init__(self) -> None:
         if self.seeds < 1:
@@ -94,7 +96,8 @@ class Train(Command):
         metrics = [result.metrics for result in results_of]
         summary = summarise(metrics)
         columns = ["metric", *(f"seed {self.seed + n}" for n in range(self.seeds))]
-        rows = [[name, *(one["test"][name] for one in metrics)] for name in metrics[0]["test"]]
+        named = [name for name in metrics[0]["test"] if name not in self.system.task.only_drawn]
+        rows = [[name, *(one["test"][name] for one in metrics)] for name in named]
         if self.seeds > 1:
             columns += ["mean", "std"]
             rows = [[*row, summary[row[0]]["mean"], summary[row[0]]["std"]] for row in rows]
@@ -142,6 +145,7 @@ class Train(Command):
             until=plan.until,
             init_from=self.init_from if plan.system is self.system else None,
             accelerator=self.accelerator,
+            tables=self.tables if plan.system is self.system else "whole",
             quiet=self.json,
         )
         return fit(plan.system, plan.config, load_data(plan, self.runs), options)
@@ -244,7 +248,21 @@ def _member(system: System) -> type[Train]:
         f"Train{system.name.title().replace('_', '')}",
         [("config", system.config, field(default=system.config()))],
         bases=(Train,),
-        namespace={"system": system, "__doc__": f"Train {system.title}."},
+        namespace={"system": system, "__doc__": f"Train {system.name}: {system.title}.{_for_a_gpu(system)}"},
         frozen=True,
         kw_only=True,
     )
+
+
+def _for_a_gpu(system: System) -> str:
+    """The paragraph of the help that has the words of such a run."""
+    if system.gpu is None:
+        return ""
+    words = shlex.join(gpu_words(system))
+    return f"\n\nThe defaults are for two CPU cores. A run for a GPU, which here was only started: {words}"
+
+
+def gpu_words(system: System) -> list[str]:
+    """The command of a run with the configuration for an accelerator."""
+    changed = changed_options(system.gpu, system.config())
+    return ["recserve", "train", system.name, *changed, "--accelerator", "auto"]

@@ -97,4 +97,9 @@ def ours(task: Task, dataset: str) -> list[Result]:
 
 def _own(result: Result, cutoff: int) -> list[str]:
     means = (f"{result.test[f'{metric}{cutoff}']['mean']:.4f}" for metric in ("recall", "ndcg"))
-    return [result.dataset, result.name, f"ours, mean of {len(result.seeds)} seeds", *means]
+    return [
+        result.dataset,
+        result.name,
+        "ours, one seed" if len(result.seeds) == 1 else f"ours, mean of {len(result.seeds)} seeds",
+        *means,
+    ]

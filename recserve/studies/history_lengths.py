@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from loadtest import RESULTS
 from recserve import runs
 from recserve.commands.command import Command, show, table
 from recserve.options import Positional
+from recserve.pictures import STUDY_RESULTS, check_output
 from recserve.results import named, spread
 from serving.environment import circumstances
 from training.checkpoint import write_json
@@ -41,10 +41,11 @@ class HistoryLengths(Command):
 
     runs: Positional[tuple[Path, ...]]
     """Folders of finished runs of click prediction."""
-    output: Path = RESULTS / "history-lengths.json"
+    output: Path = STUDY_RESULTS / "history-lengths.json"
     """File of the result."""
 
     def __post_init__(self) -> None:
+        check_output(self.output)
         if not self.runs:
             raise ValueError("name the folder of at least one run")
 

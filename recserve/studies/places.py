@@ -119,9 +119,26 @@ STUDIES = {
         "Train GSVR, its controls and its backbone with a share of one scenario's samples; test on all of them.",
         "recserve.studies.scenarios.sparse:SparseScenario",
     ),
+    "tracing-cost": Place(
+        "Time step and ask of tracing models, and the question by all answers, after short and long histories.",
+        "recserve.studies.tracing_cost.command:TracingCost",
+    ),
     "heterrec-depth": Place(
         "Draw recorded results of HeterRec and of its stack over items against their blocks; trains nothing.",
         "recserve.studies.depth.command:Depth",
+    ),
+    "stored-tables": Place(
+        "Measure finished click runs with tables in float32, float16 and int8, their graphs' bytes, and look-ups in "
+        "turn.",
+        "recserve.studies.stored_tables.command:StoredTables",
+    ),
+    "tracing-calibration": Place(
+        "Draw from recorded results of tracing models how often students were right by what was predicted.",
+        "recserve.studies.tracing_calibration.command:TracingCalibration",
+    ),
+    "tracing-load": Place(
+        "Time reports and questions of many students at once, by their number of answers, beside sending all of those.",
+        "recserve.studies.tracing_load.command:TracingLoad",
     ),
     "sanity": Place(
         "Train DeepFM on random parts of MovieLens-100k and compare its AUC with three public libraries'.",

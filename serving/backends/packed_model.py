@@ -11,6 +11,8 @@ from serving.backends import packing, restarts
 from serving.backends.backlog import Backlog
 from serving.backends.onnxruntime.model_spec import CPU_KINDS, ModelSpec
 from serving.backends.packing import Request
+from serving.watch.observer import QUEUE_FULL, Observer
+from serving.watch.prometheus import Prometheus
 
 
 class PackedModel:
@@ -28,8 +30,12 @@ class PackedModel:
         config = json.loads(args["model_config"])
         self.spec = ModelSpec.parse(config, self.kinds)
         self._backlog = Backlog.of(config, args["model_version"])
-        self._restarts = restarts.gauge(pb_utils)
-        self.load(Path(args["model_repository"]) / args["model_version"] / self.spec.filename, args)
+        self._prometheus = Prometheus(pb_utils)
+        restarts.tell(self._prometheus)
+        folder = Path(args["model_repository"]) / args["model_version"]
+        self.load(folder / self.spec.filename, args)
+        warn = pb_utils.Logger.log_warn
+        self._observer = Observer(self._prometheus, folder, lambda text: warn(f"{self.spec.name}: {text}"))
 
     def load(self, path: Path, args: dict[str, str]) -> None:
         """Makes the model at `path` ready to run; `args` as for `initialize`."""
@@ -46,8 +52,13 @@ class PackedModel:
         return self._backlog.guard(
             [self._rows(request) for request in requests],
             lambda: self._responses(requests),
-            lambda reason: _refusal(reason, pb_utils.TritonError.UNAVAILABLE),
+            lambda reason: self._refusal(reason, "UNAVAILABLE", QUEUE_FULL),
         )
+
+    def finalize(self) -> None:
+        """Tells and writes what is still on its way."""
+        self._observer.close()
+        self._prometheus.close()
 
     def _rows(self, request: Any) -> int:
         """What the request fills of a batch."""
@@ -62,21 +73,21 @@ class PackedModel:
             try:
                 packing.check(self.spec, arrays)
             except ValueError as error:
-                responses[place] = _refusal(str(error), pb_utils.TritonError.INVALID_ARG)
+                responses[place] = self._refusal(str(error), "INVALID_ARG")
             else:
                 accepted.append((place, arrays))
         answers = packing.isolated(self.run, [arrays for _, arrays in accepted])
-        for (place, _), answer in zip(accepted, answers, strict=True):
-            responses[place] = _response(requests[place], answer)
+        for (place, arrays), answer in zip(accepted, answers, strict=True):
+            responses[place] = self._response(requests[place], arrays, answer)
         return responses
 
+    def _response(self, request: Any, arrays: Request, answer: dict[str, np.ndarray] | Exception) -> Any:
+        if isinstance(answer, Exception):
+            return self._refusal(f"the model failed on this request: {answer}", "INTERNAL")
+        self._observer.answered(arrays, answer)
+        wanted = request.requested_output_names()
+        return pb_utils.InferenceResponse([pb_utils.Tensor(name, answer[name]) for name in answer if name in wanted])
 
-def _response(request: Any, answer: dict[str, np.ndarray] | Exception) -> Any:
-    if isinstance(answer, Exception):
-        return _refusal(f"the model failed on this request: {answer}", pb_utils.TritonError.INTERNAL)
-    wanted = request.requested_output_names()
-    return pb_utils.InferenceResponse([pb_utils.Tensor(name, answer[name]) for name in answer if name in wanted])
-
-
-def _refusal(text: str, code: Any) -> Any:
-    return pb_utils.InferenceResponse(error=pb_utils.TritonError(text, code))
+    def _refusal(self, text: str, status: str, counted: str = "") -> Any:
+        self._observer.refused(counted or status)
+        return pb_utils.InferenceResponse(error=pb_utils.TritonError(text, getattr(pb_utils.TritonError, status)))

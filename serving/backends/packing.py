@@ -126,7 +126,7 @@ def _check_bounds(model: str, field: InputSpec, array: np.ndarray) -> None:
 def _first(array: np.ndarray, bounds: np.ndarray, wrong: np.ndarray) -> tuple[str, int]:
     """The first wrong value in words, and the bound of its place."""
     index = tuple(np.argwhere(wrong)[0])
-    value = f"{'id' if array.dtype.kind == 'i' else 'value'} {array[index]}"
+    value = str(array[index])
     if bounds.ndim == 0:
         return value, int(bounds)
     return f"{value} at place {index[-1]}", int(bounds[index[-1]])

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from recserve_client import Client
-from recserve_client.errors import DeadlineExceeded, ModelUnavailable, QueueFull, ServerUnavailable
+from recserve_client.errors import DeadlineExceeded, ModelUnavailable, QueueFull, ServerUnavailable, ServingError
 from serving.histories.pushed import MOST, sendable
 from serving.steps import USER_EVENTS
 
@@ -65,12 +65,21 @@ class Pusher:
                 return answer["outcome"][0].tolist()
             except _PASSING as error:
                 if time.monotonic() + wait > end:
-                    raise
+                    raise self._named(error) from None
                 if type(error).__name__ != said:
                     said = type(error).__name__
-                    self._waiting(str(error))
+                    self._waiting(str(self._named(error)))
                 time.sleep(wait)
                 wait = min(2 * wait, _LONGEST_WAIT_S)
+
+    def _named(self, error: ServingError) -> ServingError:
+        """With the remedy, where the server has no model that takes events."""
+        if not isinstance(error, ModelUnavailable):
+            return error
+        return ModelUnavailable(
+            f"the server does not serve {USER_EVENTS}, so it takes no events now; where its repository lacks that "
+            f"model, `recserve events load {self._dataset} --repository <its repository>` adds it"
+        )
 
     def _request(self, rows: Sequence[Row]) -> dict[str, np.ndarray]:
         users, items, values, times, orders, ids = zip(*rows, strict=True)

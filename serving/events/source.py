@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 from urllib.parse import urlsplit, urlunsplit
 
-import valkey
 from valkey.exceptions import ResponseError, ValkeyError
 
 from serving.events.pushing import Row
+from serving.valkey_client import client, told
 
 GROUP = "recserve"
 _TIMEOUT_S = 10.0
@@ -65,9 +65,9 @@ class ValkeyStream:
     def __init__(self, url: str, consumer: str, *, group: str = GROUP) -> None:
         """`url` is valkey://[user:password@]host:port/database/stream. Raises ValueError for another one, and
         SourceError where nobody answers."""
-        server, self._stream = _parts(url)
+        server, self.name = _parts(url)
         self._group, self._consumer = group, consumer
-        self._client: Any = valkey.Valkey.from_url(server, socket_timeout=_TIMEOUT_S, socket_connect_timeout=_TIMEOUT_S)
+        self._client: Any = client(server, _TIMEOUT_S)
         self._own = "0"
         self._join()
 
@@ -82,21 +82,21 @@ class ValkeyStream:
             return []
         except ValkeyError as error:
             raise self._failed(error) from error
-        return [_message(self._stream, token, fields) for token, fields in entries]
+        return [_message(self.name, token, fields) for token, fields in entries]
 
     def confirm(self, tokens: Sequence[str]) -> None:
         try:
             if tokens:
-                self._client.xack(self._stream, self._group, *tokens)
+                self._client.xack(self.name, self._group, *tokens)
         except ValkeyError as error:
             raise self._failed(error) from error
 
     def refuse(self, faults: Sequence[tuple[str, str]]) -> None:
         try:
             for token, why in faults:
-                found = self._client.xrange(self._stream, token, token)
+                found = self._client.xrange(self.name, token, token)
                 fields = found[0][1] if found else {}
-                self._client.xadd(f"{self._stream}:refused", {**fields, b"refused": why, b"entry": token})
+                self._client.xadd(f"{self.name}:refused", {**fields, b"refused": why, b"entry": token})
             self.confirm([token for token, _ in faults])
         except ValkeyError as error:
             raise self._failed(error) from error
@@ -107,7 +107,7 @@ class ValkeyStream:
     def _join(self) -> None:
         """Makes stream and group where they are not there, as after a server has lost them."""
         try:
-            self._client.xgroup_create(self._stream, self._group, id="0", mkstream=True)
+            self._client.xgroup_create(self.name, self._group, id="0", mkstream=True)
         except ValkeyError as error:
             if "BUSYGROUP" not in str(error):
                 raise self._failed(error) from error
@@ -115,32 +115,32 @@ class ValkeyStream:
     def _left(self, most: int) -> list[tuple[bytes, dict[bytes, bytes]]]:
         if self._own == ">":
             return []
-        found = self._client.xreadgroup(self._group, self._consumer, {self._stream: "0"}, count=most)
+        found = self._client.xreadgroup(self._group, self._consumer, {self.name: "0"}, count=most)
         entries = found[0][1] if found else []
         if not entries:
             self._own = ">"
         return entries
 
     def _taken_over(self, most: int) -> list[tuple[bytes, dict[bytes, bytes]]]:
-        found = self._client.xautoclaim(self._stream, self._group, self._consumer, _IDLE_MS, count=most)
+        found = self._client.xautoclaim(self.name, self._group, self._consumer, _IDLE_MS, count=most)
         # An entry that was deleted meanwhile comes without fields.
         return [(token, fields) for token, fields in found[1] if fields is not None]
 
     def _new(self, most: int) -> list[tuple[bytes, dict[bytes, bytes]]]:
-        found = self._client.xreadgroup(self._group, self._consumer, {self._stream: ">"}, count=most, block=_BLOCK_MS)
+        found = self._client.xreadgroup(self._group, self._consumer, {self.name: ">"}, count=most, block=_BLOCK_MS)
         return found[0][1] if found else []
 
     def _failed(self, error: ValkeyError) -> SourceError:
-        return SourceError(f"stream {self._stream}: {type(error).__name__}: {error}; is a Valkey running there?")
+        return SourceError(f"stream {self.name}: {told(error)}; is a Valkey running there?")
 
 
 def _parts(url: str) -> tuple[str, str]:
     """The server with its database, and the stream."""
     scheme, host, path, query, fragment = urlsplit(url)
     database, _, stream = path.lstrip("/").partition("/")
-    if scheme not in ("valkey", "valkeys") or not host or not database.isdigit() or not stream or query or fragment:
+    if scheme not in ("valkey", "valkeys") or not host or not database.isdigit() or not stream or fragment:
         raise ValueError(f"'{scheme}:' names no stream of events; write valkey://host:port/0/STREAM")
-    return urlunsplit((scheme, host, f"/{database}", "", "")), stream
+    return urlunsplit((scheme, host, f"/{database}", query, "")), stream
 
 
 def _message(stream: str, token: bytes, fields: dict[bytes, bytes]) -> Message:

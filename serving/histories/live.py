@@ -14,7 +14,6 @@ from serving.histories.value import DamagedError, digest_of
 
 OUTCOMES = ("live", "exported", "error")
 """Of a read of a user's history: from the store; there is none in it; the store failed, or the history is damaged."""
-COUNTER = ("recserve_user_history_reads_total", "Reads of users' histories, by where they came from", OUTCOMES)
 
 RawUser = int | str
 

@@ -7,10 +7,11 @@ import numpy as np
 
 from recserve_client import texts
 from serving.histories.examples import example_of
-from serving.histories.live import COUNTER, LiveHistories, RawUser
+from serving.histories.live import OUTCOMES, LiveHistories, RawUser
 from serving.histories.reading import NAMES, Reading
 from serving.ids import IdMaps
 from serving.steps.step import Host
+from serving.watch import families
 
 USER_ID, CANDIDATES, EXCLUDED = "user_id", "candidates", "excluded"
 
@@ -22,8 +23,7 @@ def open_live(host: Host, folder: Path, ids: IdMaps, names: Set[str], *, follows
     histories = None if reading is None else host.histories()
     if reading is None or histories is None:
         return None
-    name, description, outcomes = COUNTER
-    return LiveHistories(histories, reading, host.counter(name, description, folder.parent.name, outcomes))
+    return LiveHistories(histories, reading, host.counter(families.HISTORY_READS, folder.parent.name, OUTCOMES))
 
 
 def raw_users(user_id: np.ndarray) -> list[RawUser]:

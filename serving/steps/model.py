@@ -5,8 +5,7 @@ Imported inside the backend's process alone, where `triton_python_backend_utils`
 
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +18,16 @@ from serving.histories.histories import Histories
 from serving.state.states import States
 from serving.steps import open_step
 from serving.steps.step import Answer, NotAnsweredError, Refusal, Step, Tensors
-from serving.tally import Tally
+from serving.watch.families import Family
+from serving.watch.observer import QUEUE_FULL, Observer
+from serving.watch.prometheus import Prometheus
 
 
 class TritonHost:
     """What a process of the Python backend offers a step."""
 
     def __init__(self) -> None:
-        # The server drops a family, with its series, when the last reference to it goes.
-        self._families: list[Any] = []
-        self._series: dict[str, Any] = {}
-        self._tally: Tally | None = None
+        self.prometheus = Prometheus(pb_utils)
         self._histories: Histories | None = None
 
     def ask(self, model: str, version: int, inputs: Tensors, outputs: Sequence[str]) -> Tensors:
@@ -51,32 +49,18 @@ class TritonHost:
         tensors = [pb_utils.get_output_tensor_by_name(response, name) for name in outputs]
         return {tensor.name(): tensor.as_numpy() for tensor in tensors if tensor is not None}
 
-    def counter(self, name: str, description: str, model: str, outcomes: Sequence[str]) -> Callable[[str, int], None]:
-        """A Prometheus counter family with a series per outcome."""
-        labels = [{"model": model, "outcome": outcome} for outcome in outcomes]
-        counts = dict(zip(outcomes, self._counts(name, description, labels), strict=True))
+    def counter(self, family: Family, model: str, outcomes: Sequence[str]) -> Callable[[str, int], None]:
+        """Series of a family with the labels model and outcome."""
+        counts = {outcome: self.prometheus.counter(family, model, outcome) for outcome in outcomes}
         return lambda outcome, number: counts[outcome](number)
 
-    def total(self, name: str, description: str, model: str) -> Callable[[float], None]:
-        """A Prometheus counter."""
-        (count,) = self._counts(name, description, [{"model": model}])
-        return count
-
-    def _counts(
-        self, name: str, description: str, labels: Sequence[dict[str, str]]
-    ) -> Iterator[Callable[[float], None]]:
-        family = pb_utils.MetricFamily(name=name, description=description, kind=pb_utils.MetricFamily.COUNTER)
-        self._families.append(family)
-        tally = self._tally = self._tally or Tally(lambda what, number: self._series[what].increment(number))
-        for one in labels:
-            what = f"{name} {one}"
-            self._series[what] = family.Metric(labels=one)
-            yield partial(tally.add, what)
+    def total(self, family: Family, model: str) -> Callable[[float], None]:
+        """The series of a family with the label model."""
+        return self.prometheus.counter(family, model)
 
     def close(self) -> None:
         """Tells the server what was counted last."""
-        if self._tally is not None:
-            self._tally.close()
+        self.prometheus.close()
 
     def states(self, model: str) -> States:
         """The store that RECSERVE_STATE names; its troubles go to the server's log."""
@@ -103,9 +87,12 @@ class TritonPythonModel:
         config = json.loads(args["model_config"])
         self._inputs = [tensor["name"] for tensor in config["input"]]
         self._backlog = Backlog.of(config, args["model_version"])
-        self._restarts = restarts.gauge(pb_utils)
         self._host = TritonHost()
-        self._step = self.open(self._host, Path(args["model_repository"]) / args["model_version"], config)
+        restarts.tell(self._host.prometheus)
+        folder = Path(args["model_repository"]) / args["model_version"]
+        self._step = self.open(self._host, folder, config)
+        warn = pb_utils.Logger.log_warn
+        self._observer = Observer(self._host.prometheus, folder, lambda text: warn(f"{folder.parent.name}: {text}"))
 
     def open(self, host: TritonHost, folder: Path, config: Mapping[str, Any]) -> Step:
         """The step of a version folder; `config` is its model's configuration in the JSON form."""
@@ -121,20 +108,29 @@ class TritonPythonModel:
             return self._responses(asked)
         rows = [next(iter(tensors.values())).shape[0] for tensors in asked]
         return self._backlog.guard(
-            rows, lambda: self._responses(asked), lambda reason: _response(Refusal(reason, "UNAVAILABLE"))
+            rows,
+            lambda: self._responses(asked),
+            lambda reason: self._refused(Refusal(reason, "UNAVAILABLE"), QUEUE_FULL),
         )
 
     def finalize(self) -> None:
         """Closes the step."""
         self._step.close()
+        self._observer.close()
         self._host.close()
 
     def _responses(self, asked: Sequence[Tensors]) -> list[Any]:
-        return [_response(answer) for answer in self._step.answer(asked)]
+        return [
+            self._response(request, answer) for request, answer in zip(asked, self._step.answer(asked), strict=True)
+        ]
 
+    def _response(self, request: Tensors, answer: Answer) -> Any:
+        if isinstance(answer, Refusal):
+            return self._refused(answer, answer.status)
+        self._observer.answered(request, answer)
+        return pb_utils.InferenceResponse([pb_utils.Tensor(name, array) for name, array in answer.items()])
 
-def _response(answer: Answer) -> Any:
-    if isinstance(answer, Refusal):
-        error = pb_utils.TritonError(answer.reason, getattr(pb_utils.TritonError, answer.status))
+    def _refused(self, refusal: Refusal, counted: str) -> Any:
+        self._observer.refused(counted)
+        error = pb_utils.TritonError(refusal.reason, getattr(pb_utils.TritonError, refusal.status))
         return pb_utils.InferenceResponse(output_tensors=[], error=error)
-    return pb_utils.InferenceResponse([pb_utils.Tensor(name, array) for name, array in answer.items()])

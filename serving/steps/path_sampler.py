@@ -42,7 +42,7 @@ class SamplerStep:
         if self._by_id:
             users = np.concatenate([request[USER_ID].reshape(-1) for request in requests])
             # Else the step that reads the users' rows counts.
-            self._unknown.add(int((~self._sampler.knows(users)).sum()), [candidates])
+            self._unknown.add(len(users), int((~self._sampler.knows(users)).sum()), [candidates])
             found = self._sampler.sample(users, candidates, counts, keys)
         else:
             rows = np.concatenate([request[USER] for request in requests])

@@ -7,6 +7,7 @@ import numpy as np
 
 from serving.histories.histories import Histories
 from serving.state.states import States
+from serving.watch.families import Family
 
 Tensors = dict[str, np.ndarray]
 """Of one request, by name, each [1, ...]."""
@@ -51,11 +52,11 @@ class Host(Protocol):
         """The answer [k, ...] of another model of the repository. Raises NotAnsweredError."""
         ...
 
-    def counter(self, name: str, description: str, model: str, outcomes: Sequence[str]) -> Callable[[str, int], None]:
+    def counter(self, family: Family, model: str, outcomes: Sequence[str]) -> Callable[[str, int], None]:
         """A family of counters with a series per outcome, there from the start at zero: (outcome, how many more)."""
         ...
 
-    def total(self, name: str, description: str, model: str) -> Callable[[float], None]:
+    def total(self, family: Family, model: str) -> Callable[[float], None]:
         """A counter, there from the start at zero: (how many more)."""
         ...
 

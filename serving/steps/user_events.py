@@ -19,11 +19,11 @@ from serving.histories.keys import Whose
 from serving.histories.pushed import Judged, Push, Reason, events_of, judged, push_of
 from serving.histories.store import HistoryStoreError
 from serving.steps.step import Answer, Host, Refusal, Tensors
+from serving.watch import families
 
 OUTCOMES = (*get_args(Outcome), *get_args(Reason))
 LATE_S = 86_400
 """How much older than the newest event of its user a new one may be."""
-_COUNTER = "recserve_user_events_total"
 _TOLD = {
     "conflict": "refused: event_id names another event of this user, with other values",
     "unreadable": "refused: what is stored of this user is damaged or has other ids; see recserve events drop",
@@ -41,9 +41,7 @@ class EventsStep:
         if histories is None:
             raise ValueError("there is no store of histories: name one in RECSERVE_HISTORIES, lmdb:///directory")
         self._histories = histories
-        self._count = host.counter(
-            _COUNTER, "Events that were pushed, by what came of them", folder.parent.name, OUTCOMES
-        )
+        self._count = host.counter(families.USER_EVENTS, folder.parent.name, OUTCOMES)
 
     def answer(self, requests: Sequence[Tensors]) -> list[Answer]:
         """`outcome` text [1, N] for each push of N events, in order. What is no N events of a data set is refused as a

@@ -71,9 +71,8 @@ class RowsStep:
         users = np.concatenate([request[USER_ID].reshape(-1) for request in requests])
         rows = np.minimum(np.searchsorted(self._keys, users), len(self._keys) - 1)
         is_unknown = self._keys[rows] != users
-        self._strangers.add(
-            int(is_unknown.sum()), [request[CANDIDATES] for request in requests if CANDIDATES in request]
-        )
+        candidates = [request[CANDIDATES] for request in requests if CANDIDATES in request]
+        self._strangers.add(len(users), int(is_unknown.sum()), candidates)
         borders = np.cumsum([request[USER_ID].size for request in requests])[:-1]
         found: list[Tensors] = [{} for _ in requests]
         for name, array in self._arrays.items():

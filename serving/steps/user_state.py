@@ -171,8 +171,7 @@ class UserState:
         # Clocks of several machines differ: nothing is younger than nothing.
         ages_s = [max(0.0, time.time() - read.time_ms / 1000) for read in reads if read.arrays and read.time_ms]
         if ages_s:
-            self._counters.ages_s(sum(ages_s))
-            self._counters.aged(len(ages_s))
+            self._counters.ages.add(ages_s)
 
     def _computed(self, questions: dict[Who, Question]) -> dict[Who, State | Refusal]:
         """Asks the encoder, and writes to the store what it answered."""
@@ -273,7 +272,7 @@ class StateStep:
     def _count_unknown(self, answered: Sequence[Request]) -> None:
         known = self._source.histories
         strangers = [one for one in answered if not known.has(int(one.user_id.item()))]
-        self._unknown.add(len(strangers), [one.candidates for one in answered])
+        self._unknown.add(len(answered), len(strangers), [one.candidates for one in answered])
 
     def _ask(self, model: str, inputs: Tensors) -> Tensors:
         """At the version of this model: they are published together."""

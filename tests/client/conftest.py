@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any
 
 import grpc
@@ -31,13 +32,20 @@ class Witness(service_pb2_grpc.GRPCInferenceServiceServicer):
 Watched = tuple[Witness, str]
 
 
-@pytest.fixture
-def witness() -> Iterator[Watched]:
-    """A witness and its address."""
-    server, servicer = grpc.server(ThreadPoolExecutor(4)), Witness()
+@contextmanager
+def serving(servicer: Witness) -> Iterator[Watched]:
+    """It and its address."""
+    server = grpc.server(ThreadPoolExecutor(4))
     service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(servicer, server)
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     yield servicer, f"127.0.0.1:{port}"
     servicer.go_on.set()
     server.stop(None).wait()
+
+
+@pytest.fixture
+def witness() -> Iterator[Watched]:
+    """A witness and its address."""
+    with serving(Witness()) as one:
+        yield one

@@ -76,7 +76,7 @@ def test_a_full_queue_is_asked_again_with_back_off_elsewhere_first() -> None:
         (Failed("INVALID_ARGUMENT", "no"), errors.InvalidRequest),
         (Failed("RESOURCE_EXHAUSTED", "local_rate_limited"), errors.RateLimited),
         (Failed("UNAVAILABLE", "local_rate_limited"), errors.RateLimited),
-        (Failed("UNAUTHENTICATED", "Jwt is missing"), errors.NotAllowed),
+        (Failed("UNAUTHENTICATED", "Jwt is missing"), errors.NotAuthenticated),
         (Failed("NOT_FOUND", "unknown model"), errors.ModelUnavailable),
         (Failed("INTERNAL", "out of memory"), errors.ServerFailure),
         (Overdue(), errors.DeadlineExceeded),
@@ -201,6 +201,26 @@ def test_the_request_s_id_goes_out_twice_and_is_in_every_error() -> None:
 
 
 @pytest.mark.parametrize(
+    ("inputs", "said"),
+    [
+        ({"user_id": [[42]]}, "42"),
+        ({"user_id": np.array([["anna"]], object)}, "anna"),
+        ({"user_id": np.array([[b"anna"]], object)}, "anna"),
+        ({"user_id": [["J\u00fcrgen 7%"]]}, "J%C3%BCrgen 7%25"),
+        ({"user_id": [["a", "a"]]}, "a"),
+        ({"user_id": [["a", "b"]]}, None),
+        ({"x": [1]}, None),
+    ],
+)
+def test_an_inference_of_one_user_says_whose_it_is(inputs: dict[str, Any], said: str | None) -> None:
+    core, world = Core(["a:1"], 5.0, {}, 0), always(infer_reply())
+    world.run(core.infer("any", "", inputs, core.ask()))
+    assert dict(world.sent[0].headers).get("x-user-id") == said
+    world.run(core.infer("any", "", inputs, core.ask(headers={"x-user-id": "own"})))
+    assert dict(world.sent[1].headers)["x-user-id"] == "own"
+
+
+@pytest.mark.parametrize(
     ("options", "text"),
     [
         ({"headers": {"grpc-timeout": "1m"}}, "header 'grpc-timeout': .* none of gRPC's own"),
@@ -234,8 +254,8 @@ def test_a_client_of_no_server_is_refused() -> None:
     ("code", "text", "error", "said", "again"),
     [
         ("UNAVAILABLE", "upstream connect error", errors.ServerUnavailable, "recserve serve", Again.ELSEWHERE),
-        ("UNAVAILABLE", "Ssl handshake failed", errors.ServerUnavailable, r"Tls\(ca", Again.ELSEWHERE),
-        ("UNAVAILABLE", "failed to connect: Socket closed", errors.ServerUnavailable, r"Tls\(ca", Again.ELSEWHERE),
+        ("UNAVAILABLE", "Ssl handshake failed", errors.TlsMismatch, r"Tls\(ca", Again.ELSEWHERE),
+        ("UNAVAILABLE", "failed to connect: Socket closed", errors.TlsMismatch, r"Tls\(ca", Again.ELSEWHERE),
         ("UNAVAILABLE", "Socket closed", errors.ServerUnavailable, "recserve serve", Again.ELSEWHERE),
         ("UNAVAILABLE", "Server is stopping", errors.ServerUnavailable, "", Again.ELSEWHERE),
         ("UNAVAILABLE", "Request timeout expired", errors.QueueFull, "back-off", Again.LATER),

@@ -88,7 +88,7 @@ LONG = np.zeros((1, 10), np.int64)
 HISTORY = np.array([[1, 2, 3]])
 BAD: list[tuple[str, Request, str]] = [
     ("causal", {"history": np.zeros((1, 0), np.int64)}, "'history' has 0 elements along 'length'; send 1 or more"),
-    ("causal", {"history": np.array([[1, -1]])}, "id -1 is negative"),
+    ("causal", {"history": np.array([[1, -1]])}, "-1 is negative"),
     ("causal", {"history": np.array([[1, -(2**62)]])}, "is negative"),
     ("causal", {"history": np.array([[1, 2**62]])}, "is above 19"),
     ("causal", {"history": np.zeros((0, 3), np.int64)}, "input byte size mismatch"),
@@ -101,12 +101,12 @@ BAD: list[tuple[str, Request, str]] = [
     ("pooled", {"history": HISTORY, "mask": np.ones((1, 2), bool)}, "'mask' has 2 elements along 'length', input 'hi"),
     ("pooled", {"history": HISTORY, "mask": np.ones((1, 1), bool)}, "'mask' has 1 elements along 'length'; send 2 or"),
     ("pooled", {"history": LONG, "mask": LONG == 0}, "'history' has 10 elements along 'length'; send 9 or fewer"),
-    ("tables", {"ids": np.array([[0, 0, -1]])}, "id -1 at place 2 is negative; send 0 or more"),
-    ("tables", {"ids": np.array([[0, -21, 0]])}, "id -21 at place 1 is below -20; send -20 or more"),
-    ("tables", {"ids": np.array([[9, 9, 9], [39, 20, 39]])}, "id 20 at place 1 is above 19; send 19 or less"),
-    ("flat", {"user": np.array([[-1]])}, "id -1 is negative"),
+    ("tables", {"ids": np.array([[0, 0, -1]])}, "-1 at place 2 is negative; send 0 or more"),
+    ("tables", {"ids": np.array([[0, -21, 0]])}, "-21 at place 1 is below -20; send -20 or more"),
+    ("tables", {"ids": np.array([[9, 9, 9], [39, 20, 39]])}, "20 at place 1 is above 19; send 19 or less"),
+    ("flat", {"user": np.array([[-1]])}, "-1 is negative"),
     ("flat", {"user": np.array([[1, 2]])}, "unexpected shape"),
-    ("repeating", {"user": np.array([[1]]), "candidates": np.array([[1, 20]])}, "id 20 is above 19"),
+    ("repeating", {"user": np.array([[1]]), "candidates": np.array([[1, 20]])}, "20 is above 19"),
 ]
 
 

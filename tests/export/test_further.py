@@ -10,18 +10,18 @@ from export.further import filled
 
 
 @pytest.mark.parametrize(
-    ("kind", "said", "dtype"),
+    ("kind", "said", "wanted"),
     [
-        ("TYPE_INT32", "5000000000", "int32"),
-        ("TYPE_INT64", "9" * 20, "int64"),
-        ("TYPE_INT64", "10.7", "int64"),
-        ("TYPE_FP32", "1e60", "float32"),
-        ("TYPE_FP32", "inf", "float32"),
-        ("TYPE_FP32", "dear", "float32"),
+        ("TYPE_INT32", "5000000000", "a whole number of 32 bits"),
+        ("TYPE_INT64", "9" * 20, "a whole number of 64 bits"),
+        ("TYPE_INT64", "10.7", "a whole number of 64 bits"),
+        ("TYPE_FP32", "1e60", "a finite number of 32 bits"),
+        ("TYPE_FP32", "inf", "a finite number of 32 bits"),
+        ("TYPE_FP32", "dear", "a finite number of 32 bits"),
     ],
 )
-def test_a_value_that_does_not_fit_is_refused_by_name(kind: str, said: str, dtype: str) -> None:
-    with pytest.raises(ValueError, match=f"^theta={re.escape(said)}: it must be a {dtype}$"):
+def test_a_value_that_does_not_fit_is_refused_by_name(kind: str, said: str, wanted: str) -> None:
+    with pytest.raises(ValueError, match=f"^theta={re.escape(said)}: it must be {wanted}$"):
         filled(ModelInput(name="theta", data_type=kind, dims=[1]), said)
 
 
@@ -45,5 +45,5 @@ def test_several_numbers_fill_one_element_each() -> None:
     np.testing.assert_array_equal(filled(alpha, "1,0.5,0"), np.array([[1, 0.5, 0]], np.float32))
     with pytest.raises(ValueError, match=r"^alpha=1,2: 2 numbers; say one, or 3$"):
         filled(alpha, "1,2")
-    with pytest.raises(ValueError, match=r"^alpha=1,,2: it must be a float32$"):
+    with pytest.raises(ValueError, match=r"^alpha=1,,2: it must be a finite number of 32 bits$"):
         filled(alpha, "1,,2")

@@ -110,7 +110,12 @@ def test_the_configuration_is_that_of_the_onnx_form_on_our_backend(target: Targe
 
 def test_golden_requests_manifest_and_program_are_published_and_the_linter_agrees(published_hot: Path) -> None:
     version = published_hot / "hot_kernel" / "1"
-    assert {path.name for path in version.iterdir()} == {"golden.safetensors", "manifest.json", "model.pt2"}
+    assert {path.name for path in version.iterdir()} == {
+        "golden.safetensors",
+        "manifest.json",
+        "model.pt2",
+        "reference.json",
+    }
     assert json.loads((version / "manifest.json").read_text())["form_of"] == "hot"
     assert lint.check(published_hot, cores=8) == []
 

@@ -52,8 +52,8 @@ def test_release_has_one_version_and_all_files(published_once: Path) -> None:
     files = {name: {path.name for path in (published_once / name / "1").iterdir()} - always for name in MODELS}
     assert files == {
         "encoder": {"model.onnx"},
-        "ranker": set(),
-        "scorer": {"model.onnx"},
+        "ranker": {"reference.json"},
+        "scorer": {"model.onnx", "reference.json"},
         "user_state": {"model.py", "histories.safetensors", "state.json"},
     }
 

@@ -62,6 +62,14 @@ def graph(one: Servable, path: Path) -> tuple[Counter[str], np.ndarray]:
     return Counter(node.op_type for node in onnx.load(path).graph.node), answers["out"]
 
 
+class LeftOpen(nn.Module):
+    """Packed rows in a shape that leaves one size to be found."""
+
+    def forward(self, values: Tensor) -> tuple[Tensor]:
+        halves = values.view(values.shape[0], 2, -1)
+        return ((halves * 2).reshape(values.shape[0], -1),)
+
+
 @pytest.fixture
 def traced_again(monkeypatch: pytest.MonkeyPatch) -> list[ExportedProgram]:
     found: list[ExportedProgram] = []
@@ -112,3 +120,14 @@ def test_an_operator_with_further_arguments_is_not_replaced(
     _, answers = graph(one, tmp_path / "model.onnx")
     assert len(traced_again) == 1
     np.testing.assert_allclose(answers, one.eager(*one.example(7, 3))[0].numpy(), rtol=0, atol=1e-6)
+
+
+def test_a_size_that_is_left_open_is_said_as_no_runtime_finds_it_beside_a_size_of_0(
+    tmp_path: Path, traced_again: list[ExportedProgram]
+) -> None:
+    one = served(LeftOpen())
+    _, answers = graph(one, tmp_path / "model.onnx")
+    assert not traced_again
+    np.testing.assert_array_equal(answers, one.eager(*one.example(7, 3))[0].numpy())
+    (empty,) = run_session(open_session(tmp_path / "model.onnx"), one, (torch.zeros(0, 4),)).values()
+    assert empty.shape == (0, 4)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from loadtest import driver
 from loadtest.bench import trusted_pool
 from loadtest.driver import Load, drive
 from loadtest.pool import Pool, Request
@@ -57,13 +58,31 @@ def test_a_wrong_answer_is_counted(load: Load, tmp_path: Path) -> None:
     pool = Pool.load(load.pool)
     spoilt = [Request(one.inputs, ({"scores": one.expected[0]["scores"] + 0.01},)) for one in pool.requests]
     Pool(pool.model, spoilt).save(tmp_path / "pool")
-    records = drive(replace(load, pool=tmp_path / "pool", seconds=1.0))
+    records = drive(replace(load, pool=tmp_path / "pool"))
     assert records.wrong == len(records.latency) > 0
 
 
 def test_a_server_that_is_not_there_is_an_error_of_every_request(load: Load) -> None:
     records = drive(replace(load, url="127.0.0.1:9", seconds=1.0, rate=20.0))
     assert set(records.outcome) == {"ServerUnavailable"}
+
+
+SLOW_TO_START = """
+from loadtest.locustfile import *
+import time
+from loadtest.pool import Pool
+load = Pool.load
+Pool.load = lambda path: (time.sleep(4), load(path))[1]
+"""
+
+
+def test_a_load_lasts_as_long_as_asked_for_however_slowly_its_workers_start(
+    load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "slow.py").write_text(SLOW_TO_START)
+    monkeypatch.setattr(driver, "LOCUSTFILE", tmp_path / "slow.py")
+    records = drive(replace(load, workers=1, users=2))
+    assert records.ok.sum() > 1
 
 
 def test_what_locust_says_is_passed_on_when_nothing_was_sent(load: Load) -> None:

@@ -27,6 +27,7 @@ def test_releases_take_turns(two_releases: Path, tmp_path: Path) -> None:
     assert stamps[0] == stamps[2] != stamps[1]
 
 
+@pytest.mark.long
 def test_a_new_release_is_taken_over_without_a_failed_request(two_releases: Path) -> None:
     with faults.staged(RANKER, two_releases, PLAN) as stage:
         found = faults.swap(stage, PLAN)
@@ -34,6 +35,7 @@ def test_a_new_release_is_taken_over_without_a_failed_request(two_releases: Path
     assert found["serves"] == ["1", "2"], "the release before stays loaded, for what is under way"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("fault", [faults.kill_stub, faults.kill_server])
 def test_a_killed_process_gives_clean_errors_loses_no_state_and_comes_back(
     two_releases: Path, fault: faults.Experiment
@@ -46,6 +48,7 @@ def test_a_killed_process_gives_clean_errors_loses_no_state_and_comes_back(
     assert found["restarts"] == 1
 
 
+@pytest.mark.long
 def test_nobody_notices_a_drain_who_heeds_readiness_or_retries(two_releases: Path) -> None:
     with faults.staged(RANKER, two_releases, PLAN) as stage:
         found = faults.EXPERIMENTS["drain"](stage, PLAN)

@@ -97,6 +97,7 @@ def assert_later_parts_are_told_from_wrong_answers(play: Play) -> None:
     assert np.array_equal(after.ids, whole.ids), "it looks, and leaves everything as it was"
 
 
+@pytest.mark.long
 @pytest.mark.triton_server
 @pytest.mark.slow(30)
 @pytest.mark.parametrize("name", ["kill_store", "two_stores"])

@@ -1,7 +1,10 @@
 """The names that the command line lists, the commands behind them, and what these say of their options."""
 
+import dataclasses
 import re
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -40,6 +43,8 @@ def places(group: Group = COMMANDS) -> Iterator[Place]:
 
 
 ALL = dict(commands())
+FIELDS = {words: {field.name: field for field in dataclasses.fields(one)} for words, one in ALL.items()}
+WITH_RESULT = {words: one for words, one in FIELDS.items() if words.startswith("study ") and "output" in one}
 
 
 def test_every_system_and_every_study_is_a_command() -> None:
@@ -65,6 +70,33 @@ def test_the_help_of_each_option_starts_with_a_noun(words: str) -> None:
         first = re.match(r"(?:[A-Za-z]{1,2}: )?([A-Za-z]+)", option.help)
         assert first, f"{option.name}: '{option.help}' starts with no word"
         assert first[1].lower() not in NO_NOUN, f"{option.name}: '{option.help}' does not start with a noun"
+
+
+@pytest.mark.parametrize("words", ALL)
+def test_what_a_command_writes_lies_where_it_is_run_and_not_beside_our_code(words: str) -> None:
+    written = [one for one in options_of(ALL[words]) if one.name in {"--output", "--out"} and one.default]
+    assert not [one.name for one in written if isinstance(one.default, Path) and one.default.is_absolute()]
+
+
+@pytest.mark.parametrize(
+    ("output", "complaint"),
+    [
+        ("x.svg", "--output is x.svg; its name must end in .json"),
+        ("folder.json", "--output is folder.json; it is a folder"),
+        ("file/x.json", "--output is file/x.json; file is a file, no folder"),
+    ],
+)
+@pytest.mark.parametrize("words", WITH_RESULT)
+def test_a_study_refuses_a_result_that_could_not_be_written(
+    words: str, output: str, complaint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder.json").mkdir()
+    (tmp_path / "file").touch()
+    asked: dict[str, Any] = {"output": Path(output)}
+    asked |= {name: ("x",) for name, field in WITH_RESULT[words].items() if field.default is dataclasses.MISSING}
+    with pytest.raises(ValueError, match=complaint.replace(".", "[.]")):
+        ALL[words](**asked)
 
 
 @pytest.mark.parametrize("words", ALL)

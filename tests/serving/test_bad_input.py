@@ -111,7 +111,7 @@ def test_an_unknown_item_is_scored_as_the_out_of_vocabulary_one(lrea_client: Adm
 @pytest.mark.parametrize(
     ("model", "change", "text"),
     [
-        ("lrea_scorer", lambda good: {"candidates": np.array([[-1]])}, "input 'candidates': id -1 is negative"),
+        ("lrea_scorer", lambda good: {"candidates": np.array([[-1]])}, "input 'candidates': -1 is negative"),
         ("lrea_scorer", lambda good: {"candidates": np.ones((1, 10**6), np.int64)}, "more than the 20000 that one"),
         ("lrea_scorer", lambda good: {"keys": good["keys"][:, :, :3]}, "unexpected shape for input 'keys'"),
         ("lrea_scorer", lambda good: {"keys": good["keys"].astype(np.float64)}, "input 'keys' data-type is 'FP64'"),
@@ -125,9 +125,9 @@ def test_an_unknown_item_is_scored_as_the_out_of_vocabulary_one(lrea_client: Adm
             lambda good: {"history_items": np.ones((1, 17), np.int64)},
             "unexpected shape for input 'history_items' for model 'lrea_encoder'. Expected [-1,16], got [1,17]",
         ),
-        ("lrea_encoder", lambda good: {"history_length": np.array([[17]])}, "'history_length': id 17 is above 16"),
-        ("lrea_encoder", lambda good: {"history_length": np.array([[-1]])}, "'history_length': id -1 is negative"),
-        ("lrea_encoder", lambda good: {"history_items": -np.ones((1, 16), np.int64)}, "id -1 is negative"),
+        ("lrea_encoder", lambda good: {"history_length": np.array([[17]])}, "'history_length': 17 is above 16"),
+        ("lrea_encoder", lambda good: {"history_length": np.array([[-1]])}, "'history_length': -1 is negative"),
+        ("lrea_encoder", lambda good: {"history_items": -np.ones((1, 16), np.int64)}, "-1 is negative"),
     ],
 )
 def test_a_wrong_request_to_a_step_is_refused_with_its_reason(

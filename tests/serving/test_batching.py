@@ -85,7 +85,7 @@ def test_a_request_that_is_refused_leaves_the_others_of_its_batch_alone(client: 
     answers = ask_together(client, "scorer", [*requests[:15], bad, *requests[15:]])
     refusal = answers.pop(15)
     assert isinstance(refusal, InvalidRequest)
-    assert "scorer: input 'candidates': id -7 is negative; send 0 or more" in str(refusal)
+    assert "scorer: input 'candidates': -7 is negative; send 0 or more" in str(refusal)
     for request, answer in zip(requests, answers, strict=True):
         assert isinstance(answer, dict)
         np.testing.assert_array_equal(answer["scores"], request["weight"] * request["candidates"])

@@ -16,6 +16,7 @@ from recserve_client.errors import (
 )
 from recserve_client.statuses import MAX_MESSAGE_BYTES
 from serving.admin import Admin
+from serving.events.pushing import Pusher, Row
 from serving.server import TritonServer
 from tests.serving.patience import counted
 
@@ -66,8 +67,8 @@ def test_a_wrong_request_is_refused_with_a_reason_and_the_server_goes_on(
 @pytest.mark.parametrize(
     ("candidates", "text"),
     [
-        ([[-1]], "scorer: input 'candidates': id -1 is negative; send 0 or more"),
-        ([[5, 1000]], "scorer: input 'candidates': id 1000 is above 999; send 999 or less"),
+        ([[-1]], "scorer: input 'candidates': -1 is negative; send 0 or more"),
+        ([[5, 1000]], "scorer: input 'candidates': 1000 is above 999; send 999 or less"),
         ([[1] * 101], "has 101 elements, more than the 100 that one request may carry; shorten it, or split it"),
         ([[1] * 1_000_000], "has 1000000 elements, more than the 100 that one request may carry; shorten it, or"),
         ([[1], [2]], "has batch size 2; this model takes requests of unlike length"),
@@ -113,6 +114,13 @@ def test_a_closed_client_says_so(server: TritonServer) -> None:
     client.close()
     with pytest.raises(ServerUnavailable, match="make a new Client"):
         client.infer("scaled", {"x": X})
+
+
+def test_a_push_to_a_server_that_takes_no_events_says_what_makes_it_take_them(client: Admin) -> None:
+    said: list[str] = []
+    pusher = Pusher(client, "shop", patience_s=0.01, waiting=said.append)
+    with pytest.raises(ModelUnavailable, match="recserve events load shop --repository"):
+        pusher.push([Row("anna", "mug", 1.0, 10, 0, "one")])
 
 
 def test_the_server_describes_its_models(client: Admin) -> None:

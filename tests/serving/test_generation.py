@@ -120,9 +120,9 @@ def test_the_kernel_form_answers_what_the_graph_answers(client: Admin) -> None:
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"history": np.array([[3, -7]])}, "input 'history': id -7 is negative"),
+        ({"history": np.array([[3, -7]])}, "input 'history': -7 is negative"),
         ({"history": np.ones((1, 1001), np.int64)}, "input 'history' has 1001 elements, more than the 1000"),
-        ({"theta": np.array([[1.5]], np.float32)}, "input 'theta': value 1.5 is above 1"),
+        ({"theta": np.array([[1.5]], np.float32)}, "input 'theta': 1.5 is above 1"),
         ({"theta": np.array([[np.nan]], np.float32)}, "input 'theta' holds NaN"),
     ],
 )

@@ -81,8 +81,8 @@ def test_a_run_with_too_few_rows_is_an_error_and_not_somebody_elses_answer() -> 
 @pytest.mark.parametrize(
     ("candidates", "text"),
     [
-        ([[5, -1]], "scorer: input 'candidates': id -1 is negative; send 0 or more"),
-        ([[1000]], "scorer: input 'candidates': id 1000 is above 999; send 999 or less"),
+        ([[5, -1]], "scorer: input 'candidates': -1 is negative; send 0 or more"),
+        ([[1000]], "scorer: input 'candidates': 1000 is above 999; send 999 or less"),
         ([[1] * 101], "scorer: input 'candidates' has 101 elements, more than the 100 that one request may carry"),
         ([[1], [2]], "scorer: input 'candidates' has batch size 2"),
         ([[1.0]], "scorer: input 'candidates' is float64; send int64"),

@@ -46,7 +46,7 @@ def test_of_a_number_that_may_be_missing_nan_passes_beside_what_lies_within_the_
 
 @pytest.mark.parametrize(("hour", "said"), [(np.inf, "above 9"), (-np.inf, "below -9"), (3.4e38, "above 9")])
 def test_a_number_that_may_be_missing_has_bounds_all_the_same(hour: float, said: str) -> None:
-    with pytest.raises(ValueError, match=rf"generator: input 'hour': value .* is {said}0{{18}}; send "):
+    with pytest.raises(ValueError, match=rf"generator: input 'hour': .* is {said}0{{18}}; send "):
         packing.check(SPEC, request([1], 0.5, hour))
 
 
@@ -60,11 +60,11 @@ def test_what_lies_within_the_bounds_passes(history: list[int], theta: float) ->
     [
         ([], 0.5, "generator: input 'history' has 0 elements; send 1 or more"),
         ([1, 2, 3, 4], 0.5, "input 'history' has 4 elements, more than the 3 that one request may carry"),
-        ([1, -2], 0.5, "input 'history': id -2 is negative; send 0 or more"),
-        ([1], 1.5, "input 'theta': value 1.5 is above 1; send 1 or less"),
-        ([1], -0.5, "input 'theta': value -0.5 is negative; send 0 or more"),
+        ([1, -2], 0.5, "input 'history': -2 is negative; send 0 or more"),
+        ([1], 1.5, "input 'theta': 1.5 is above 1; send 1 or less"),
+        ([1], -0.5, "input 'theta': -0.5 is negative; send 0 or more"),
         ([1], np.nan, "input 'theta' holds NaN; send numbers"),
-        ([1], np.inf, "input 'theta': value inf is above 1; send 1 or less"),
+        ([1], np.inf, "input 'theta': inf is above 1; send 1 or less"),
     ],
 )
 def test_what_lies_outside_is_refused_by_name(history: list[int], theta: float, reason: str) -> None:
@@ -92,10 +92,10 @@ def fields_spec(minimum: str, maximum: str) -> ModelSpec:
     ("ids", "reason"),
     [
         ([[0, -20, -(2**63)], [39, 19, 5]], None),
-        ([[0, 0, 0], [-1, 0, 0]], "input 'ids': id -1 at place 0 is negative; send 0 or more"),
-        ([[0, -21, 0]], "id -21 at place 1 is below -20; send -20 or more"),
-        ([[0, 0, 6]], "id 6 at place 2 is above 5; send 5 or less"),
-        ([[0, 20, 0]], "id 20 at place 1 is above 19; send 19 or less"),
+        ([[0, 0, 0], [-1, 0, 0]], "input 'ids': -1 at place 0 is negative; send 0 or more"),
+        ([[0, -21, 0]], "-21 at place 1 is below -20; send -20 or more"),
+        ([[0, 0, 6]], "6 at place 2 is above 5; send 5 or less"),
+        ([[0, 20, 0]], "20 at place 1 is above 19; send 19 or less"),
     ],
 )
 def test_each_place_keeps_to_its_own_bounds(ids: list[list[int]], reason: str | None) -> None:

@@ -217,5 +217,5 @@ def test_concurrent_requests_share_runs_and_get_the_goldens_answers(served: Admi
 @pytest.mark.triton_server
 def test_an_id_below_the_models_bound_is_refused_by_name(served: Admin, goldens: list[Golden]) -> None:
     request = {**goldens[0].inputs, "candidates": np.array([[3, -7]])}
-    with pytest.raises(InvalidRequest, match="hot_kernel: input 'candidates': id -7 is below -1; send -1 or more"):
+    with pytest.raises(InvalidRequest, match="hot_kernel: input 'candidates': -7 is below -1; send -1 or more"):
         served.infer("hot_kernel", request)

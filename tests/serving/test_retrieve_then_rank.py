@@ -164,11 +164,11 @@ def test_a_disliked_item_is_not_listed_and_says_nothing_of_taste(client: Admin) 
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"k": np.array([[0]])}, "input 'k': id 0 is below 1"),
-        ({"k": np.array([[NUMBER + 1]])}, f"input 'k': id {NUMBER + 1} is above {NUMBER}"),
-        ({"only_genres": np.array([[GENRES]])}, f"input 'only_genres': id {GENRES} is above {GENRES - 1}"),
-        ({"only_genres": np.array([[-2]])}, "input 'only_genres': id -2 is below -1"),
-        ({"excluded": np.array([[3, -1]])}, "input 'excluded': id -1 is negative"),
+        ({"k": np.array([[0]])}, "input 'k': 0 is below 1"),
+        ({"k": np.array([[NUMBER + 1]])}, f"input 'k': {NUMBER + 1} is above {NUMBER}"),
+        ({"only_genres": np.array([[GENRES]])}, f"input 'only_genres': {GENRES} is above {GENRES - 1}"),
+        ({"only_genres": np.array([[-2]])}, "input 'only_genres': -2 is below -1"),
+        ({"excluded": np.array([[3, -1]])}, "input 'excluded': -1 is negative"),
         ({"excluded": np.ones((1, 1001), np.int64)}, "input 'excluded' has 1001 elements, more than the 1000"),
     ],
 )

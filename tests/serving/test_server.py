@@ -12,7 +12,8 @@ import pytest
 from recserve_client.errors import InvalidRequest, ModelUnavailable, ServerUnavailable
 from serving import golden, shared_memory
 from serving.admin import Admin, messages
-from serving.server import ServerOptions, TritonServer, container_command
+from serving.command import Container, container_command
+from serving.server import ServerOptions, TritonServer
 from serving.startup import StartupError
 from tests.serving import models
 
@@ -233,9 +234,13 @@ def _imported(docker: list[str], root: Path) -> str:
 
 
 def test_the_container_serves_the_same_repository_with_the_same_restrictions(tmp_path: Path) -> None:
-    command = container_command(
-        *(tmp_path / name for name in ("models", "state", "histories")), image="tritonserver:test", admin_key="secret"
+    served = Container(
+        repository=tmp_path / "models",
+        state=f"lmdb://{tmp_path}/state",
+        histories=f"lmdb://{tmp_path}/histories",
+        image="tritonserver:test",
     )
+    command = container_command(served, admin_key="secret")
     image = command.index("tritonserver:test")
     docker, flags = command[:image], command[image + 2 :]
     assert command[image + 1] == "tritonserver"

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from serving.histories.histories import Histories
 from serving.state.states import States
 from serving.steps.step import Tensors
+from serving.watch.families import Family
 
 
 class Unhosted:
@@ -13,10 +14,10 @@ class Unhosted:
     def ask(self, model: str, version: int, inputs: Tensors, outputs: Sequence[str]) -> Tensors:
         raise AssertionError(model)
 
-    def counter(self, name: str, description: str, model: str, outcomes: Sequence[str]) -> Callable[[str, int], None]:
-        raise AssertionError(name)
+    def counter(self, family: Family, model: str, outcomes: Sequence[str]) -> Callable[[str, int], None]:
+        raise AssertionError(family.name)
 
-    def total(self, name: str, description: str, model: str) -> Callable[[float], None]:
+    def total(self, family: Family, model: str) -> Callable[[float], None]:
         return lambda number: None
 
     def states(self, model: str) -> States:

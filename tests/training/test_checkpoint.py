@@ -8,12 +8,19 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from lightning_fabric import Fabric
 
 from tests.training.click_views import histories
 from tests.training.tiny import SYSTEM, Config, Tiny
 from training import checkpoint
-from training.checkpoint import Progress, Run, TrainingState
+from training.checkpoint import Run
 from training.fit import FitOptions
+from training.resuming import Checkpoints, Progress, TrainingState
+
+
+def checkpoints(folder: Path) -> Checkpoints:
+    """Of a run of one process."""
+    return Checkpoints(folder, Fabric(accelerator="cpu", devices=1), ())
 
 
 def finished_run() -> Run:
@@ -84,12 +91,12 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path) -> None:
 
 def test_what_a_killed_writer_left_beside_is_never_read(tmp_path: Path) -> None:
     state = TrainingState(Progress(step=4), {"w": torch.ones(2)}, {}, {})
-    checkpoint.save_state(tmp_path, state)
+    checkpoints(tmp_path).save(state)
     (tmp_path / "resume.safetensors.partial").write_bytes(b"half")
-    loaded = checkpoint.load_state(tmp_path)
+    loaded = checkpoints(tmp_path).load()
     assert loaded is not None
     assert loaded.progress == state.progress
-    checkpoint.save_state(tmp_path, state._replace(progress=Progress(step=5)))
+    checkpoints(tmp_path).save(state._replace(progress=Progress(step=5)))
     assert [path.name for path in tmp_path.iterdir()] == ["resume.safetensors"]
 
 
@@ -101,8 +108,8 @@ def test_a_training_state_comes_back_bit_by_bit(
     folder = tmp_path_factory.mktemp("state")
     moments = {0: {"step": torch.tensor(3.0), "exp_avg": torch.randn(2, 3)}, 12: {"step": torch.tensor(4.0)}}
     progress = Progress(stage=1, epoch=2, step=3, loss_sum=loss, best=best, stale=1, log_bytes=99)
-    checkpoint.save_state(folder, TrainingState(progress, {"a.b": torch.randn(3)}, {"a.b": torch.randn(3)}, moments))
-    state = checkpoint.load_state(folder)
+    checkpoints(folder).save(TrainingState(progress, {"a.b": torch.randn(3)}, {"a.b": torch.randn(3)}, moments))
+    state = checkpoints(folder).load()
     assert state is not None
     assert state.progress == progress
     assert state.optimizer.keys() == moments.keys()
@@ -111,7 +118,7 @@ def test_a_training_state_comes_back_bit_by_bit(
 
 
 def test_there_is_no_state_before_the_first_checkpoint(tmp_path: Path) -> None:
-    assert checkpoint.load_state(tmp_path) is None
+    assert checkpoints(tmp_path).load() is None
 
 
 def test_tied_weights_are_saved_apart_and_stay_equal(tmp_path: Path) -> None:

@@ -53,14 +53,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def ready(name: str) -> Ready:
     """On planted data, with what the systems that it builds on make of it, trained as quickly."""
     chosen = system(name)
-    return _ready(chosen, quick(chosen))
+    return ready_as(chosen, quick(chosen))
 
 
-def _ready(chosen: System, config: object) -> Ready:
+def ready_as(chosen: System, config: object) -> Ready:
     given: dict[str, Tensor] = {}
     for one in chosen.upstream(config):
         other = system(one.system)
-        needed = _ready(other, other.config(**{**other.quick, **one.config}))
+        needed = ready_as(other, other.config(**{**other.quick, **one.config}))
         module = initial(needed)
         assert other.products is not None
         given |= other.products(module.eval(), needed.data)

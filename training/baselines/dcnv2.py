@@ -18,6 +18,7 @@ from training.data.click import FEATURES
 from training.layers.columns import Features
 from training.layers.fields import FieldConfig, FieldModel, FieldNetwork
 from training.schema import Schema
+from training.settings import or_none
 from training.system import System
 from training.tasks.click import CLICK
 
@@ -26,7 +27,7 @@ from training.tasks.click import CLICK
 class Config(FieldConfig):
     """What all models over fields have, and the crosses."""
 
-    crosses: int = 3
+    crosses: int = or_none(3)
     """Layers of the cross network; 0 leaves a linear model beside the deep network, the control."""
 
 

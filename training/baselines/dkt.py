@@ -7,8 +7,8 @@ answer; a linear layer and a sigmoid give the probability of a right answer for 
 is the cross-entropy of the answer that comes next.
 
 Differs from the paper: a GRU in place of its RNN or LSTM; an answer to a question of several concepts is one input,
-the embedding of (question, response) plus the mean of those of its (concept, response), and is read out as the
-question's own logit plus the mean of its concepts'; embeddings are learnt instead of one-hot or random.
+the mean of the embeddings of its (concept, response), and is read out by the mean of those of its concepts, both moved
+by the question's difficulty (`training.layers.answers`); embeddings are learnt instead of one-hot or random.
 
 Legend: B students, T answers, Q questions, C concepts, W concepts of a question, D width of embeddings, H hidden units.
 """
@@ -16,18 +16,16 @@ Legend: B students, T answers, Q questions, C concepts, W concepts of a question
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from jaxtyping import Float, Int, Int64
 from torch import Tensor, nn
 
 from training.data.tracing import TracingBatch, TracingData
-from training.layers.items import IdEmbedding, known
+from training.layers.answers import AnswerCounts, AnswerEmbedding, QuestionEmbedding
 from training.layers.tracer import Concepts
 from training.schema import Schema, size_of, width_of
 from training.system import System
-from training.tasks.tracing import TRACING, TracingConfig, cross_entropy
-from training.warm_start import Axis
+from training.tasks.tracing import TRACING, TracingConfig, cross_entropy, variant_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,12 +36,16 @@ class Config(TracingConfig):
     """Width of the embeddings of answers."""
     hidden: int = 64
     """Hidden units."""
+    batch_size: int = 32
+    """Students of a training step, over all processes."""
+    learning_rate: float = 5e-3
+    """Rate of AdamW."""
 
 
 class DKTState(NamedTuple):
     """What is kept of a student."""
 
-    hidden: Float[Tensor, "B H"]
+    hidden: Float[Tensor, "*B H"]
 
 
 class DKT(nn.Module):
@@ -53,39 +55,26 @@ class DKT(nn.Module):
 
     def __init__(self, config: Config, schema: Schema) -> None:
         super().__init__()
-        question, concept = schema.key("item"), schema.only("concept", "item")
-        self.concepts = Concepts(size_of(question), width_of(concept))
-        # Rows of what was answered wrong, then of what was answered right.
-        self.of_question, self.of_concept = (
-            IdEmbedding(Axis((one, one), of_values=True), config.dim) for one in (question, concept)
-        )
+        self.concepts = Concepts(size_of(schema.key("item")), width_of(schema.only("concept", "item")))
+        self.answers = AnswerEmbedding(schema, config.dim)
         self.gru = nn.GRU(config.dim, config.hidden, batch_first=True)
-        self.out_question, self.out_concept = (
-            IdEmbedding(Axis((one,), of_values=True), config.hidden + 1) for one in (question, concept)
-        )
-        for table in (self.of_question, self.of_concept, self.out_question, self.out_concept):
-            nn.init.normal_(table.weight, std=0.1)
+        self.readout = QuestionEmbedding(schema, config.hidden + 1)
 
     def prepare(self, data: TracingData) -> None:
         """Fills the concepts of the questions, and says which ones training asks."""
         self.concepts.prepare(data.concepts)
-        answered = data.interactions.events[data.train.measured().row]
-        question, right = answered["item"].to_numpy(), answered["label"].to_numpy() > 0
-        concepts = data.concepts[question]
-        for ids, tables in (
-            (question[:, None], (self.of_question, self.out_question)),
-            (concepts, (self.of_concept, self.out_concept)),
-        ):
-            size = tables[1].num_embeddings
-            by_answer = [np.bincount(met[met > 0], minlength=size) for met in (ids[~right], ids[right])]
-            tables[0].prepare(np.concatenate(by_answer))
-            tables[1].prepare(by_answer[0] + by_answer[1])
+        counts = AnswerCounts.of(data)
+        self.answers.prepare(counts)
+        self.readout.prepare(counts)
 
     def forward(self, batch: TracingBatch) -> Float[Tensor, "B T"]:
         """Logits: each from the hidden state before the answer."""
+        return self.ask(self.before(batch), batch.questions)
+
+    def before(self, batch: TracingBatch) -> DKTState:
+        """The hidden states [B, T, H] before each answer."""
         hidden = self._run(batch.questions, batch.responses)
-        before = torch.cat((torch.zeros_like(hidden[:, :1]), hidden[:, :-1]), dim=1)
-        return self._read(before, batch.questions)
+        return DKTState(torch.cat((torch.zeros_like(hidden[:, :1]), hidden[:, :-1]), dim=1))
 
     def loss(self, batch: TracingBatch, _done: float) -> tuple[Tensor, dict[str, Tensor]]:
         """Cross-entropy of the answers."""
@@ -93,21 +82,26 @@ class DKT(nn.Module):
 
     def start(self, student: Int64[Tensor, " B"]) -> DKTState:
         """Zeros; the student is not looked at."""
-        return DKTState(self.out_concept.weight.new_zeros(student.shape[0], self.gru.hidden_size))
+        return DKTState(self.readout.concept.weight.new_zeros(student.shape[0], self.gru.hidden_size))
 
     def step(self, state: DKTState, question: Int64[Tensor, " B"], response: Int64[Tensor, " B"]) -> DKTState:
         """One step of the network. Its units lie in [-1, 1]; no rounding goes beyond, as that would be refused."""
         hidden = torch.gru_cell(self._embedded(question, response), state.hidden, *self.gru.all_weights[0])
         return DKTState(hidden.clamp(-1, 1))
 
-    def ask(self, state: DKTState, question: Int64[Tensor, " B"]) -> Float[Tensor, " B"]:
+    def ask(self, state: DKTState, question: Int[Tensor, "*B"]) -> Float[Tensor, "*B"]:
         """Logits."""
-        return self._read(state.hidden, question)
+        table = self.readout(question, self.concepts(question))
+        return (state.hidden * table[..., :-1]).sum(dim=-1) + table[..., -1]
 
     def mastery(self, state: DKTState) -> Float[Tensor, "B C"]:
         """Probabilities of right answers by the concepts' readout alone."""
-        table = self.out_concept.table()[1:]
-        return (state.hidden @ table[:, :-1].T + table[:, -1]).sigmoid()
+        return self.of_concepts(state).sigmoid()
+
+    def of_concepts(self, state: DKTState) -> Float[Tensor, "B C"]:
+        """The logits of `mastery`."""
+        table = self.readout.concept.table()[1:]
+        return state.hidden @ table[:, :-1].T + table[:, -1]
 
     def after(self, batch: TracingBatch) -> DKTState:
         """The hidden state after each student's last answer."""
@@ -120,27 +114,8 @@ class DKT(nn.Module):
         """Hidden states after each answer."""
         return self.gru(self._embedded(questions, responses))[0]
 
-    def _embedded(self, question: Int[Tensor, "B T"], response: Int[Tensor, "B T"]) -> Float[Tensor, "B T D"]:
-        concepts = self.concepts(question)
-        own = _of_answer(self.of_question, question, response)
-        return own + _mean(_of_answer(self.of_concept, concepts, response[..., None]), concepts)
-
-    def _read(self, hidden: Float[Tensor, "*B H"], question: Int[Tensor, "*B"]) -> Float[Tensor, "*B"]:
-        concepts = self.concepts(question)
-        table = self.out_question(question) + _mean(self.out_concept(concepts), concepts)
-        return (hidden * table[..., :-1]).sum(dim=-1) + table[..., -1]
-
-
-def _of_answer(table: IdEmbedding, ids: Int[Tensor, "*B"], response: Int[Tensor, "*B"]) -> Float[Tensor, "*B D"]:
-    """Vectors of (question, response), or of (concept, response)."""
-    size = table.sizes[0]
-    return table.at(known(ids, size) + size * response)
-
-
-def _mean(vectors: Float[Tensor, "*B W D"], concepts: Int[Tensor, "*B W"]) -> Float[Tensor, "*B D"]:
-    """Over the concepts that there are; zeros where there is none."""
-    there = (concepts > 0).unsqueeze(-1)
-    return (vectors * there).sum(dim=-2) / there.sum(dim=-2).clamp(min=1)
+    def _embedded(self, question: Int[Tensor, "*B"], response: Int[Tensor, "*B"]) -> Float[Tensor, "*B D"]:
+        return self.answers(question, response, self.concepts(question))
 
 
 SYSTEM = System(
@@ -153,5 +128,6 @@ SYSTEM = System(
     config=Config,
     baseline=None,
     build=DKT,
+    variant=variant_of,
     quick={"dim": 8, "hidden": 12},
 )

@@ -32,9 +32,9 @@ class FusedItems(ItemTable):
             {name: nn.Linear(width, dim, bias=False) for name, width in MODALITIES.items()}
         )
 
-    def forward(self) -> Float[Tensor, "N D"]:
+    def worked_out(self) -> Float[Tensor, "N D"]:
         """Vectors of all items."""
-        vectors = super().forward()
+        vectors = super().worked_out()
         for name, projection in self.projections.items():
             vectors = vectors + projection(self.content.get_buffer(name))
         return vectors

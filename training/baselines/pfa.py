@@ -16,15 +16,16 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Int, Int64
 from torch import Tensor, nn
 
 from training.data.tracing import TracingBatch, TracingData
+from training.layers.answer_counts import MOST, ConceptCounts, counted, counts_before
 from training.layers.rows import rows
 from training.layers.tracer import Concepts
 from training.schema import Schema, size_of, width_of
 from training.system import System
-from training.tasks.tracing import TRACING, TracingConfig, cross_entropy
+from training.tasks.tracing import TRACING, TracingConfig, cross_entropy, variant_of
 from training.warm_start import Axis
 
 
@@ -38,21 +39,17 @@ class Config(TracingConfig):
     """Rate of AdamW."""
 
 
-_MOST = 2**24
-"""Answers to a concept: up to there a float32 counts each one."""
-
-
 class PFAState(NamedTuple):
     """What is kept of a student: answers by concept, 0 for no concept."""
 
-    wins: Float[Tensor, "B C+1"]
-    fails: Float[Tensor, "B C+1"]
+    wins: Float[Tensor, "*B C+1"]
+    fails: Float[Tensor, "*B C+1"]
 
 
 class PFA(nn.Module):
     """Implements `training.layers.tracer.Tracer`."""
 
-    bounds = ((0, _MOST), (0, _MOST))
+    bounds = ((0, MOST), (0, MOST))
 
     def __init__(self, config: Config, schema: Schema) -> None:
         super().__init__()
@@ -74,9 +71,16 @@ class PFA(nn.Module):
 
     def forward(self, batch: TracingBatch) -> Float[Tensor, "B T"]:
         """Logits: each from the counts before the answer."""
-        changes = self._changes(batch.questions, batch.responses)
-        before = (change.cumsum(dim=1) - change for change in changes)
-        return self._logit(PFAState(*before), batch.questions)
+        concepts = self.concepts(batch.questions)
+        before = counts_before(concepts, batch.responses, self.beta, self.beta.shape[0])
+        return self._logit(before, batch.questions, concepts)
+
+    def before(self, batch: TracingBatch) -> PFAState:
+        """The counts [B, T, C+1] before each answer; `forward` needs those of the questions' concepts alone."""
+        question, response = (part.reshape(-1, 1) for part in (batch.questions, batch.responses))
+        alone = self._counted(question, response, self.beta.new_ones(question.shape))
+        changes = (part.reshape(*batch.questions.shape, -1) for part in alone)
+        return PFAState(*(change.cumsum(dim=1) - change for change in changes))
 
     def loss(self, batch: TracingBatch, _done: float) -> tuple[Tensor, dict[str, Tensor]]:
         """Cross-entropy of the answers."""
@@ -88,37 +92,37 @@ class PFA(nn.Module):
 
     def step(self, state: PFAState, question: Int64[Tensor, " B"], response: Int64[Tensor, " B"]) -> PFAState:
         """Counts the answer for each concept of the question."""
-        wins, fails = self._changes(question, response)
-        return PFAState((state.wins + wins).clamp(max=_MOST), (state.fails + fails).clamp(max=_MOST))
+        new = self._counted(question[:, None], response[:, None], torch.ones_like(state.wins[:, :1]))
+        return PFAState(*ConceptCounts(*state).more(new))
 
-    def ask(self, state: PFAState, question: Int64[Tensor, " B"]) -> Float[Tensor, " B"]:
+    def ask(self, state: PFAState, question: Int[Tensor, "*B"]) -> Float[Tensor, "*B"]:
         """Logits."""
-        return self._logit(state, question)
+        concepts = self.concepts(question)
+        own = ConceptCounts(*(part.gather(-1, concepts) for part in state))
+        return self._logit(own, question, concepts)
 
     def mastery(self, state: PFAState) -> Float[Tensor, "B C"]:
         """Probabilities of right answers by one concept alone, the question left out."""
-        return self._terms(state)[:, 1:].sigmoid()
+        return self.of_concepts(state).sigmoid()
+
+    def of_concepts(self, state: PFAState) -> Float[Tensor, "B C"]:
+        """The logits of `mastery`."""
+        terms = self.beta + self.gamma * state.wins.log1p() + self.rho * state.fails.log1p()
+        return terms[..., 1:]
 
     def after(self, batch: TracingBatch) -> PFAState:
         """The counts of all answers."""
         there = torch.arange(batch.questions.shape[1], device=batch.length.device) < batch.length[:, None]
-        changes = self._changes(batch.questions, batch.responses)
-        return PFAState(*((change * there.unsqueeze(2)).sum(dim=1) for change in changes))
+        return PFAState(*self._counted(batch.questions, batch.responses, there.to(self.beta.dtype)))
 
-    def _changes(self, question: Tensor, response: Tensor) -> tuple[Tensor, Tensor]:
-        """What answers [*B] add to wins and fails [*B, C+1]."""
-        concepts = self.concepts(question)
-        each = torch.arange(self.beta.shape[0], device=concepts.device)
-        counted = ((concepts.unsqueeze(-1) == each) & (concepts.unsqueeze(-1) > 0)).any(dim=-2).to(self.beta.dtype)
-        right = response.unsqueeze(-1).to(self.beta.dtype)
-        return counted * right, counted * (1 - right)
+    def _counted(self, question: Tensor, response: Tensor, weight: Tensor) -> ConceptCounts:
+        return counted(self.concepts(question), response, weight, self.beta.shape[0])
 
-    def _terms(self, state: PFAState) -> Float[Tensor, "*B C+1"]:
-        return self.beta + self.gamma * state.wins.log1p() + self.rho * state.fails.log1p()
-
-    def _logit(self, state: PFAState, question: Tensor) -> Tensor:
-        concepts = self.concepts(question)
-        terms = self._terms(state).gather(-1, concepts)
+    def _logit(
+        self, counts: ConceptCounts, question: Int[Tensor, "*B"], concepts: Int64[Tensor, "*B W"]
+    ) -> Float[Tensor, "*B"]:
+        beta, gamma, rho = (rows(table, concepts) for table in (self.beta, self.gamma, self.rho))
+        terms = beta + gamma * counts.wins.log1p() + rho * counts.fails.log1p()
         easiness = rows(self.question, self.concepts.known(question))
         return easiness + torch.where(concepts > 0, terms, 0.0).sum(dim=-1)
 
@@ -132,4 +136,5 @@ SYSTEM = System(
     config=Config,
     baseline=None,
     build=PFA,
+    variant=variant_of,
 )

@@ -125,6 +125,7 @@ SYSTEM = System(
     provenance="the paper's model; cross-entropy over the catalogue, pre-norm blocks and sizes are our design",
     task=NEXT_ITEM,
     config=Config,
+    gpu=GPU,
     baseline=None,
     build=SASRec,
     products=item_vectors,

@@ -226,6 +226,7 @@ SYSTEM = System(
     "ids and sizes are our design",
     task=NEXT_ITEM,
     config=Config,
+    gpu=GPU,
     baseline="sasrec",
     build=TIGER,
     upstream=upstream,

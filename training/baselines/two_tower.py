@@ -72,6 +72,10 @@ def corrected_softmax(
     )
 
 
+GPU = Config(dim=128, hidden=512, batch_size=8192, epochs=100, patience=5)
+"""A run for an accelerator; here it was only started."""
+
+
 SYSTEM = System(
     name="two_tower",
     title="Two towers with a popularity-corrected batch softmax",
@@ -80,6 +84,7 @@ SYSTEM = System(
     "the history are our design",
     task=RETRIEVAL,
     config=Config,
+    gpu=GPU,
     baseline=None,
     build=TwoTower,
     reads=frozenset({"users"}),

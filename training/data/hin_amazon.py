@@ -23,7 +23,7 @@ from training.data.encode import encode
 from training.data.fetch import ORIGINS, fetch
 from training.data.following import user_side as followed
 from training.interactions import Dataset, Interactions, Report
-from training.schema import UNKNOWN, Field, Follows, Schema, Use
+from training.schema import Field, Follows, Schema, Use
 
 POSITIVE_RATING = 4
 """Ratings from this one on are positive labels."""
@@ -49,7 +49,7 @@ def read(cache: Path | None, report: Report) -> Interactions:
         schema=_schema(after, items, sets),
         events=events.with_columns(before),
         users=after,
-        items=items.with_columns(title=pl.Series([UNKNOWN, *(f"item {item}" for item in range(len(items) - 1))])),
+        items=items,
         licence=ORIGINS["hin-amazon"].licence,
     )
 

@@ -2,31 +2,29 @@
 
 A question with several concepts stays one row: one row per concept would show a model the answer that it is asked for.
 
-Some students are new: a tenth of all, whose answers validate, and another tenth, whose answers test. Of the others,
-in order of time, the last fifth of the answers tests, the tenth before validates, the rest trains. So both are
-measured: later answers of students who are known, and all answers of those who are not. Of a held-out answer all
-earlier ones of the same student are known, as they are when it is given.
+How answers are split is `training.data.tracing_parts`: some students are new, of the others the last answers test. Of
+an answer that is measured all earlier ones of the same student are known, as they are when it is given.
 
-Axes: E answers, S students, Q questions, B samples of a batch, T answers of a sample, W concepts of a question.
+Axes: E answers, S students, Q questions, C concepts, B samples of a batch, T answers of a sample, W concepts of a
+question.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Float32, Int64
+from scipy.sparse import csr_array
 from torch import Tensor
 
+from training.data.tracing_parts import TEST, TRAIN, VALIDATION, parts_of
 from training.interactions import Interactions, by_user
 from training.needs import CONCEPTS, ITEMS, LABEL, MOMENT, USERS, Need, require
 from training.schema import Schema, size_of, width_of
 from training.system import Wanted
 
-TEST_SHARE, VALIDATION_SHARE = 0.2, 0.1
-"""Of the answers of a student who is known."""
-NEW_SHARE = 0.1
-"""Of the students: for the validation, and as many for the test."""
 _LEAST_STUDENTS = 10
 
 NEEDS = (
@@ -44,10 +42,10 @@ NEEDS = (
 
 
 class TracingBatch(NamedTuple):
-    """Students' answers in order."""
+    """Answers of students, [B, T] over the longest sample's length, or more."""
 
     student: Int64[Tensor, " B"]
-    """0 for one of whom no answer trained."""
+    """0 where the student is new: of whom no answer trains a model may know nothing but the answers."""
     questions: Int64[Tensor, "B T"]
     """Oldest first, 0 beyond the length; what is predicted at place t may depend on the places before it and on the
     question at t, and on nothing else."""
@@ -60,22 +58,32 @@ class TracingBatch(NamedTuple):
 
 
 class _Answers(NamedTuple):
-    """All answers sorted by (student, time or order, original row), int64 [E] each."""
+    """All answers sorted by (student, time or order, original row), [E] each."""
 
     student: np.ndarray
     question: np.ndarray
     response: np.ndarray
     row: np.ndarray
     """In `Interactions.events`."""
+    part: np.ndarray
+    """As `parts_of`."""
+    probability: np.ndarray | None
+    """Of a right answer, where a simulation knows it."""
+    ability: np.ndarray | None
+    """float64 [S + 1, C + 1], where a simulation knows it: of each concept after a student's last answer, NaN of those
+    that he was never asked about."""
+    mode: np.ndarray | None
+    """int64 [S + 1], where a simulation knows it."""
 
 
 class TracingSplit:
     """Students' answers. Implements `training.system.Split`."""
 
-    def __init__(self, answers: _Answers, borders: np.ndarray, students: np.ndarray) -> None:
-        """Sample r is the answers `borders[r, 0]` to `borders[r, 2]` of one student; from `borders[r, 1]` on they
-        count. `students` int64 [S + 1] is what a model may know each one as, 0 for nobody."""
-        self._answers, self._start, self._first, self._end = answers, *borders.T
+    def __init__(self, answers: _Answers, part: int, borders: np.ndarray, students: np.ndarray) -> None:
+        """Sample r is the answers `borders[r, 0]` to `borders[r, 1]` of one student, of which those of the part count.
+        `students` int64 [S + 1] is what a model may know each one as, 0 for nobody."""
+        self._answers, self._part = answers, part
+        self._start, self._end = borders.T
         self._student = students[answers.student[self._start]]
 
     def __len__(self) -> int:
@@ -92,7 +100,7 @@ class TracingSplit:
 
     def batch(self, rows: np.ndarray) -> TracingBatch:
         """The samples with these numbers, in this order; at least one."""
-        start, end, first = self._start[rows, None], self._end[rows, None], self._first[rows, None]
+        start, end = self._start[rows, None], self._end[rows, None]
         places = start + np.arange(int((end - start).max()))
         inside, bounded = places < end, np.minimum(places, len(self._answers.student) - 1)
         columns = (
@@ -100,22 +108,41 @@ class TracingSplit:
             np.where(inside, self._answers.question[bounded], 0),
             np.where(inside, self._answers.response[bounded], 0),
             (end - start)[:, 0],
-            (inside & (places >= first)).astype(np.float32),
+            (inside & (self._answers.part[bounded] == self._part)).astype(np.float32),
         )
         return TracingBatch(*map(torch.from_numpy, columns))
 
     def measured(self) -> "Measured":
         """The answers that count, sample by sample."""
-        sizes = self._end - self._first
+        sizes = self._end - self._start
         sample = np.repeat(np.arange(len(self)), sizes)
-        place = np.arange(len(sample)) - np.repeat(np.cumsum(sizes) - sizes, sizes) + self._first[sample]
+        step = np.arange(len(sample)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+        place = self._start[sample] + step
+        counts = self._answers.part[place] == self._part
+        sample, step, place = sample[counts], step[counts], place[counts]
         return Measured(
             sample=sample,
-            step=place - self._start[sample],
+            step=step,
+            question=self._answers.question[place],
             label=self._answers.response[place].astype(np.float32),
             is_new=self._student[sample] == 0,
             row=self._answers.row[place],
+            probability=None if self._answers.probability is None else self._answers.probability[place],
         )
+
+    def abilities(self) -> "Abilities | None":
+        """Of the students whose samples go to their last answer; None where no simulation knows them."""
+        if self._answers.ability is None:
+            return None
+        students = self._answers.student
+        own = students[self._start]
+        final = np.flatnonzero(np.searchsorted(students, own, side="right") == self._end)
+        return Abilities(sample=final, ability=self._answers.ability[own[final], 1:])
+
+    def modes(self) -> np.ndarray | None:
+        """int64 [len]: the mode of each sample's student; None where no simulation knows it."""
+        mode = self._answers.mode
+        return None if mode is None else mode[self._answers.student[self._start]]
 
 
 class Measured(NamedTuple):
@@ -124,12 +151,25 @@ class Measured(NamedTuple):
     sample: np.ndarray
     step: np.ndarray
     """Place in the sample: answers of the student before it."""
+    question: np.ndarray
+    """int64"""
     label: np.ndarray
     """float32, 1 right, 0 wrong."""
     is_new: np.ndarray
     """Whether none of the student's answers trained."""
     row: np.ndarray
     """In `Interactions.events`."""
+    probability: np.ndarray | None
+    """float64: of a right answer, where a simulation knows it."""
+
+
+class Abilities(NamedTuple):
+    """Of students after their last answers."""
+
+    sample: np.ndarray
+    """int64 [N]"""
+    ability: np.ndarray
+    """float64 [N, C], NaN of concepts that were never asked for."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -146,63 +186,94 @@ class TracingData:
     students: np.ndarray
     """int64 [S + 1]: what a model may know each student as: the dense id, or 0 where no answer trained."""
 
+    @cached_property
+    def q_matrix(self) -> csr_array:
+        """float32 [Q + 1, C + 1], sparse: 1 where a question asks for a concept; row 0 and column 0 are empty."""
+        question, place = np.nonzero(self.concepts)
+        ones = np.ones(len(question), np.float32)
+        size = size_of(self.schema.only("concept", "item"))
+        return csr_array((ones, (question, self.concepts[question, place])), shape=(len(self.concepts), size))
+
 
 def tracing_view(interactions: Interactions, wanted: Wanted) -> TracingData:
-    """The split that the module's docstring describes; training samples are cut after `wanted.max_length` answers, each
-    piece a start from nothing, while held-out answers always have all before them.
+    """The data set split as `training.data.tracing_parts` says; training samples are cut after `wanted.max_length`
+    answers, each piece a start from nothing, while measured answers always have all before them.
 
     Raises ValueError naming what of `NEEDS` is missing, and for `max_length` < 1.
     """
     if wanted.max_length < 1:
         raise ValueError(f"max_length is {wanted.max_length}; it must be at least 1")
     require(interactions, "tracing", NEEDS)
-    answers = _answers(interactions)
-    starts, sizes = np.unique(np.searchsorted(answers.student, answers.student), return_counts=True)
-    order = np.random.default_rng(0).permutation(len(starts))
-    num_new = max(1, round(NEW_SHARE * len(starts)))
-    new_validation, new_test, known = np.split(order, [num_new, 2 * num_new])
-    known.sort()
+    concepts = concepts_of(interactions)
+    answers = _answers(interactions, concepts, wanted.split)
+    trained = np.unique(answers.student[answers.part == TRAIN])
     students = np.zeros(size_of(interactions.schema.key("user")), np.int64)
-    students[answers.student[starts[known]]] = answers.student[starts[known]]
-    ends = starts + sizes
-    validated = starts + np.ceil((1 - TEST_SHARE - VALIDATION_SHARE) * sizes).astype(int)
-    tested = starts + np.ceil((1 - TEST_SHARE) * sizes).astype(int)
+    students[trained] = trained
 
-    def held_out(first: np.ndarray, end: np.ndarray, new: np.ndarray) -> TracingSplit:
-        later = np.stack((starts, first, end), axis=1)[known]
-        whole = np.stack((starts, starts, ends), axis=1)[np.sort(new)]
-        borders = np.concatenate((later[later[:, 2] > later[:, 1]], whole))
-        return TracingSplit(answers, borders, students)
+    def split(part: int, longest: int | None = None) -> TracingSplit:
+        borders = _borders(answers, part)
+        if longest is not None:
+            borders = _pieces(borders[:, 0], borders[:, 1], longest)
+            # A piece without an answer that counts teaches nothing.
+            before = np.concatenate(([0], np.cumsum(answers.part == part)))
+            borders = borders[before[borders[:, 1]] > before[borders[:, 0]]]
+        return TracingSplit(answers, part, borders, students)
 
     return TracingData(
         schema=interactions.schema,
         interactions=interactions,
-        train=TracingSplit(answers, _pieces(starts[known], validated[known], wanted.max_length), students),
-        validation=held_out(validated, tested, new_validation),
-        test=held_out(tested, ends, new_test),
-        concepts=_concepts(interactions),
+        train=split(TRAIN, wanted.max_length),
+        validation=split(VALIDATION),
+        test=split(TEST),
+        concepts=concepts,
         students=students,
     )
 
 
+def _borders(answers: _Answers, part: int) -> np.ndarray:
+    """int64 [students, 2]: from the first answer of each student who has answers in the part to his last one there."""
+    places = np.flatnonzero(answers.part == part)
+    students, first = np.unique(answers.student[places][::-1], return_index=True)
+    ends = places[len(places) - 1 - first] + 1
+    return np.stack((np.searchsorted(answers.student, students), ends), axis=1)
+
+
 def _pieces(starts: np.ndarray, ends: np.ndarray, longest: int) -> np.ndarray:
-    """int64 [pieces, 3]: borders of at most `longest` answers, all of which count."""
+    """int64 [pieces, 2]: borders of at most `longest` answers."""
     counts = -(-(ends - starts) // longest)
     number = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
     first = np.repeat(starts, counts) + number * longest
-    return np.stack((first, first, np.minimum(first + longest, np.repeat(ends, counts))), axis=1)
+    return np.stack((first, np.minimum(first + longest, np.repeat(ends, counts))), axis=1)
 
 
-def _answers(interactions: Interactions) -> _Answers:
+def _answers(interactions: Interactions, concepts: np.ndarray, split: str) -> _Answers:
     rows = interactions.events
-    student, question = (rows[name].to_numpy().astype(np.int64) for name in ("user", "item"))
     order = by_user(rows)
-    response = (rows["label"].to_numpy() > 0).astype(np.int64)
-    return _Answers(student[order], question[order], response[order], order)
+    student, question = (rows[name].to_numpy().astype(np.int64)[order] for name in ("user", "item"))
+    given, probability = (
+        rows[name].to_numpy()[order] if name in rows.columns else None for name in ("part", "probability")
+    )
+    return _Answers(
+        student=student,
+        question=question,
+        response=(rows["label"].to_numpy() > 0).astype(np.int64)[order],
+        row=order,
+        part=parts_of(student, given, split),
+        probability=probability,
+        ability=_met(interactions.truth["ability"], student, concepts[question]) if interactions.truth else None,
+        mode=interactions.truth.get("mode"),
+    )
 
 
-def _concepts(interactions: Interactions) -> np.ndarray:
-    """int64 [Q + 1, W]"""
+def _met(ability: np.ndarray, student: np.ndarray, concepts: np.ndarray) -> np.ndarray:
+    """Abilities [S + 1, C + 1], NaN of what answers [E, W] of students [E] did not ask for."""
+    met = np.zeros(ability.shape, bool)
+    met[student[:, None], concepts] = True
+    return np.where(met, ability, np.nan)
+
+
+def concepts_of(interactions: Interactions) -> np.ndarray:
+    """int64 [Q + 1, W] by question, 0 = none."""
     field = interactions.schema.only("concept", "item")
     lists = interactions.items[field.name].to_list()
     table = np.zeros((len(lists), width_of(field)), np.int64)

@@ -13,6 +13,8 @@ from training.data.click import ClickBatch, ClickData
 from training.data.columns import Layout, feature_layout
 from training.layers.columns import Features, additions
 from training.layers.items import known
+from training.layers.row_wise import look_up, means
+from training.layers.stored import Form, rounded
 from training.schema import Schema
 from training.warm_start import Axis
 
@@ -87,6 +89,11 @@ class FieldEmbedding(nn.Module):
         if self.additions is not None:
             self.additions.prepare(data.statistics)
 
+    @torch.no_grad()
+    def store_as(self, form: Form) -> None:
+        """See `training.layers.stored`."""
+        self.rows.weight.copy_(rounded(self.rows.weight, form))
+
     @property
     def is_of_ids(self) -> bool:
         """Whether a field's vector is a row of the table and nothing else."""
@@ -98,7 +105,7 @@ class FieldEmbedding(nn.Module):
 
     def forward(self, x: Features, keep: Bool[Tensor, "B F"] | None = None) -> Float[Tensor, "B F D"]:
         """Vectors of the fields; a field that is not kept has its mean vector."""
-        embedded = self.rows(self._rows_of(x.ids))
+        embedded = look_up(self.rows.weight, self._rows_of(x.ids))
         if self.additions is not None:
             embedded = embedded + self.additions(x)
         return embedded if keep is None else torch.where(keep[..., None], embedded, self.means())
@@ -106,8 +113,8 @@ class FieldEmbedding(nn.Module):
     def means(self) -> Float[Tensor, "F D"]:
         """Mean vector of each field over the training samples."""
         frequency = self.frequency.to(self.rows.weight.dtype).split(self.sizes)
-        weights = self.rows.weight.split(self.sizes)
-        of_rows = torch.stack([(n / n.sum().clamp(min=1)) @ rows for n, rows in zip(frequency, weights, strict=True)])
+        share = torch.cat([n / n.sum().clamp(min=1) for n in frequency])
+        of_rows = means(self.rows.weight, share, self.sizes)
         return of_rows if self.additions is None else of_rows + self.additions.averages()
 
     def _rows_of(self, ids: Int64[Tensor, "B F"]) -> Int64[Tensor, "B F"]:

@@ -12,7 +12,9 @@ from torch import Tensor, nn
 from training.data.columns import Columns, Layout
 from training.data.statistics import Samples, measured
 from training.layers.columns import Features, SetMean, additions
+from training.layers.row_wise import is_spread, look_up, means
 from training.layers.rows import rows
+from training.layers.stored import Form, rounded
 from training.schema import Field, size_of
 from training.warm_start import Axis
 
@@ -46,6 +48,8 @@ class IdEmbedding(nn.Embedding):
     """Of the training samples, by row of their field."""
     cardinalities: Int64[Tensor, " P"]
     offsets: Int64[Tensor, " P"]
+    stored: Float[Tensor, "R+P D"] | None
+    """The rows and means, once they are rounded."""
 
     def __init__(self, axis: Axis, dim: int, min_count: int = 1) -> None:
         super().__init__(sum(map(axis.size, axis.fields)), dim)
@@ -55,6 +59,7 @@ class IdEmbedding(nn.Embedding):
         self.register_buffer("offsets", sizes.cumsum(0) - sizes)
         self.register_buffer("row_of", torch.arange(sum(self.sizes)))
         self.register_buffer("share", torch.zeros(sum(self.sizes)))
+        self.register_buffer("stored", None, persistent=False)
 
     @property
     def indexed(self) -> dict[str, Axis]:
@@ -77,14 +82,31 @@ class IdEmbedding(nn.Embedding):
 
     def at(self, places: Int[Tensor, "*B"]) -> Float[Tensor, "*B D"]:
         """Vectors of ids by their places 0 .. R - 1 in the table."""
+        if is_spread(self.weight):
+            return self._spread_at(rows(self.row_of, places))
         return nn.functional.embedding(rows(self.row_of, places), self._rows())
 
     def table(self) -> Float[Tensor, "R D"]:
         """Vectors of all ids."""
         return nn.functional.embedding(self.row_of, self._rows())
 
+    def _spread_at(self, row: Int[Tensor, "*B"]) -> Float[Tensor, "*B D"]:
+        """By their rows, and from R on by the mean of a field."""
+        last = self.num_embeddings - 1
+        found = look_up(self.weight, row.clamp(max=last))
+        mean = means(self.weight, self.share, self.sizes)
+        return torch.where((row > last)[..., None], nn.functional.embedding((row - last - 1).clamp(min=0), mean), found)
+
+    @torch.no_grad()
+    def store_as(self, form: Form) -> None:
+        """See `training.layers.stored`."""
+        self.weight.copy_(rounded(self.weight, form))
+        self.stored = rounded(self._rows(), form)
+
     def _rows(self) -> Float[Tensor, "R+P D"]:
         """The rows, then the mean of each field."""
+        if self.stored is not None:
+            return self.stored
         parts = zip(self.share.to(self.weight.dtype).split(self.sizes), self.weight.split(self.sizes), strict=True)
         return torch.cat([self.weight, *((share @ own)[None] for share, own in parts)])
 
@@ -96,6 +118,8 @@ class ItemTable(nn.Module):
     ids: Int64[Tensor, "N P"]
     dense: Float[Tensor, "N Pd"]
     sets: Int64[Tensor, "N Ps"]
+    stored: Float[Tensor, "N D"] | None
+    """The vectors of all items, once they are rounded."""
 
     def __init__(self, key: Field, layout: Layout, dim: int) -> None:
         super().__init__()
@@ -114,6 +138,7 @@ class ItemTable(nn.Module):
         self.register_buffer("ids", torch.zeros(num_items, len(layout.fields), dtype=torch.int64))
         self.register_buffer("dense", torch.zeros(num_items, len(layout.dense)))
         self.register_buffer("sets", torch.zeros(num_items, layout.set_width, dtype=torch.int64))
+        self.register_buffer("stored", None, persistent=False)
 
     def prepare(self, train_counts: np.ndarray, values: Columns, train_items: np.ndarray) -> None:
         """Fill the buffers: which items have a row by their training events int64 [N], their fields; `train_items`
@@ -133,6 +158,15 @@ class ItemTable(nn.Module):
 
     def forward(self) -> Float[Tensor, "N D"]:
         """Vectors of all items."""
+        return self.worked_out() if self.stored is None else self.stored
+
+    @torch.no_grad()
+    def store_as(self, form: Form) -> None:
+        """See `training.layers.stored`."""
+        self.stored = rounded(self.worked_out(), form)
+
+    def worked_out(self) -> Float[Tensor, "N D"]:
+        """The vectors from what they consist of."""
         return self.described(self.rows.table() + self.popularity(self.bucket_of))
 
     def described(self, vectors: Float[Tensor, "N D"]) -> Float[Tensor, "N D"]:

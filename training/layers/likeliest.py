@@ -43,7 +43,8 @@ class Likeliest(nn.Module):
     def _directions(self, fields: Float[Tensor, "B F D"]) -> Float[Tensor, "B F F D"]:
         """Of each row, as often as it has fields, with one of them masked each time."""
         rows, num_fields, width = fields.shape
-        alone = torch.eye(num_fields, dtype=torch.bool, device=fields.device)
+        places = torch.arange(num_fields, device=fields.device)
+        alone = places[:, None] == places
         masked = self.module.masked(fields[:, None], alone)  # (B, F, F, D)
         generator = self.module.generator
         return generator.directions(generator.states(masked.flatten(0, 1))).view(rows, num_fields, num_fields, width)

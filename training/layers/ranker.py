@@ -88,7 +88,8 @@ class Tables(nn.Module):
         )
 
     def _history(self, batch: ClickBatch, items: Float[Tensor, "N D"]) -> Float[Tensor, "B L D"]:
-        if self.num_items * self.behaviours.num_values > _TABLE_ROWS:
+        # What is made of rounded vectors is no table that could be stored.
+        if self.num_items * self.behaviours.num_values > _TABLE_ROWS or self.items.stored is not None:
             seen = nn.functional.embedding(known(batch.history_items, self.num_items), items)
             return self.behaviours.of(seen, batch.history_values)
         rows = self.behaviours.index(batch.history_items, batch.history_values, self.num_items)

@@ -40,8 +40,8 @@ def semantic_ids(name: str, data: SequenceData) -> SemanticIds:
     if name not in others:
         published = f"published with it are {', '.join(others)}" if others else "none are published with it"
         raise ValueError(
-            f"{data.interactions.name} has no semantic ids '{name}' ({published}); train the tokenizer '{name}' on it "
-            "first, or choose other ids"
+            f"{data.interactions.name} has no semantic ids '{name}' ({published}); choose those of a tokenizer, "
+            "which `recserve systems` lists among semantic ids"
         )
     codes = torch.from_numpy(others[name])
     return SemanticIds(codes, torch.ones(codes.shape))

@@ -77,7 +77,16 @@ class TowerPair(nn.Module):
 
     def item(self, ids: Int[Tensor, " B"]) -> Float[Tensor, "B D"]:
         """Unit vectors of items."""
-        return nn.functional.normalize(self.item_tower(self.of_items(ids)), dim=1)
+        return self.item_vectors(self.of_items(ids))
+
+    def described(self, fields: Int[Tensor, "B F"]) -> Float[Tensor, "B D"]:
+        """Implements `training.layers.towers.DescribesItems`: as of an item that no training event has."""
+        nobody = fields.new_zeros(fields.shape[0])
+        return self.item_vectors(self.rows(nobody) + self.of_item(_features(fields)))
+
+    def item_vectors(self, read: Float[Tensor, "B D"]) -> Float[Tensor, "B D"]:
+        """Unit vectors, of what the items' tower reads."""
+        return nn.functional.normalize(self.item_tower(read), dim=1)
 
     def of_items(self, ids: Int[Tensor, " B"]) -> Float[Tensor, "B D"]:
         """What the items' tower reads."""

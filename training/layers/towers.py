@@ -3,9 +3,9 @@
 Legend: B users, N items, D width of vectors.
 """
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from training.data.retrieval import RetrievalBatch, RetrievalData
@@ -29,4 +29,13 @@ class Towers(Protocol):
 
     def loss(self, batch: RetrievalBatch, share_done: float, /) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss of the task's stage and scalars to log; a system with stages of its own need not have it."""
+        ...
+
+
+@runtime_checkable
+class DescribesItems(Protocol):
+    """Towers that make a vector of an item by its fields, also of one that came after training."""
+
+    def described(self, fields: Int[Tensor, "B F"], /) -> Float[Tensor, "B D"]:
+        """Vectors of items by the ids of their fields, in the order of `training.data.retrieval.fields_of`."""
         ...

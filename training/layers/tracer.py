@@ -15,7 +15,8 @@ from training.layers.items import known
 from training.layers.rows import rows
 
 State = TypeVar("State", bound=tuple[Tensor, ...])
-"""A NamedTuple of tensors [B, *D], whose names are those of the served state. B is the only axis that varies."""
+"""A NamedTuple of tensors [B, *D], float or int64, whose names are those of the served state and of no other input of
+`training.tasks.tracing_served`. B is the only axis that varies."""
 
 
 class Tracer(Protocol[State]):
@@ -30,10 +31,6 @@ class Tracer(Protocol[State]):
 
     def __call__(self, batch: TracingBatch, /) -> Float[Tensor, "B T"]:
         """The sequence form: logits of a right answer at each place, from the places before it."""
-        ...
-
-    def loss(self, batch: TracingBatch, share_done: float, /) -> tuple[Tensor, dict[str, Tensor]]:
-        """The loss of the task's stage and scalars to log; a system with stages of its own need not have it."""
         ...
 
     def start(self, student: Int64[Tensor, " B"], /) -> State:
@@ -55,6 +52,14 @@ class Tracer(Protocol[State]):
     def after(self, batch: TracingBatch, /) -> State:
         """The sequence form of the state after all answers of the batch, without a loop over them; places beyond a
         length, which may be 0 here, say nothing."""
+        ...
+
+
+class Learner(Tracer[State], Protocol[State]):
+    """A tracer that the task's one stage trains; one with stages of its own need not be it."""
+
+    def loss(self, batch: TracingBatch, share_done: float, /) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss, and scalars to log."""
         ...
 
 

@@ -16,6 +16,8 @@ from torch import Tensor, nn
 MASKED = -1e9
 """Added to the logit of what must not be seen; finite, so that a row without anything to see is no NaN."""
 _ROTATION_BASE = 10_000.0
+_BATCHED = 4
+"""Axes of queries with one leading axis."""
 
 
 class KeysValues(NamedTuple):
@@ -50,7 +52,14 @@ class Attention(nn.Module):
         by_head: Float[Tensor, "*N H Q S"] | None = None,
     ) -> Float[Tensor, "*N Q d"]:
         """The attended values."""
-        mixed = self.weights(queries, seen.keys, bias, by_head) @ seen.values
+        if self.training and queries.ndim == _BATCHED and not (by_head is not None and by_head.requires_grad):
+            # A third of the time, forward and back; what is served keeps the plain form, which exports.
+            mask = bias.unsqueeze(-3) if by_head is None else bias.unsqueeze(-3) + by_head
+            mixed = nn.functional.scaled_dot_product_attention(
+                queries, *seen, attn_mask=mask.expand(len(queries), -1, -1, -1)
+            )
+        else:
+            mixed = self.weights(queries, seen.keys, bias, by_head) @ seen.values
         return self.output(mixed.transpose(-3, -2).flatten(-2))
 
     def weights(

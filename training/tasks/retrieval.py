@@ -180,7 +180,7 @@ class Retrieval(Task[RetrievalData, RetrievalSplit]):
     def shown(self, interactions: Interactions, question: Question, request: Tensors, answer: Tensors) -> Shown:
         """Items with their scores; places without an item are left out."""
         newest = newest_of(interactions, question, request, positives(interactions))
-        return listed(interactions, question, newest, answer, ("of all items that are new to the user", "lately met"))
+        return listed(interactions, question, newest, answer, ("of all items outside the history", "lately met"))
 
     def questions(
         self, interactions: Interactions, random: np.random.Generator, count: int, most: int

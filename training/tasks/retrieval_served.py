@@ -1,12 +1,13 @@
 """The plain served form of any module of the task `retrieval`.
 
     <name>_user   history [, user_id] [, alpha] -> vector
+    <name>_item   fields of any item -> vector; its product with a user's is the score
     <name>        history [, user_id] [, alpha] -> items, scores
 
 Items are folded into the graph as their vectors: one product and TopK, exact, which measures fastest up to about 2e5
 items; beyond that `training.retriever` asks an index. `user_id` is there where the
-module reads fields of users, `alpha` where it weighs objectives (`training.layers.objective_weights`). Items of the
-history are not listed.
+module reads fields of users, `alpha` where it weighs objectives (`training.layers.objective_weights`), and
+`<name>_item` where it reads fields of items. Items of the history are not listed.
 
 Legend: B requests, H history items packed over them, L longest history that is read, N items, D width of vectors,
 K listed items.
@@ -22,12 +23,12 @@ import torch
 from jaxtyping import Float, Int, Int64
 from torch import Tensor, nn
 
-from training.data.retrieval import RetrievalBatch, RetrievalData
+from training.data.retrieval import RetrievalBatch, RetrievalData, fields_of
 from training.layers.histories import newest
 from training.layers.items import known
 from training.layers.objective_weights import alpha_of, drawn, legal, weigh
 from training.layers.ragged import requests
-from training.layers.towers import Towers
+from training.layers.towers import DescribesItems, Towers
 from training.servable import NO_SCORE, Packed, Signature, TensorSpec, servable
 
 TOP = 100
@@ -125,9 +126,46 @@ class _Retriever(Served):
         return scores.flatten().scatter(0, places, NO_SCORE).reshape(-1, num_rows)
 
 
+class _ItemTower(nn.Module):
+    """Fields of items -> their vectors."""
+
+    def __init__(self, module: DescribesItems) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, *fields: Int64[Tensor, "B 1"]) -> Float[Tensor, "B D"]:
+        """Vectors [B, D]."""
+        return self.module.described(torch.cat(fields, dim=1))
+
+
+def _item(name: str, module: nn.Module, data: RetrievalData) -> tuple[Signature, ...]:
+    """The model that makes vectors of items by their fields, where the module can and there are some."""
+    fields = fields_of(data.schema, "item")
+    if not fields or not isinstance(module, DescribesItems):
+        return ()
+    tower = _ItemTower(module).eval()
+
+    def example(size: int, seed: int) -> Packed:
+        """Items of the catalogue, the unknown one first."""
+        items = np.append(0, np.random.default_rng(seed).integers(0, len(data.item_fields), size - 1))
+        return tuple(torch.from_numpy(data.item_fields[items, place, None]) for place in range(len(fields)))
+
+    with torch.no_grad():
+        (width,) = tower(*example(1, 0)).shape[1:]
+    model = servable(
+        name=f"{name}_item",
+        module=tower,
+        inputs=tuple(TensorSpec(name=field.name, dtype="int64", shape=(1,)) for field in fields),
+        outputs=(TensorSpec(name="vector", dtype="float32", shape=(width,)),),
+        example=example,
+        max_batch_size=MAX_BATCH_SIZE,
+    )
+    return (model,)
+
+
 def served(name: str, module: nn.Module, data: RetrievalData) -> tuple[Signature, ...]:
-    """`<name>_user` and `name`, on a copy of the module. Their reference is the module in fp64, one request at a time,
-    without packing, padding, filter in the graph or TopK."""
+    """`<name>_user`, `<name>_item` and `name`, on a copy of the module. Users' and lists' reference is the module in
+    fp64, one request at a time, without packing, padding, filter in the graph or TopK."""
     module = copy.deepcopy(module).eval()
     double = copy.deepcopy(module).double()
     tower, retriever = _UserTower(module, data), _Retriever(module, data).eval()
@@ -156,6 +194,7 @@ def served(name: str, module: nn.Module, data: RetrievalData) -> tuple[Signature
     reference = _Reference(double, data, retriever.top)
     return (
         replace(user, reference=reference.vectors, eager64=_UserTower(double, data)),
+        *_item(name, module, data),
         replace(listed, reference=reference.lists, eager64=twin),
     )
 

@@ -8,26 +8,29 @@ Legend: B students, T answers of a student.
 """
 
 from dataclasses import dataclass
-from functools import partial
 from typing import cast
 
 import numpy as np
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from training.asking import Question, Shown, Tensors, as_ids, ordered
+from training.asking import Course, Infer, Question, Shown, Tensors
 from training.data.simulated_students import Simulation, simulate
 from training.data.tracing import NEEDS, TracingBatch, TracingData, TracingSplit, tracing_view
-from training.interactions import Interactions, of_user
-from training.layers.tracer import Tracer
-from training.metrics import accuracy, auc, defined, log_loss
+from training.data.tracing_parts import SplitName
+from training.interactions import Interactions
+from training.layers.tracer import Learner
+from training.metrics import accuracy, defined, log_loss
 from training.servable import Signature
 from training.system import PLAIN, Column, Predict, Stage, Task, Wanted
-from training.tasks.tracing_served import MAX_ANSWERS, MAX_QUESTIONS, served
+from training.tasks import tracing_asked
+from training.tasks.tracing_counterfactual import counterfactual
+from training.tasks.tracing_course import course
+from training.tasks.tracing_kept_served import kept
+from training.tasks.tracing_served import MAX_QUESTIONS, served
+from training.tasks.tracing_slices import FIRST_ANSWERS, OF_BINS, SLICES, aucs, calibration, mastery
 from training.traffic import CANDIDATES, VISITORS, candidates, visitors
 
-FIRST_ANSWERS = 10
-"""Of a new student, measured by themselves."""
 _MEASURED_STUDENTS = 64
 """Students of a batch of the evaluation, which reads all answers of each."""
 
@@ -48,6 +51,14 @@ class TracingConfig:
     """Decay of AdamW: each step takes this times the learning rate off every weight."""
     patience: int = 3
     """Epochs without a better auc on validation before training stops."""
+    split: SplitName = "chronological"
+    """Answers that test: the last ones of known students and all of new ones, or any, drawn at random. The latter
+    leaks, as answers train that were given after those that test: it is for comparison with figures published by it."""
+
+
+def variant_of(config: TracingConfig) -> str:
+    """Name of the split, where it is not the task's own; for `System.variant`."""
+    return "" if config.split == "chronological" else f"leaking-{config.split}-split"
 
 
 def cross_entropy(logits: Float[Tensor, "B T"], batch: TracingBatch) -> Float[Tensor, ""]:
@@ -69,7 +80,7 @@ class _Logits(nn.Module):
 
 
 def _loss(module: nn.Module, batch: TracingBatch, share_done: float) -> tuple[Tensor, dict[str, Tensor]]:
-    return cast(Tracer, module).loss(batch, share_done)
+    return cast(Learner, module).loss(batch, share_done)
 
 
 class Tracing(Task[TracingData, TracingSplit]):
@@ -85,9 +96,12 @@ class Tracing(Task[TracingData, TracingSplit]):
         Column(title="AUC, new students", metric="auc new"),
         Column(title=f"AUC, their first {FIRST_ANSWERS} answers", metric="auc first"),
     )
+    further = SLICES
+    only_drawn = OF_BINS
     default = "simulated-students"
     needs = NEEDS
     traffic = f"{VISITORS}, {CANDIDATES}"
+    person = "student"
 
     def view(self, interactions: Interactions, wanted: Wanted) -> TracingData:
         """As `tracing_view`."""
@@ -95,6 +109,8 @@ class Tracing(Task[TracingData, TracingSplit]):
 
     def tested(self, interactions: Interactions) -> str:
         found = tracing_view(interactions, PLAIN).test.measured()
+        if "part" in interactions.events.columns:
+            return f"{len(found.row):,} answers of {len(np.unique(found.sample)):,} students, as the set gives them"
         later, new = (
             f"{int(some.sum()):,} answers of {len(np.unique(found.sample[some])):,} {which} students"
             for some, which in ((~found.is_new, "known"), (found.is_new, "new"))
@@ -120,67 +136,44 @@ class Tracing(Task[TracingData, TracingSplit]):
         )
 
     def evaluate(self, module: nn.Module, predict: Predict, split: TracingSplit) -> dict[str, float]:
-        """Of all answers that count: auc, accuracy, log_loss; and auc of those of known students, of new ones, and of
-        the first ten of these. An auc is left out where the answers are all right or all wrong."""
+        """Of all answers that count: auc, accuracy, log_loss, bins of calibration; auc of parts of them as `aucs`, and
+        `mastery`. An auc is left out where the answers are all right or all wrong."""
         measured = split.measured()
         answers = predict(_Logits(module, split.longest), split, batch_size=_MEASURED_STUDENTS)
         logits, label = answers[measured.sample, measured.step], measured.label
-        parts = {
-            "known": ~measured.is_new,
-            "new": measured.is_new,
-            "first": measured.is_new & (measured.step < FIRST_ANSWERS),
+        return {
+            **defined(aucs(measured, logits)),
+            "accuracy": accuracy(label, logits),
+            "log_loss": log_loss(label, logits),
+            **calibration(label, logits),
+            **mastery(module, predict, split, _MEASURED_STUDENTS),
         }
-        return defined(
-            {
-                "auc": lambda: auc(label, logits),
-                "accuracy": lambda: accuracy(label, logits),
-                "log_loss": lambda: log_loss(label, logits),
-                **{f"auc {part}": partial(auc, label[rows], logits[rows]) for part, rows in parts.items()},
-            }
-        )
 
     def request(self, interactions: Interactions, question: Question) -> Tensors:
-        """The student's newest answers, and the questions that are named as candidates, or else all."""
-        question.refuse("history", "a history of items does not say what was right")
-        if question.user is None:
-            raise ValueError("say which student: --user ID")
-        student = question.dense_user(interactions)
-        answers = of_user(interactions.events, student).tail(MAX_ANSWERS)
-        numbers = np.arange(1, min(len(interactions.items), MAX_QUESTIONS + 1))
-        asked = question.candidates or interactions.raws("item", numbers)
-        return {
-            "user_id": as_ids(interactions, "user", [question.user]),
-            "history": as_ids(interactions, "item", interactions.raws("item", answers["item"].to_numpy())),
-            "responses": (answers["label"].to_numpy() > 0).astype(np.int64)[None],
-            "questions": as_ids(interactions, "item", list(asked)),
-        }
+        """As `training.tasks.tracing_asked.request`."""
+        return tracing_asked.request(interactions, question)
 
     def shown(self, interactions: Interactions, question: Question, request: Tensors, answer: Tensors) -> Shown:
-        """Questions by their probability of a right answer, and what is mastered of each concept."""
-        right = int(request["responses"].sum())
-        probability, asked = answer["probabilities"][0], request["questions"][0].tolist()
-        rows: list[list[object]] = [
-            [place, interactions.titles[interactions.dense("item", asked[number])], asked[number], value]
-            for place, (number, value) in enumerate(
-                ((number, float(probability[number])) for number in ordered(probability).tolist()), 1
-            )
-        ]
-        names = interactions.schema.only("concept", "item").values
-        mastery = (
-            f"{names[number] if names else f'concept {number}'} {value:.2f}"
-            for number, value in enumerate(answer["mastery"][0].tolist(), 1)
-        )
-        lines = (
-            f"student {question.user} ({interactions.name}): {right} of {request['responses'].size} answers right",
-            f"mastery: {', '.join(mastery)}",
-        )
-        number = len(interactions.items) - 1
-        cut = (
-            f", the first {MAX_QUESTIONS:,} of {number:,} questions"
-            if len(asked) < number and not question.candidates
-            else ""
-        )
-        return Shown(lines, f"probabilities of a right answer{cut}", ("", "title", "item", "probability"), rows)
+        """Questions by their probability of a right answer."""
+        return tracing_asked.shown(interactions, question, request, answer)
+
+    def beside(self, interactions: Interactions, request: Tensors, answer: Tensors) -> list[Shown]:
+        """What is mastered of each concept."""
+        return [tracing_asked.mastered(interactions, request, answer)]
+
+    def towards(self, shown: Shown, target: float) -> Shown:
+        """Questions by nearness of their probability to the target."""
+        return tracing_asked.towards(shown, target)
+
+    def explained(
+        self, infer: Infer, model: str, interactions: Interactions, request: Tensors, answer: Tensors
+    ) -> list[Shown]:
+        """What the model would say, had the last answer been the other one."""
+        return counterfactual(infer, model, interactions, request)
+
+    def course(self, infer: Infer, model: str, interactions: Interactions, request: Tensors) -> Course:
+        """Mastery of the concepts that were answered most, from answer to answer."""
+        return course(infer, model, interactions, request)
 
     def questions(
         self, interactions: Interactions, random: np.random.Generator, count: int, most: int
@@ -190,8 +183,9 @@ class Tracing(Task[TracingData, TracingSplit]):
         return [Question(user, (), candidates(interactions, random, most), most) for user in users]
 
     def release(self, name: str, module: nn.Module, data: TracingData) -> tuple[Signature, ...]:
-        """As `training.tasks.tracing_served`: `<name>_start`, `<name>_step`, `<name>_ask`, then `name`."""
-        return served(name, module, data)
+        """As `training.tasks.tracing_served`: `<name>_start`, `<name>_step`, `<name>_ask`, then `name`; before them,
+        where live histories know what was right, the models of `training.tasks.tracing_kept_served`."""
+        return *kept(name, module, data), *served(name, module, data)
 
 
 TRACING = Tracing()

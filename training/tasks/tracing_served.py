@@ -115,7 +115,7 @@ class _Ask(_WithState):
     def forward(self, *tensors: Tensor) -> Packed:
         questions, offsets = tensors[self.parts :]
         state = self.state(tensors)
-        return _asked(self.tracer, state, questions, offsets, legal(self.tracer, state))
+        return asked_of(self.tracer, state, questions, offsets, legal(self.tracer, state))
 
 
 class _Trace(_Served):
@@ -136,10 +136,10 @@ class _Trace(_Served):
         answered, length = newest(history, history_offsets, width)
         right, count = newest(responses, responses_offsets, width)
         batch = TracingBatch(self.known(user_id), answered, right, length, answered.float())
-        return _asked(self.tracer, self.tracer.after(batch), questions, questions_offsets, length == count)
+        return asked_of(self.tracer, self.tracer.after(batch), questions, questions_offsets, length == count)
 
 
-def _asked(tracer: Tracer, state: Packed, questions: Tensor, offsets: Tensor, possible: Tensor) -> Packed:
+def asked_of(tracer: Tracer, state: Packed, questions: Tensor, offsets: Tensor, possible: Tensor) -> Packed:
     """Probabilities of packed questions [Q], each of its request's state, and mastery [B, C]; NaN, never a plausible
     figure, where bool [B] says that a request is not possible."""
     row = requests(offsets, questions.shape[0])
@@ -157,7 +157,7 @@ def served(name: str, module: nn.Module, data: TracingData) -> tuple[Signature, 
     with torch.no_grad():
         state = tracer.start(torch.zeros(2, dtype=torch.int64))
         num_concepts = tracer.mastery(state).shape[1]
-    following, kept = _specs(state, "next_"), _specs(state, "")
+    following, kept = specs_of(state, "next_"), specs_of(state, "")
     parts = tuple(
         replace(spec, minimum=least, maximum=most) for spec, (least, most) in zip(kept, tracer.bounds, strict=True)
     )
@@ -201,7 +201,7 @@ def served(name: str, module: nn.Module, data: TracingData) -> tuple[Signature, 
     return start, step, replace(ask, reference=reference.ask), replace(trace, reference=reference.trace)
 
 
-def _specs(state: Packed, prefix: str) -> tuple[TensorSpec, ...]:
+def specs_of(state: Packed, prefix: str) -> tuple[TensorSpec, ...]:
     """The state as inputs or outputs of a graph."""
     names: tuple[str, ...] = getattr(state, "_fields")  # noqa: B009 - a NamedTuple's, which its type does not show
     return tuple(
@@ -222,7 +222,7 @@ class _Reference:
 
     def trace(self, user_id: Tensor, *tensors: Tensor) -> Packed:
         """As `_Trace`."""
-        columns = [_split(values, ends) for values, ends in zip(tensors[::2], tensors[1::2], strict=True)]
+        columns = [split(values, ends) for values, ends in zip(tensors[::2], tensors[1::2], strict=True)]
         found = []
         for user, history, responses, questions in zip(user_id[:, 0].tolist(), *columns, strict=True):
             student = torch.tensor([self.students[user] if 0 < user < len(self.students) else 0])
@@ -237,7 +237,7 @@ class _Reference:
         kind = cast(Callable[..., Packed], type(self.tracer.start(torch.zeros(1, dtype=torch.int64))))
         found = [
             self._asked(kind(*(part[row : row + 1] for part in state)), own)
-            for row, own in enumerate(_split(questions, offsets))
+            for row, own in enumerate(split(questions, offsets))
         ]
         return tuple(torch.cat(column) for column in zip(*found, strict=True))
 
@@ -247,7 +247,7 @@ class _Reference:
         return torch.cat(each) if each else mastery.new_zeros(0), mastery
 
 
-def _split(values: Tensor, ends: Tensor) -> tuple[Tensor, ...]:
+def split(values: Tensor, ends: Tensor) -> tuple[Tensor, ...]:
     return torch.tensor_split(values, ends.long()[:-1])
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from rich.markup import escape
 
-from recserve.commands.command import Command
+from recserve.commands.connected import Connected
 from recserve.options import Positional
 from recserve_client import Client
 from serving.events.following import Following
@@ -16,7 +16,7 @@ from serving.events.source import GROUP, ValkeyStream
 
 
 @dataclass(frozen=True, kw_only=True)
-class Follow(Command):
+class Follow(Connected):
     """Push what arrives in a stream into a running server, until SIGINT or SIGTERM."""
 
     stream: Positional[str]
@@ -39,7 +39,7 @@ class Follow(Command):
         source = ValkeyStream(self.stream, self.consumer or socket.gethostname(), group=self.group)
         totals, waits = {"pushed": 0, "refused": 0}, ""
         try:
-            with Client(*self.url) as client:
+            with Client(*self.url, tls=self.security) as client:
                 pusher = Pusher(client, self.dataset, waiting=lambda why: self._say(f"waiting: {why}"))
                 following = Following(source, pusher, self._say)
                 while not stop.is_set():
@@ -52,7 +52,7 @@ class Follow(Command):
         finally:
             source.close()
         self._say(f"{totals['pushed']} events pushed, {totals['refused']} refused")
-        self.emit({"stream": self.stream.rpartition("/")[2], **totals, "counts": dict(pusher.counts)})
+        self.emit({"stream": source.name, **totals, "counts": dict(pusher.counts)})
         return 1 if self.once and waits else 0
 
     def _say(self, line: str) -> None:

@@ -35,11 +35,11 @@ class Load(StoreCommand):
                     progress.update(task, completed=done)
         finally:
             histories.close()
-        self.console.print(f"{done} histories of {self.dataset} are in {self.url}", highlight=False, soft_wrap=True)
+        self.console.print(f"{done} histories of {self.dataset} are in {self.name}", highlight=False, soft_wrap=True)
         added = self.repository is not None and add_user_events(self.repository)
         if added:
             self.console.print(f"{self.repository} has the model user_events now, which takes more", highlight=False)
-        self.emit({"dataset": self.dataset, "users": done, "most": most, "histories": self.url, "model_added": added})
+        self.emit({"dataset": self.dataset, "users": done, "most": most, "histories": self.name, "model_added": added})
         return 0
 
     def _most(self) -> int:

@@ -6,7 +6,7 @@ from pathlib import Path
 from rich.markup import escape
 from rich.progress import Progress
 
-from recserve.commands.command import Command
+from recserve.commands.connected import Connected
 from recserve.event_rows import rows_of
 from recserve.options import Positional
 from recserve_client import Client
@@ -18,7 +18,7 @@ _SHOWN = 5
 
 
 @dataclass(frozen=True, kw_only=True)
-class Push(Command):
+class Push(Connected):
     """Push the events of a file into a running server; 1 where some are refused. Pushing twice changes nothing."""
 
     table: Positional[Path]
@@ -31,7 +31,7 @@ class Push(Command):
     def run(self) -> int:
         rows = [*rows_of(self.table, datasets.read(self.dataset))]
         refused: list[tuple[int, str]] = []
-        with Client(*self.url) as client, Progress(console=self.console, transient=True) as progress:
+        with Client(*self.url, tls=self.security) as client, Progress(console=self.console, transient=True) as progress:
             task = progress.add_task("events", total=len(rows))
             pusher = Pusher(client, self.dataset, waiting=lambda why: progress.console.print(f"waiting: {escape(why)}"))
             for start in range(0, len(rows), MOST):

@@ -74,6 +74,6 @@ class Drop(StoreCommand):
             number = sum(one is not None for one in histories.store.heads(keys))
         histories.store.drop(keys)
         histories.close()
-        self.console.print(f"{number} histories of {self.dataset} dropped from {self.url}", highlight=False)
-        self.emit({"dropped": number, "histories": self.url})
+        self.console.print(f"{number} histories of {self.dataset} dropped from {self.name}", highlight=False)
+        self.emit({"dropped": number, "histories": self.name})
         return 0

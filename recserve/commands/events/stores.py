@@ -6,6 +6,7 @@ from pathlib import Path
 from recserve.commands.command import Command
 from serving.histories.histories import Histories
 from serving.histories.opening import histories_beside, open_histories
+from serving.store_urls import named
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +25,11 @@ class StoreCommand(Command):
         if self.repository is None:
             raise ValueError("say which histories: --repository DIR, or --histories URL")
         return histories_beside(self.repository)
+
+    @property
+    def name(self) -> str:
+        """The URL as it may be printed."""
+        return named(self.url)
 
     def opened(self) -> Histories:
         return Histories(open_histories(self.url))

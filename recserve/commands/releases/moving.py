@@ -5,9 +5,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from recserve.commands.command import Command
+from recserve.commands.connected import Connected
 from recserve_client import Client
-from recserve_client.errors import ModelUnavailable, ServerUnavailable, ServingError
+from recserve_client.errors import ModelUnavailable, ServerUnavailable, ServingError, TlsMismatch
 from serving import golden, manifest, releases
 from serving.in_process import InProcessModel, runs_here
 from serving.readiness import TOLERANCE
@@ -20,7 +20,7 @@ _DEADLINE_S = 5.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Moving(Command):
+class Moving(Connected):
     """Where the release is, and who serves it."""
 
     repository: Path
@@ -45,7 +45,7 @@ class Moving(Command):
         except ValueError as error:
             raise StartupError(f"{name} {version} is refused, nothing is changed: {error}") from error
         before = releases.standing(self.repository, name)
-        with Client(self.url, deadline_s=_DEADLINE_S) as client:
+        with Client(self.url, deadline_s=_DEADLINE_S, tls=self.security) as client:
             is_served = _serves(client, [name]) is not None
             if not is_served:
                 _refuse_wrong_answers(self.repository / name, version)
@@ -96,9 +96,12 @@ def chosen(repository: Path, words: str) -> tuple[str, int | None]:
 
 
 def _serves(client: Client, models: Sequence[str]) -> dict[str, int] | None:
-    """The version of each that answers who names none; None where nobody does."""
+    """The version of each that answers who names none; None where nobody does. Raises TlsMismatch where somebody
+    would."""
     try:
         return {model: max(map(int, client.metadata(model).versions), default=0) for model in models}
+    except TlsMismatch:
+        raise
     except (ServerUnavailable, ModelUnavailable):
         return None
     except ServingError:

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from export.prune import Version, prunable, remove, size, sweep
-from recserve.commands.command import Command
+from recserve.commands.connected import Connected
 from recserve_client import Client
-from recserve_client.errors import ModelUnavailable, ServerUnavailable
+from recserve_client.errors import ModelUnavailable, ServerUnavailable, TlsMismatch
 from serving import releases
 from serving.state import beside, directory_of, open_store, url_of
 from serving.state.builder import models_with_states, stamps
@@ -17,7 +17,7 @@ _DEADLINE_S = 5.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Prune(Command):
+class Prune(Connected):
     """Remove old releases and their user states; nothing else ever deletes one."""
 
     repository: Path
@@ -60,12 +60,18 @@ class Prune(Command):
         return 0
 
     def _loaded(self) -> list[Version]:
-        """What the server has of the repository's models; nothing where none runs."""
+        """What the server has of the repository's models; nothing where none runs. Raises TlsMismatch where one runs
+        that cannot be asked so."""
         found: list[Version] = []
-        with Client(self.url, deadline_s=_DEADLINE_S) as client, suppress(ServerUnavailable):
-            for model in sorted(path.name for path in self.repository.iterdir() if versions(path)):
-                with suppress(ModelUnavailable):
-                    found += [Version(model, int(number)) for number in client.metadata(model).versions]
+        with Client(self.url, deadline_s=_DEADLINE_S, tls=self.security) as client:
+            try:
+                for model in sorted(path.name for path in self.repository.iterdir() if versions(path)):
+                    with suppress(ModelUnavailable):
+                        found += [Version(model, int(number)) for number in client.metadata(model).versions]
+            except TlsMismatch:
+                raise
+            except ServerUnavailable:
+                pass
         return found
 
     def _stamps(self, model: str) -> set[int]:

@@ -3,9 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from loadtest import RESULTS
 from recserve.commands.command import Command, show, table
-from recserve.pictures import check_output
+from recserve.pictures import STUDY_RESULTS, check_output
 from recserve.studies.ann import bench
 from recserve.studies.ann.mixture import NOISE, PER_CENTRE
 from recserve.studies.ann.picture import draw
@@ -48,7 +47,7 @@ class Ann(Command):
     """Items of a list."""
     repetitions: int = 400
     """Repetitions of each timing; slow ones get as many as fit 6 seconds, at least 5."""
-    output: Path = RESULTS / "ann.json"
+    output: Path = STUDY_RESULTS / "ann.json"
     """File of the result."""
 
     def __post_init__(self) -> None:

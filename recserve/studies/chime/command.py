@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from loadtest import RESULTS
 from recserve.commands.command import Command, show, table
+from recserve.pictures import STUDY_RESULTS, check_output
 from recserve.studies.chime.models import STEPS, WAYS, Case, build
 from recserve.studies.chime.picture import LABELS, draw
 from recserve.studies.lrea_length.measure import Timing, interleaved
@@ -34,10 +34,11 @@ class Chime(Command):
     """Events per user; the ratio compares the longest with the shortest."""
     repetitions: int = 1000
     """Repetitions of each case; slow ones get as many as fit 6 seconds, at least 5."""
-    output: Path = RESULTS / "chime-length.json"
+    output: Path = STUDY_RESULTS / "chime-length.json"
     """File of the result."""
 
     def __post_init__(self) -> None:
+        check_output(self.output)
         if len(set(self.lengths)) < 2 or min(self.lengths) < _SHORTEST:
             raise ValueError(f"--lengths must be two or more different ones of at least {_SHORTEST}")
         if self.repetitions < 1:

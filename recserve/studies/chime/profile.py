@@ -10,8 +10,8 @@ from typing import Any
 
 from onnx import NodeProto
 
-from loadtest import RESULTS
 from recserve.commands.command import Command, show, table
+from recserve.pictures import STUDY_RESULTS, check_output
 from recserve.studies.chime.models import asked_of, chime_data, config_of, opened, requests_of, small, untrained
 from recserve.studies.lrea_length.models import CANDIDATES
 from recserve.studies.profile import classes_of, shares
@@ -35,10 +35,11 @@ class ChimeProfile(Command):
     """Events per user."""
     repetitions: int = 20
     """Runs of each graph."""
-    output: Path = RESULTS / "chime-profile.json"
+    output: Path = STUDY_RESULTS / "chime-profile.json"
     """File of the result."""
 
     def __post_init__(self) -> None:
+        check_output(self.output)
         if not self.lengths or min(self.lengths) < 1 or self.repetitions < 1:
             raise ValueError("--lengths must be at least one, and they and --repetitions at least 1")
 

@@ -4,10 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from loadtest import RESULTS
 from recserve.commands.command import Command, show, table
 from recserve.options import Positional
-from recserve.pictures import check_output
+from recserve.pictures import STUDY_RESULTS, check_output
 from recserve.results import named
 from recserve.runs import Trained, load
 from recserve.studies.code_overlap.picture import draw
@@ -24,7 +23,7 @@ class CodeOverlap(Command):
 
     runs: Positional[tuple[Path, ...]]
     """Folders of finished runs of bbqrec, as `recserve train` prints them: with true and with permuted codes."""
-    output: Path = RESULTS / "bbqrec-overlap.json"
+    output: Path = STUDY_RESULTS / "bbqrec-overlap.json"
     """File of the result; the picture lies beside it, as .svg."""
 
     def __post_init__(self) -> None:

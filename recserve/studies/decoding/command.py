@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from loadtest import RESULTS
 from recserve.commands.command import Command, show, table
+from recserve.pictures import STUDY_RESULTS, check_output
 from recserve.studies.decoding.bench import BAR, BAR_BEAMS, BEAMS, run
 from training.checkpoint import write_json
 
@@ -35,10 +35,11 @@ class Decoding(Command):
     """Items of the request's history."""
     repetitions: int = 50
     """Repetitions of each timing."""
-    output: Path = RESULTS / "reg4rec-decoding.json"
+    output: Path = STUDY_RESULTS / "reg4rec-decoding.json"
     """File of the result."""
 
     def __post_init__(self) -> None:
+        check_output(self.output)
         if not self.beams or min(*self.beams, self.history, self.repetitions, 1) < 1:
             raise ValueError("--beams, --history and --repetitions must be at least 1")
 

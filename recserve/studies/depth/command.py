@@ -4,12 +4,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from loadtest import RESULTS
 from recserve.commands.command import Command, show, table
-from recserve.pictures import check_output
+from recserve.pictures import STUDY_RESULTS, check_output
 from recserve.results import Result
 from recserve.studies.depth.picture import draw
-from recserve.studies.depth.points import LAYERS, METRIC, recorded, slope
+from recserve.studies.depth.points import LAYERS, METRIC, commands, recorded, slope
 from serving.environment import circumstances
 from training.checkpoint import write_json
 
@@ -20,7 +19,7 @@ class Depth(Command):
 
     dataset: str = "hin-amazon"
     """Data set of the results."""
-    output: Path = RESULTS / "heterrec-depth.json"
+    output: Path = STUDY_RESULTS / "heterrec-depth.json"
     """File of the result; the picture lies beside it, as .svg."""
 
     def __post_init__(self) -> None:
@@ -28,8 +27,11 @@ class Depth(Command):
 
     def run(self) -> int:
         found = recorded(self.dataset)
-        if not any(found.values()):
-            raise ValueError(f"nothing of it was recorded on {self.dataset}; recserve train heterrec --record does")
+        if all(slope(of) is None for of in found.values()):
+            raise ValueError(
+                f"no way was recorded on {self.dataset} with more than one number of blocks; first, such as\n"
+                + "\n".join(commands(self.dataset, found))
+            )
         result = _result(self.dataset, found)
         write_json(self.output, result)
         picture = self.output.with_suffix(".svg")
@@ -40,6 +42,8 @@ class Depth(Command):
         ]
         columns = ["NDCG@10", *(f"{layers} blocks" for layers in LAYERS), "by each doubling"]
         show(self.console, table(f"HeterRec on {self.dataset}", columns, rows))
+        for missing in commands(self.dataset, found):
+            self.console.print(f"not recorded: {missing}", highlight=False, soft_wrap=True)
         self.console.print(f"{self.output}\n{picture}", highlight=False, soft_wrap=True)
         self.emit(result)
         return 0

@@ -1,6 +1,6 @@
 """HeterRec, and the stack over items with as many parameters, from recorded results by the number of blocks.
 
-A result that was not recorded leaves a gap.
+A result that was not recorded leaves a gap, and the command that records it is told.
 """
 
 from collections.abc import Callable
@@ -24,6 +24,18 @@ def recorded(dataset: str) -> dict[str, dict[int, results.Result]]:
         read = {layers: results.read(SYSTEM.task.name, dataset, name) for layers, name in names.items()}
         found[way] = {layers: result for layers, result in read.items() if result is not None}
     return found
+
+
+def commands(dataset: str, found: dict[str, dict[int, results.Result]]) -> list[str]:
+    """What records the results that are missing."""
+    return [
+        f"recserve train {SYSTEM.name} --dataset {dataset} --config.token-layers {one.token_layers} "
+        f"--config.item-layers {one.item_layers} --seeds 3 --record"
+        for way, of in WAYS.items()
+        for layers in LAYERS
+        if layers not in found[way]
+        for one in (of(layers),)
+    ]
 
 
 def slope(found: dict[int, results.Result]) -> float | None:

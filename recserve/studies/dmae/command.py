@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from loadtest import RESULTS
 from recserve.commands.command import Command, show, table
 from recserve.options import Positional
+from recserve.pictures import STUDY_RESULTS, check_output
 from recserve.studies.dmae import cold, cost
 from serving.environment import UNTRAINED, circumstances
 from training import datasets
@@ -39,10 +39,11 @@ class Planted(Command):
 
     seeds: int = 3
     """Seeds of the clicks, each trained with once."""
-    output: Path = RESULTS / "dmae-planted.json"
+    output: Path = STUDY_RESULTS / "dmae-planted.json"
     """File of the result."""
 
     def __post_init__(self) -> None:
+        check_output(self.output)
         if self.seeds < 1:
             raise ValueError(f"--seeds is {self.seeds}; it must be at least 1")
 
@@ -58,10 +59,11 @@ class Cold(Command):
 
     runs: Positional[tuple[Path, ...]]
     """Folders of the runs, all on one data set."""
-    output: Path = RESULTS / "dmae-cold.json"
+    output: Path = STUDY_RESULTS / "dmae-cold.json"
     """File of the result."""
 
     def __post_init__(self) -> None:
+        check_output(self.output)
         if not self.runs:
             raise ValueError("name the folder of at least one run")
 
@@ -83,10 +85,11 @@ class Cost(Command):
     """Candidates of a request."""
     repetitions: int = 200
     """Repetitions of each case; slow ones get as many as fit 6 seconds, at least 5."""
-    output: Path = RESULTS / "dmae-cost.json"
+    output: Path = STUDY_RESULTS / "dmae-cost.json"
     """File of the result."""
 
     def __post_init__(self) -> None:
+        check_output(self.output)
         if not self.candidates or min(self.candidates) < 1 or self.repetitions < 1:
             raise ValueError("--candidates and --repetitions must be at least 1, and --candidates at least one")
 

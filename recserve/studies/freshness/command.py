@@ -7,7 +7,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from loadtest import RESULTS
 from loadtest.bench import source_of
 from loadtest.live.scripts import Play, Size
 from loadtest.live.site import followed_site
@@ -15,6 +14,7 @@ from loadtest.releases import Releases
 from loadtest.scenario import with_states
 from recserve.commands.command import Command, show, table
 from recserve.options import Positional
+from recserve.pictures import STUDY_RESULTS, check_output
 from recserve.studies.freshness.latency import costs, latencies
 from recserve.studies.freshness.picture import draw
 from recserve.studies.freshness.ranking import rankings
@@ -53,10 +53,11 @@ class Freshness(Command):
     """Seconds of each phase of the states: no events, events, the same weights again, other weights."""
     seed: int = 0
     """Seed of everything random."""
-    output: Path = RESULTS / "freshness.json"
+    output: Path = STUDY_RESULTS / "freshness.json"
     """File of the result."""
 
     def __post_init__(self) -> None:
+        check_output(self.output)
         if self.users < 2 or self.events < 2 or self.rate <= 0 or self.phase < 1:
             raise ValueError("--users and --events must be at least 2, --rate above 0, --phase at least 1")
 

@@ -4,9 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from loadtest import RESULTS
 from recserve.commands.command import Command, show, table
-from recserve.pictures import check_output
+from recserve.pictures import STUDY_RESULTS, check_output
 from recserve.results import Result
 from recserve.studies.label_share.picture import draw
 from recserve.studies.label_share.points import DATASETS, SHARES, recorded
@@ -20,7 +19,7 @@ class LabelShare(Command):
 
     dataset: str = DATASETS[0]
     """Data set of the results."""
-    output: Path = RESULTS / "dgenctr-labels.json"
+    output: Path = STUDY_RESULTS / "dgenctr-labels.json"
     """File of the result; the picture lies beside it, as .svg."""
 
     def __post_init__(self) -> None:

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from loadtest import RESULTS
 from recserve.commands.command import Command, show, table
+from recserve.pictures import STUDY_RESULTS, check_output
 from recserve.studies.matt_cost.bench import BASES, run
 from training import datasets
 from training.checkpoint import write_json
@@ -38,10 +38,11 @@ class MattCost(Command):
     """Candidates of the request."""
     repetitions: int = 100
     """Repetitions of each timing."""
-    output: Path = RESULTS / "matt-cost.json"
+    output: Path = STUDY_RESULTS / "matt-cost.json"
     """File of the result."""
 
     def __post_init__(self) -> None:
+        check_output(self.output)
         if unknown := sorted(set(self.bases) - set(BASES)):
             raise ValueError(f"--bases {', '.join(unknown)}: there are {', '.join(BASES)}")
         if self.candidates < 1 or self.repetitions < 1:

@@ -3,11 +3,10 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from loadtest import RESULTS
 from recserve import runs
 from recserve.commands.command import Command, show, table
 from recserve.options import Positional
-from recserve.pictures import check_output
+from recserve.pictures import STUDY_RESULTS, check_output
 from recserve.studies.corp.command import origin
 from recserve.studies.mending.bench import Plan, run
 from recserve.studies.mending.damage import draw, recorded
@@ -27,7 +26,7 @@ class Mending(Command):
     """Candidates of the request."""
     repetitions: int = 50
     """Repetitions of each timing."""
-    output: Path = RESULTS / "sgctr-mending.json"
+    output: Path = STUDY_RESULTS / "sgctr-mending.json"
     """File of the result; the picture lies beside it, as .svg."""
 
     def __post_init__(self) -> None:

@@ -11,6 +11,8 @@ from training.systems.csmf.config import Way
 
 _COLOURS = ("#0b6e99", "#c77f1a", "#6a9f3c", "#6a4c93", "#b3261e", "#5f6b73", "#2a9d8f", "#9c6644")
 
+_LAYERS = {"user": "hidden,\nuser tower", "item": "hidden,\nitem tower", "outputs": "outputs\nof both"}
+
 
 def draw(found: Mapping[Way, Course], dataset: str, path: Path) -> None:
     """Owners of the weights of each layer; then recall@50 on the test part after each stage, one panel for each way,
@@ -22,9 +24,9 @@ def draw(found: Mapping[Way, Course], dataset: str, path: Path) -> None:
         _recall(axes, course)
         axes.set_title(WAYS[way], loc="left", fontsize=11)
         axes.sharey(panels[1])
-    panels[1].set_ylabel("recall@50 of what served the objective")
-    panels[1].set_ylim(bottom=0)
-    panels[-1].legend(frameon=False, fontsize=9, loc="lower right")
+    panels[1].set_ylabel("recall@50")
+    panels[1].margins(y=0.15)
+    panels[-1].legend(frameon=False, fontsize=9, loc="lower left")
     seeds = len(found["masks"].result.seeds)
     title = f"One vector for {len(found['masks'].objectives)} objectives, {dataset}, {seeds} seeds"
     figure.suptitle(title, fontsize=12, fontweight="bold")
@@ -39,7 +41,8 @@ def _owners(axes: Axes, course: Course) -> None:
         for column, share in enumerate(shares):
             axes.text(column, bottoms[column] + share / 2, f"{share:.0%}", ha="center", va="center", color="white")
         bottoms = [bottom + share for bottom, share in zip(bottoms, shares, strict=True)]
-    axes.set_title("owners of weights", loc="left", fontsize=11)
+    axes.set_xticks(range(len(course.owned)), [_LAYERS[name] for name in course.owned], fontsize=9)
+    axes.set_title("owners of weights by layer", loc="left", fontsize=11)
     axes.set_ylim(0, 1)
     axes.spines[["top", "right"]].set_visible(False)
 

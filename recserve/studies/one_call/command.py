@@ -4,11 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from export.served import published
-from loadtest import RESULTS
 from loadtest.bench import source_of
 from recserve.commands.command import Command, show, table
 from recserve.options import Positional
-from recserve.pictures import check_output
+from recserve.pictures import STUDY_RESULTS, check_output
 from recserve.studies.one_call.bench import Turns, run
 from recserve.studies.one_call.picture import draw
 from serving.environment import circumstances
@@ -32,7 +31,7 @@ class OneCall(Command):
     """Turns of each way, one after the other."""
     calls: int = 50
     """Requests of a turn."""
-    output: Path = RESULTS / "one-call.json"
+    output: Path = STUDY_RESULTS / "one-call.json"
     """File of the result."""
 
     def __post_init__(self) -> None:

@@ -4,9 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from loadtest import RESULTS
 from recserve.commands.command import Command, show, table
-from recserve.pictures import check_output
+from recserve.pictures import STUDY_RESULTS, check_output
 from recserve.studies.recall_curves.picture import draw
 from recserve.studies.recall_curves.points import DATASETS, LOSSES, TARGETS, Recorded, recorded
 from serving.environment import circumstances
@@ -19,7 +18,7 @@ class RecallCurves(Command):
 
     dataset: str = DATASETS[0]
     """Data set of the results."""
-    output: Path = RESULTS / "croloss-recall.json"
+    output: Path = STUDY_RESULTS / "croloss-recall.json"
     """File of the result; the picture lies beside it, as .svg."""
 
     def __post_init__(self) -> None:

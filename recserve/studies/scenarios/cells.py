@@ -9,11 +9,10 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-from loadtest import RESULTS
 from recserve import runs
 from recserve.commands.command import Command, show, table
 from recserve.options import Positional
-from recserve.pictures import check_output
+from recserve.pictures import STUDY_RESULTS, check_output
 from recserve.studies.corp.command import origin
 from training.checkpoint import write_json
 from training.data.click import ClickData
@@ -41,7 +40,7 @@ class GsvrCells(Command):
 
     source: Positional[Path]
     """Folder of a finished run of gsvr."""
-    output: Path = RESULTS / "gsvr-cells.json"
+    output: Path = STUDY_RESULTS / "gsvr-cells.json"
     """File of the result; the picture lies beside it, as .svg."""
 
     def __post_init__(self) -> None:

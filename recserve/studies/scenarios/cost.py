@@ -12,8 +12,8 @@ import torch
 
 from export.artifacts import Source
 from export.repository import publish
-from loadtest import RESULTS
 from recserve.commands.command import Command, show, table
+from recserve.pictures import STUDY_RESULTS, check_output
 from recserve.studies.lrea_length.measure import interleaved
 from recserve.studies.matt_cost.bench import graph_call
 from serving.direct import DirectModel
@@ -44,10 +44,11 @@ class SfpnetCost(Command):
     """Events of a history that are kept."""
     repetitions: int = 200
     """Repetitions of each case; slow ones get as many as fit 6 seconds, at least 5."""
-    output: Path = RESULTS / "sfpnet-cost.json"
+    output: Path = STUDY_RESULTS / "sfpnet-cost.json"
     """File of the result."""
 
     def __post_init__(self) -> None:
+        check_output(self.output)
         if min(self.repetitions, self.max_length) < 1 or not self.candidates or min(self.candidates) < 1:
             raise ValueError("--repetitions, --max-length and --candidates must be at least 1")
 

@@ -9,9 +9,8 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from loadtest import RESULTS
 from recserve.commands.command import Command, show, table
-from recserve.pictures import check_output
+from recserve.pictures import STUDY_RESULTS, check_output
 from recserve.results import spread
 from recserve.studies.scenarios.scenes import Moved, bars, moved
 from serving.environment import circumstances
@@ -47,7 +46,7 @@ class SfpnetPlanted(Command):
     """Seeds of the clicks, each trained with once."""
     epochs: int = 8
     """Passes over the training part."""
-    output: Path = RESULTS / "sfpnet-planted.json"
+    output: Path = STUDY_RESULTS / "sfpnet-planted.json"
     """File of the result; the picture lies beside it, as .svg."""
 
     def __post_init__(self) -> None:

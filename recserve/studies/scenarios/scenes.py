@@ -9,11 +9,10 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from loadtest import RESULTS
 from recserve import runs
 from recserve.commands.command import Command, show, table
 from recserve.options import Positional
-from recserve.pictures import check_output
+from recserve.pictures import STUDY_RESULTS, check_output
 from recserve.studies.corp.command import origin
 from training.checkpoint import write_json
 from training.data.click import ClickData, now
@@ -44,7 +43,7 @@ class SfpnetScenes(Command):
     """Numbers of the two scenarios."""
     most: int = 20
     """Newest behaviours that are shown."""
-    output: Path = RESULTS / "sfpnet-scenes.json"
+    output: Path = STUDY_RESULTS / "sfpnet-scenes.json"
     """File of the result; the picture lies beside it, as .svg."""
 
     def __post_init__(self) -> None:

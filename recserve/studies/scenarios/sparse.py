@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from loadtest import RESULTS
 from recserve.commands.command import Command, show, table
+from recserve.pictures import STUDY_RESULTS, check_output
 from serving.environment import circumstances
 from training import datasets
 from training.checkpoint import write_json
@@ -37,10 +37,11 @@ class SparseScenario(Command):
     """Number of seeds."""
     max_epochs: int | None = None
     """Epochs at most, in place of the configuration's."""
-    output: Path = RESULTS / "sparse-scenario.json"
+    output: Path = STUDY_RESULTS / "sparse-scenario.json"
     """File of the result."""
 
     def __post_init__(self) -> None:
+        check_output(self.output)
         if not 0 < self.share <= 1 or self.seeds < 1:
             raise ValueError("--share must be above 0 and at most 1, and --seeds at least 1")
 

@@ -8,11 +8,10 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-from loadtest import RESULTS
 from recserve import runs
 from recserve.commands.command import Command, show, table
 from recserve.options import Positional
-from recserve.pictures import check_output
+from recserve.pictures import STUDY_RESULTS, check_output
 from recserve.studies.corp.command import origin
 from training.checkpoint import write_json
 from training.systems.sdiff import SDiff
@@ -42,7 +41,7 @@ class SdiffSnr(Command):
 
     source: Positional[Path]
     """Folder of a finished run of sdiff."""
-    output: Path = RESULTS / "sdiff-snr.json"
+    output: Path = STUDY_RESULTS / "sdiff-snr.json"
     """File of the result; the picture lies beside it, as .svg."""
 
     def __post_init__(self) -> None:

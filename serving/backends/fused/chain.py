@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from serving.backends import packing
+from serving.backends.fused.watch import UNWATCHED, Watch
 from serving.configs import is_ensemble, read_config
 from serving.direct import DirectModel
 from serving.steps import open_step
@@ -23,6 +24,8 @@ class Link(NamedTuple):
     step: Step
     inputs: Mapping[str, str]
     outputs: Mapping[str, str]
+    name: str = ""
+    """Of the step's model."""
 
 
 class OnnxStep:
@@ -54,8 +57,13 @@ class OnnxStep:
 class Chain:
     """Answers a dynamic batch; a request that one step refuses goes no further."""
 
-    def __init__(self, links: Sequence[Link], inputs: Sequence[str], outputs: Sequence[str]) -> None:
-        """`inputs` and `outputs` are the ensemble's. Raises ValueError where a step reads what no earlier one gives."""
+    def __init__(
+        self, links: Sequence[Link], inputs: Sequence[str], outputs: Sequence[str], watch: Watch = UNWATCHED
+    ) -> None:
+        """`inputs` and `outputs` are the ensemble's; `watch` is told of each step that runs.
+
+        Raises ValueError where a step reads what no earlier one gives.
+        """
         known = set(inputs)
         for number, link in enumerate(links):
             if missing := sorted(set(link.inputs.values()) - known):
@@ -64,6 +72,7 @@ class Chain:
         if missing := sorted(set(outputs) - known):
             raise ValueError(f"no step gives the outputs {missing}")
         self._links = tuple(links)
+        self._watch = watch
         self._outputs = tuple(outputs)
 
     def answer(self, requests: Sequence[Tensors]) -> list[Answer]:
@@ -74,7 +83,10 @@ class Chain:
             asked = [{name: tensors[source] for name, source in link.inputs.items()} for _, tensors in live]
             if not asked:
                 break
-            for (place, tensors), found in zip(live, link.step.answer(asked), strict=True):
+            with self._watch.step(link.name, [place for place, _ in live]) as told:
+                answers = link.step.answer(asked)
+                told(answers)
+            for (place, tensors), found in zip(live, answers, strict=True):
                 known[place] = found if isinstance(found, Refusal) else tensors | _renamed(found, link.outputs)
         return [one if isinstance(one, Refusal) else {name: one[name] for name in self._outputs} for one in known]
 
@@ -84,7 +96,7 @@ class Chain:
             link.step.close()
 
 
-def open_chain(host: Host, model: Path, version: str, target: str = TARGET) -> Chain:
+def open_chain(host: Host, model: Path, version: str, target: str = TARGET, watch: Watch = UNWATCHED) -> Chain:
     """Version n of an ensemble with version n of each step, so that no roll-out can mix two releases.
 
     Raises ValueError for a step that cannot run in this process.
@@ -92,21 +104,24 @@ def open_chain(host: Host, model: Path, version: str, target: str = TARGET) -> C
     config = read_config(model, "gpu")
     links = [
         Link(
-            open_model(host, model.parent / step.model_name, version, target),
+            open_model(host, model.parent / step.model_name, version, target, watch),
             dict(step.input_map),
             dict(step.output_map),
+            step.model_name,
         )
         for step in config.ensemble_scheduling.step
     ]
-    return Chain(links, [tensor.name for tensor in config.input], [tensor.name for tensor in config.output])
+    for link in links:
+        watch.expect(link.name)
+    return Chain(links, [tensor.name for tensor in config.input], [tensor.name for tensor in config.output], watch)
 
 
-def open_model(host: Host, model: Path, version: str, target: str = TARGET) -> Step:
+def open_model(host: Host, model: Path, version: str, target: str = TARGET, watch: Watch = UNWATCHED) -> Step:
     """A version of any model: graph, step or ensemble. Raises ValueError where it cannot run in this process."""
     if not (model / version).is_dir():
         raise ValueError(f"{model} has no version {version}: an ensemble's steps are published together with it")
     if is_ensemble(model):
-        return open_chain(host, model, version, target)
+        return open_chain(host, model, version, target, watch)
     if read_config(model, target).backend == "onnxruntime":
         return OnnxStep(DirectModel.open(model, target, version))
     return open_step(host, model / version)

@@ -138,6 +138,30 @@ def _shape_cases() -> Iterator[Case]:
         output=y_output("-1, 64"),
         b=_SCATTER,
     )
+    yield case(
+        "ragged_output_of_two_open_axes",
+        "batch_output.y.source_input",
+        _io(("N",), ("N", "M")),
+        input=x_input("-1", "allow_ragged_batch: true"),
+        output=y_output("-1, -1"),
+        b=_SCATTER,
+    )
+    yield case(
+        "ragged_output_of_a_later_axis",
+        "batch_output.y.source_input",
+        _io(("N",), (64, "N")),
+        input=x_input("-1", "allow_ragged_batch: true"),
+        output=y_output("64, -1"),
+        b=_SCATTER,
+    )
+    outputs = _tensors("output", *(_Y.replace("'y'", f"'{name}'").replace("4", "-1") for name in ("y", "z")))
+    both = [helper.make_node("Identity", ["x"], [name]) for name in ("y", "z")]
+    two = make_graph([value("x", ("N",))], [value("y", ("N",)), value("z", ("N",))], both)
+    together = "batch_output [{ target_name: [ 'y', 'z' ] source_input: 'x' }]"
+    each = f"{_SCATTER[:-1]}, {{ target_name: 'z' source_input: 'x' }}]"
+    ragged = x_input("-1", "allow_ragged_batch: true")
+    yield case("ragged_outputs_together", "batch_output.y.target_name", two, input=ragged, output=outputs, b=together)
+    yield case("ragged_outputs_by_themselves", None, two, input=ragged, output=outputs, b=each)
 
 
 _SCATTER = "batch_output [{ target_name: 'y' source_input: 'x' }]"

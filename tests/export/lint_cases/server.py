@@ -85,7 +85,7 @@ def _command(repository: Path, folder: Path, flags: Sequence[str]) -> list[str]:
 
 @contextmanager
 def _server(command: Sequence[str], folder: Path, log: Path) -> Iterator[InferenceServerClient]:
-    (port,) = available_ports("127.0.0.1", (0,))
+    (port,) = available_ports([("127.0.0.1", 0)])
     prefix = shared_memory.prefix(secrets.token_hex(4))
     own = [f"--grpc-port={port}", f"--backend-config=python,shm-region-prefix-name={prefix}"]
     with log.open("wb") as output:

@@ -77,7 +77,8 @@ def test_the_picture_and_its_figures_are_written(tmp_path: Path, monkeypatch: py
     assert Csmf(output=tmp_path / "stages.json").run() == 0
     picture = (tmp_path / "stages.svg").read_text()
     assert all(
-        f"<!-- {text} -->" in picture for text in ("owners of weights", "CSMF", "fine-tuned without masks", "60%")
+        f"<!-- {text} -->" in picture
+        for text in ("owners of weights by layer", "CSMF", "fine-tuned without masks", "60%")
     )
     written = json.loads((tmp_path / "stages.json").read_text())
     drawn = {(one["way"], one["stage"], one["objective"]): one["recall50"]["mean"] for one in written["points"]}

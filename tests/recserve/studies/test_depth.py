@@ -31,7 +31,7 @@ def put(config: Config, quality: float) -> None:
 
 
 def test_each_way_and_number_of_blocks_is_read_under_its_own_name(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(results, "FOLDER", tmp_path)
     tokens, items = points.WAYS.values()
@@ -39,6 +39,7 @@ def test_each_way_and_number_of_blocks_is_read_under_its_own_name(
         put(tokens(layers), 0.05 + 0.01 * number)
     put(items(2), 0.04)
     Depth(output=tmp_path / "depth.json").run()
+    assert capsys.readouterr().out.count("not recorded: recserve train heterrec --dataset hin-amazon ") == 2
     told = json.loads((tmp_path / "depth.json").read_text())
     assert [(one["layers"], one["ndcg10"]["mean"]) for one in told["points"]] == [
         (2, pytest.approx(0.05)),
@@ -60,7 +61,12 @@ def test_both_ways_have_as_many_blocks() -> None:
             assert config.token_layers + config.item_layers == layers
 
 
-def test_nothing_recorded_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_has_to_be_recorded_first_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(results, "FOLDER", tmp_path)
-    with pytest.raises(ValueError, match="nothing of it was recorded on hin-amazon"):
+    put(points.WAYS["items alone, as many parameters"](2), 0.04)
+    with pytest.raises(ValueError, match="with more than one number of blocks; first, such as") as said:
         Depth(output=tmp_path / "depth.json").run()
+    assert not (tmp_path / "depth.json").exists()
+    missing = str(said.value).splitlines()[1:]
+    assert len(missing) == 5
+    assert missing[-1].endswith("--config.token-layers 0 --config.item-layers 8 --seeds 3 --record")

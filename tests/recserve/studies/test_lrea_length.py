@@ -88,6 +88,7 @@ def test_lrea_from_the_history_equals_the_prestored_scorer(built: Models) -> Non
         torch.testing.assert_close(unabsorbed[0], absorbed, rtol=0, atol=1e-6)
 
 
+@pytest.mark.long
 @pytest.mark.triton_server
 @pytest.mark.parametrize("way", RAW[:1])
 def test_a_graph_in_chunks_answers_any_number_of_candidates(built: Models, opened: Lab, way: str) -> None:

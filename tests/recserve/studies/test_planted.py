@@ -15,6 +15,7 @@ from recserve.studies.planted.picture import draw_pairs
 Captured = pytest.CaptureFixture[str]
 
 
+@pytest.mark.long
 def test_the_collapse_is_shown_and_told(capsys: Captured, tmp_path: Path) -> None:
     picture = tmp_path / "collapse.png"
     assert main(["study", "planted", "collapse", "--out", str(picture), "--json"]) == 0
@@ -80,6 +81,7 @@ def test_labels_of_pairs_alone_are_learnt_with_codebooks_and_not_without(pair_re
     assert pair_result.zeroed < 0.6
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_two_gated_codebooks_bear_collisions_better_than_one_of_equal_size(pair_result: PairResult) -> None:
     assert pair_result.gated_two > pair_result.one_codebook + 0.03

@@ -18,7 +18,7 @@ from serving.state import url_of
 from serving.state.guard import GuardedStore
 from serving.state.observing import BEFORE, MOST
 from serving.state.source import EncoderError, StateSource
-from serving.steps.state_counters import Counters
+from serving.steps.state_counters import Ages, Counters
 from serving.steps.user_state import Bounds, Request, UserState
 
 Arrays = dict[str, np.ndarray]
@@ -41,6 +41,10 @@ def observe(inputs: Arrays) -> Arrays:
     return {"known": (inputs[f"{BEFORE}known"] + added).astype(np.int32), "stamp": inputs[f"{BEFORE}stamp"]}
 
 
+def _nothing(what: str, number: int) -> None:
+    """Nobody counts."""
+
+
 class Bench:
     """A state step over real stores, and what it asked."""
 
@@ -59,8 +63,8 @@ class Bench:
         self.live = LiveHistories(self.histories, Reading("shop", 50, None, None, 0), lambda what, number: None)
         self.encoded = self.observed = 0
         self.events, self.broken = list[float](), False
-        totals = ([].append, [].append, [].append, self.events.append)
-        counters = Counters(lambda what, number: None, lambda what, number: None, *totals)
+        ages = Ages(_nothing, [].append, [].append)
+        counters = Counters(_nothing, _nothing, [].append, ages, self.events.append)
         bounds, by = Bounds(), self._observe if observer else None
         self.step = UserState(self.source, self.store, bounds, self._encode, counters, by)
 

@@ -15,6 +15,7 @@ from serving.state.guard import GuardedStore
 from serving.state.states import States
 from serving.steps.step import Refusal
 from serving.steps.user_state import StateStep
+from serving.watch.families import Family
 
 STATE, ENCODER = "lrea_state", "lrea_encoder"
 ITEMS = np.array([[1, 2, 3]])
@@ -28,15 +29,15 @@ class Counting(Here):
         self._url = url
         self.counted: Counter[str] = Counter()
 
-    def counter(self, name: str, description: str, model: str, outcomes: Sequence[str]) -> Callable[[str, int], None]:
+    def counter(self, family: Family, model: str, outcomes: Sequence[str]) -> Callable[[str, int], None]:
         def add(outcome: str, number: int) -> None:
             self.counted[outcome] += number
 
         return add
 
-    def total(self, name: str, description: str, model: str) -> Callable[[float], None]:
+    def total(self, family: Family, model: str) -> Callable[[float], None]:
         def add(number: float) -> None:
-            self.counted[name] += number  # pyright: ignore[reportArgumentType]
+            self.counted[family.name] += number  # pyright: ignore[reportArgumentType]
 
         return add
 

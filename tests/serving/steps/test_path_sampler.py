@@ -83,7 +83,7 @@ def test_the_step_answers_what_the_eager_sampler_answers(repository: Path, step:
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        (request(1, -2), "input 'candidates': id -2 is negative; send 0 or more"),
+        (request(1, -2), "input 'candidates': -2 is negative; send 0 or more"),
         (request(*range(20_001)), "20001 elements, more than the 20000"),
         (request(1) | {"user_id": np.array([[1], [2]])}, "input 'user_id' has batch size 2"),
         ({"user_id": np.array([[1]]), "candidates": np.array([[1]])}, "input 'request_key' is missing"),
@@ -151,7 +151,7 @@ def test_another_request_key_gets_other_paths(client: Admin) -> None:
 
 @pytest.mark.triton_server
 def test_a_wrong_request_gets_its_reason_from_the_server(client: Admin) -> None:
-    with pytest.raises(InvalidRequest, match="id -2 is negative; send 0 or more"):
+    with pytest.raises(InvalidRequest, match="-2 is negative; send 0 or more"):
         client.infer(ENSEMBLE, request(1, -2))
 
 

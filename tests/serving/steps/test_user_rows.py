@@ -55,7 +55,7 @@ def test_each_user_of_a_batch_reads_the_own_rows_and_an_unknown_one_zeros(step: 
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        (request(3, [1, -2]), "input 'candidates': id -2 is negative; send 0 or more"),
+        (request(3, [1, -2]), "input 'candidates': -2 is negative; send 0 or more"),
         (request(3, [1] * 20_001), "more than the 20000 that one request may carry"),
         ({"user_id": np.array([[3]], np.int32), "candidates": np.array([[1]])}, "input 'user_id' is int32"),
         ({"candidates": np.array([[1]])}, "input 'user_id' is missing"),

@@ -10,7 +10,7 @@ from serving.state.guard import GuardedStore
 from serving.state.source import EncoderError
 from serving.state.states import Entry
 from serving.state.store import StateStore
-from serving.steps.state_counters import Counters
+from serving.steps.state_counters import Ages, Counters
 from serving.steps.step import Refusal
 from serving.steps.user_state import Bounds, Request, UserState
 from tests.serving import state_models as tiny
@@ -27,11 +27,12 @@ class Bench:
         self.store = GuardedStore(url_of(folder / "state"), lambda text: None)
         self.counted: Counter[str] = Counter()
         self.evicted, self.ages_s, self.aged = list[float](), list[float](), list[float]()
+        self.older: Counter[str] = Counter()
         self.batches: list[int] = []
         self._encode = encode
         self.observed = list[float]()
-        totals = self.evicted, self.ages_s, self.aged, self.observed
-        counters = Counters(self._count, self._count, *(one.append for one in totals))
+        ages = Ages(lambda le, number: self.older.update({le: number}), self.ages_s.append, self.aged.append)
+        counters = Counters(self._count, self._count, self.evicted.append, ages, self.observed.append)
         bounds = Bounds(max_elements=tiny.MAX_CANDIDATES)
         self.user_state = UserState(self.source, self.store, bounds, self._recorded, counters)
 

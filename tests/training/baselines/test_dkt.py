@@ -39,6 +39,7 @@ def model(data: TracingData) -> DKT:
     return built.eval()
 
 
+@pytest.mark.long
 def test_training_beats_the_questions_means(data: TracingData, tmp_path: Path) -> None:
     config = Config(dim=16, hidden=32, batch_size=32, epochs=12)
     measured = fit(SYSTEM, config, data, FitOptions(run=tmp_path / "run", quiet=True)).metrics["test"]
@@ -72,13 +73,19 @@ def test_neither_padding_nor_neighbours_change_a_logit(model: DKT, data: Tracing
         torch.testing.assert_close(model.after(alone).hidden[0], state.hidden[row], rtol=0, atol=1e-6)
 
 
-def test_readout_is_the_questions_own_and_the_mean_of_its_concepts(model: DKT, data: TracingData) -> None:
+@pytest.mark.parametrize("number", [1, 2])
+def test_readout_is_the_mean_of_its_concepts_moved_by_the_questions_difficulty(
+    model: DKT, data: TracingData, number: int
+) -> None:
     state = model.step(model.start(torch.zeros(1, dtype=torch.int64)), torch.tensor([3]), torch.tensor([1]))
-    question = int(np.flatnonzero((data.concepts > 0).sum(axis=1) == 2)[0])
-    table = model.out_question.weight[question] + model.out_concept.weight[data.concepts[question]].mean(dim=0)
+    question = int(np.flatnonzero((data.concepts > 0).sum(axis=1) == number)[0])
+    concepts = [concept for concept in data.concepts[question] if concept]
+    readout = model.readout
+    change = readout.change.weight[concepts].mean(dim=0) + readout.spread
+    table = readout.concept.weight[concepts].mean(dim=0) + readout.difficulty.weight[question] * change
     by_hand = state.hidden[0] @ table[:-1] + table[-1]
     torch.testing.assert_close(model.ask(state, torch.tensor([question]))[0], by_hand)
-    concept = model.out_concept.weight[2]
+    concept = model.readout.concept.weight[2]
     mastery = (state.hidden[0] @ concept[:-1] + concept[-1]).sigmoid()
     torch.testing.assert_close(model.mastery(state)[0, 1], mastery)
 

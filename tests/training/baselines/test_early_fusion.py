@@ -28,7 +28,7 @@ def test_an_item_s_vector_is_its_table_s_and_a_projection_of_each_modality_it_ha
     _, items = built()
     content = data().interactions.content
     with torch.no_grad():
-        plain, fused = ItemTable.forward(items), items()
+        plain, fused = ItemTable.worked_out(items), items()
         text, graph = (items.projections[name].get_parameter("weight") for name in ("text", "graph"))
     expected = plain + torch.from_numpy(content.text) @ text.T + torch.from_numpy(content.graph) @ graph.T
     torch.testing.assert_close(fused, expected, rtol=1e-4, atol=1e-5)

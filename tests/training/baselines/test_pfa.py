@@ -54,6 +54,7 @@ def test_counts_are_bounded_where_one_more_would_be_no_other_number(model: PFA, 
     assert torch.equal(counted[0].isnan().all(1), torch.tensor([False, False, True, True, *[False] * 4]))
 
 
+@pytest.mark.long
 def test_training_beats_the_questions_means(data: TracingData, tmp_path: Path) -> None:
     measured = fit(SYSTEM, Config(), data, FitOptions(run=tmp_path / "run", quiet=True)).metrics["test"]
     assert measured["auc"] > item_mean(data) + 0.02

@@ -115,12 +115,6 @@ def test_ids_outside_the_catalogue_count_as_unknown(data: SequenceData) -> None:
     torch.testing.assert_close(module.states(torch.tensor([[-1, 10**9]])), module.states(torch.tensor([[0, 0]])))
 
 
-def test_the_run_for_an_accelerator_starts(data: SequenceData) -> None:
-    module = SASRec(sasrec.GPU, data.schema)
-    module.loss(data.train.batch(np.arange(2)), 0.0)[0].backward()
-    assert all(parameter.grad is not None for parameter in module.parameters())
-
-
 def test_it_learns_the_walk_and_its_vectors_lengths_tell_how_often_items_were_chosen(
     data: SequenceData, tmp_path: Path
 ) -> None:

@@ -84,6 +84,12 @@ def test_ids_histories_and_splits_are_those_of_the_published_figures(data: Click
 
 
 @pytest.mark.slow
+def test_an_item_without_a_title_is_called_by_the_id_that_a_client_sends() -> None:
+    found = at_hand("hin-amazon")
+    assert found.titles[276] == f"item {found.raw('item', 276)}" == "item 276"
+
+
+@pytest.mark.slow
 def test_a_folder_with_packed_files_is_a_source_and_a_changed_file_is_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

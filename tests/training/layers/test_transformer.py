@@ -28,6 +28,19 @@ def test_attention_equals_the_one_of_pytorch() -> None:
     torch.testing.assert_close(attention(x, *attention.keys_values(x), bias), expected)
 
 
+@pytest.mark.parametrize("shape", [(5, 5), (1, 5, 5), (3, 5, 5), (3, 1, 5), (1, 1, 5)])
+def test_training_has_the_answers_and_gradients_of_evaluation(shape: tuple[int, ...]) -> None:
+    torch.manual_seed(0)
+    block, x = EncoderBlock(8, 2).double(), torch.randn(3, 5, 8, dtype=torch.float64)
+    bias = torch.where(torch.rand(shape) < 0.5, MASKED, 0.0).double()
+    found = []
+    for mode in (True, False):
+        block.train(mode).zero_grad()
+        (answer := block(x, bias)).square().sum().backward()
+        found.append([answer.detach(), *(weight.grad for weight in block.parameters())])
+    torch.testing.assert_close(*found)
+
+
 def test_an_item_of_the_future_does_not_change_the_past() -> None:
     torch.manual_seed(0)
     block, x = EncoderBlock(8, 2), torch.randn(1, 5, 8)

@@ -182,6 +182,7 @@ def test_neither_the_item_nor_its_own_neighbour_is_a_negative() -> None:
     torch.testing.assert_close(found, parts[0] + parts[1])
 
 
+@pytest.mark.long
 def test_words_follow_behaviour_and_without_it_less(data: CatalogueData, trained: BBQ) -> None:
     measured = QUANTISER.measure(trained, predict, data.test)
     alone = QUANTISER.measure(after(behaviour_weight=0.0), predict, data.test)

@@ -174,11 +174,13 @@ def found(built: CHIME) -> Found:
     return Found(float((1 / rank).mean()), float(wins[pairs].float().mean()))
 
 
+@pytest.mark.long
 def test_without_the_holistic_loss_the_old_interest_is_lost() -> None:
     assert found(burst()).old > 0.9
     assert found(burst(holistic=0.0)).old < 0.6
 
 
+@pytest.mark.long
 def test_without_the_immediate_loss_the_next_item_is_lost() -> None:
     assert found(burst()).next_rank > 1.5 * found(burst(immediate=0.0)).next_rank
 

@@ -44,6 +44,7 @@ def parameters(module: nn.Module) -> int:
     return sum(one.numel() for one in module.parameters())
 
 
+@pytest.mark.long
 def test_vectors_and_scores_of_exposure_are_the_same_bits_after_all_stages() -> None:
     early, late = trained().at(2), trained().module
     exposure = (cast(CSMF, early).output_owner == 0).nonzero()[:, 0]
@@ -122,6 +123,7 @@ def test_recovery_gives_back_some_of_what_pruning_took() -> None:
     assert pruned < after < before
 
 
+@pytest.mark.long
 def test_clicks_are_found_better_than_by_exposure_alone_and_naive_tuning_forgets_exposure() -> None:
     masks, naive = trained().test, trained("naive").test
     assert masks["clicked"][RECALL[1]] > masks["seen"]["recall50 of clicked"] + 0.02

@@ -41,7 +41,7 @@ def lists(model: DirectModel, *alpha: float) -> Mapping[str, np.ndarray]:
 
 def test_a_release_is_a_vector_the_objectives_of_items_and_a_list(folder: Path) -> None:
     release = released("csmf", folder)
-    assert [one.name for one in release] == ["csmf_user", "csmf_objectives", "csmf"]
+    assert [one.name for one in release] == ["csmf_user", "csmf_item", "csmf_objectives", "csmf"]
     inputs = {one.name: [spec.name for spec in one.inputs if spec.of is None] for one in release}
     assert inputs["csmf"] == inputs["csmf_user"] == ["history", "user_id", "alpha"]
     assert inputs["csmf_objectives"] == ["history", "user_id", "items"]
@@ -57,9 +57,9 @@ def test_the_vector_is_as_wide_as_that_of_two_plain_towers(models: dict[str, Dir
 @pytest.mark.parametrize(
     ("alpha", "told"),
     [
-        ((1, -0.5, 1), "input 'alpha': value -0.5 is negative; send 0 or more"),
+        ((1, -0.5, 1), "input 'alpha': -0.5 is negative; send 0 or more"),
         ((1, np.nan, 1), "input 'alpha' holds NaN; send numbers"),
-        ((1, np.inf, 1), f"input 'alpha': value inf is above {MOST}; send {MOST} or less"),
+        ((1, np.inf, 1), f"input 'alpha': inf is above {MOST}; send {MOST} or less"),
     ],
 )
 def test_weights_that_are_none_are_refused_and_answered_by_nan_where_nobody_checks(
@@ -115,7 +115,7 @@ def test_a_control_with_one_list_takes_no_weights_and_has_no_reasons() -> None:
     prepare(module, one.data)
     assert alpha_of(module) is None
     release: tuple[Signature, ...] = SYSTEM.release(module.eval(), config, one.data)
-    assert [signature.name for signature in release] == ["csmf_user", "csmf"]
+    assert [signature.name for signature in release] == ["csmf_user", "csmf_item", "csmf"]
     assert all(spec.name != ALPHA for signature in release for spec in signature.inputs)
     assert SYSTEM.explained is not None
     assert SYSTEM.explained(lambda name, tensors: {}, "csmf", one.data.interactions, {}, {}) == []

@@ -164,6 +164,7 @@ def test_where_embeddings_go_on_alone_the_network_is_fresh(tmp_path: Path) -> No
     assert run.module.generator is run.module.first is not run.module.denoiser
 
 
+@pytest.mark.long
 def test_each_field_s_gain_over_its_frequencies_is_reported() -> None:
     measured = SYSTEM.measure(pretrained(), predict, data().test)
     assert {f"nats_{one.name}" for one in pretrained().embedding.fields} <= measured.keys()

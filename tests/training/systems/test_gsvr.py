@@ -8,9 +8,9 @@ import torch
 
 from tests.training.systems.gsvr_models import SMALL, data, everything, model
 from training.data.click import ClickBatch
+from training.layers.mixtures import mixture_kl
 from training.system import prepare
 from training.systems.gsvr import SYSTEM, Config, build
-from training.systems.gsvr.cells import mixture_kl
 from training.systems.gsvr.evaluation import CELLS, cell_counts
 from training.systems.gsvr.model import gsvr_loss
 from training.systems.gsvr.served import ServedGSVR

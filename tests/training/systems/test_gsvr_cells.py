@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from tests.training.systems.gsvr_models import model
-from training.systems.gsvr.cells import Mixture, Posterior, Prior, gaussian_kl, mixture_kl, seen
+from training.layers.mixtures import Mixture, Posterior, gaussian_kl, mixture_kl
+from training.systems.gsvr.cells import Prior, seen
 
 
 def distributions(seed: int = 0, components: int = 5) -> tuple[Posterior, Mixture]:

@@ -10,10 +10,10 @@ from tests.training.click_views import view_of
 from tests.training.systems.gsvr_models import SMALL, data, descended, everything, moods, untended
 from training.baselines import shared_bottom
 from training.data.planted_scenarios import planted_markets
+from training.layers.mixtures import mixture_kl
 from training.layers.scenarios import ScenarioModel
 from training.metrics import auc
 from training.systems.gsvr import GSVR, SYSTEM, build
-from training.systems.gsvr.cells import mixture_kl
 from training.systems.gsvr.model import gsvr_loss
 from training.tasks.click import click_loss
 from training.tasks.click_slices import scenarios_of

@@ -183,6 +183,7 @@ def _held_out(module: Reg4Rec) -> tuple[float, float]:
     return parts.consistency.float().mean().item(), parts.step_hit.float().mean().item()
 
 
+@pytest.mark.long
 def test_preferences_raise_consistency_and_hits_on_users_held_out() -> None:
     module = copy.deepcopy(trained(40))
     before = _held_out(module)

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from serving.ids import IdMap
-from training.asking import Question, met_by
+from training.asking import Question, met_by, profiles
 from training.baselines.sasrec import Config, SASRec
 from training.data.retrieval import retrieval_view
 from training.data.sequences import sequences
@@ -128,6 +128,10 @@ def test_the_history_of_a_question_and_of_traffic_is_the_trained_one(
         assert task.request(data, asked)["history"].tolist() == [history]
         drawn = [one for one in task.questions(data, random, 100, 10) if one.user == 1]
         assert {one.history for one in drawn} == {tuple(history[:length]) for length in range(1, len(history) + 1)}
+
+
+def test_of_one_of_whom_the_data_set_says_nothing_more_that_is_said() -> None:
+    assert profiles(TRACING.planted(), "3", ["5"]).lines == ("user: no fields in planted-tracing",)
 
 
 @pytest.mark.parametrize("task", [NEXT_ITEM, RETRIEVAL])

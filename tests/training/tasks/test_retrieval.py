@@ -186,10 +186,10 @@ def predict_places(model: TwoTower, data: RetrievalData) -> np.ndarray:
 def test_the_plain_form_is_served_as_it_was_trained(tmp_path_factory: pytest.TempPathFactory) -> None:
     data = view(RETRIEVAL.planted())
     release = RETRIEVAL.release("two_tower", untrained(data), data)
-    assert [signature.name for signature in release] == ["two_tower_user", "two_tower"]
-    assert [spec.name for spec in release[1].inputs] == ["history", "history_offsets", "user_id"]
+    assert [signature.name for signature in release] == ["two_tower_user", "two_tower_item", "two_tower"]
+    assert [spec.name for spec in release[2].inputs] == ["history", "history_offsets", "user_id"]
     history = torch.tensor([5, 9, 2**40, 5])
-    items, scores = release[1].eager(history, torch.tensor([4, 4], dtype=torch.int32), torch.tensor([[1], [0]]))
+    items, scores = release[2].eager(history, torch.tensor([4, 4], dtype=torch.int32), torch.tensor([[1], [0]]))
     assert items.shape == (2, TOP)
     assert (scores[:, :-1] >= scores[:, 1:]).all()
     assert not {5, 9, 0} & set(items[0].tolist())
@@ -210,7 +210,7 @@ def test_a_list_that_ends_is_filled_with_no_item() -> None:
         items=few.items.head(31),
     )
     data = RETRIEVAL.view(small, Wanted(frozenset(), 20, {}))
-    (_, listing) = RETRIEVAL.release("two_tower", untrained_without_users(data), data)
+    (*_, listing) = RETRIEVAL.release("two_tower", untrained_without_users(data), data)
     assert [spec.name for spec in listing.inputs] == ["history", "history_offsets"]
     found, scores = listing.eager(torch.arange(1, 29), torch.tensor([28], dtype=torch.int32))
     assert set(found[0, :2].tolist()) == {29, 30}
@@ -237,3 +237,25 @@ def test_a_question_becomes_a_request_and_an_answer_a_table() -> None:
     assert shown.rows == [[1, "Item 12", 12, 0.5], [2, "Item 4", 4, 0.25]]
     with pytest.raises(ValueError, match="say for whom"):
         RETRIEVAL.request(interactions, asked._replace(user=None))
+
+
+def test_an_item_that_no_training_event_has_is_served_a_vector_of_its_fields() -> None:
+    data = view(RETRIEVAL.planted())
+    brands = data.item_fields[:, 0]
+    like = 1 + int(np.flatnonzero(brands[2:] == brands[1])[0]) + 1
+    counts = data.train_item_counts.copy()
+    counts[[1, like]] = 0
+    data = replace(data, train_item_counts=counts)
+    model = untrained(data)
+    release = RETRIEVAL.release("two_tower", model, data)
+    item = release[1]
+    assert [spec.name for spec in item.inputs] == ["brand"]
+    other = int(np.flatnonzero(brands != brands[1])[-1])
+    (vectors,) = item.eager(torch.from_numpy(data.item_fields[[1, like, other]]))
+    with torch.no_grad():
+        torch.testing.assert_close(vectors[0], model.items()[1])
+    assert torch.equal(vectors[0], vectors[1])
+    assert not torch.allclose(vectors[0], vectors[2], atol=1e-3)
+    (outside,) = item.eager(torch.tensor([[0], [-1], [2**40]]))
+    assert torch.equal(outside[0], outside[1])
+    assert torch.equal(outside[0], outside[2])

@@ -9,7 +9,7 @@ from export.parity import ParityOptions, walk
 from tests.training.test_every_system import repository
 from training.asking import Question
 from training.baselines.pfa import PFA, Config
-from training.data.simulated_students import DATASET, Simulation, Students, simulate
+from training.data.student_presets import DATASETS
 from training.data.tracing import TracingBatch, TracingData
 from training.interactions import Interactions, silent
 from training.layers.tracer import fold_gap
@@ -17,7 +17,8 @@ from training.loop import predict
 from training.metrics import accuracy, auc
 from training.schema import Schema
 from training.system import Wanted
-from training.tasks.tracing import FIRST_ANSWERS, TRACING, cross_entropy
+from training.tasks.tracing import TRACING, cross_entropy
+from training.tasks.tracing_slices import FIRST_ANSWERS
 
 
 def view(interactions: Interactions, max_length: int = 200) -> TracingData:
@@ -86,7 +87,7 @@ def test_what_is_missing_is_named() -> None:
     interactions = TRACING.planted()
     fields = tuple(field for field in interactions.schema.fields if "concept" not in field.uses)
     with pytest.raises(
-        ValueError, match="bare cannot be used for tracing: it lacks concepts of items; own tables: add skills"
+        ValueError, match="bare cannot be used for tracing: it lacks concepts of items; own tables: add concepts"
     ):
         view(replace(interactions, schema=Schema(dataset="bare", fields=fields)))
     with pytest.raises(ValueError, match="it lacks 10 students"):
@@ -104,16 +105,17 @@ def labelled(data: TracingData, rows: np.ndarray) -> TracingData:
 def test_a_part_whose_answers_are_all_right_has_no_auc_and_the_others_have_theirs() -> None:
     data = view(TRACING.planted())
     asked = data.test.measured()
-    complete = TRACING.evaluate(trained(data), predict, data.test)
+    parts = {"auc", "auc new", "auc first", "auc known"}
+    assert parts <= TRACING.evaluate(trained(data), predict, data.test).keys()
     for rows, lacks in (
         (asked.is_new, {"auc new", "auc first"}),
         (asked.is_new & (asked.step < FIRST_ANSWERS), {"auc first"}),
         (~asked.is_new, {"auc known"}),
-        (np.ones(len(asked.row), bool), {"auc", "auc new", "auc first", "auc known"}),
+        (np.ones(len(asked.row), bool), parts),
     ):
         changed = labelled(data, asked.row[rows])
         found = TRACING.evaluate(trained(changed), predict, changed.test)
-        assert found.keys() == complete.keys() - lacks
+        assert found.keys() & parts == parts - lacks
         assert np.isfinite(list(found.values())).all()
 
 
@@ -122,37 +124,6 @@ def test_students_of_few_answers_have_no_known_part_and_are_measured_all_the_sam
     few = planted.events.filter(pl.int_range(pl.len()).over("user") < 1)
     data = view(replace(planted, events=few))
     assert "auc known" not in TRACING.evaluate(trained(data), predict, data.test)
-
-
-def students(**changes: object) -> Students:
-    return simulate(replace(Simulation(students=200), **changes), seed=1)
-
-
-def test_simulated_answers_have_the_probabilities_that_are_kept() -> None:
-    found = students()
-    label = found.interactions.events["label"].to_numpy()
-    for low in (0.2, 0.5, 0.8):
-        rows = (found.probability > low) & (found.probability < low + 0.2)
-        assert label[rows].mean() == pytest.approx(found.probability[rows].mean(), abs=0.04)
-    assert found.probability.min() >= Simulation().guess
-    assert auc(label, found.probability) > 0.75
-    assert np.array_equal(students().probability, found.probability)
-
-
-def test_students_learn_and_those_who_forget_lose_it() -> None:
-    learnt = students(learning=(0.2,), forgetting=(0.0,)).ability.mean()
-    forgotten = students(learning=(0.2,), forgetting=(5.0,)).ability.mean()
-    untaught = students(learning=(0.0,), forgetting=(0.0,)).ability.mean()
-    assert learnt > forgotten > untaught
-
-
-def test_blocked_order_stays_with_a_concept() -> None:
-    def changes(order: str) -> float:
-        found = students(order=order, both=0.0)
-        concept = np.array([0, *(row[0] for row in found.interactions.items["concepts"].to_list()[1:])])
-        return float(np.mean(np.diff(concept[found.interactions.events["item"].to_numpy()]) != 0))
-
-    assert changes("blocked") < 0.2 < 0.6 < changes("interleaved")
 
 
 def trained(data: TracingData) -> PFA:
@@ -235,7 +206,7 @@ def test_the_plain_form_is_served_as_it_was_trained(tmp_path_factory: pytest.Tem
     models = repository("pfa", tmp_path_factory.mktemp("every"))
     ladder = walk(models, ParityOptions(requests=64, clients=8))
     assert ladder.ok, [row for row in ladder.rows if not row.ok]
-    assert {row.rung for row in ladder.rows} == {"model", "export", "served", "concurrent"}
+    assert {row.rung for row in ladder.rows} == {"model", "export", "fold", "served", "concurrent"}
 
 
 def test_a_question_becomes_a_request_and_an_answer_a_table() -> None:
@@ -250,13 +221,16 @@ def test_a_question_becomes_a_request_and_an_answer_a_table() -> None:
     answer = {"probabilities": np.array([[0.25, 0.5]], np.float32), "mastery": np.full((1, 5), 0.75, np.float32)}
     shown = TRACING.shown(interactions, asked, request, answer)
     assert shown.rows == [[1, "item 6", 6, 0.5], [2, "item 5", 5, 0.25]]
-    assert "concept 5 0.75" in shown.lines[1]
+    (mastery,) = TRACING.beside(interactions, request, answer)
+    assert ["concept 5", 0.75] in [row[:2] for row in mastery.rows]
     with pytest.raises(ValueError, match="say which student"):
         TRACING.request(interactions, asked._replace(user=None))
 
 
-def test_the_data_set_of_students_needs_no_files_and_fits_the_task() -> None:
-    assert DATASET.name == TRACING.default
-    data = view(DATASET.read(None, silent))
-    assert data.concepts.max() == 30
-    assert data.test.longest > 500
+def test_the_data_sets_of_students_need_no_files_and_fit_the_task() -> None:
+    assert DATASETS[0].name == TRACING.default
+    for dataset in DATASETS:
+        data = view(dataset.read(None, silent))
+        assert data.interactions.name == dataset.name
+        assert data.q_matrix.shape == (len(data.concepts), data.concepts.max() + 1)
+        assert (data.test.longest > 500) == dataset.name.startswith("simulated-students")

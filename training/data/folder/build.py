@@ -7,7 +7,7 @@ from typing import NamedTuple
 import polars as pl
 
 from serving.ids import IdMap
-from training.data.folder import checks
+from training.data.folder import checks, concepts
 from training.data.folder.content import content
 from training.data.folder.cut import cut, is_earlier, is_known
 from training.data.folder.description import Description, SidePart, describe
@@ -39,13 +39,13 @@ class _Tables(NamedTuple):
     parts: dict[Role, SidePart]
 
     def keys(self, role: Role) -> list[Column]:
-        """The columns that hold ids of a role, that of the events first."""
+        """The columns that hold ids of a role, that of the events first; those of users are private."""
         events = self.description.events
         column = events.user if role == "user" else events.item
         found = [self.events.column(column)]
         if role in self.sides:
             found.append(self.sides[role].column(self.parts[role].key or column))
-        return found
+        return [one._replace(private=role == "user") for one in found]
 
     def before(self, day: str) -> "_Tables | None":
         """As they were before a day; None, with the problem told, where that cannot be said."""
@@ -58,6 +58,17 @@ class _Tables(NamedTuple):
             sides[role] = cut(table, is_known(key, of_events, earlier), day)
         return self._replace(events=cut(self.events, earlier, day), sides=sides)
 
+    def with_concepts(self) -> "_Tables | None":
+        """With a table of the items where the events say what each asks for; None, with the problem told, where they
+        disagree."""
+        part = concepts.part_of(self.description.events)
+        if part is None:
+            return self
+        items = concepts.table_of(self.events, self.description.events)
+        if items is None:
+            return None
+        return self._replace(sides={**self.sides, "item": items}, parts={**self.parts, "item": part})
+
 
 def inspect(folder: Path, cache: Path | None, report: Report, day: str | None = None) -> Inspected:
     """Reads and checks a folder, or what there was of it before a day, YYYY-MM-DD; nothing is written. `cache` and
@@ -67,6 +78,8 @@ def inspect(folder: Path, cache: Path | None, report: Report, day: str | None = 
     tables = _read(folder, description, problems) if description else None
     if tables is not None and day is not None:
         tables = tables.before(day)
+    if tables is not None:
+        tables = tables.with_concepts()
     if tables is None:
         return Inspected(None, problems)
     ids = {role: mapped(tables.keys(role)) for role, _ in _SIDES}

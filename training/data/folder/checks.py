@@ -10,6 +10,7 @@ from training.data.folder.parts import Borders, borders
 from training.data.folder.problems import shown
 
 LEAST_EVENTS, LEAST_USERS, LEAST_ITEMS = 10, 2, 2
+_ANSWERS_A_STUDENT = 2
 _EVENTS_A_VALUE = 10
 """On average, from which on it is no accident that each value has one label."""
 
@@ -20,6 +21,8 @@ def check(table: Table, part: EventsPart, events: pl.DataFrame) -> None:
         return
     _once(table, part, events)
     _hidden(table, part, events)
+    if part.concepts:
+        _answers(table, part, events)
     if {"time", "order"} <= {*events.columns}:
         _forwards(table, part, events)
 
@@ -50,11 +53,25 @@ def _once(table: Table, part: EventsPart, events: pl.DataFrame) -> None:
     if not len(found):
         return
     row, first = found.sort("row").select("row", "first").row(0)
-    user, item = (shown(table.frame[name][row]) for name in (part.user, part.item))
+    item = shown(table.frame[part.item][row])
     others = f" ({len(found)} such rows)" if len(found) > 1 else ""
     where = getattr(part, moment[0])
-    what = f"is the event of row {first + 1} once more (user {user}, item {item}, same {moment[0]}){others}"
+    what = f"is the event of row {first + 1} once more (same user, item {item}, same {moment[0]}){others}"
     table.problems.error(table.file, f"{what}; keep one of them, or write a finer {moment[0]}", where, row + 1)
+
+
+def _answers(table: Table, part: EventsPart, events: pl.DataFrame) -> None:
+    """Warns of values of answers other than 0 and 1, and of students without a history."""
+    if part.value and part.positive and "value" in events.columns:
+        values = table.frame[part.value].cast(pl.Float64, strict=False).drop_nulls()
+        other, rule = values.filter(~values.is_in([0.0, 1.0])), part.positive
+        if len(other):
+            what = f"has {len(other)} values other than 0 and 1, such as {other[0]:g}"
+            right = f"what is {rule.sign} {rule.bound:g} counts as a right answer, all else as a wrong one"
+            table.problems.warn(table.file, f"{what}; {right}", part.value)
+    if len(events) < _ANSWERS_A_STUDENT * events["user"].n_unique():
+        what = f"has fewer than {_ANSWERS_A_STUDENT} answers of a student on average"
+        table.problems.warn(table.file, f"{what}; a model of students has next to no history to read", part.user)
 
 
 def _hidden(table: Table, part: EventsPart, events: pl.DataFrame) -> None:
@@ -93,8 +110,7 @@ def _forwards(table: Table, part: EventsPart, events: pl.DataFrame) -> None:
         return
     row, before = found.sort("row").select("row", "before").row(0)
     others = f" ({len(found)} such rows)" if len(found) > 1 else ""
-    user = shown(table.frame[part.user][row])
-    what = f"is earlier than in row {before + 1}, which {part.order} puts before it (user {user}){others}"
+    what = f"is earlier than in row {before + 1}, which {part.order} puts before it (same user){others}"
     table.problems.error(table.file, f"{what}; mend {part.order}, or leave it out", part.time, row + 1)
 
 

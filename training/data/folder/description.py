@@ -3,11 +3,11 @@
 import re
 import tomllib
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, cast, get_args
+from typing import Literal, NamedTuple, cast, get_args
 
 from training.data.folder.problems import SCHEMA_FILE, Problems, shown
+from training.data.folder.section import Section, near
 
 FieldKind = Literal["id", "dense", "multi", "text"]
 FieldUse = Literal["category", "concept", "scenario"]
@@ -23,7 +23,12 @@ _FIELD_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _RULE = re.compile(r"(>=|<=|==|>|<)\s*(-?\d+(?:\.\d+)?)")
 _TOP = ("name", "licence", "events", "items", "users")
 _TABLE = ("file", "separator", "fields")
-_EVENTS = (*_TABLE, "user", "item", "time", "order", "label", "value", "positive", "part", "scenario", "objectives")
+_EVENTS = (
+    *(*_TABLE, "format", "user", "item", "time", "order", "label", "value", "positive", "part", "scenario"),
+    *("objectives", "concepts"),
+)
+FORMATS = ("pykt", "robomission")
+"""Of files that others publish, beside tables."""
 _SIDE = (*_TABLE, "key")
 _FIELD = ("kind", "use", "column", "separator", "width")
 
@@ -33,6 +38,14 @@ class Rule(NamedTuple):
 
     sign: str
     bound: float
+
+
+class ConceptsPart(NamedTuple):
+    """Where events say what their items, which are questions, ask for."""
+
+    column: str
+    separator: str = MULTI_SEPARATOR
+    """Between several of one question, where they are one text."""
 
 
 class FieldPart(NamedTuple):
@@ -64,6 +77,8 @@ class EventsPart:
 
     file: str | None
     separator: str | None
+    format: str | None
+    """One of `FORMATS`; None for a table."""
     user: str
     item: str
     time: str | None
@@ -74,6 +89,7 @@ class EventsPart:
     part: str | None
     scenario: str | None
     objectives: tuple[str, ...]
+    concepts: ConceptsPart | None
     fields: tuple[FieldPart, ...]
 
 
@@ -99,7 +115,7 @@ def describe(folder: Path, problems: Problems) -> Description | None:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         problems.error(SCHEMA_FILE, f"cannot be read as TOML: {error}; mend that place")
         return None
-    top = _Section("", values, problems)
+    top = Section("", values, problems)
     top.known(_TOP)
     name, licence = top.text("name", required=True), top.text("licence", required=True)
     if name and not _NAME.fullmatch(name):
@@ -108,6 +124,9 @@ def describe(folder: Path, problems: Problems) -> Description | None:
     items, users = (_side(top.section(side), side) if side in values else None for side in ("items", "users"))
     if events and not problems.errors:
         _tell_leaks(events, items, users, problems)
+    if events and events.concepts and items:
+        remedy = 'give them there, as a field with use = "concept", or take [items] out'
+        problems.error(SCHEMA_FILE, f"[events] concepts are those of the items, which [items] describes; {remedy}")
     if events and not problems.errors:
         _tell_collisions(events, items, users, problems)
         _tell_scenarios(events, items, problems)
@@ -116,63 +135,7 @@ def describe(folder: Path, problems: Problems) -> Description | None:
     return Description(name=name or "", licence=licence or "", events=events, items=items, users=users)
 
 
-def near(name: str, known: tuple[str, ...] | list[str]) -> str:
-    """What was probably meant, or else all that is known."""
-    if found := get_close_matches(name, known, n=1):
-        return f"did you mean '{found[0]}'?"
-    return f"there are: {', '.join(known)}"
-
-
-class _Section:
-    """A table of the TOML file, read key by key."""
-
-    def __init__(self, place: str, values: Any, problems: Problems) -> None:
-        self.place, self.problems = place, problems
-        self.values: dict[str, Any] = values if isinstance(values, dict) else {}
-        if not isinstance(values, dict):
-            problems.error(SCHEMA_FILE, f"'{place}' is {shown(values)}; make it a section [{place}]")
-
-    def refuse(self, key: str, what: str) -> None:
-        where = f"[{self.place}] " if self.place else ""
-        self.problems.error(SCHEMA_FILE, f"{where}{key} {what}")
-
-    def known(self, keys: tuple[str, ...]) -> None:
-        for key in self.values:
-            if key not in keys:
-                self.refuse(key, f"is not known; {near(key, keys)}")
-
-    def text(self, key: str, required: bool = False) -> str | None:
-        value = self.values.get(key)
-        if value is None:
-            if required:
-                self.refuse(key, "is missing; add it")
-        elif not isinstance(value, str) or not value:
-            self.refuse(key, f"is {shown(value)}; give it a text in quotes")
-        else:
-            return value
-        return None
-
-    def texts(self, key: str) -> tuple[str, ...]:
-        values = self.values.get(key, [])
-        if isinstance(values, list) and all(isinstance(one, str) for one in values) and len(set(values)) == len(values):
-            return tuple(values)
-        self.refuse(key, f"is {shown(values)}; give it a list of texts, each once")
-        return ()
-
-    def separator(self) -> str | None:
-        value = self.text("separator")
-        if value and len(value.encode()) > 1:
-            self.refuse("separator", f"is {shown(value)}; give it one ASCII character")
-            return None
-        return value
-
-    def section(self, key: str) -> "_Section":
-        if key not in self.values:
-            self.refuse(key, f"is missing; add a section [{key}]")
-        return _Section(f"{self.place}.{key}" if self.place else key, self.values.get(key, {}), self.problems)
-
-
-def _events(section: _Section) -> EventsPart | None:
+def _events(section: Section) -> EventsPart | None:
     section.known(_EVENTS)
     user, item = section.text("user", required="user" not in section.values), section.text("item", required=True)
     label, value, positive = (section.text(key) for key in ("label", "value", "positive"))
@@ -188,6 +151,7 @@ def _events(section: _Section) -> EventsPart | None:
     return EventsPart(
         file=section.text("file"),
         separator=section.separator(),
+        format=_format(section),
         user=user,
         item=item,
         time=section.text("time"),
@@ -198,11 +162,31 @@ def _events(section: _Section) -> EventsPart | None:
         part=section.text("part"),
         scenario=section.text("scenario"),
         objectives=section.texts("objectives"),
+        concepts=_concepts(section),
         fields=_fields(section, "events"),
     )
 
 
-def _side(section: _Section, role: Role) -> SidePart:
+def _format(section: Section) -> str | None:
+    found = section.text("format")
+    if found and found not in FORMATS:
+        section.refuse("format", f"is {shown(found)}; {near(found, FORMATS)}")
+    if found and not section.values.get("file"):
+        section.refuse("format", 'says how a file is to be read; name it: file = "..."')
+    return found
+
+
+def _concepts(section: Section) -> ConceptsPart | None:
+    if "concepts" not in section.values:
+        return None
+    value = section.values["concepts"]
+    one = Section("events.concepts", {"column": value} if isinstance(value, str) else value, section.problems)
+    one.known(("column", "separator"))
+    column = one.text("column", required=True)
+    return ConceptsPart(column, one.text("separator") or MULTI_SEPARATOR) if column else None
+
+
+def _side(section: Section, role: Role) -> SidePart:
     section.known(_SIDE)
     return SidePart(
         file=section.text("file"),
@@ -212,16 +196,16 @@ def _side(section: _Section, role: Role) -> SidePart:
     )
 
 
-def _fields(section: _Section, role: Role) -> tuple[FieldPart, ...]:
+def _fields(section: Section, role: Role) -> tuple[FieldPart, ...]:
     if "fields" not in section.values:
         return ()
     inner = section.section("fields")
     return tuple(part for name in inner.values if (part := _field(inner, name, role)))
 
 
-def _field(section: _Section, name: str, role: Role) -> FieldPart | None:
+def _field(section: Section, name: str, role: Role) -> FieldPart | None:
     value = section.values[name]
-    one = _Section(f"{section.place}.{name}", {"kind": value} if isinstance(value, str) else value, section.problems)
+    one = Section(f"{section.place}.{name}", {"kind": value} if isinstance(value, str) else value, section.problems)
     one.known(_FIELD)
     kind, use, width = one.text("kind", required=True), one.text("use"), one.values.get("width", MULTI_WIDTH)
     before = len(section.problems.errors)
@@ -288,6 +272,7 @@ def _tell_leaks(events: EventsPart, items: SidePart | None, users: SidePart | No
     place, and so are user and item: they may be fields too."""
     outcomes = [(events.label, "label"), (events.value, "value"), *((one, "an objective") for one in events.objectives)]
     inputs = [(getattr(events, use), use) for use in ("user", "item", "time", "order", "scenario")]
+    inputs += [(events.concepts.column, "concepts")] if events.concepts else []
     inputs += [(field.column, f"[events.fields] {field.name}") for field in events.fields]
     for role, side in (("items", items), ("users", users)):
         if side and side.file and (side.file == events.file or (not events.file and side.file.startswith("events."))):

@@ -29,7 +29,8 @@ def wanted(part: EventsPart) -> list[str]:
     """The columns that the schema names."""
     single = (part.user, part.item, part.time, part.order, part.label, part.value, part.part, part.scenario)
     fields = [field.column for field in part.fields]
-    return [name for name in (*single, *part.objectives, *fields) if name]
+    concepts = [part.concepts.column] if part.concepts else []
+    return [name for name in (*single, *part.objectives, *concepts, *fields) if name]
 
 
 def events(table: Table, part: EventsPart) -> Events:

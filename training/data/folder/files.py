@@ -8,10 +8,12 @@ from typing import NamedTuple
 import polars as pl
 from polars.exceptions import PolarsError
 
-from training.data.folder.description import EventsPart, SidePart, near
+from training.data.folder.description import EventsPart, SidePart
 from training.data.folder.problems import Column, Problems, shown
+from training.data.folder.published import FORMS, SESSIONS, Form
 from training.data.folder.reading import UnreadableError, readable
-from training.data.folder.sessions import COLUMNS, ENDING, sessions
+from training.data.folder.section import near
+from training.data.folder.sessions import ENDING
 
 ENDINGS = (".parquet", ".csv", ".csv.gz", ".tsv", ".tsv.gz")
 SEPARATORS = (",", ";", "\t", "|")
@@ -23,7 +25,7 @@ class Table(NamedTuple):
     file: str
     frame: pl.DataFrame
     typed: bool
-    """Parquet, or sessions; in a CSV file everything is text."""
+    """Parquet, or a form with types; in a CSV file everything is text."""
     problems: Problems
 
     def column(self, name: str) -> Column:
@@ -60,14 +62,16 @@ def separator_of(path: Path, part: EventsPart | SidePart | None) -> str:
 
 def read(path: Path, part: EventsPart | SidePart, wanted: Iterable[str], problems: Problems) -> Table | None:
     """The wanted columns of a table with at least one row; None, with the problems told, where that cannot be."""
-    typed, separator = path.suffix in (".parquet", ENDING), separator_of(path, part)
+    form, separator = _form(path, part), separator_of(path, part)
+    typed = form.typed if form else path.suffix == ".parquet"
     columns = list(dict.fromkeys(wanted))
     try:
         with readable(path):
-            there = _columns(path, separator)
+            there = list(form.columns) if form else _columns(path, separator)
             if not _has_all(path.name, there, columns, separator, problems):
                 return None
-            frame = _read(path, separator, there, columns, problems)
+            found = form.read(path, problems) if form else _read(path, separator, there, columns, problems)
+            frame = None if found is None else found.select(columns)
     except UnreadableError as error:
         problems.error(path.name, error.what)
         return None
@@ -81,16 +85,18 @@ def read(path: Path, part: EventsPart | SidePart, wanted: Iterable[str], problem
     return Table(path.name, frame.with_columns(strings.replace("", None)), typed, problems)
 
 
-def _columns(path: Path, separator: str) -> list[str]:
+def _form(path: Path, part: EventsPart | SidePart) -> Form | None:
+    """The form of a file that is no table as it stands."""
     if path.suffix == ENDING:
-        return [*COLUMNS]
+        return SESSIONS
+    return FORMS[part.format] if isinstance(part, EventsPart) and part.format else None
+
+
+def _columns(path: Path, separator: str) -> list[str]:
     return list(pl.read_parquet_schema(path)) if path.suffix == ".parquet" else header(path, separator)
 
 
 def _read(path: Path, separator: str, there: list[str], columns: list[str], problems: Problems) -> pl.DataFrame | None:
-    if path.suffix == ENDING:
-        found = sessions(path, problems)
-        return None if found is None else found.select(columns)
     if path.suffix == ".parquet":
         return pl.read_parquet(path, columns=columns)
     return _read_csv(path, separator, there, columns, problems)

@@ -71,6 +71,8 @@ class Column(NamedTuple):
     problems: Problems
     rows: pl.Series | None = None
     """Row of each value, from 1, where they are those of several rows of lists."""
+    private: bool = False
+    """Whether they are ids of people, which stand in no line: the row says which one it is."""
 
     def error(self, what: str, row: int | None = None) -> None:
         """Something for which the folder cannot be used."""
@@ -90,8 +92,12 @@ class Column(NamedTuple):
             return False
         place = int(bad.arg_max() or 0)
         others = f" ({number} such {'rows' if self.rows is None else 'values'})" if number > 1 else ""
-        self.error(f"{what.format(value=shown(self.values[place]))}{others}; {remedy}", self.row(place))
+        self.error(f"{what.format(value=self.told(self.values[place]))}{others}; {remedy}", self.row(place))
         return True
+
+    def told(self, value: object) -> str:
+        """One of its values as it can stand in a line."""
+        return "an id" if self.private else shown(value)
 
     def row(self, place: int) -> int:
         """Row of a value, from 1."""

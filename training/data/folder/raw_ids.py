@@ -112,8 +112,9 @@ def _warn_of_near(column: Column, known: pl.Series) -> None:
         return
     groups = near["plain"].n_unique()
     first, second, *_ = near.filter(pl.col("plain") == near["plain"][0])["raw"]
+    example = "" if column.private else f" ({shown(first)}, {shown(second)})"
     column.warn(
-        f"{groups} ids are there in forms that differ only by case or spaces ({shown(first)}, {shown(second)}); "
+        f"{groups} ids are there in forms that differ only by case or spaces{example}; "
         "each form is an id of its own: unify them if they are one"
     )
 
@@ -127,8 +128,8 @@ def warn_of_missing(column: Column, ids: pl.Series, side: Column, of_side: pl.Se
         distinct = ids.filter(absent).n_unique()
         problems.warn(
             column.table,
-            f"{shown(column.values[place])} is not in {side.table}: {distinct:,} such ids, with {number:,} events, "
-            "whose fields are unknown",
+            f"{column.told(column.values[place])} is not in {side.table}: {distinct:,} such ids, with {number:,} "
+            "events, whose fields are unknown",
             column.name,
             place + 1,
         )

@@ -97,10 +97,10 @@ def refuse_duplicates(key: Column, table: Table, parts: tuple[FieldPart, ...]) -
         if before != now:
             differs = f"with another '{part.column}': {shown(before)}, {shown(now)}"
             key.error(
-                f"{shown(key.values[place])} is in row {first + 1} too, {differs}{others}; keep one row", place + 1
+                f"{key.told(key.values[place])} is in row {first + 1} too, {differs}{others}; keep one row", place + 1
             )
             return True
-    key.error(f"{shown(key.values[place])} is in row {first + 1} too{others}; keep one row of each", place + 1)
+    key.error(f"{key.told(key.values[place])} is in row {first + 1} too{others}; keep one row of each", place + 1)
     return True
 
 

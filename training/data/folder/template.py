@@ -11,8 +11,8 @@ import polars as pl
 
 from training.data.folder.description import RESERVED
 from training.data.folder.files import ENDINGS, SEPARATORS, header, separator_of
+from training.data.folder.published import proposed as published_schema
 from training.data.folder.reading import readable
-from training.data.folder.sessions import proposed as sessions_schema
 
 EXAMPLE = """\
 # What the tables of this folder hold. Tables are Parquet, or CSV (.csv, .tsv, also with .gz) in UTF-8 with a header:
@@ -32,7 +32,10 @@ label = "purchased"           # 0 or 1; of knowledge tracing: whether the answer
 # part = "split"              # train, validation or test, where the split is given; read by retrieval
 # scenario = "page"           # where the event took place; figures are also given for each scenario
 # objectives = ["seen", "clicked", "bought"]    # more columns of 0 and 1
+# concepts = "skills"         # of knowledge tracing, where events and not [items] say what a question asks for: a list,
+                              # or a text "sum|carry"; or { column = "skills", separator = "_" }
 # file = "log.csv.gz"         # another file name
+# format = "pykt"             # the file is in pyKT's form, or "robomission"; `recserve data template` proposes the rest
 # separator = ";"             # of a CSV file; the comma, or the tab of .tsv, where nothing is said
 
 [events.fields]               # what was known before the event took place, never what came of it
@@ -54,7 +57,7 @@ title = "text"                # read by a sentence encoder, shown to people
 country = "id"
 """
 
-_USERS = ("user", "customer", "member", "client", "student", "learner", "visitor", "uid", "account", "session")
+_USERS = ("user", "customer", "member", "client", "student", "pupil", "learner", "visitor", "uid", "account", "session")
 _ITEMS = (
     "item",
     "product",
@@ -74,6 +77,7 @@ _ITEMS = (
 _TIMES = ("time", "timestamp", "at", "date", "datetime", "ts", "when")
 _LABELS = ("label", "click", "clicked", "is_click", "purchased", "bought", "correct", "right", "liked")
 _VALUES = ("value", "rating", "stars", "score")
+_CONCEPTS = ("concepts", "concept", "skills", "skill", "kcs", "kc", "topics")
 _ROWS = 20_000
 """From the head of a table, on which a proposal rests."""
 _FEW = 50
@@ -104,8 +108,8 @@ def propose(folder: Path) -> str:
     samples = {name: found for name in ("events", "items", "users") if (found := _sample(folder, name))}
     name = re.sub(r"[^a-z0-9._-]+", "-", folder.resolve().name.lower()).strip("-._") or "mine"
     if "events" not in samples:
-        if of_sessions := sessions_schema(folder, name):
-            return of_sessions
+        if published := published_schema(folder, name):
+            return published
         raise ValueError(f"{folder} has no events.parquet or events.csv; write one row for each event into it")
     events = samples["events"].frame
     user, item = _shared(samples, "users", _USERS), _shared(samples, "items", _ITEMS)
@@ -120,7 +124,11 @@ def propose(folder: Path) -> str:
         _line("item", item, "which column says what?"),
     ]
     used = {column for column in (user, item) if column}
-    lines += _outcome(events, used)
+    concepts = None if "items" in samples else _named([one for one in events.columns if one not in used], _CONCEPTS)
+    lines += _outcome(events, used, of_answers=concepts is not None)
+    if concepts:
+        lines.append(f"concepts = {json.dumps(concepts)}    # what a question asks for, of knowledge tracing")
+        used.add(concepts)
     rest = [column for column in events.columns if column not in used]
     if rest:
         lines += ["", "[events.fields]    # only what was known before the event took place, never what came of it"]
@@ -151,8 +159,9 @@ def _head(path: Path) -> Sample:
     return Sample(frame, best if best != usual else None)
 
 
-def _outcome(events: pl.DataFrame, used: set[str]) -> list[str]:
-    """The lines of time, and of label or value; what they take, and further times, is added to `used`."""
+def _outcome(events: pl.DataFrame, used: set[str], *, of_answers: bool) -> list[str]:
+    """The lines of time, and of label or value; what they take, and further times, is added to `used`. What was right
+    of answers is a value, by which a server can keep students."""
     rest = [column for column in events.columns if column not in used]
     timed = [one for one in rest if _looks_like_times(events[one])]
     time = next((one for one in rest if events[one].dtype.is_temporal()), None) or _named(rest, _TIMES)
@@ -165,6 +174,8 @@ def _outcome(events: pl.DataFrame, used: set[str]) -> list[str]:
     if value:
         bound = f"{events[value].cast(pl.Float64).median() or 0:g}"
         return [*lines, f"value = {json.dumps(value)}", f'positive = ">= {bound}"    # which values are positives?']
+    if label and of_answers:
+        return [*lines, f"value = {json.dumps(label)}", 'positive = ">= 1"    # what is right']
     lines.append(_line("label", label, "a column of 0 and 1; leave it out if every event is a positive"))
     if others := [one for one in flags if one != label]:
         listed = ", ".join(map(json.dumps, others))

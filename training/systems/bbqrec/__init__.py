@@ -131,6 +131,7 @@ SYSTEM = System(
     "length of the common prefix of codes, a table for each head, everything with a number",
     task=NEXT_ITEM,
     config=Config,
+    gpu=GPU,
     baseline="sasrec",
     build=BBQRec,
     stages=stages,

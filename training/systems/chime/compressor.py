@@ -66,6 +66,8 @@ class Config(RankerConfig):
     """Steps after which words that nobody used become latents of the batch."""
 
     def __post_init__(self) -> None:
+        if self.heads < 1:
+            raise ValueError(f"heads is {self.heads}; it must be at least 1")
         if self.width % self.heads:
             raise ValueError(f"width ({self.width}) must be a multiple of heads ({self.heads})")
         for name in ("depth", "window", "levels", "recent", "negatives"):

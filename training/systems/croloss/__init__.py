@@ -27,7 +27,7 @@ from training.system import System
 from training.systems.croloss.loss import Criterion, Kernel
 from training.tasks.retrieval import RETRIEVAL
 
-__all__ = ["SYSTEM", "Config", "Criterion", "CroTowers"]
+__all__ = ["GPU", "SYSTEM", "Config", "Criterion", "CroTowers"]
 
 _FAILS = (
     "exp with decoupled trains badly, as its gradient grows where its weight cannot shrink; take "
@@ -96,6 +96,10 @@ def variant(config: Config) -> str:
     return "-".join(part for part in parts if part)
 
 
+GPU = Config(dim=128, hidden=512, negatives=8192, batch_size=8192, epochs=100, patience=5)
+"""A run for an accelerator; here it was only started."""
+
+
 SYSTEM = System(
     name="croloss",
     title="CROLoss: a loss for a chosen N of Recall@N",
@@ -104,6 +108,7 @@ SYSTEM = System(
     "rho, fields and sizes are our design",
     task=RETRIEVAL,
     config=Config,
+    gpu=GPU,
     baseline="two_tower",
     build=CroTowers,
     reads=frozenset({"users"}),

@@ -28,7 +28,7 @@ from training.systems.csmf.servables import explained, servables
 from training.systems.csmf.stages import stages
 from training.tasks.retrieval import RETRIEVAL
 
-__all__ = ["CSMF", "SYSTEM", "Cascaded", "Config"]
+__all__ = ["CSMF", "GPU", "SYSTEM", "Cascaded", "Config"]
 
 _MODULES: dict[str, type[CSMF | OneVector | Narrow]] = {
     "masks": CSMF,
@@ -44,6 +44,10 @@ def build(config: Config, schema: Schema) -> Cascaded:
     return _MODULES[config.way](config, schema)
 
 
+GPU = Config(dim=128, hidden=512, batch_size=8192, epochs=100, patience=5)
+"""A run for an accelerator; here it was only started."""
+
+
 SYSTEM = System(
     name="csmf",
     title="CSMF: cascaded selective mask fine-tuning",
@@ -52,6 +56,7 @@ SYSTEM = System(
     "fusion at request time; our design: masks, split of outputs, margin's equation, negatives, sizes",
     task=RETRIEVAL,
     config=Config,
+    gpu=GPU,
     baseline="two_tower",
     build=build,
     reads=frozenset({"users"}),

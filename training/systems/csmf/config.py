@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from training.layers.tower_pair import TowerConfig
+from training.settings import or_none
 
 Way = Literal["masks", "naive", "mixed", "last", "towers"]
 
@@ -19,8 +20,9 @@ class Config(TowerConfig):
     """Share of each layer's sum of magnitudes that is given to the next objective."""
     gamma: float = 0.1
     """Largest margin of the adaptive margin loss; 0 makes it the softmax."""
-    refused: int = 1
-    """Negatives of a user that went as far as the objective before and no farther, drawn for each step."""
+    refused: int = or_none(1)
+    """Negatives of a user that went as far as the objective before and no farther, drawn for each step; 0 leaves them
+    out."""
     temperature: float = 0.1
     """Divisor of the products in the loss, and of what the margin compares."""
     recovery: float = 0.2

@@ -18,7 +18,7 @@ Legend: B samples, D width of vectors, H hidden units, O objectives.
 from collections.abc import Callable, Iterator
 
 import torch
-from jaxtyping import Float, Int, Int8
+from jaxtyping import Float, Int8
 from torch import Tensor, nn
 
 from training.data.retrieval import RetrievalBatch, RetrievalData
@@ -80,8 +80,8 @@ class CSMF(TowerPair, Cascaded):
     def users(self, batch: RetrievalBatch) -> Float[Tensor, "B D"]:
         return self._all("user", self.of_users(batch))
 
-    def item(self, ids: Int[Tensor, " B"]) -> Float[Tensor, "B D"]:
-        return self._all("item", self.of_items(ids))
+    def item_vectors(self, read: Float[Tensor, "B D"]) -> Float[Tensor, "B D"]:
+        return self._all("item", read)
 
     def _all(self, tower: str, x: Float[Tensor, "B D"]) -> Float[Tensor, "B D"]:
         # Each dimension is of one objective, so the sum adds zeros alone and is exact.

@@ -47,7 +47,8 @@ class Parts(Served):
         *users, items = rest
         vectors = self.user_vectors(history, history_offsets, self.beside(tuple(users)))
         found = self.vectors[known(items, len(self.vectors))]  # (B, K, D)
-        one = torch.eye(self.count, dtype=vectors.dtype, device=vectors.device)
+        places = torch.arange(self.count, device=vectors.device)
+        one = (places[:, None] == places).to(vectors.dtype)
         asked = [weigh(self.module, vectors, one[place : place + 1]) for place in range(self.count)]
         return (found @ torch.stack(asked, dim=2),)
 
@@ -66,9 +67,10 @@ class _Listed:
 
 def servables(name: str, module: nn.Module, config: object, data: RetrievalData) -> tuple[Signature, ...]:
     """The plain release, and where requests weigh objectives the model that says what each of them is worth."""
-    user, listing = RETRIEVAL.release(name, module, data)
+    *vectors, last = RETRIEVAL.release(name, module, data)
     if not isinstance(module, Weighed):
-        return user, listing
+        return *vectors, last
+    listing = cast(Servable, last)
     module = copy.deepcopy(module).eval()
     items = next(spec for spec in listing.outputs if spec.name == ITEMS)
     exact = Parts(copy.deepcopy(module).double(), data)
@@ -81,7 +83,7 @@ def servables(name: str, module: nn.Module, config: object, data: RetrievalData)
         example=_Listed(listing=listing),
         max_batch_size=MAX_BATCH_SIZE,
     )
-    return user, _with_reference(parts, exact, data), listing
+    return *vectors, _with_reference(parts, exact, data), listing
 
 
 def _with_reference(parts: Servable, exact: Parts, data: RetrievalData) -> Servable:

@@ -14,6 +14,7 @@ from jaxtyping import Float, Int, Int64
 from torch import Tensor, distributed, nn
 
 from training.layers.fields import FieldEmbedding
+from training.layers.row_wise import refuse_spread
 
 SAMPLED_ROWS = 8192
 """Larger tables are judged by so many rows, drawn by frequency."""
@@ -83,6 +84,7 @@ class Abundance(nn.Module):
 
         The rows that a refresh draws follow from the number of steps, so a resumed run draws the same.
         """
+        refuse_spread(embedding.rows.weight)
         self.steps += 1
         if int(self.steps) % refresh_every == 0:
             self.refresh(embedding)

@@ -53,6 +53,8 @@ class Config(FieldConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.heads < 1:
+            raise ValueError(f"heads is {self.heads}; it must be at least 1")
         if self.dim % self.heads:
             raise ValueError(f"dim ({self.dim}) must be a multiple of heads ({self.heads})")
         if not 1 <= self.layers <= _MOST_LAYERS:

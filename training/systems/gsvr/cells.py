@@ -5,11 +5,9 @@ Equations are numbered here:
 
     q(z | e, s) = N(mu, diag sigma^2)     mu = x_e + f(x_e, x_s, x_e * x_s, log(1 + n_es)) + r_es             (1)
     p(z | e)    = sum_k pi_e[k] N(m_k, diag s_k^2)     pi_e = softmax(G h_e / tau), the same in all scenarios  (2)
-    KL(q || p) <= -logsumexp_k(log pi_e[k] - KL(q || N(m_k, diag s_k^2)))                                      (3)
+    KL(q || p) as `training.layers.mixtures.mixture_kl` bounds it                                              (3)
     z = mu where n_es > 0, else sum_k pi_e[k] m_k                                                              (4)
 """
-
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -17,6 +15,7 @@ from jaxtyping import Bool, Float, Int, Int64
 from torch import Tensor, nn
 
 from training.layers.items import IdEmbedding, known
+from training.layers.mixtures import Mixture, Posterior, entropy, far_from_normal
 from training.layers.rows import rows
 from training.layers.scenarios import scene_vectors
 from training.schema import Field, size_of
@@ -27,45 +26,6 @@ _START = -3.0
 """Logarithm of the first variance, of cells as of the prior: samples narrow a cell from there. From a smaller one the
 divergence widens cells first, most of all by way of log(1 + n), the largest input of the network; training is over
 before that is undone, and cells of many samples are the widest."""
-
-
-class Posterior(NamedTuple):
-    """Of some cells."""
-
-    mean: Float[Tensor, "B D"]
-    log_variance: Float[Tensor, "B D"]
-
-
-class Mixture(NamedTuple):
-    """A prior: Gaussians that all entities share, and how much of each an entity has."""
-
-    log_share: Float[Tensor, "B K"]
-    mean: Float[Tensor, "K D"]
-    log_variance: Float[Tensor, "K D"]
-
-    def moments(self) -> Posterior:
-        """Mean of each entity's mixture, and the logarithm of its variance along each axis."""
-        share = self.log_share.exp()
-        mean = share @ self.mean
-        second = share @ (self.mean.square() + self.log_variance.exp())
-        return Posterior(mean, (second - mean.square()).clamp(min=1e-8).log())
-
-
-def gaussian_kl(
-    mean: Float[Tensor, "*B D"],
-    log_variance: Float[Tensor, "*B D"],
-    prior_mean: Float[Tensor, "*B D"],
-    prior_log_variance: Float[Tensor, "*B D"],
-) -> Float[Tensor, " *B"]:
-    """KL(N(mean, variance) || N(prior_mean, prior_variance)), diagonal, summed over the axes."""
-    scaled = (log_variance - prior_log_variance).exp() + (mean - prior_mean).square() * (-prior_log_variance).exp()
-    return 0.5 * (prior_log_variance - log_variance + scaled - 1).sum(dim=-1)
-
-
-def mixture_kl(cell: Posterior, prior: Mixture) -> Float[Tensor, " B"]:
-    """Upper bound of KL(q || mixture), eq. (3); exact for one component."""
-    each = gaussian_kl(cell.mean[:, None], cell.log_variance[:, None], prior.mean, prior.log_variance)  # (B, K)
-    return -torch.logsumexp(prior.log_share - each, dim=1)
 
 
 class Prior(nn.Module):
@@ -83,12 +43,8 @@ class Prior(nn.Module):
         return Mixture(torch.log_softmax(logits, dim=1), self.mean, self.log_variance)
 
     def spread(self, mixture: Mixture) -> Float[Tensor, ""]:
-        """Distance of the components from N(0, I), less a hundredth of the entropy of their mean shares: holds the
-        prior together and its components alive."""
-        zero = torch.zeros_like(self.mean)
-        share = mixture.log_share.exp().mean(dim=0)
-        entropy = -(share * share.clamp(min=1e-9).log()).sum()
-        return gaussian_kl(self.mean, self.log_variance, zero, zero).mean() - 0.01 * entropy
+        """What holds the prior together, and by a hundredth its components alive."""
+        return far_from_normal(mixture) - 0.01 * entropy(mixture.log_share.exp().mean(dim=0))
 
 
 class Cells(nn.Module):

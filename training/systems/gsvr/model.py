@@ -14,10 +14,11 @@ from torch import Tensor, nn
 from training.data.click import ClickBatch, ClickData
 from training.layers.fields import with_unknown
 from training.layers.items import known
+from training.layers.mixtures import Mixture, Posterior, mixture_kl
 from training.layers.ranker import Embedded, RankerConfig
 from training.layers.scenarios import ScenarioModel, masked_mean
 from training.schema import Schema
-from training.systems.gsvr.cells import Cells, Inference, Mixture, Posterior, Prior, mixture_kl, seen
+from training.systems.gsvr.cells import Cells, Inference, Prior, seen
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from training.data.click import ClickBatch
 from training.layers.click_release import Scorer
 from training.layers.items import known
+from training.layers.mixtures import Posterior
 from training.layers.ranker import Embedded
 from training.layers.scenarios import masked_mean
 from training.servable import Packed
-from training.systems.gsvr.cells import Posterior
 from training.systems.gsvr.model import GSVR, Entities
 
 DRAWS = 8

@@ -60,6 +60,7 @@ SYSTEM = System(
     "prediction; reconstructed: both levels; our design: all formulas, item tower, gamma from the data, sizes",
     task=NEXT_ITEM,
     config=Config,
+    gpu=GPU,
     baseline="fused_sasrec",
     controls=("sasrec",),
     build=HeterRec,

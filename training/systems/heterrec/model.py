@@ -27,6 +27,7 @@ from training.layers.listing import Best, best_of_all
 from training.layers.rows import rows
 from training.layers.transformer import MASKED, EncoderBlock, causal_bias
 from training.schema import Schema
+from training.settings import or_none
 from training.systems.heterrec.loss import Order, listwise, next_items
 from training.systems.heterrec.relevance import gamma, relevance
 from training.tasks.next_item import NextItemConfig
@@ -39,9 +40,9 @@ class Config(NextItemConfig):
 
     dim: int = 64
     """Width of tokens, states and vectors."""
-    token_layers: int = 1
+    token_layers: int = or_none(1)
     """Blocks over tokens; 0 leaves a stack over items, the control."""
-    item_layers: int = 1
+    item_layers: int = or_none(1)
     """Blocks over items; 0 leaves a stack over tokens."""
     heads: int = 2
     """Attention heads."""

@@ -35,6 +35,8 @@ class Config(RankerConfig):
     """Share of training without that loss; then it grows linearly to its weight over as long again."""
 
     def __post_init__(self) -> None:
+        if self.heads < 1:
+            raise ValueError(f"heads is {self.heads}; it must be at least 1")
         if self.dim % self.heads:
             raise ValueError(f"dim ({self.dim}) must be a multiple of heads ({self.heads})")
         if not 1 <= self.rank <= self.max_length:

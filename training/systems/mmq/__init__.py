@@ -74,6 +74,7 @@ SYSTEM = System(
     "a graph",
     task=SEMANTIC_IDS,
     config=Config,
+    gpu=GPU,
     baseline="rqvae",
     build=MMQ,
     view=view,

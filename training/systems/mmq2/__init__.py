@@ -96,6 +96,7 @@ SYSTEM = System(
     "theta, lambda's constants, what moves the words, sizes; second modality is attributes or a graph",
     task=SEMANTIC_IDS,
     config=Config,
+    gpu=GPU,
     baseline="mmq",
     build=MMQ2,
     upstream=lambda config: (Upstream(system="sasrec", config={}),),

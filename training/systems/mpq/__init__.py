@@ -107,6 +107,7 @@ SYSTEM = System(
     "and commitment terms, k-means start, re-seeding, sizes; second modality is attributes or a graph",
     task=SEMANTIC_IDS,
     config=Config,
+    gpu=GPU,
     baseline="rqvae",
     build=MPQ,
     products=products,

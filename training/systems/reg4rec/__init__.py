@@ -60,6 +60,7 @@ SYSTEM = System(
     "category; reconstructed: category head, rewards; our design: everything with a number",
     task=NEXT_ITEM,
     config=Config,
+    gpu=GPU,
     baseline="tiger",
     build=Reg4Rec,
     stages=stages,

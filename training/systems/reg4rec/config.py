@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from training.layers.semantic_ids import Codebooks
+from training.settings import or_none
 from training.tasks.next_item import NextItemConfig
 
 Ids = Literal["mpq", "mmq", "mmq2", "rqvae", "letter"]
@@ -54,7 +55,7 @@ class Config(NextItemConfig):
     ordered_share: float = 1.0
     """Share of the supervised stage, its last, that learns tokens in the order of confidence; before that the order is
     random."""
-    preference_epochs: int = 1
+    preference_epochs: int = or_none(1)
     """Epochs of the preference stage (PARS); 0 leaves it out."""
     preference_batch_size: int = 128
     """Users of a preference step, one random place each."""

@@ -31,7 +31,7 @@ from training.systems.sdiff.model import Config, SDiff
 from training.systems.sdiff.samples import Met, Users
 from training.tasks.retrieval import RETRIEVAL
 
-__all__ = ["SYSTEM", "Config", "SDiff"]
+__all__ = ["GPU", "SYSTEM", "Config", "SDiff"]
 
 
 def stages(config: Config) -> tuple[Stage, ...]:
@@ -64,6 +64,10 @@ def variant(config: Config) -> str:
     return "-".join(part for part in parts if part)
 
 
+GPU = Config(frequencies=2000, hidden=2000, levels=20, steps=20, batch_size=2048, epochs=200, patience=20)
+"""A run for an accelerator; here it was only started."""
+
+
 SYSTEM = System(
     name="sdiff",
     title="S-Diff: noise by frequency on the graph of items",
@@ -72,6 +76,7 @@ SYSTEM = System(
     "formulas, network, loss, steps from the observed user, sizes",
     task=RETRIEVAL,
     config=Config,
+    gpu=GPU,
     baseline="ease",
     controls=("popularity",),
     build=SDiff,

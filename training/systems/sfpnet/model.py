@@ -21,13 +21,14 @@ from training.layers.activation import ActivationConfig, LocalActivation
 from training.layers.ranker import Embedded
 from training.layers.scenarios import Gate, scenario_axis, scenario_counts, scene_vectors
 from training.schema import Schema, size_of
+from training.settings import or_none
 
 
 @dataclass(frozen=True, kw_only=True)
 class Config(ActivationConfig):
     """Sizes are ours, the paper's are unknown."""
 
-    blocks: int = 2
+    blocks: int = or_none(2)
     """Scenario-tailoring blocks; 0 leaves target attention alone."""
     context_dim: int = 32
     """Width of a block's context."""

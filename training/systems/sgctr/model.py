@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from training.data.click import ClickBatch, ClickData
 from training.layers.columns import Features
 from training.layers.field_generator import FieldGenerator, GeneratorConfig, normal
+from training.settings import or_none
 
 GIVEN = "generator."
 """Before the names of the generator's weights among what its run gives."""
@@ -28,7 +29,7 @@ _OPEN = -1.0
 class SgctrConfig(GeneratorConfig):
     """How rows are mended; all values are our design. The rest is the generator's."""
 
-    rounds: int = 1
+    rounds: int = or_none(1)
     """S: rounds of masking and generating, unrolled in the graph; 0 is the generator's own click logit."""
     masked: float = 0.5
     """Share of the fields beside the anchors that the first round masks, rounded; behind the last it would be 0."""

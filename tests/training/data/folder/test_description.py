@@ -153,8 +153,8 @@ def test_items_of_events_that_no_table_has_are_counted(tmp_path: Path) -> None:
 def test_ids_that_differ_by_case_or_spaces_are_told(tmp_path: Path) -> None:
     shop = Shop().put("events", "customer_id", 3, "U00001").put("events", "customer_id", 9, "u00002 ")
     assert (
-        "events.parquet, column 'customer_id': 2 ids are there in forms that differ only by case or spaces "
-        "('U00001', 'u00001'); each form is an id of its own: unify them if they are one"
+        "events.parquet, column 'customer_id': 2 ids are there in forms that differ only by case or spaces; "
+        "each form is an id of its own: unify them if they are one"
     ) in warnings(shop.write(tmp_path / "shop"))
 
 

@@ -1,0 +1,1 @@
+"""`recserve edge`: Envoy before several servers."""

@@ -1,0 +1,1 @@
+"""How far probabilities of tracing models can be believed."""

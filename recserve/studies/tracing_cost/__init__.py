@@ -1,0 +1,1 @@
+"""What an answer costs tracing models, by how many came before it."""

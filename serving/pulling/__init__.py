@@ -1,0 +1,1 @@
+"""Brings what an object store serves into a repository on this machine."""

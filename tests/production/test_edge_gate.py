@@ -1,0 +1,291 @@
+"""What an edge lets through: certificates of both sides, tokens, paths, rates, sizes, releases."""
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import jwt
+import numpy as np
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from jwt.algorithms import ECAlgorithm
+from tritonclient.grpc import service_pb2_grpc
+
+from loadtest.served import until
+from recserve_client import Client, InvalidRequest, ModelUnavailable, NotAllowed, RateLimited, ServerUnavailable
+from serving.admin import messages
+from serving.edge import bootstrap
+from serving.edge.address import Address
+from serving.edge.certificates import Down
+from serving.edge.description import Rate, Retries, Server
+from serving.edge.tokens import Tokens
+from tests.client.conftest import Watched, Witness, serving, witness
+from tests.production.gate import Authority, edge, tls, tritonserver
+from tests.serving import models
+
+pytestmark = [pytest.mark.production, pytest.mark.slow(40)]
+X = {"x": np.array([[1.0, -2.0, 0.5]], np.float32)}
+ISSUER, AUDIENCE = "https://login.example", "recserve"
+
+__all__ = ["witness"]
+
+
+class Place:
+    """The server, and certificates of its authority."""
+
+    def __init__(self, server: Address, authority: Authority, folder: Path) -> None:
+        self.server, self.authority, self.certificates = server, authority, folder
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    folder, authority = tmp_path_factory.mktemp("gate"), Authority()
+    models.publish_scaled(folder / "repository")
+    certificates = authority.folder(folder / "tls", "server", "client")
+    with tritonserver(folder / "repository", certificates, folder / "log") as server:
+        yield Place(server, authority, certificates)
+
+
+def asked(client: Client, **more: Any) -> None:
+    """One question, answered right."""
+    answer = client.infer("scaled", X, **more)
+    np.testing.assert_allclose(answer["y"], 2 * X["x"] + 1)
+
+
+def test_both_sides_are_encrypted_and_both_are_asked_for_certificates(place: Place, tmp_path: Path) -> None:
+    clients = Authority()
+    down = clients.folder(tmp_path / "down", "server", "client")
+    strangers = Authority().folder(tmp_path / "strangers", "client", ca=clients)
+    with edge(tmp_path / "edge", place.server, place.certificates, tls=Down(down)) as (_, url):
+        with Client(url, tls=tls(down)) as client:
+            asked(client)
+        for wrong in (tls(down, shown=False), tls(strangers), tls(place.certificates), None):
+            with Client(url, tls=wrong, retries=0) as client, pytest.raises(ServerUnavailable):
+                asked(client)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "counter"),
+    [
+        ("no certificate", "upstream_cx_connect_fail"),
+        ("another authority", "ssl.fail_verify_error"),
+        ("the certificate of another address", "ssl.fail_verify_san"),
+    ],
+)
+def test_a_server_and_an_edge_that_do_not_know_each_other_do_not_talk(
+    place: Place, tmp_path: Path, wrong: str, counter: str
+) -> None:
+    up, server = place.certificates, place.server
+    match wrong:
+        case "no certificate":
+            up = place.authority.folder(tmp_path / "up")
+        case "another authority":
+            up = place.authority.folder(tmp_path / "up", "client", ca=Authority())
+        case _:
+            # The server's certificate is of 127.0.0.1, and this name leads there too.
+            server = Address("localhost", server.port)
+    few = Retries(attempts=2)
+    with edge(tmp_path / "edge", server, up, retries=few) as (envoy, url), Client(url, retries=0) as client:
+        with pytest.raises(ServerUnavailable, match="upstream connect error"):
+            asked(client)
+        assert envoy.admin.counted(f"cluster.servers.{counter}")
+        assert envoy.admin.counted("cluster.servers.upstream_rq_200") == 0
+
+
+def test_a_token_is_needed_and_names_the_user(place: Place, tmp_path: Path) -> None:
+    key, other = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
+    public = json.loads(ECAlgorithm.to_jwk(key.public_key())) | {"kid": "1"}
+    (tmp_path / "keys.json").write_text(json.dumps({"keys": [public]}))
+    tokens = Tokens(keys=tmp_path / "keys.json", issuer=ISSUER, audience=AUDIENCE, user_claim="sub")
+
+    def token(by: Any = key, **claims: Any) -> dict[str, str]:
+        good = {"iss": ISSUER, "aud": AUDIENCE, "sub": "7", "exp": time.time() + 600}
+        word = jwt.encode(good | claims, by, "ES256", headers={"kid": "1"})
+        return {"authorization": f"Bearer {word}"}
+
+    limited = {"tokens": tokens, "user_rate": Rate(3, 3600)}
+    with edge(tmp_path / "edge", place.server, place.certificates, **limited) as (_, url), Client(url) as client:
+        with grpc.insecure_channel(url) as channel:
+            check = channel.unary_unary("/grpc.health.v1.Health/Check")
+            assert check(b"", timeout=10.0) == b"\x08\x01", "health is for everybody"
+        wrong = [{}, token(exp=time.time() - 600), token(by=other), token(iss="https://else"), token(aud="else")]
+        for headers in wrong:
+            with pytest.raises(NotAllowed):
+                asked(client, headers=headers)
+        for number in range(3):
+            asked(client, headers={**token(), "x-user-id": f"made up {number}"})
+        with pytest.raises(RateLimited):
+            asked(client, headers={**token(), "x-user-id": "made up"})
+        asked(client, headers=token(sub="8"))
+
+
+REFUSED = {
+    "RepositoryIndex": messages.RepositoryIndexRequest(),
+    "RepositoryModelLoad": messages.RepositoryModelLoadRequest(model_name="scaled"),
+    "RepositoryModelUnload": messages.RepositoryModelUnloadRequest(model_name="scaled"),
+    "SystemSharedMemoryStatus": messages.SystemSharedMemoryStatusRequest(),
+    "SystemSharedMemoryRegister": messages.SystemSharedMemoryRegisterRequest(name="x", key="/x", byte_size=1),
+    "CudaSharedMemoryStatus": messages.CudaSharedMemoryStatusRequest(),
+    "TraceSetting": messages.TraceSettingRequest(),
+    "LogSettings": messages.LogSettingsRequest(),
+}
+PASSES = {
+    "ServerLive": messages.ServerLiveRequest(),
+    "ServerReady": messages.ServerReadyRequest(),
+    "ServerMetadata": messages.ServerMetadataRequest(),
+    "ModelReady": messages.ModelReadyRequest(name="scaled"),
+    "ModelMetadata": messages.ModelMetadataRequest(name="scaled"),
+    "ModelConfig": messages.ModelConfigRequest(name="scaled"),
+    "ModelStatistics": messages.ModelStatisticsRequest(name="scaled"),
+}
+
+
+def test_what_a_client_needs_passes_and_what_an_administrator_does_is_refused(place: Place, tmp_path: Path) -> None:
+    with edge(tmp_path / "edge", place.server, place.certificates) as (_, url), grpc.insecure_channel(url) as channel:
+        stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
+        for name, request in PASSES.items():
+            assert getattr(stub, name)(request, timeout=10.0) is not None
+        for name, request in REFUSED.items():
+            with pytest.raises(grpc.RpcError) as caught:
+                getattr(stub, name)(request, timeout=10.0)
+            assert caught.value.code() is grpc.StatusCode.PERMISSION_DENIED, name
+        with pytest.raises(grpc.RpcError) as caught:
+            next(stub.ModelStreamInfer(iter([messages.ModelInferRequest()]), timeout=10.0))
+        assert caught.value.code() is grpc.StatusCode.PERMISSION_DENIED
+        with Client(url) as client:
+            asked(client)
+
+
+def test_rates_hold_for_all_together_and_for_each_user(place: Place, tmp_path: Path) -> None:
+    def refused(client: Client, times: int, user: str | None) -> int:
+        headers, count = {"x-user-id": user} if user else {}, 0
+        for _ in range(times):
+            try:
+                asked(client, headers=headers)
+            except RateLimited:
+                count += 1
+        return count
+
+    rates = {"rate": Rate(20, 3600), "user_rate": Rate(5, 3600)}
+    with edge(tmp_path / "edge", place.server, place.certificates, **rates) as (_, url), Client(url) as client:
+        assert [refused(client, 8, user) for user in ("a", "b")] == [3, 3]
+        assert refused(client, 20, None) == 10, "of 20 in all, ten are left"
+
+
+def test_a_request_beyond_the_bound_is_refused_and_no_server_sees_it(place: Place, tmp_path: Path) -> None:
+    bound = 2**20
+
+    def request(size: int) -> Any:
+        """A message of exactly so many bytes."""
+        known = messages.ModelInferRequest(model_name="scaled", id="")
+        known.raw_input_contents.append(b"")
+        for length in range(size - 64, size):
+            known.raw_input_contents[0] = bytes(length)
+            if known.ByteSize() == size:
+                return known
+        raise AssertionError(size)
+
+    bounded = {"max_request_bytes": bound}
+    with (
+        edge(tmp_path / "edge", place.server, place.certificates, **bounded) as (envoy, url),
+        grpc.insecure_channel(url, [("grpc.max_send_message_length", -1)]) as channel,
+    ):
+        ask = service_pb2_grpc.GRPCInferenceServiceStub(channel).ModelInfer
+        with pytest.raises(grpc.RpcError) as caught:
+            ask(request(bound), timeout=10.0)
+        assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT, "that is the server's word"
+        seen = envoy.admin.counted("cluster.servers.upstream_rq_total")
+        with pytest.raises(grpc.RpcError) as caught:
+            ask(request(bound + 1), timeout=10.0)
+        assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert caught.value.details() == f"message larger than {bound} bytes, the most that the edge takes"
+        assert envoy.admin.counted("cluster.servers.upstream_rq_total") == seen
+        with Client(url) as client, pytest.raises(InvalidRequest, match=f"larger than {bound} bytes"):
+            client.infer("scaled", {"x": np.zeros((1, bound // 4), np.float32)})
+
+
+def test_memory_is_bounded_by_taking_no_more_requests(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bootstrap, "HEAP_BYTES", 2**20)
+    with edge(tmp_path / "edge", place.server, place.certificates) as (envoy, url), Client(url, retries=0) as client:
+        active = "overload.envoy.overload_actions.stop_accepting_requests.active"
+        until(lambda: envoy.admin.counted(active), 10.0)
+        with pytest.raises(ServerUnavailable, match="overload"):
+            asked(client)
+
+
+def test_a_release_that_is_named_answers_and_an_unknown_one_is_an_error(place: Place, tmp_path: Path) -> None:
+    releases = {"releases": {"canary": (Server(place.server),)}}
+    with edge(tmp_path / "edge", place.server, place.certificates, **releases) as (envoy, url), Client(url) as client:
+        asked(client, headers={"x-release": "canary"})
+        assert envoy.admin.counted("cluster.release-canary.upstream_rq_completed") == 1
+        with pytest.raises(ModelUnavailable, match="no release of the name in x-release; it has canary"):
+            asked(client, headers={"x-release": "cannery"})
+        asked(client)
+        assert envoy.admin.counted("cluster.servers.upstream_rq_completed") == 1
+
+
+def test_the_log_and_the_histograms_know_every_request(place: Place, tmp_path: Path) -> None:
+    trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    with edge(tmp_path / "edge", place.server, place.certificates) as (envoy, url), Client(url) as client:
+        asked(client, request_id="mine", headers={"traceparent": trace})
+        bucket = 'envoy_cluster_upstream_rq_time_bucket{envoy_cluster_name="servers",le="+Inf"} 1'
+        until(lambda: bucket in envoy.admin.prometheus(), 30.0)  # it merges histograms every five seconds
+    (line,) = map(json.loads, (tmp_path / "edge" / "access.jsonl").read_text().splitlines())
+    assert (line["request_id"], line["traceparent"], line["grpc_status"]) == ("mine", trace, "OK")
+    assert (line["server"], line["attempts"], line["pool"]) == (str(place.server), 1, "servers")
+
+
+def test_no_deadline_reaches_a_server(witness: Watched, tmp_path: Path) -> None:
+    servicer, server = witness
+    servicer.go_on.set()
+    with edge(tmp_path / "edge", Address.of(server, ""), None) as (_, url), grpc.insecure_channel(url) as channel:
+        ready = service_pb2_grpc.GRPCInferenceServiceStub(channel).ModelReady
+        assert ready(messages.ModelReadyRequest(name="any"), timeout=20.0).ready
+    # gRPC says the end of time, or nothing, where no deadline came along.
+    assert all(seconds is None or seconds > 1e6 for seconds in servicer.deadlines)
+    assert len(servicer.deadlines) == 1
+
+
+def test_a_server_that_says_nothing_is_given_up_for_another(witness: Watched, place: Place, tmp_path: Path) -> None:
+    silent, server = witness
+    with serving(Witness()) as (other, url_of_other):
+        other.go_on.set()
+        servers = (Server(Address.of(server, "")), Server(Address.of(url_of_other, "")))
+        patience = {"servers": servers, "retries": Retries(try_timeout_s=0.2)}
+        with (
+            edge(tmp_path / "edge", place.server, None, **patience) as (_, url),
+            grpc.insecure_channel(url) as channel,
+        ):
+            ready = service_pb2_grpc.GRPCInferenceServiceStub(channel).ModelReady
+            for user in range(10):
+                headers = (("x-user-id", str(user)),)
+                assert ready(messages.ModelReadyRequest(name="any"), timeout=20.0, metadata=headers).ready
+        silent.go_on.set()
+    assert len(other.deadlines) == 10
+    assert silent.deadlines, "half of the users are its own"
+
+
+def test_a_deadline_holds_at_the_edge(witness: Watched, tmp_path: Path) -> None:
+    _, server = witness
+    with edge(tmp_path / "edge", Address.of(server, ""), None) as (envoy, url), grpc.insecure_channel(url) as channel:
+        ready = service_pb2_grpc.GRPCInferenceServiceStub(channel).ModelReady
+        with pytest.raises(grpc.RpcError) as caught:
+            ready(messages.ModelReadyRequest(name="any"), timeout=0.5)
+        assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+        until(lambda: not envoy.admin.counted("http.edge.downstream_rq_active"), 10.0)
+
+
+def test_a_connection_that_takes_its_requests_back_is_closed(witness: Watched, tmp_path: Path) -> None:
+    _, server = witness
+    with edge(tmp_path / "edge", Address.of(server, ""), None) as (envoy, url), grpc.insecure_channel(url) as channel:
+        ready = service_pb2_grpc.GRPCInferenceServiceStub(channel).ModelReady
+        for _ in range(30):
+            call = ready.future(messages.ModelReadyRequest(name="any"))
+            time.sleep(0.01)
+            call.cancel()
+        until(lambda: envoy.admin.counted("http.edge.downstream_rq_too_many_premature_resets"), 10.0)
