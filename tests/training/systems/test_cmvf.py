@@ -98,9 +98,10 @@ def test_new_students_with_the_same_answers_have_the_same_vector(config: Config)
     same = TracingBatch(torch.tensor([0, 10**9]), *(part.repeat(2, *[1] * (part.ndim - 1)) for part in batch[1:]))
     seen = module.before(same)
     one, two = module.vector(seen)
-    assert torch.equal(one, two)
+    # Not bit for bit: which row of a product a processor sums how is its own affair.
+    torch.testing.assert_close(one, two, rtol=1e-5, atol=1e-6)
     known = module.vector(module.before(same._replace(student=everyone().student[:2])))
-    assert torch.equal(known[0], known[1]) == (config.posterior == "prefix")
+    assert torch.allclose(known[0], known[1], rtol=1e-5, atol=1e-6) == (config.posterior == "prefix")
 
 
 @every
