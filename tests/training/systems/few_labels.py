@@ -37,7 +37,7 @@ WAYS = {
     "scratch": replace(SETTINGS, pretraining="none"),
     "all": SETTINGS,
 }
-STEPS = {"generate": 500, "click": 80}
+STEPS = {"generate": 1500, "click": 80}
 
 
 @cache

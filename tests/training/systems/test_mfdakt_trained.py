@@ -28,7 +28,7 @@ FORGETTING = Simulation(
     length_spread=0.3,
 )
 """What was gained on a concept is gone when it is asked for again, ten answers later."""
-FEW: dict[str, Any] = {"dim": 8, "hidden": 16, "dropout": 0.1, "pretraining": False, "batch_size": 16, "epochs": 4}
+FEW: dict[str, Any] = {"dim": 8, "hidden": 16, "dropout": 0.1, "pretraining": False, "batch_size": 16, "epochs": 8}
 
 
 @pytest.fixture(scope="module")

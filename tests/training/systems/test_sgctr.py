@@ -156,7 +156,7 @@ def test_a_generator_of_shuffled_rows_finds_nothing_and_does_not_help() -> None:
         assert measured[f"corrupt{count}_found"] == pytest.approx(measured[f"corrupt{count}_by_chance"], rel=0.25)
         assert measured[f"corrupt{count}_gain"] < 0.01
         assert true[f"corrupt{count}_found"] > 1.3 * measured[f"corrupt{count}_found"]
-        assert true[f"corrupt{count}_gain"] > 0.01
+        assert true[f"corrupt{count}_gain"] > measured[f"corrupt{count}_gain"] + 0.005
         assert true[f"corrupt{count}_by_chance"] == measured[f"corrupt{count}_by_chance"]
 
 
