@@ -1,4 +1,4 @@
-"""Spans of our own, sent to an OpenTelemetry collector as OTLP over HTTP in JSON, as tritonserver sends its own.
+"""Spans, sent to an OpenTelemetry collector as OTLP over HTTP in JSON.
 
 They are sent from a thread, out of a queue that has an end: where the collector is slow or away, spans are dropped and
 counted, and no request waits or fails.
@@ -23,8 +23,10 @@ OUTCOMES = ("sent", "failed", "dropped")
 _BATCH = 512
 _TIMEOUT_S = 2.0
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
-_INTERNAL, _FAILED = 1, 2
-"""Kind of a span, and status code, of OTLP."""
+INTERNAL, SERVER = 1, 2
+"""Kinds of a span in OTLP."""
+_FAILED = 2
+"""Status code of OTLP."""
 
 
 class Context(NamedTuple):
@@ -43,18 +45,19 @@ class Context(NamedTuple):
 
 
 class Span(NamedTuple):
-    """What one step did for one request."""
+    """What a model, or one step inside it, did for one request."""
 
     context: Context
-    parent: str
-    """Span id."""
+    parent: str | None
+    """Span id; None for the first of a trace."""
     name: str
     began_ns: int
     """Since 1970."""
     ended_ns: int
     batch: int
-    """Requests that the step answered together."""
+    """Requests that were answered together."""
     error: str | None = None
+    kind: int = INTERNAL
 
 
 def new_id(num_bytes: int) -> str:
@@ -114,7 +117,7 @@ class SpanSender:
 
 def as_otlp(spans: Sequence[Span]) -> dict[str, Any]:
     """The body of a request: ExportTraceServiceRequest of OTLP in its JSON form."""
-    scope = {"scope": {"name": "recserve.fused"}, "spans": [_as_otlp(span) for span in spans]}
+    scope = {"scope": {"name": "recserve"}, "spans": [_as_otlp(span) for span in spans]}
     return {"resourceSpans": [{"resource": {"attributes": [_said("service.name", SERVICE)]}, "scopeSpans": [scope]}]}
 
 
@@ -122,9 +125,9 @@ def _as_otlp(span: Span) -> dict[str, Any]:
     return {
         "traceId": span.context.trace_id,
         "spanId": span.context.span_id,
-        "parentSpanId": span.parent,
+        "parentSpanId": span.parent or "",
         "name": span.name,
-        "kind": _INTERNAL,
+        "kind": span.kind,
         # 64 bits, which JSON carries as text.
         "startTimeUnixNano": str(span.began_ns),
         "endTimeUnixNano": str(span.ended_ns),

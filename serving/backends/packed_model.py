@@ -11,6 +11,7 @@ from serving.backends import packing, restarts
 from serving.backends.backlog import Backlog
 from serving.backends.onnxruntime.model_spec import CPU_KINDS, ModelSpec
 from serving.backends.packing import Request
+from serving.tracer import Tracer, errors_of
 from serving.watch.observer import QUEUE_FULL, Observer
 from serving.watch.prometheus import Prometheus
 
@@ -34,6 +35,7 @@ class PackedModel:
         restarts.tell(self._prometheus)
         folder = Path(args["model_repository"]) / args["model_version"]
         self.load(folder / self.spec.filename, args)
+        self._tracer = Tracer.of_environment(self.spec.name, self._prometheus)
         warn = pb_utils.Logger.log_warn
         self._observer = Observer(self._prometheus, folder, lambda text: warn(f"{self.spec.name}: {text}"))
 
@@ -47,6 +49,14 @@ class PackedModel:
 
     def execute(self, requests: list[Any]) -> list[Any]:
         """Answers a dynamic batch, or refuses it where the model is too far behind."""
+        if self._tracer is None:
+            return self._answered(requests)
+        batch = self._tracer.begin([request.parameters() for request in requests])
+        responses = self._answered(requests)
+        self._tracer.end(batch, errors_of(responses))
+        return responses
+
+    def _answered(self, requests: list[Any]) -> list[Any]:
         if self._backlog is None:
             return self._responses(requests)
         return self._backlog.guard(
@@ -57,6 +67,8 @@ class PackedModel:
 
     def finalize(self) -> None:
         """Tells and writes what is still on its way."""
+        if self._tracer is not None:
+            self._tracer.close()
         self._observer.close()
         self._prometheus.close()
 

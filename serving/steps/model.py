@@ -15,9 +15,11 @@ from serving.backends import restarts
 from serving.backends.backlog import Backlog
 from serving.histories.guard import GuardedHistories
 from serving.histories.histories import Histories
+from serving.spans import Context
 from serving.state.states import States
 from serving.steps import open_step
 from serving.steps.step import Answer, NotAnsweredError, Refusal, Step, Tensors
+from serving.tracer import Tracer, errors_of
 from serving.watch.families import Family
 from serving.watch.observer import QUEUE_FULL, Observer
 from serving.watch.prometheus import Prometheus
@@ -90,9 +92,10 @@ class TritonPythonModel:
         self._host = TritonHost()
         restarts.tell(self._host.prometheus)
         folder = Path(args["model_repository"]) / args["model_version"]
+        name, warn = folder.parent.name, pb_utils.Logger.log_warn
+        self.tracer = Tracer.of_environment(name, self._host.prometheus)
         self._step = self.open(self._host, folder, config)
-        warn = pb_utils.Logger.log_warn
-        self._observer = Observer(self._host.prometheus, folder, lambda text: warn(f"{folder.parent.name}: {text}"))
+        self._observer = Observer(self._host.prometheus, folder, lambda text: warn(f"{name}: {text}"))
 
     def open(self, host: TritonHost, folder: Path, config: Mapping[str, Any]) -> Step:
         """The step of a version folder; `config` is its model's configuration in the JSON form."""
@@ -100,6 +103,15 @@ class TritonPythonModel:
 
     def execute(self, requests: list[Any]) -> list[Any]:
         """Answers a dynamic batch, or refuses it where too much waits."""
+        if self.tracer is None:
+            return self.answered(requests, [None] * len(requests))
+        batch = self.tracer.begin([request.parameters() for request in requests])
+        responses = self.answered(requests, batch.contexts)
+        self.tracer.end(batch, errors_of(responses))
+        return responses
+
+    def answered(self, requests: list[Any], contexts: Sequence[Context | None]) -> list[Any]:
+        """The responses; `contexts` are those of the requests that are traced."""
         asked = [
             {name: pb_utils.get_input_tensor_by_name(request, name).as_numpy() for name in self._inputs}
             for request in requests
@@ -116,6 +128,8 @@ class TritonPythonModel:
     def finalize(self) -> None:
         """Closes the step."""
         self._step.close()
+        if self.tracer is not None:
+            self.tracer.close()
         self._observer.close()
         self._host.close()
 

@@ -98,7 +98,7 @@ STEP_RUNS = Family(
 STEP_REQUESTS = Family("recserve_step_requests_total", "counter", _STEP, "Requests that a step was given")
 STEP_REFUSALS = Family("recserve_step_refusals_total", "counter", _STEP, "Requests that a step refused")
 STEP_SECONDS = Family("recserve_step_seconds_total", "counter", _STEP, "Time that a step took, together")
-STEP_SPANS = Family("recserve_step_spans_total", "counter", _OUTCOME, "Spans of steps, by what became of them")
+SPANS = Family("recserve_spans_total", "counter", _OUTCOME, "Spans of models and their steps, by what became of them")
 LOG_RECORDS = Family(
     "recserve_request_log_records_total", "counter", _OUTCOME, "Requests that were drawn for the request log"
 )
@@ -130,6 +130,6 @@ FAMILIES = (
     STEP_REQUESTS,
     STEP_REFUSALS,
     STEP_SECONDS,
-    STEP_SPANS,
+    SPANS,
     LOG_RECORDS,
 )

@@ -1,5 +1,5 @@
-"""A trace from the client through tritonserver to the steps inside `fused`, counts of those steps, and a collector that
-is slow or away."""
+"""A trace from the client to the model and the steps inside `fused`, counts of those steps, and a collector that is
+slow or away."""
 
 import os
 from collections import Counter
@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from loadtest.served import until
+from recserve_client import InvalidRequest
 from serving import golden
 from serving.server import ServerOptions, TritonServer
 from serving.spans import MOST, Context, Span, SpanSender
@@ -66,7 +67,7 @@ def traced(trace_id: str, flags: str = "01") -> dict[str, str]:
 def test_one_trace_goes_from_the_client_to_each_step(ask: Asked, receiver: Collector) -> None:
     trace_id = os.urandom(16).hex()
     ask(1, traced(trace_id))
-    until(lambda: {span["name"] for span in receiver.of(trace_id).values()} >= {*STEPS, "InferRequest"})
+    until(lambda: {span["name"] for span in receiver.of(trace_id).values()} >= {*STEPS, "lrea"})
     spans = receiver.of(trace_id)
     ways = {}
     for span in spans.values():
@@ -77,22 +78,38 @@ def test_one_trace_goes_from_the_client_to_each_step(ask: Asked, receiver: Colle
         assert above == CALLER, "the client's span is above all"
         ways[way[0]] = way[::-1]
     for step in STEPS:
-        assert ways[step] == ["InferRequest", "lrea", step]
+        assert ways[step] == ["lrea", step]
         (own,) = (span for span in spans.values() if span["name"] == step)
         around = spans[own["parentSpanId"]]
         times = [span[f"{end}TimeUnixNano"] for span, end in ((around, "start"), (own, "start"), (own, "end"))]
         assert [*map(int, times)] == sorted(map(int, times))
 
 
-def test_who_asks_for_no_trace_gets_none_at_rate_0(ask: Asked, receiver: Collector, server: TritonServer) -> None:
+def test_who_is_not_sampled_gets_no_span_at_rate_0(ask: Asked, receiver: Collector, server: TritonServer) -> None:
+    until(lambda: read(server.metrics_url, "recserve_spans_total") == len(receiver.spans))
     own, trace_id = len(receiver.spans), os.urandom(16).hex()
-    before = read(server.metrics_url, "recserve_step_spans_total")
+    before = read(server.metrics_url, "recserve_spans_total")
     ask(10)
     ask(1, traced(trace_id))
-    until(lambda: read(server.metrics_url, "recserve_step_spans_total") >= before + 2)
-    until(lambda: any(span["name"] == "InferRequest" for span in receiver.of(trace_id).values()))
+    ask(1, traced(os.urandom(16).hex(), flags="00"))
+    until(lambda: len(receiver.of(trace_id)) == 3)
+    until(lambda: read(server.metrics_url, "recserve_spans_total") >= before + 3)
     assert {span["traceId"] for span in receiver.spans[own:]} == {trace_id}
-    assert read(server.metrics_url, "recserve_step_spans_total", outcome="sent") == before + 2
+    assert read(server.metrics_url, "recserve_spans_total", outcome="sent") == before + 3
+
+
+def test_a_graph_and_a_refusal_have_spans_too(ask: Asked, receiver: Collector, server: TritonServer) -> None:
+    (one, *_) = golden.read(latest_version(server.repository / "lrea_encoder") / "golden.safetensors")
+    trace_id, refused = os.urandom(16).hex(), os.urandom(16).hex()
+    ask.client.infer("lrea_encoder", one.inputs, headers=traced(trace_id))
+    with pytest.raises(InvalidRequest):
+        ask.client.infer("lrea", {"user_id": [[1]], "candidates": [[-1]]}, headers=traced(refused))
+    until(lambda: receiver.of(trace_id) and any(span["name"] == "lrea" for span in receiver.of(refused).values()))
+    (span,) = receiver.of(trace_id).values()
+    assert (span["name"], span["parentSpanId"], span["status"]) == ("lrea_encoder", CALLER, {})
+    (span,) = (span for span in receiver.of(refused).values() if span["name"] == "lrea")
+    assert span["status"]["code"] == 2
+    assert "candidates" in span["status"]["message"]
 
 
 def test_steps_are_counted_and_latencies_summed_up(ask: Asked, server: TritonServer) -> None:
@@ -115,13 +132,13 @@ def test_a_collector_that_fails_costs_spans_and_no_request(
     ask: Asked, server: TritonServer, receiver: Collector, fault: str
 ) -> None:
     url = server.metrics_url
-    before = read(url, "recserve_step_spans_total", outcome="failed")
+    before = read(url, "recserve_spans_total", outcome="failed")
     if fault == "hangs":
         receiver.hang.set()
     else:
         receiver.status = 503
     ask(40, *(traced(os.urandom(16).hex()) for _ in range(40)))
-    until(lambda: read(url, "recserve_step_spans_total", outcome="failed") > before)
+    until(lambda: read(url, "recserve_spans_total", outcome="failed") > before)
     receiver.status = 200
     receiver.hang.clear()
     trace_id = os.urandom(16).hex()
