@@ -65,6 +65,12 @@ def measured(signature: Signature, path: Path) -> int | None:
     return best if best is not None and means[best] <= _WORTH else None
 
 
+def stretched(spec: ModelSpec, request: Request, length: int) -> Request:
+    """With as many elements in all ragged inputs, its own over and over."""
+    ragged = {field.name for field in spec.inputs if field.ragged}
+    return {name: np.resize(array, (1, length)) if name in ragged else array for name, array in request.items()}
+
+
 def _batches(signature: Signature, spec: ModelSpec) -> Iterator[list[Request]]:
     inputs = eager.example(signature, _REQUESTS, 0)
     requests = cut_tensors(signature, signature.inputs, inputs, inputs)
@@ -72,13 +78,7 @@ def _batches(signature: Signature, spec: ModelSpec) -> Iterator[list[Request]]:
     for kind in KINDS:
         if min(kind) <= most:
             lengths = islice(cycle(min(length, most) for length in kind), _REQUESTS)
-            yield [_stretched(spec, one, length) for one, length in zip(cycle(requests[:1]), lengths, strict=False)]
-
-
-def _stretched(spec: ModelSpec, request: Request, length: int) -> Request:
-    """With as many elements in all ragged inputs, its own over and over."""
-    ragged = {field.name for field in spec.inputs if field.ragged}
-    return {name: np.resize(array, (1, length)) if name in ragged else array for name, array in request.items()}
+            yield [stretched(spec, one, length) for one, length in zip(cycle(requests[:1]), lengths, strict=False)]
 
 
 def _seconds(work: Callable[[], object]) -> float:
