@@ -11,6 +11,7 @@ from export import client_ids
 from export.kinds import kind_of
 from export.signature import Bounds, check_signature, client_inputs, declared_axes
 from serving.backends import backlog
+from serving.backends.onnxruntime.model_spec import RUN_ELEMENTS
 from serving.configs import FUSED
 from serving.identity import Identity
 from training import schema as schema_file
@@ -84,6 +85,8 @@ def model_config(signature: Signature, target: Target) -> ModelConfig:
     if signature.is_graph:
         _add_packing(config, signature)
         _add_threads(config)
+    if signature.run_elements is not None and target == "cpu":
+        config.parameters[RUN_ELEMENTS].string_value = str(signature.run_elements)
     return config
 
 

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from export import stored
 from export.artifacts import Release, Source, write_version
@@ -21,7 +22,9 @@ from export.client_ids import ensemble_faults
 from export.kinds import kind_of
 from export.model_config import ensemble_problems, model_config, read_config, render
 from export.published import CONFIG_FILES, refuse_another
+from export.run_sizes import with_run_size
 from serving import manifest, releases, staging
+from serving.backends.onnxruntime.model_spec import RUN_ELEMENTS
 from serving.files import replace_text, sync
 from serving.identity import Identity
 from serving.versions import versions
@@ -90,12 +93,14 @@ def _add(
         names = [signature.name for signature in signatures]
         new = {name for name in names if not (repository / name).exists()}
         with _staging(repository) as place:
-            for signature in signatures:
+            for number, signature in enumerate(signatures):
                 report(f"{signature.name}: staging version {version}")
                 folder = place / signature.name / str(version)
                 folder.mkdir(parents=True)
                 write_version(folder, signature, version, source, Release(whole_of(signatures), names))
                 stored.tell(folder, signature.name, report)
+                if signature.name in new:
+                    signatures[number] = with_run_size(signature, folder)
             folders = [place / one.name / str(version) for one in signatures if one.tables is not None]
             stored.refuse_unstored(folders, whole_of(signatures))
             for signature in signatures:
@@ -150,19 +155,28 @@ def add_model(repository: Path, name: str, write: Callable[[Path], None]) -> boo
 
 def write_configs(repository: Path, signatures: Sequence[Signature]) -> list[Path]:
     """Writes the config files that differ from what the signatures say, each atomically; returns those. Where a version
-    was chosen to be served, the choice stays, and what the configuration says that version was made of."""
+    was chosen to be served, the choice stays, and what the configuration says that version was made of; so does the
+    bound of a run, measured when the model was new."""
     written = []
     for signature in signatures:
         for name, target in CONFIG_FILES.items():
             path = repository / signature.name / name
             config = model_config(signature, target)
-            if path.exists() and (now := read_config(path)).version_policy.HasField("specific"):
-                config.version_policy.CopyFrom(now.version_policy)
-                Identity.of(now).replace_in(config)
+            if path.exists():
+                _keep(read_config(path), config)
             if not path.exists() or path.read_text() != render(config):
                 replace_text(path, render(config))
                 written.append(path)
     return written
+
+
+def _keep(now: Any, config: Any) -> None:
+    """What a configuration that is there goes on to say."""
+    if now.version_policy.HasField("specific"):
+        config.version_policy.CopyFrom(now.version_policy)
+        Identity.of(now).replace_in(config)
+    if RUN_ELEMENTS in now.parameters:
+        config.parameters[RUN_ELEMENTS].CopyFrom(now.parameters[RUN_ELEMENTS])
 
 
 def whole_of(signatures: Sequence[Signature]) -> str:

@@ -153,9 +153,20 @@ class Loop:
             for number in range(self.progress.stage, len(stages)):
                 stage = replace(stages[number], epochs=self.options.max_epochs or stages[number].epochs)
                 self._stage(stage, bar, last=number == len(stages) - 1)
-        final = {"validation": self._evaluate(self.data.validation), "test": self._evaluate(self.data.test)}
+        self.fabric.barrier()
+        final = {"validation": self._validation(stages), "test": self._evaluate(self.data.test)}
         self.fabric.barrier()
         return self._after_stages() | final
+
+    def _validation(self, stages: Sequence[Stage]) -> dict[str, float]:
+        """Of the weights that are kept: what their epoch measured; measured now where there was none."""
+        for stage in stages[-1:]:
+            lines = (json.loads(line) for line in self.log.read_text().splitlines())
+            epochs = [one["validation"] for one in lines if one["kind"] == "epoch" and one["stage"] == stage.name]
+            if epochs:
+                sign = 1 if stage.direction == "max" else -1
+                return max(epochs, key=lambda measured: sign * measured[stage.monitor])
+        return self._evaluate(self.data.validation)
 
     def _stage(self, stage: Stage, bar: Progress, *, last: bool) -> None:
         with only_trainable(self.module, stage) as parameters:

@@ -122,6 +122,8 @@ class Signature:
     """Whether an answer depends on what the user of a request did since the export."""
     gives_ids: bool = False
     """Of a step that is no graph: whether it answers raw ids where an output has a map."""
+    run_elements: int | None = None
+    """Elements of its ragged inputs that one run has at most, where more in a run take longer; measured at export."""
     tables: Form | None = None
     """In what its graph keeps those tables by id whose values are rounded to it; None for float32."""
     unrounded: Callable[..., Packed] | None = None

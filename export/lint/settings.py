@@ -7,6 +7,7 @@ from tritonclient.grpc.model_config_pb2 import ModelConfig  # pyright: ignore[re
 from export.lint.entry import Entry, Finding, is_ensemble, is_kernel_form, is_onnx
 from export.model_config import MAX_BACKLOG_MS, MAX_QUEUE_SIZE, QUEUE_TIMEOUT_US
 from serving.backends.backlog import PARAMETER
+from serving.backends.onnxruntime.model_spec import RUN_ELEMENTS
 
 INTRA_OP_THREADS = "intra_op_thread_count"
 
@@ -18,6 +19,7 @@ def setting_findings(entry: Entry) -> Iterator[Finding]:
             yield from _queue(entry, file, config)
         if is_onnx(config):
             yield from _threads(entry, file, config)
+            yield from _run_elements(entry, file, config)
         if is_onnx(config) or is_kernel_form(config):
             yield from _ragged(entry, file, config)
 
@@ -70,6 +72,19 @@ def _threads(entry: Entry, file: str, config: ModelConfig) -> Iterator[Finding]:
         reason = "unset: ONNX Runtime starts a thread per core of the host, not of the container"
         remedy = 'set it to cores / instances, at least { string_value: "1" }'
         yield entry.warning(file, f"parameters.{INTRA_OP_THREADS}", reason, remedy)
+
+
+def _run_elements(entry: Entry, file: str, config: ModelConfig) -> Iterator[Finding]:
+    if RUN_ELEMENTS not in config.parameters:
+        return
+    text, field = config.parameters[RUN_ELEMENTS].string_value, f"parameters.{RUN_ELEMENTS}"
+    if not (text.isascii() and text.isdigit() and int(text) > 0):
+        yield entry.error(file, field, f"'{text}' is not a number of elements", "write 1 or more, or remove it")
+    if not any(tensor.allow_ragged_batch for tensor in config.input):
+        yield entry.error(file, field, "no input is ragged, so no request has elements to count", "remove it")
+    if file != "configs/cpu.pbtxt":
+        reason = "only our backend on the target cpu answers a batch by several runs"
+        yield entry.warning(file, field, reason, "set preferred_batch_size or max_batch_size")
 
 
 def _ragged(entry: Entry, file: str, config: ModelConfig) -> Iterator[Finding]:

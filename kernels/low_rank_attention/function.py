@@ -1,4 +1,5 @@
-"""Low-rank attention in standard ONNX operators: one padded row of candidates per user, as long as the longest.
+"""Low-rank attention in standard ONNX operators: one padded row of candidates per user, as long as the longest; a
+product of one user alone needs none.
 
 The nodes `LowRankAttention` and `LowRankSoftmaxAttention` (queries [C, H, E], ends [B], keys [B, H, R, E], values
 [B, H, R, V], bias [B, H V]), the same with `Ranked` behind their names (and ranks [B] behind their inputs), and
@@ -49,7 +50,6 @@ _PACK = """
     flat_shape = Concat <axis = 0> (minus_one, width)
     flat = Reshape (attended, flat_shape)
     packed = Compress <axis = 0> (flat, flat_used)
-    outputs = CastLike (packed, queries)
 """
 
 _FACTORED = """{name} ({inputs}) => (outputs) {{
@@ -69,6 +69,7 @@ _FACTORED = """{name} ({inputs}) => (outputs) {{
     keep = Constant <value_ints = [0, 0, -1]> ()
     joined = Reshape (per_candidate, keep)
     {pack}
+    outputs = CastLike (packed, queries)
 }}"""
 
 _ALL_ROWS = """
@@ -103,14 +104,35 @@ _RANKED_SOFTMAX = """
     weights = Softmax <axis = -1> (own_scores)
 """
 
+# One user's product needs no padding, and is what a run of one large request is.
 _ABSORBED = """AbsorbedAttention (queries, ends, product, bias) => (outputs) {{
-    {pad}
-    row_pads = Constant <value_ints = [0, 0, 1, 0]> ()
-    extended = Pad (candidates, row_pads)
-    rows = Gather <axis = 0> (extended, position)
-    products = Cast <to = 1> (product)
-    joined = MatMul (rows, products)
-    {pack}
+    users = Shape <start = 0, end = 1> (ends)
+    single = Constant <value_ints = [1]> ()
+    is_single = Equal (users, single)
+    alone = Squeeze (is_single)
+    outputs = If (alone) <
+        then_branch = of_one () => (own) {{
+            user = Constant <value_ints = [0]> ()
+            wide = Cast <to = 1> (queries)
+            wide_product = Cast <to = 1> (product)
+            wide_bias = Cast <to = 1> (bias)
+            own_product = Squeeze (wide_product, user)
+            own_bias = Squeeze (wide_bias, user)
+            interest = MatMul (wide, own_product)
+            biased = Add (interest, own_bias)
+            own = CastLike (biased, queries)
+        }},
+        else_branch = of_many () => (all) {{
+            {pad}
+            row_pads = Constant <value_ints = [0, 0, 1, 0]> ()
+            extended = Pad (candidates, row_pads)
+            rows = Gather <axis = 0> (extended, position)
+            products = Cast <to = 1> (product)
+            joined = MatMul (rows, products)
+            {pack}
+            all = CastLike (packed, queries)
+        }}
+    >
 }}"""
 
 

@@ -123,6 +123,10 @@ STUDIES = {
         "Time step and ask of tracing models, and the question by all answers, after short and long histories.",
         "recserve.studies.tracing_cost.command:TracingCost",
     ),
+    "graphs": Place(
+        "Profile the graphs of a repository, one request each: nodes, share of products, distance to the floor.",
+        "recserve.studies.graphs.command:Graphs",
+    ),
     "heterrec-depth": Place(
         "Draw recorded results of HeterRec and of its stack over items against their blocks; trains nothing.",
         "recserve.studies.depth.command:Depth",

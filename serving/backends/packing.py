@@ -35,9 +35,25 @@ def answer(
     requests: Sequence[Request],
     compute: Compute,
 ) -> list[dict[str, np.ndarray]]:
-    """Answers requests that passed `check` with one run (with one run each where the model does not batch)."""
-    groups = [requests] if spec.max_batch_size else [[request] for request in requests]
-    return [part for group in groups for part in unpack(spec, group, compute(pack(spec, group)))]
+    """Answers requests that passed `check`, run by run."""
+    return [part for group in runs(spec, requests) for part in unpack(spec, group, compute(pack(spec, group)))]
+
+
+def runs(spec: ModelSpec, requests: Sequence[Request]) -> list[Sequence[Request]]:
+    """The requests of each run, in order: all of them, one each where the model does not batch, or as many as have
+    `run_elements` elements together, of which a request alone may have more."""
+    if not spec.max_batch_size:
+        return [[request] for request in requests]
+    if spec.run_elements is None:
+        return [requests]
+    sizes = [max(request[field.name].size for field in spec.inputs if field.ragged) for request in requests]
+    starts, filled = [0], 0
+    for place, size in enumerate(sizes):
+        if filled and filled + size > spec.run_elements:
+            starts.append(place)
+            filled = 0
+        filled += size
+    return [requests[start:end] for start, end in zip(starts, [*starts[1:], None], strict=True)]
 
 
 def isolated(

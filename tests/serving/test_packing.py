@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from serving.backends import packing
-from serving.backends.onnxruntime.model_spec import ModelSpec
+from serving.backends.onnxruntime.model_spec import RUN_ELEMENTS, ModelSpec
 from training.schema import LARGEST
 
 SPEC = ModelSpec.parse(
@@ -235,3 +235,65 @@ def test_what_is_no_text_is_refused_by_name(names: np.ndarray, said: str) -> Non
     with pytest.raises(ValueError, match=said):
         packing.check(names_spec(**{"max_bytes.names": "5"}), {"names": names})
     packing.check(names_spec(), {"names": np.array([["abcdef" * 1000]], object)})
+
+
+def ragged_spec(run_elements: str | None, *, ragged: bool = True) -> ModelSpec:
+    """Packed candidates and what comes of each."""
+    parameters = {} if run_elements is None else {RUN_ELEMENTS: {"string_value": run_elements}}
+    return ModelSpec.parse(
+        {
+            "name": "scorer",
+            "max_batch_size": 8,
+            "input": [
+                {"name": "candidates", "data_type": "TYPE_INT64", "dims": ["-1"], "allow_ragged_batch": ragged},
+                {"name": "user", "data_type": "TYPE_INT64", "dims": ["1"]},
+            ],
+            "output": [{"name": "scores", "data_type": "TYPE_INT64", "dims": ["-1"]}],
+            "batch_output": [{"target_name": ["scores"], "source_input": ["candidates"]}],
+            "parameters": parameters,
+        }
+    )
+
+
+def candidates(count: int) -> packing.Request:
+    return {"candidates": np.arange(count)[None], "user": np.array([[count]])}
+
+
+@pytest.mark.parametrize(
+    ("bound", "sizes", "expected"),
+    [
+        (None, [3, 4, 5], [[3, 4, 5]]),
+        ("7", [3, 4, 5], [[3, 4], [5]]),
+        ("6", [3, 4, 5], [[3], [4], [5]]),
+        ("4", [9, 1, 2], [[9], [1, 2]]),
+        ("4", [0, 4, 0, 1], [[0, 4, 0], [1]]),
+        ("4", [0, 9, 0], [[0, 9], [0]]),
+        ("1", [1], [[1]]),
+    ],
+)
+def test_a_run_has_as_many_requests_as_its_bound_takes(
+    bound: str | None, sizes: list[int], expected: list[list[int]]
+) -> None:
+    found: list[list[int]] = []
+
+    def compute(feeds: packing.Request) -> packing.Request:
+        found.append(feeds["user"][:, 0].tolist())
+        return {"scores": feeds["candidates"] * 10}
+
+    answers = packing.answer(ragged_spec(bound), [candidates(size) for size in sizes], compute)
+    assert found == expected
+    assert [answer["scores"].tolist() for answer in answers] == [[[10 * n for n in range(size)]] for size in sizes]
+
+
+@pytest.mark.parametrize(
+    ("bound", "ragged", "reason"),
+    [
+        ("0", True, "scorer: parameter 'run_elements' is '0'; write 1 or more"),
+        ("-5", True, "scorer: parameter 'run_elements' is '-5'; write 1 or more"),
+        ("many", True, "scorer: parameter 'run_elements' is 'many'; write a whole number"),
+        ("100", False, "scorer: parameter 'run_elements' needs an input with allow_ragged_batch"),
+    ],
+)
+def test_a_bound_that_says_nothing_is_refused(bound: str, ragged: bool, reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        ragged_spec(bound, ragged=ragged)

@@ -142,7 +142,10 @@ class Tower(nn.Module):
     def finish(
         self, interest: Float[Tensor, "B D"], target: Float[Tensor, "B D"], first: Float[Tensor, "B K"]
     ) -> Float[Tensor, " B"]:
-        """The rest of the network, given the first layer's share of target and profile."""
-        hidden = first + self.of_interest(interest) + self.of_product(interest * target)
+        """The network, given the first layer's share of target and profile."""
+        return self.rest(first + self.of_interest(interest) + self.of_product(interest * target))
+
+    def rest(self, hidden: Float[Tensor, "B K"]) -> Float[Tensor, " B"]:
+        """What comes after the first layer's products."""
         hidden = torch.relu(self.second(self.dropout(torch.relu(hidden))))
         return self.last(hidden).squeeze(-1)

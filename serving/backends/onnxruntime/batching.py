@@ -24,6 +24,17 @@ def load_session(path: Path, spec: ModelSpec) -> onnxruntime.InferenceSession:
     Raises:
         ValueError: the graph's inputs or outputs are not those of the configuration.
     """
+    options = options_of(spec)
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    configured = {tensor.name for tensor in (*spec.inputs, *spec.batch_inputs)}
+    _same_names(spec.name, "inputs", configured, {node.name for node in session.get_inputs()})
+    produced = {node.name for node in session.get_outputs()}
+    _same_names(spec.name, "outputs", {tensor.name for tensor in spec.outputs} - produced, set())
+    return session
+
+
+def options_of(spec: ModelSpec) -> onnxruntime.SessionOptions:
+    """Threads and graph level of the configuration. Raises ValueError for a level that there is not."""
     if spec.graph_level not in _LEVELS:
         raise ValueError(f"{spec.name}: optimization.graph.level is {spec.graph_level}; use -1, 1, 2 or leave it out")
     options = onnxruntime.SessionOptions()
@@ -38,12 +49,7 @@ def load_session(path: Path, spec: ModelSpec) -> onnxruntime.InferenceSession:
     # An idle pool that spins takes the cores of the next model.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry("session.inter_op.allow_spinning", "0")
-    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    configured = {tensor.name for tensor in (*spec.inputs, *spec.batch_inputs)}
-    _same_names(spec.name, "inputs", configured, {node.name for node in session.get_inputs()})
-    produced = {node.name for node in session.get_outputs()}
-    _same_names(spec.name, "outputs", {tensor.name for tensor in spec.outputs} - produced, set())
-    return session
+    return options
 
 
 def run(

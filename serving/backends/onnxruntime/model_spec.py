@@ -27,6 +27,7 @@ BATCH_INPUT_KINDS = (
 )
 SCATTER = "BATCH_SCATTER_WITH_INPUT_SHAPE"
 CPU_KINDS = ("KIND_AUTO", "KIND_CPU")
+RUN_ELEMENTS = "run_elements"
 
 _INT64 = np.iinfo(np.int64)
 _REFUSED = {
@@ -113,6 +114,8 @@ class ModelSpec:
     """Whether independent nodes run at once (`execution_mode` 1)."""
     mapped_ids: tuple[str, ...]
     """Tensors whose raw ids a backend maps by files of the version; a graph of ONNX does so itself."""
+    run_elements: int | None
+    """Elements of the ragged inputs that requests of one run have together at most; None for no bound."""
     graph_level: int | None
     """-1 basic, 1 extended, 2 no optimisation, None all: as in NVIDIA's backend."""
 
@@ -150,6 +153,7 @@ class ModelSpec:
             inter_op_threads=_integer(name, parameters, "inter_op_thread_count") or 1,
             parallel=_integer(name, parameters, "execution_mode") == 1,
             mapped_ids=ids.mapped_ids(parameters),
+            run_elements=_run_elements(name, config, parameters),
             graph_level=None if graph is None else int(graph.get("level", 0)) or None,
         )
 
@@ -241,6 +245,15 @@ def _dtype(model: str, tensor: str, data_type: str) -> np.dtype:
     if data_type not in DTYPES:
         raise ValueError(f"{model}: tensor '{tensor}' has data_type {data_type}; use one of {', '.join(DTYPES)}")
     return DTYPES[data_type]
+
+
+def _run_elements(model: str, config: Mapping[str, Any], parameters: Mapping[str, str]) -> int | None:
+    found = _integer(model, parameters, RUN_ELEMENTS)
+    if found is not None and found < 1:
+        raise ValueError(f"{model}: parameter '{RUN_ELEMENTS}' is '{found}'; write 1 or more, or leave it out")
+    if found is not None and not any(entry.get("allow_ragged_batch") for entry in config.get("input", [])):
+        raise ValueError(f"{model}: parameter '{RUN_ELEMENTS}' needs an input with allow_ragged_batch; leave it out")
+    return found
 
 
 def _bound(model: str, parameters: Mapping[str, str], key: str, unlimited: int) -> np.ndarray | None:

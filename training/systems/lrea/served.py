@@ -1,9 +1,11 @@
 """LREA's served computations: the user's side once per change of the history, the candidates' side per request.
 
-All that depends on one side only is folded into that side's tables: item vectors, W_Q T and the first layer's W_T T
-into one item table, the first layer's W_p profile into the user's state.
+What depends on the user alone is folded into the user's state, the first layer's share of the profile too, and in ONNX
+once more in each run: with M of eq. (7) a candidate T goes into the first layer as T (M W_O + W_T) + (ub W_O + share),
+so that all it needs is its own vector. The program of the kernel form attends to the state as it is stored.
 
-Legend: B requests, C candidates packed over them, L longest history, H heads, D width, E and V widths of a head.
+Legend: B requests, C candidates packed over them, L longest history, H heads, D width, E and V widths of a head, K
+hidden units.
 """
 
 import torch
@@ -65,31 +67,28 @@ class UserEncoder(nn.Module):
 
 
 class Scorer(nn.Module):
-    """Packed candidates and the users' states -> scores; the layouts differ in how they attend."""
+    """Packed candidates and the users' states -> scores; the layouts differ in the state that they attend to."""
 
-    table: Tensor
+    items: Tensor
     stamp: Tensor
 
     def __init__(self, model: LREA, stamp: int) -> None:
         super().__init__()
         self.heads = model.config.heads
         self.num_items = model.tables.num_items
-        self.tower = model.tower
+        self.query, self.tower = model.query, model.tower
         with torch.no_grad():
-            items = model.tables.items()
-            parts = (items, model.query(items), model.tower.of_target(items))
-        self.widths = [part.shape[1] for part in parts]
-        self.register_buffer("table", torch.cat(parts, dim=1))
+            self.register_buffer("items", model.tables.items())
         self.register_buffer("stamp", torch.tensor(stamp))
 
     def interest(
-        self,
-        target: Float[Tensor, "C D"],
-        query: Float[Tensor, "C HE"],
-        ends: Int[Tensor, " B"],
-        state: tuple[Tensor, ...],
+        self, target: Float[Tensor, "C D"], ends: Int[Tensor, " B"], state: tuple[Tensor, ...]
     ) -> Float[Tensor, "C HV"]:
         """What its user's history says of each candidate; candidates beyond the last end are the last user's."""
+        raise NotImplementedError
+
+    def product(self, state: tuple[Tensor, ...]) -> Float[Tensor, "B D HV"]:
+        """M of eq. (7)."""
         raise NotImplementedError
 
     def score(
@@ -104,25 +103,42 @@ class Scorer(nn.Module):
         # One candidate more, dropped at the end: ORT divides by zero where a batch has none at all.
         ids = torch.cat([candidates, candidates.new_zeros(1)])
         request = ragged.requests(ends, ids.shape[0])
-        target, query, first = nn.functional.embedding(known(ids, self.num_items), self.table).split(self.widths, dim=1)
-        interest = self.interest(target, query, ends, state)
-        logits = self.tower.finish(interest, target, first + profile_share.index_select(0, request))
+        target = nn.functional.embedding(known(ids, self.num_items), self.items)
+        if torch.onnx.is_in_onnx_export():
+            interest, first = self._folded(target, ends, state, profile_share)
+            logits = self.tower.rest(first + self.tower.of_product(interest * target))
+        else:
+            first = self.tower.of_target(target) + profile_share.index_select(0, request)
+            logits = self.tower.finish(self.interest(target, ends, state), target, first)
         valid = (ids >= 0) & (stamp == self.stamp)[:, 0].index_select(0, request)
         return (torch.where(valid, torch.sigmoid(logits), torch.nan)[:-1],)
+
+    def _folded(
+        self,
+        target: Float[Tensor, "C D"],
+        ends: Int[Tensor, " B"],
+        state: tuple[Tensor, ...],
+        profile_share: Float[Tensor, "B K"],
+    ) -> tuple[Float[Tensor, "C HV"], Float[Tensor, "C K"]]:
+        """The interest, and the first layer's share of interest, target and profile, by two products with matrices of
+        the candidate's user."""
+        product, bias = self.product(state), state[-1]
+        into_first = self.tower.of_interest(product) + self.tower.of_target.weight.T  # (B, D, K)
+        share = self.tower.of_interest(bias) + profile_share
+        return absorbed_attention(target, ends, product, bias), absorbed_attention(target, ends, into_first, share)
 
 
 class FactoredScorer(Scorer):
     """Eq. (6): the state holds Kc and Vc."""
 
     def interest(
-        self,
-        target: Float[Tensor, "C D"],
-        query: Float[Tensor, "C HE"],
-        ends: Int[Tensor, " B"],
-        state: tuple[Tensor, ...],
+        self, target: Float[Tensor, "C D"], ends: Int[Tensor, " B"], state: tuple[Tensor, ...]
     ) -> Float[Tensor, "C HV"]:
         keys, values, bias = state
-        return low_rank_attention(query.unflatten(1, (self.heads, -1)), ends, keys, values, bias)
+        return low_rank_attention(self.query(target).unflatten(1, (self.heads, -1)), ends, keys, values, bias)
+
+    def product(self, state: tuple[Tensor, ...]) -> Float[Tensor, "B D HV"]:
+        return attention.absorb_fully(attention.Absorbed(*state), self.query.weight.T)
 
     def forward(  # noqa: PLR0913 - the graph's inputs
         self,
@@ -141,14 +157,13 @@ class AbsorbedScorer(Scorer):
     """Eq. (7): the state holds M."""
 
     def interest(
-        self,
-        target: Float[Tensor, "C D"],
-        query: Float[Tensor, "C HE"],
-        ends: Int[Tensor, " B"],
-        state: tuple[Tensor, ...],
+        self, target: Float[Tensor, "C D"], ends: Int[Tensor, " B"], state: tuple[Tensor, ...]
     ) -> Float[Tensor, "C HV"]:
         product, bias = state
         return absorbed_attention(target, ends, product, bias)
+
+    def product(self, state: tuple[Tensor, ...]) -> Float[Tensor, "B D HV"]:
+        return state[0]
 
     def forward(
         self,

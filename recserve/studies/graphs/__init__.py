@@ -1,0 +1,1 @@
+"""Where the time of served graphs goes, and how far it is from what the machine could do."""
