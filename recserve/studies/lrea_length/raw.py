@@ -26,7 +26,7 @@ from training.layers.prestored import histories_of, history_specs
 from training.servable import Axis, Packed, Servable, TensorSpec
 from training.systems.lrea import attention
 from training.systems.lrea.model import LREA
-from training.systems.lrea.served import FactoredScorer, UserEncoder
+from training.systems.lrea.served import UserEncoder
 
 CHUNK = 16
 """Candidates attended to at once; of 1 to 250, what DIN is about fastest with at 128, 2,048 and 16,384 events."""
@@ -67,12 +67,18 @@ class RawRanker(nn.Module):
 
     attends_by: ClassVar[Literal["target", "query"]] = "query"
     """Rows of candidates that the attention takes: item vectors [C, D] or their queries [C, HE]."""
+    table: Float[Tensor, "N DHEK"]
+    """What of an item depends on nothing else: its vector, its query, its share of the first layer."""
 
     def __init__(self, model: LREA) -> None:
         super().__init__()
         self.model = model
         self.encoder = UserEncoder(model, 0)
-        self.scorer = FactoredScorer(model, 0)
+        with torch.no_grad():
+            items = model.tables.items()
+            parts = (items, model.query(items), model.tower.of_target(items))
+        self.widths = [part.shape[1] for part in parts]
+        self.register_buffer("table", torch.cat(parts, dim=1))
 
     def attender(self, events: Float[Tensor, "1 L D"], mask: Float[Tensor, "1 L"]) -> Attend:
         """What the history says of a chunk of candidates; all of it that no candidate changes is worked out here."""
@@ -81,8 +87,8 @@ class RawRanker(nn.Module):
     def rank(self, over: Over, candidates: Int[Tensor, " C"], history: Packed) -> Float[Tensor, " C"]:
         """Scores for one user; `history` is items [1, L], values [1, L], length [1, 1] and the profile [1, P]."""
         items, values, length, ids = history
-        rows = nn.functional.embedding(known(candidates, self.scorer.num_items), self.scorer.table)
-        target, query, first = rows.split(self.scorer.widths, dim=1)
+        rows = nn.functional.embedding(known(candidates, self.model.tables.num_items), self.table)
+        target, query, first = rows.split(self.widths, dim=1)
         events, mask = self.encoder.history(items, values, length[:, 0])
         interest = over(self.attender(events, mask), target if self.attends_by == "target" else query)
         of_ids = self.model.tables.profile(Features(ids, events[:, 0, :0], ids[:, :0]))
@@ -176,7 +182,9 @@ def raw_servable(name: str, module: RawRanker, data: ClickData) -> Servable:
 
     def example(batch_size: int, seed: int) -> Packed:
         random = np.random.default_rng(seed)
-        candidates = torch.from_numpy(random.integers(1, module.scorer.num_items, (batch_size, CHUNK + 1 + batch_size)))
+        candidates = torch.from_numpy(
+            random.integers(1, module.model.tables.num_items, (batch_size, CHUNK + 1 + batch_size))
+        )
         rows = (seed + np.arange(batch_size)) % users
         history = [torch.from_numpy(stored[spec.name][rows]) for spec in specs]
         history[2][1:4] = torch.tensor([[0], [1], [2]])[: max(batch_size - 1, 0)]
