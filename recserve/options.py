@@ -131,6 +131,24 @@ def positionals(made: type) -> str:
     return " ".join(option.name for option in options_of(made) if option.positional)
 
 
+class Named(NamedTuple):
+    """A path that was given."""
+
+    option: str
+    path: Path
+
+
+def naming(made: Any, path: Path) -> Named | None:
+    """The option by which a file or folder was named, the one above it, or one within it; None for none of them."""
+    found = [
+        Named(option.name, value)
+        for option in options_of(type(made))
+        if len(option.path) == 1 and isinstance(value := getattr(made, option.path[0]), Path)
+    ]
+    near_by = [one for one in found if one.path.is_relative_to(path) or path.is_relative_to(one.path)]
+    return max(near_by, key=lambda one: len(one.path.parts), default=None)
+
+
 def near(word: str, known: Sequence[str]) -> str:
     """`; did you mean ...?` where something known is close to a word, else nothing."""
     found = difflib.get_close_matches(word, known, n=3)
