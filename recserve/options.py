@@ -145,8 +145,10 @@ def naming(made: Any, path: Path) -> Named | None:
         for option in options_of(type(made))
         if len(option.path) == 1 and isinstance(value := getattr(made, option.path[0]), Path)
     ]
-    near_by = [one for one in found if one.path.is_relative_to(path) or path.is_relative_to(one.path)]
-    return max(near_by, key=lambda one: len(one.path.parts), default=None)
+    above = [one for one in found if path.is_relative_to(one.path)]
+    # Of a folder that cannot be made, the system names the first one above it that is not there.
+    below = [one for one in found if one.path.is_relative_to(path)]
+    return max(above or below, key=lambda one: len(one.path.parts), default=None)
 
 
 def near(word: str, known: Sequence[str]) -> str:

@@ -5,13 +5,12 @@ import signal
 import threading
 from typing import TYPE_CHECKING
 
+from recserve.commands.stores import histories_of, state_of
 from serving import admin_key
 from serving.command import Container, container_command
 from serving.container import Running, engine
-from serving.histories.opening import histories_beside
 from serving.options import ServerOptions
 from serving.startup import StartupError
-from serving.state import beside, url_of
 
 if TYPE_CHECKING:
     from recserve.commands.serve import Serve, _Signals
@@ -28,8 +27,8 @@ def run(serve: "Serve", signals: "_Signals") -> int:
     found = engine()
     served = Container(
         repository=serve.repository,
-        state=url_of(serve.state) if serve.state else beside(serve.repository),
-        histories=serve.histories or histories_beside(serve.repository),
+        state=state_of(serve.repository, serve.state),
+        histories=histories_of(serve.repository, serve.histories),
         image=serve.image,
         engine=found or "docker",
         grpc_port=serve.grpc_port,

@@ -146,3 +146,4 @@ def test_of_two_options_the_nearer_one_is_found() -> None:
     places = Places(source=Path("data"), out=Path("data/out"))
     assert naming(places, Path("data/out/x.png")) == Named("--out", Path("data/out"))
     assert naming(places, Path("data/x.png")) == Named("SOURCE", Path("data"))
+    assert naming(places, Path("data")) == Named("SOURCE", Path("data"))
