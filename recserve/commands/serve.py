@@ -40,7 +40,7 @@ class Serve(Command):
     repository: Path
     """The model repository to serve."""
     target: Literal["cpu", "gpu"] = "cpu"
-    """The tritonserver of the wheel, or NVIDIA's container by docker or podman, whose command line is printed."""
+    """The tritonserver of the wheel, or NVIDIA's container which docker or podman starts for this command."""
     image: str = IMAGE
     """Image of the target gpu; deploy/containers/gpu.Dockerfile makes one with all that models may need."""
     state: str | None = None

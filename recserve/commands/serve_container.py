@@ -40,7 +40,10 @@ def run(serve: "Serve", signals: "_Signals") -> int:
     # A key that somebody keeps is in no log.
     serve.say(line.replace(key, f"$(cat {shlex.quote(str(serve.admin_key_file))})") if key else line)
     if found is None:
-        raise StartupError("neither docker nor podman is on PATH; run the line above where one is, and a GPU")
+        raise StartupError(
+            "neither docker nor podman is on PATH; run this command where one is, and a GPU: the line above "
+            "alone starts a server whose files and answers nobody checks"
+        )
     with Running(served, words, ready_timeout_s=ServerOptions.ready_timeout_s) as running:
         _attend(serve, running, signals)
     serve.say("stopped")

@@ -15,7 +15,7 @@ import compose_spec
 import pytest
 import yaml
 
-from serving.command import IMAGE, Container, container_command
+from serving.command import IMAGE, USER, Container, container_command
 from serving.launch import STOP_TIMEOUT_S
 from tests.production.helm import CHART, ROOT, rendered
 
@@ -64,7 +64,7 @@ def test_what_is_copied_is_there_and_reaches_the_builder(recipe: Path) -> None:
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
 def test_an_image_is_not_root_and_has_a_fixed_base(recipe: Path) -> None:
     said = instructions(recipe)
-    assert [rest for word, rest in said if word == "USER"] == ["10001:10001"]
+    assert [rest for word, rest in said if word == "USER"] == [f"{USER}:{USER}"]
     assert all(re.search(r":[\w.-]*\d", rest) for word, rest in said if word == "FROM")
 
 

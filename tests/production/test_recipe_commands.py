@@ -1,6 +1,7 @@
 """Commands of the recipes of images, run as far as they go without a container engine."""
 
 import importlib.util
+import json
 import re
 import shlex
 import shutil
@@ -11,11 +12,14 @@ from pathlib import Path
 
 import pytest
 
+from recserve.cli import command
+from recserve.commands.serve import Serve
 from tests.production.helm import ROOT
 
 pytestmark = pytest.mark.production
 
-RECIPE = ROOT / "deploy" / "containers" / "cpu.Dockerfile"
+CONTAINERS = ROOT / "deploy" / "containers"
+RECIPE = CONTAINERS / "cpu.Dockerfile"
 
 
 @pytest.fixture(scope="module")
@@ -41,3 +45,11 @@ def test_no_file_of_a_package_ends_the_build(foreign: Path) -> None:
     done = compiled(shlex.split(said), foreign)
     assert done.returncode == 0, done.stdout + done.stderr
     assert compiled(["-q"], foreign).returncode == 1, "torch has mended its file: leave nothing out any more"
+
+
+def test_the_image_of_the_target_gpu_starts_no_server_by_itself() -> None:
+    (said,) = re.findall(r"^CMD (.+)$", (CONTAINERS / "gpu.Dockerfile").read_text(), re.MULTILINE)
+    done = subprocess.run(json.loads(said), capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    words = done.stderr.partition(": ")[2].split()
+    assert isinstance(command(words[1:]), Serve), "what it names instead is a command"
