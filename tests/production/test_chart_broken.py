@@ -10,8 +10,9 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from recserve.cli import command
 from tests.production.helm import EXAMPLES, rendered
-from tests.production.manifests import Manifests, named, pod, validate
+from tests.production.manifests import Manifests, named, pod, said, server_words, validate
 
 pytestmark = pytest.mark.production
 
@@ -30,6 +31,7 @@ BROKEN = {
         {"traces": {"url": "https://collector:4318/v1/traces"}},
         "traces/url",
     ),
+    "a place in the pod that goes nowhere": ({"stores": {"state": "lmdb:///models/state?max_bytes=9"}}, "stores/state"),
     "traces with a password": ({"traces": {"url": "http://a:b@collector:4318/v1/traces"}}, "traces/url"),
     "a policy that the chart's edge has not": ({"edge": {"rate": 100}}, "rate"),
 }
@@ -101,6 +103,14 @@ def test_values_at_their_bounds_are_taken(folder: Path, tmp_path: Path) -> None:
     }
     (tmp_path / "values.yaml").write_text(yaml.safe_dump(values))
     assert rendered(folder, tmp_path / "values.yaml")
+
+
+def test_states_in_the_pod_may_have_a_bound_of_their_own(folder: Path, tmp_path: Path) -> None:
+    url = "lmdb:///data/state?max_bytes=6023529412"
+    (tmp_path / "values.yaml").write_text(yaml.safe_dump({"stores": {"state": url}}))
+    words = server_words(rendered(folder, tmp_path / "values.yaml"))
+    assert said(words, "--state") == url
+    command(words)
 
 
 def test_an_older_kubernetes_is_refused(folder: Path) -> None:

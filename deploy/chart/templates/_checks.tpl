@@ -18,14 +18,14 @@
 {{- end }}
 
 {{- define "recserve.checkStores" -}}
-{{- $urls := or .stores.state .stores.histories }}
-{{- if and .stores.secret $urls }}
+{{- $elsewhere := or (hasPrefix "valkey" .stores.state) .stores.histories }}
+{{- if and .stores.secret (or .stores.state .stores.histories) }}
 {{- fail "stores.secret takes the place of stores.state and stores.histories; give either" }}
 {{- end }}
 {{- if and .valkey.enabled (or .stores.secret (and .stores.state .stores.histories)) }}
 {{- fail "valkey.enabled starts stores that nobody would ask, as stores names others; give either" }}
 {{- end }}
-{{- if and .network.enabled (not .network.egress) (or .stores.secret $urls .traces.url) }}
+{{- if and .network.enabled (not .network.egress) (or .stores.secret $elsewhere .traces.url) }}
 {{- fail "network.egress has no rule, so that servers reach neither traces.url nor what stores names; add one for their ports" }}
 {{- end }}
 {{- end }}
