@@ -158,6 +158,15 @@ def test_every_service_is_confined() -> None:
         assert re.search(r":[\w.]*\d", service["image"])
 
 
+def test_backends_may_be_loaded_from_the_cache() -> None:
+    (variables,) = [rest for word, rest in instructions(CONTAINERS / "cpu.Dockerfile") if "RECSERVE_CACHE" in rest]
+    cache = dict(one.split("=", 1) for one in shlex.split(variables))["RECSERVE_CACHE"]
+    for name in ("server-a", "server-b"):
+        mounts = dict(one.partition(":")[::2] for one in SERVICES[name]["tmpfs"])
+        (options,) = [options for path, options in mounts.items() if cache.startswith(f"{path}/")]
+        assert "exec" in options.split(","), "tmpfs is noexec by default"
+
+
 def test_the_edge_is_that_of_the_chart(tmp_path: Path) -> None:
     (tmp_path / "values.yaml").write_text("edge: {enabled: true}\n")
     made = rendered(tmp_path, tmp_path / "values.yaml", release="recserve")
