@@ -3,7 +3,7 @@
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
-from recserve.commands.stores import histories_of, state_of
+from recserve.named_stores import histories_of, state_of
 from serving import processes, readiness
 from serving.startup import StartupError
 

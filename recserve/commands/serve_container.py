@@ -5,7 +5,7 @@ import signal
 import threading
 from typing import TYPE_CHECKING
 
-from recserve.commands.stores import histories_of, state_of
+from recserve.named_stores import histories_of, state_of
 from serving import admin_key
 from serving.command import Container, container_command
 from serving.container import Running, engine

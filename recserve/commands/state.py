@@ -9,7 +9,7 @@ import numpy as np
 from rich.progress import Progress
 
 from recserve.commands.command import Command, show, table
-from recserve.commands.stores import histories_of, state_of
+from recserve.named_stores import histories_of, state_of
 from recserve.options import Positional
 from serving.direct import DirectModel
 from serving.state import builder as state_builder

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from recserve.commands.command import Command
-from recserve.commands.stores import histories_of
+from recserve.named_stores import histories_of
 from serving.histories.histories import Histories
 from serving.histories.opening import open_histories
 from serving.store_urls import named

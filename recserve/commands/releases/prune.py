@@ -6,7 +6,7 @@ from pathlib import Path
 
 from export.prune import Version, prunable, remove, size, sweep
 from recserve.commands.connected import Connected
-from recserve.commands.stores import state_of
+from recserve.named_stores import state_of
 from recserve_client import Client
 from recserve_client.errors import ModelUnavailable, ServerUnavailable, TlsMismatch
 from serving import releases
