@@ -53,12 +53,12 @@ class Report(NamedTuple):
 
 def report(repository: Path, name: str, version: int, log: Path) -> Report:
     """Raises ValueError where the log has no request that this release answered, or the release has no reference."""
+    everything = logged.read(log, name)
     reference = Reference.read(repository / name / str(version))
     if reference is None:
         raise ValueError(
             f"{name} {version} has no reference: it answers no scores, or was exported before there were any"
         )
-    everything = logged.read(log, name)
     asked = [one for one in everything if one.version == version]
     if not asked:
         others = sorted({one.version for one in everything})

@@ -4,18 +4,20 @@ Only the module of the chosen command is imported: `recserve --help` reads nothi
 """
 
 import importlib
+import os
 import signal
 import sys
 import textwrap
 import threading
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 
 from recserve.commands.command import Command
-from recserve.options import near, parse, positionals
+from recserve.options import naming, near, parse, positionals
 from recserve.place import Group, Place
 from recserve.registry import COMMANDS
 from recserve_client.errors import ServingError
@@ -36,15 +38,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words
+    made: Command | None = None
     try:
-        return command([word for word in words if word != "--debug"]).run()
+        made = command([word for word in words if word != "--debug"])
+        return made.run()
     except KeyboardInterrupt:
         return 130
     except Exception as error:
         if debug or not isinstance(error, _expected()):
             raise
-        complain(" ".join(str(error).split()) or type(error).__name__)
+        complain(" ".join(told(error, made).split()) or type(error).__name__)
         return SERVER_ERROR if isinstance(error, StartupError) else USE_ERROR
+
+
+def told(error: Exception, made: Command | None) -> str:
+    """What went wrong; of a file or folder that the system refuses, by which option it was named."""
+    if not isinstance(error, OSError) or error.filename is None or made is None:
+        return str(error)
+    path = Path(os.fsdecode(error.filename))
+    if (named := naming(made, path)) is None:
+        return str(error)
+    inside = "" if named.path == path else f" ({path})"
+    return f"{named.option} {named.path}: {error.strerror}{inside}; name another place"
 
 
 def complain(text: str) -> None:

@@ -131,6 +131,26 @@ def positionals(made: type) -> str:
     return " ".join(option.name for option in options_of(made) if option.positional)
 
 
+class Named(NamedTuple):
+    """A path that was given."""
+
+    option: str
+    path: Path
+
+
+def naming(made: Any, path: Path) -> Named | None:
+    """The option by which a file or folder was named, the one above it, or one within it; None for none of them."""
+    found = [
+        Named(option.name, value)
+        for option in options_of(type(made))
+        if len(option.path) == 1 and isinstance(value := getattr(made, option.path[0]), Path)
+    ]
+    above = [one for one in found if path.is_relative_to(one.path)]
+    # Of a folder that cannot be made, the system names the first one above it that is not there.
+    below = [one for one in found if one.path.is_relative_to(path)]
+    return max(above or below, key=lambda one: len(one.path.parts), default=None)
+
+
 def near(word: str, known: Sequence[str]) -> str:
     """`; did you mean ...?` where something known is close to a word, else nothing."""
     found = difflib.get_close_matches(word, known, n=3)

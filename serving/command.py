@@ -10,6 +10,8 @@ import kernels
 import recserve_client
 from serving.state import directory_of
 
+USER = 10_001
+"""Of the images of deploy/containers; of a container, where root starts it."""
 IMAGE = "nvcr.io/nvidia/tritonserver:26.06-py3"
 ADMIN_APIS = ("model-repository", "trace", "logging")
 SUMMARIES = (
@@ -57,7 +59,7 @@ def container_command(container: Container, admin_key: str | None = None) -> lis
     }
     return [
         *(container.engine, "run", "--rm", _GPUS[container.engine], "--shm-size=1g"),
-        *("--security-opt=no-new-privileges", "--cap-drop=ALL", f"--user={os.getuid()}:{os.getgid()}"),
+        *("--security-opt=no-new-privileges", "--cap-drop=ALL", f"--user={user()}"),
         f"--publish=127.0.0.1:{container.grpc_port}:8001",
         f"--publish=127.0.0.1:{container.metrics_port}:8002",
         *(f"--volume={outside}:{inside}" for outside, inside in mounts.items()),
@@ -68,6 +70,11 @@ def container_command(container: Container, admin_key: str | None = None) -> lis
         *shared_flags(Path("/models"), None, admin_key or secrets.token_hex(16)),
         "--model-control-mode=none",
     ]
+
+
+def user() -> str:
+    """UID:GID in the container: whoever calls, so that stores on this machine stay his; never root."""
+    return f"{os.getuid()}:{os.getgid()}" if os.getuid() else f"{USER}:{USER}"
 
 
 def mounted(container: Container) -> Iterator[tuple[Path, str]]:

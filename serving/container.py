@@ -1,5 +1,6 @@
 """Runs NVIDIA's container on a repository, for as long as it answers right."""
 
+import os
 import shutil
 import subprocess
 import threading
@@ -9,7 +10,7 @@ from pathlib import Path
 
 from recserve_client import Client
 from serving import readiness, releases
-from serving.command import Container, Engine, mounted
+from serving.command import USER, Container, Engine, mounted
 from serving.served_configs import settle
 from serving.startup import StartupError
 
@@ -73,6 +74,7 @@ class Running:
         for folder, _ in mounted(self._container):
             # The engine would make it, and root would own it.
             folder.mkdir(parents=True, exist_ok=True)
+            _hand_over(folder)
         self._process = subprocess.Popen([*self._command], stdin=subprocess.DEVNULL, start_new_session=True)
         with Client(self.url, deadline_s=1.0) as client:
             if self._wait(client, stop):
@@ -88,3 +90,10 @@ class Running:
             if stop.wait(_POLL_S):
                 return False
         return True
+
+
+def _hand_over(folder: Path) -> None:
+    """Makes a store that root keeps writable for the container's user, who is not root."""
+    if os.getuid() == 0:
+        for path in (folder, *folder.iterdir()):
+            os.chown(path, USER, USER)

@@ -17,6 +17,11 @@ def replace_text(path: Path, text: str) -> None:
     sync(path.parent)
 
 
+def no_folder(path: Path) -> str:
+    """Why a path is no folder, in words: it is not there, or it is a file."""
+    return f"{path} is a file, not a folder" if path.exists() else f"there is no folder {path}"
+
+
 def sync(path: Path) -> None:
     """Writes a file or a directory through to the disk."""
     descriptor = os.open(path, os.O_RDONLY)

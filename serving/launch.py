@@ -25,7 +25,12 @@ class Launch:
     @classmethod
     def drawn(cls, hosts: tuple[str, str], ports: tuple[int, int]) -> Self:
         """On these hosts and ports of gRPC and metrics; a free port for 0."""
-        grpc_port, metrics_port = processes.available_ports([*zip(hosts, ports, strict=True)])
+        grpc_port, metrics_port = processes.available_ports(
+            [
+                processes.Listening(hosts[0], ports[0]),
+                processes.Listening(hosts[1], ports[1], "--metrics-host", "--metrics-port"),
+            ]
+        )
         prefix = shared_memory.prefix(secrets.token_hex(4))
         return cls(grpc_port=grpc_port, metrics_port=metrics_port, memory_prefix=prefix)
 

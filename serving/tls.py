@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, Self
 from recserve_client import Tls
 from recserve_client.connecting import FILES
 from serving.addresses import EVERYWHERE
+from serving.files import no_folder
 
 CERTIFICATE, KEY = "server.crt", "server.key"
 CLIENTS = FILES[0]
@@ -38,7 +39,7 @@ class ServerTls(NamedTuple):
     def read(cls, folder: Path) -> Self:
         """Raises ValueError naming the file and what is wrong with it."""
         if not folder.is_dir():
-            raise ValueError(f"the TLS folder {folder} is no directory; {_FORM}")
+            raise ValueError(f"--tls: {no_folder(folder)}; {_FORM}")
         for name in (CERTIFICATE, KEY):
             if not (folder / name).exists():
                 raise ValueError(f"{folder / name} is missing in the TLS folder; {_FORM}")

@@ -4,7 +4,9 @@ Nothing is tried twice: who asks on behalf of a request has no time for that, an
 """
 
 import os
+import re
 from typing import Any
+from urllib.parse import urlsplit
 
 import valkey
 from valkey.backoff import NoBackoff
@@ -15,6 +17,10 @@ PASSWORD = "RECSERVE_VALKEY_PASSWORD"  # noqa: S105 - the variable's name
 """Environment variable with the password where a URL has none: other users of a machine can read command lines."""
 READ_TIMEOUT_S = 0.1
 """Of connecting, and of each answer to who serves a request: it has no time for a store that hangs."""
+_FORM = (
+    "the URL of a Valkey is valkey://[user:password@]host:port/database; a password's own / : @ # ? % are written "
+    "%2F %3A %40 %23 %3F %25"
+)
 _LONGEST = 200
 """Characters of an error that are told."""
 
@@ -35,11 +41,19 @@ def client(url: str, timeout_s: float) -> Any:
         # What no connection can be made with is found here, and not by the first who asks.
         made.connection_pool.connection_class(**made.connection_pool.connection_kwargs)
         return made
-    except (ValueError, TypeError):  # whose text may be a part of the password
-        raise ValueError(
-            "the URL of a Valkey is valkey://[user:password@]host:port/database; a password's own / : @ # ? % are "
-            "written %2F %3A %40 %23 %3F %25"
-        ) from None
+    except (ValueError, TypeError) as error:  # whose text may be a part of the password
+        raise ValueError(f"{_unknown(url, error)}{_FORM}") from None
+
+
+def check_url(url: str) -> None:
+    """Raises ValueError for a URL that is none; asks nobody."""
+    client(url, READ_TIMEOUT_S).close()
+
+
+def _unknown(url: str, error: Exception) -> str:
+    """The parameter that there is not, where it can be no part of a password."""
+    found = re.search(r"unexpected keyword argument '(\w+)'", str(error))
+    return f"there is no parameter '{found[1]}'; " if found and "@" not in urlsplit(url).query else ""
 
 
 def answers(pipeline: Any) -> list[Any]:

@@ -1,6 +1,8 @@
 # The target gpu: NVIDIA's server with what our backend and steps import. From the repository's root:
 #   docker build --file deploy/containers/gpu.Dockerfile --tag recserve-gpu:0.1.0 .
 #   recserve serve --target gpu --image recserve-gpu:0.1.0 --repository my_models
+# That command is what starts it: it compares the files, asks the golden requests and ends where the container does. Started
+# by itself the image says so and ends, as nobody would see a model that died.
 # Pin NVIDIA's image by its digest, as your registry gives it: a tag may be moved.
 FROM nvcr.io/nvidia/tritonserver:26.06-py3
 
@@ -16,3 +18,4 @@ COPY serving/backends/recserve /opt/tritonserver/backends/recserve
 ENV PYTHONPATH=/recserve PYTHONDONTWRITEBYTECODE=1
 USER 10001:10001
 EXPOSE 8001 8002
+CMD ["sh", "-c", "echo 'start this image by: recserve serve --target gpu --image NAME --repository DIR' >&2; exit 2"]

@@ -10,7 +10,7 @@ from typing import Literal
 
 from rich.markup import escape
 
-from recserve.commands import serve_container
+from recserve.commands import serve_checks, serve_container
 from recserve.commands.command import Command
 from recserve_client.errors import ServingError
 from serving import addresses, admin_key
@@ -40,7 +40,7 @@ class Serve(Command):
     repository: Path
     """The model repository to serve."""
     target: Literal["cpu", "gpu"] = "cpu"
-    """The tritonserver of the wheel, or NVIDIA's container by docker or podman, whose command line is printed."""
+    """The tritonserver of the wheel, or NVIDIA's container which docker or podman starts for this command."""
     image: str = IMAGE
     """Image of the target gpu; deploy/containers/gpu.Dockerfile makes one with all that models may need."""
     state: str | None = None
@@ -67,10 +67,10 @@ class Serve(Command):
     trace_rate: int = Traces.rate
     """Requests of which one is traced, beside all that come with a traceparent; 0 for those alone."""
     ready_port: int | None = None
-    """Port at --metrics-host that answers HTTP GET with 200 while the server is ready and with 503 while it is not, for
+    """Port at --host that answers HTTP GET with 200 while the server is ready and with 503 while it is not, for
     balancers and Kubernetes; 0 takes a free one, none is opened by default."""
     log: Path | None = None
-    """The server's log; a new file in the cache by default."""
+    """The server's log, with its folder made where there is none; a new file in the cache by default."""
     follow: bool = False
     """Roll-out of each release that is published into the repository while the server runs, without a failed
     request."""
@@ -93,22 +93,15 @@ class Serve(Command):
     it nobody is given the key."""
 
     def __post_init__(self) -> None:
-        if not 0 <= self.drain_s <= 3600:
-            raise ValueError(f"--drain-s is {self.drain_s:g}; it must be between 0 and 3600 seconds")
-        if self.traces is None and self.trace_rate != Traces.rate:
-            raise ValueError(
-                f"--trace-rate {self.trace_rate} says how much is traced, and nothing is; give --traces URL"
-            )
-        if self.target == "gpu":
-            self._check_container()
-        if self.max_restarts < 0:
-            raise ValueError(f"--max-restarts is {self.max_restarts}; it must be 0 or more")
+        serve_checks.check_options(self)
 
     def run(self) -> int:
         signals = _Signals()
         if self.target == "gpu":
             return serve_container.run(self, signals)
-        server = TritonServer(self.repository, self._options())
+        options = self._options()
+        serve_checks.check_places(self, options.host)
+        server = TritonServer(self.repository, options)
         supervisor = Supervisor(server, Policy(max_restarts=self.max_restarts), signals.stop, self.say)
         announced = threading.Event()
         with self.told(
@@ -150,14 +143,6 @@ class Serve(Command):
             return None
         rate, mib, ids = self.request_log_rate, self.request_log_mib, self.request_log_ids
         return LogOptions(folder=self.request_log, rate=rate, mib=mib, ids=ids)
-
-    def _check_container(self) -> None:
-        if 0 in (self.grpc_port, self.metrics_port):
-            raise ValueError("--grpc-port and --metrics-port of the target gpu are numbers other than 0")
-        for name in ("follow", "host", "metrics_host", "tls", "insecure", "traces", "request_log", "log"):
-            if getattr(self, name) != getattr(Serve, name):
-                option = f"--{name.replace('_', '-')}"
-                raise ValueError(f"{option} is of the target cpu; leave it out, or change the container's printed line")
 
     def told(self, host: str, is_ready: Callable[[], bool]) -> AbstractContextManager[object]:
         """The port of --ready-port, where one was asked for."""

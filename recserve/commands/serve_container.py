@@ -5,13 +5,12 @@ import signal
 import threading
 from typing import TYPE_CHECKING
 
+from recserve.named_stores import histories_of, state_of
 from serving import admin_key
 from serving.command import Container, container_command
 from serving.container import Running, engine
-from serving.histories.opening import histories_beside
 from serving.options import ServerOptions
 from serving.startup import StartupError
-from serving.state import beside, url_of
 
 if TYPE_CHECKING:
     from recserve.commands.serve import Serve, _Signals
@@ -28,8 +27,8 @@ def run(serve: "Serve", signals: "_Signals") -> int:
     found = engine()
     served = Container(
         repository=serve.repository,
-        state=url_of(serve.state) if serve.state else beside(serve.repository),
-        histories=serve.histories or histories_beside(serve.repository),
+        state=state_of(serve.repository, serve.state),
+        histories=histories_of(serve.repository, serve.histories),
         image=serve.image,
         engine=found or "docker",
         grpc_port=serve.grpc_port,
@@ -41,7 +40,10 @@ def run(serve: "Serve", signals: "_Signals") -> int:
     # A key that somebody keeps is in no log.
     serve.say(line.replace(key, f"$(cat {shlex.quote(str(serve.admin_key_file))})") if key else line)
     if found is None:
-        raise StartupError("neither docker nor podman is on PATH; run the line above where one is, and a GPU")
+        raise StartupError(
+            "neither docker nor podman is on PATH; run this command where one is, and a GPU: the line above "
+            "alone starts a server whose files and answers nobody checks"
+        )
     with Running(served, words, ready_timeout_s=ServerOptions.ready_timeout_s) as running:
         _attend(serve, running, signals)
     serve.say("stopped")

@@ -9,10 +9,11 @@ import numpy as np
 from rich.progress import Progress
 
 from recserve.commands.command import Command, show, table
+from recserve.named_stores import histories_of, state_of
 from recserve.options import Positional
 from serving.direct import DirectModel
-from serving.state import beside, open_store, url_of
 from serving.state import builder as state_builder
+from serving.state import open_store
 from serving.store_urls import named
 
 
@@ -27,9 +28,13 @@ class StateCommand(Command):
     histories: str | None = None
     """URL of the store of users' histories; <repository>.histories by default, as for `recserve serve`."""
 
+    def __post_init__(self) -> None:
+        state_of(self.repository, self.state)
+        histories_of(self.repository, self.histories)
+
     @property
     def store(self) -> str:
-        return url_of(self.state) if self.state else beside(self.repository)
+        return state_of(self.repository, self.state)
 
 
 @dataclass(frozen=True, kw_only=True)

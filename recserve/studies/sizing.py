@@ -16,7 +16,15 @@ from loadtest import RESULTS
 from loadtest.published import table
 
 _GB = 1e9
+_MIB = 2**20
 _FP32_BYTES = 4
+_PAGE_BYTES, _PAGE_HEAD_BYTES = 4096, 16
+"""Of LMDB, whose larger values have pages of their own."""
+_LMDB_USED = 0.85
+"""Share of its bound that states fill: `serving.state.store` keeps an eighth free, and keys have pages too."""
+_SPARE = 1.25
+"""Room in a store that must not be full."""
+RESULTS_READ = ("lrea", "lrea-length", "histories", "ann", "live-soak")
 _BUSY = 0.5
 """Share of the measured rate that a core is given: the p99 was measured with nothing beside it."""
 
@@ -51,14 +59,49 @@ class Row(NamedTuple):
 
 def rows(site: Site, folder: Path = RESULTS) -> list[Row]:
     """The needs of a site."""
-    load, length, histories, ann = (_read(folder, name) for name in ("lrea", "lrea-length", "histories", "ann"))
-    return [*_machines(site, load), *_users(site, length, histories), *_items(site, length, ann)]
+    load, length, histories, ann, soak = (_read(folder, name) for name in RESULTS_READ)
+    return [
+        *_machines(site, load),
+        *_users(site, length, histories),
+        *_items(site, length, ann),
+        *_memory(site, load, length, soak),
+        *_settings(site, load, length, histories),
+    ]
+
+
+def _working(site: Site, load: dict[str, Any]) -> int:
+    """Machines that score, without the one that may be lost."""
+    return ceil(_cores(site, load) / site.cores)
+
+
+def _cores(site: Site, load: dict[str, Any]) -> int:
+    return ceil(site.rate / (load["sweep"]["highest_rate"] * _BUSY))
+
+
+def _state(length: dict[str, Any]) -> int:
+    """Bytes of the largest state."""
+    return max(one["bytes"] for one in length["state"])
+
+
+def _state_bytes(site: Site, load: dict[str, Any], length: dict[str, Any]) -> int:
+    """Bound of the states in LMDB on each machine, while one is lost."""
+    users = ceil(site.users / _working(site, load))
+    return ceil(users * _pages(length) * _PAGE_BYTES / _LMDB_USED)
+
+
+def _pages(length: dict[str, Any]) -> int:
+    """Of LMDB that a state takes, with the head that LMDB puts before it."""
+    return ceil((_state(length) + _PAGE_HEAD_BYTES) / _PAGE_BYTES)
+
+
+def _event(histories: dict[str, Any]) -> float:
+    """Bytes of an event in Valkey."""
+    return next(one["bytes_per_event"] for one in histories["rows"] if one["store"] == "valkey")
 
 
 def _machines(site: Site, load: dict[str, Any]) -> list[Row]:
     rate, budget = load["sweep"]["highest_rate"], load["sweep"]["p99_budget_ms"]
-    cores = ceil(site.rate / (rate * _BUSY))
-    working = ceil(cores / site.cores)
+    cores, working = _cores(site, load), _working(site, load)
     left = site.rate / (working * site.cores)
     return [
         Row(
@@ -73,12 +116,17 @@ def _machines(site: Site, load: dict[str, Any]) -> list[Row]:
             f"{working + 1}",
             "`lrea.json`",
         ),
+        Row(
+            "edges",
+            "one that may be lost, and one; what an edge takes of a core was not measured: watch its CPU",
+            "2 or more",
+            "none",
+        ),
     ]
 
 
 def _users(site: Site, length: dict[str, Any], histories: dict[str, Any]) -> list[Row]:
-    state = max(one["bytes"] for one in length["state"])
-    event = next(one["bytes_per_event"] for one in histories["rows"] if one["store"] == "valkey")
+    state, event = _state(length), _event(histories)
     return [
         Row(
             "user states, in all",
@@ -126,6 +174,41 @@ def _items(site: Site, length: dict[str, Any], ann: dict[str, Any]) -> list[Row]
             f"x {grown:g} for {site.items:,}",
             f"{cores[0]:,} to {cores[1]:,}",
             "`ann.json`",
+        ),
+    ]
+
+
+def _memory(site: Site, load: dict[str, Any], length: dict[str, Any], soak: dict[str, Any]) -> list[Row]:
+    tables = site.cores * site.items * length["sizes"]["dim"] * _FP32_BYTES / _GB
+    server = max(one["rss_mib"] for one in soak["experiments"][0]["samples"]) * _MIB / _GB
+    states = _state_bytes(site, load, length) / _GB
+    return [
+        Row(
+            "memory of a machine that scores",
+            f"{tables:.2f} GB of tables, one for each of {site.cores} processes, + {server:.1f} GB of a server with "
+            f"small tables + {states:.1f} GB, so that states are read from memory",
+            f"{tables + server + states:.1f} GB",
+            "`live-soak.json`, `lrea-length.json`",
+        )
+    ]
+
+
+def _settings(site: Site, load: dict[str, Any], length: dict[str, Any], histories: dict[str, Any]) -> list[Row]:
+    held = site.users * site.events * _event(histories)
+    return [
+        Row(
+            "`max_bytes` of `--state lmdb:///DIR?max_bytes=N`, on each machine",
+            f"{site.users:,} users / {_working(site, load)} machines that are left x {_pages(length)} pages of "
+            f"{_PAGE_BYTES:,} bytes, of which {_LMDB_USED:.0%} hold states",
+            f"{_state_bytes(site, load, length)}",
+            "`lrea-length.json`",
+        ),
+        Row(
+            "`maxmemory` of the Valkey of histories, the chart's `valkey.historiesMegabytes`",
+            f"{held / _GB:.1f} GB x {_SPARE:g}, as a full one refuses events; a pod may take twice that while it "
+            "rewrites its log",
+            f"{ceil(held * _SPARE / _MIB)} MiB",
+            "`histories.json`",
         ),
     ]
 

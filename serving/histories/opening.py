@@ -19,6 +19,14 @@ def histories_beside(repository: Path) -> str:
     return f"lmdb://{quote(str(folder_beside(repository)))}"
 
 
+def check_url(url: str) -> None:
+    """Raises ValueError as `open_histories` does, and opens nothing."""
+    if _is_shared(url):
+        from serving.valkey_client import check_url as check_valkey
+
+        check_valkey(url)
+
+
 def open_histories(url: str, *, create: bool = True) -> HistoryStore:
     """The store under `lmdb:///directory`, `valkey://host:port/database`, or `valkeys://` with TLS.
 
@@ -28,14 +36,21 @@ def open_histories(url: str, *, create: bool = True) -> HistoryStore:
         ValueError: there is no store of that kind.
         HistoryStoreError: it cannot be opened.
     """
-    scheme, host, path, query, fragment = urlsplit(url)
     # What one store needs, the other need not have installed.
-    if scheme == "lmdb" and not (host or query or fragment) and path.startswith("/"):
-        from serving.histories.lmdb_store import LmdbHistories
-
-        return LmdbHistories(Path(unquote(path)), create=create)
-    if scheme in ("valkey", "valkeys") and host and not fragment:
+    if _is_shared(url):
         from serving.histories.valkey_store import ValkeyHistories
 
         return ValkeyHistories(url)
+    from serving.histories.lmdb_store import LmdbHistories
+
+    return LmdbHistories(Path(unquote(urlsplit(url).path)), create=create)
+
+
+def _is_shared(url: str) -> bool:
+    """Whether it is a Valkey's, and no directory's. Raises ValueError for neither."""
+    scheme, host, path, query, fragment = urlsplit(url)
+    if scheme in ("valkey", "valkeys") and host and not fragment:
+        return True
+    if scheme == "lmdb" and not (host or query or fragment) and path.startswith("/"):
+        return False
     raise ValueError(f"'{scheme}:' names no store of histories; write {_FORMS}")

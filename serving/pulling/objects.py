@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import TYPE_CHECKING, Self
 
+from serving.pulling import environment
+
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
 
@@ -13,8 +15,9 @@ INSTALL = "pip install 'obstore>=0.12'"
 _URL = re.compile(r"s3://[a-z0-9][a-z0-9.-]+(/\S*)?")
 _CHUNK_BYTES = 2**20
 _PATIENCE = timedelta(seconds=60)
-_SECRETS = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_ACCESS_KEY_ID")
 _ERROR_CHARACTERS = 400
+_PANIC = "PanicException"
+"""What the package raises where it did not expect a failure; no Exception, and of no module that can be imported."""
 
 
 class Objects:
@@ -30,7 +33,8 @@ class Objects:
         """Endpoint, region and credentials are those of the environment: AWS_ENDPOINT_URL, AWS_REGION,
         AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, or the identity of the machine or pod.
 
-        Raises ValueError for a URL of another kind, and where the package is missing that speaks the protocol.
+        Raises ValueError for a URL of another kind, for a variable that cannot be right, and where the package is
+        missing that speaks the protocol.
         """
         if not _URL.fullmatch(url):
             raise ValueError(f"'{url}' is no place in an object store; write s3://bucket/prefix")
@@ -38,11 +42,11 @@ class Objects:
             from obstore.store import from_url
         except ImportError as error:
             raise ValueError(f"an object store needs the package obstore: {INSTALL}") from error
-        is_plain = os.environ.get("AWS_ENDPOINT_URL", "").startswith("http://")
+        environment.check()
         with _told(url):
             store = from_url(
                 url.rstrip("/"),
-                client_options={"allow_http": is_plain, "timeout": "5m", "connect_timeout": "5s"},
+                client_options={"allow_http": environment.is_plain(), "timeout": "5m", "connect_timeout": "5s"},
                 retry_config={"max_retries": 5, "retry_timeout": _PATIENCE},
             )
         return cls(store, url.rstrip("/"))
@@ -82,14 +86,16 @@ class _told:  # noqa: N801 a context manager that is used as a word
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
         from obstore.exceptions import BaseError
 
-        if isinstance(error, BaseError | ValueError):
+        if isinstance(error, BaseError | ValueError) or type(error).__name__ == _PANIC:
+            reason = _line(error)
+            bucket = self._what.removeprefix("s3://").partition("/")[0]
             # Without the cause: its text is the package's own, of which nobody here knows what it holds.
-            raise OSError(f"{self._what}: {_line(error)}") from None
+            raise OSError(f"{self._what}: {environment.remedy(bucket, reason)} ({reason})") from None
 
 
-def _line(error: BaseException) -> str:
+def _line(error: BaseException | None) -> str:
     text = " ".join(str(error).partition("Debug source")[0].split())
-    for name in _SECRETS:
+    for name in environment.CREDENTIALS:
         if secret := os.environ.get(name):
             text = text.replace(secret, f"${name}")
     return f"{type(error).__name__.removesuffix('Error')}: {text[:_ERROR_CHARACTERS]}"

@@ -32,7 +32,7 @@ from serving.state.record import Key, Precision
 from serving.state.states import Entry, Lookup, Read, Stat, StateStoreError, StateStoreFull, judged, start_of
 
 MAX_BYTES = 1 << 30
-_LEAST_BYTES = 4 << 20
+LEAST_BYTES = 4 << 20
 _COPIES = 64
 _HEADROOM = 16 << 20
 """Beyond `max_bytes`, for a store that somebody with another bound has filled."""
@@ -51,8 +51,8 @@ class StateStore:
             StateStoreCorrupt: the file is no LMDB environment, or cut short.
             StateStoreError: it cannot be opened for another reason (permissions, open twice, absent).
         """
-        if max_bytes < _LEAST_BYTES:
-            raise ValueError(f"max_bytes is {max_bytes}; a state store takes at least {_LEAST_BYTES}")
+        if max_bytes < LEAST_BYTES:
+            raise ValueError(f"max_bytes is {max_bytes}; a state store takes at least {LEAST_BYTES}")
         self.path = path
         self._max_bytes = max_bytes
         size = max_bytes + _HEADROOM

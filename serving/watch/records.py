@@ -16,6 +16,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from serving import flat_texts
+from serving.files import no_folder
 
 SUFFIX = ".records"
 _HEAD = struct.Struct("<II")
@@ -57,11 +58,11 @@ def encoded(inputs: Tensors, outputs: Tensors, facts: Mapping[str, str]) -> byte
 def places(folder: Path, model: str) -> list[Place]:
     """All records of a model, the oldest files first. Raises ValueError where there is none."""
     if not folder.is_dir():
-        raise ValueError(f"{folder} is no folder of a log of requests; recserve serve --request-log writes one")
+        raise ValueError(f"--log: {no_folder(folder)}; recserve serve --request-log writes a log of requests")
     found = [place for path in sorted((folder / model).glob(f"*{SUFFIX}")) for place in _places(path)]
     if not found:
         there = ", ".join(sorted({path.parent.name for path in folder.glob(f"*/*{SUFFIX}")})) or "none"
-        raise ValueError(f"{folder} holds no request to '{model}'; it has those to: {there}")
+        raise ValueError(f"--log {folder} holds no request to '{model}'; it has those to: {there}")
     return found
 
 

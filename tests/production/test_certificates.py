@@ -47,7 +47,7 @@ def _directory(folder: Path) -> None:
 
 
 FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
-    "no folder": (shutil.rmtree, r"certificates is no directory; it holds server.crt and server.key"),
+    "no folder": (shutil.rmtree, r"there is no folder .*certificates; it holds server.crt and server.key"),
     "no certificate": (lambda f: (f / "server.crt").unlink(), r"server.crt is missing"),
     "no key": (lambda f: (f / "server.key").unlink(), r"server.key is missing"),
     "unreadable": (_directory, r"server.crt cannot be read: Is a directory"),

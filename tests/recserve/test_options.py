@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import pytest
 
-from recserve.options import Positional, options_of, parse
+from recserve.options import Named, Positional, naming, options_of, parse
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,3 +117,33 @@ def test_a_type_that_no_option_can_hold_is_refused() -> None:
     made: Any = make_dataclass("Odd", [("table", dict[str, int], field(default_factory=dict))])
     with pytest.raises(TypeError, match="table: no option can hold"):
         options_of(made)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Places:
+    """Of files."""
+
+    source: Positional[Path]
+    out: Path | None = None
+    kept: Path = Path("kept/here")
+    name: str = "kept"
+
+
+@pytest.mark.parametrize(
+    ("path", "named"),
+    [
+        ("in", Named("SOURCE", Path("in"))),
+        ("in/model/config.pbtxt", Named("SOURCE", Path("in"))),
+        ("kept", Named("--kept", Path("kept/here"))),
+        ("inner", None),
+    ],
+)
+def test_the_option_that_named_a_path_is_found(path: str, named: Named | None) -> None:
+    assert naming(Places(source=Path("in")), Path(path)) == named
+
+
+def test_of_two_options_the_nearer_one_is_found() -> None:
+    places = Places(source=Path("data"), out=Path("data/out"))
+    assert naming(places, Path("data/out/x.png")) == Named("--out", Path("data/out"))
+    assert naming(places, Path("data/x.png")) == Named("SOURCE", Path("data"))
+    assert naming(places, Path("data")) == Named("SOURCE", Path("data"))

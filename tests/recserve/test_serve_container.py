@@ -58,7 +58,7 @@ def test_without_an_engine_the_line_is_printed_and_what_is_missing(
     assert words[:2] == ["docker", "run"]
     assert f"--volume={repository}:/models:ro" in words
     assert IMAGE in words
-    assert "neither docker nor podman is on PATH" in err
+    assert "neither docker nor podman is on PATH; run this command where one is" in err, "never the bare line"
 
 
 @pytest.mark.parametrize(("name", "gpus"), [("docker", "--gpus=all"), ("podman", "--device=nvidia.com/gpu=all")])
@@ -105,6 +105,23 @@ def test_a_store_elsewhere_is_named_and_one_here_is_mounted(repository: Path) ->
     assert "--env=RECSERVE_HISTORIES=lmdb:///histories" in words
     assert "--volume=/var/histories:/histories" in words
     assert not [word for word in words if word.endswith(":/state")]
+
+
+@pytest.mark.parametrize(("uid", "user"), [(0, "10001:10001"), (1234, "1234:1234")])
+def test_the_container_is_never_root(
+    uid: int, user: str, repository: Path, tmp_path: Path, bare: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handed: dict[str, tuple[int, int]] = {}
+    monkeypatch.setattr(os, "getuid", lambda: uid)
+    monkeypatch.setattr(os, "getgid", lambda: uid)
+    monkeypatch.setattr(os, "chown", lambda path, *owner: handed.update({Path(path).name: owner}))
+    (tmp_path / "models.state").mkdir()
+    (tmp_path / "models.state" / "data.mdb").touch()
+    noted = engine(bare, "docker", "sys.exit(125)")
+    assert main(["serve", "--target", "gpu", "--repository", str(repository)]) == 1
+    assert f"--user={user}" in json.loads(noted.read_text())
+    kept = {"models.state", "data.mdb", "models.histories"}
+    assert handed == (dict.fromkeys(kept, (10001, 10001)) if uid == 0 else {})
 
 
 @pytest.mark.parametrize(("option", "value"), [("--follow", None), ("--grpc-port", "0"), ("--metrics-port", "0")])

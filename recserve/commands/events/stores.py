@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from recserve.commands.command import Command
+from recserve.named_stores import histories_of
 from serving.histories.histories import Histories
-from serving.histories.opening import histories_beside, open_histories
+from serving.histories.opening import open_histories
 from serving.store_urls import named
 
 
@@ -20,11 +21,9 @@ class StoreCommand(Command):
 
     @property
     def url(self) -> str:
-        if self.histories:
-            return self.histories
-        if self.repository is None:
+        if self.repository is None and not self.histories:
             raise ValueError("say which histories: --repository DIR, or --histories URL")
-        return histories_beside(self.repository)
+        return histories_of(self.repository or Path(), self.histories)
 
     @property
     def name(self) -> str:

@@ -6,10 +6,11 @@ from pathlib import Path
 
 from export.prune import Version, prunable, remove, size, sweep
 from recserve.commands.connected import Connected
+from recserve.named_stores import state_of
 from recserve_client import Client
 from recserve_client.errors import ModelUnavailable, ServerUnavailable, TlsMismatch
 from serving import releases
-from serving.state import beside, directory_of, open_store, url_of
+from serving.state import directory_of, open_store
 from serving.state.builder import models_with_states, stamps
 from serving.versions import versions
 
@@ -35,6 +36,7 @@ class Prune(Connected):
     def __post_init__(self) -> None:
         if self.keep < 1:
             raise ValueError(f"--keep is {self.keep}; at least 1 release of each name stays")
+        state_of(self.repository, self.state)
 
     def run(self) -> int:
         if not self.repository.is_dir():
@@ -80,7 +82,7 @@ class Prune(Connected):
 
     def _drop(self, gone: list[tuple[str, int]]) -> int:
         """Deletes the states of these models and stamps; returns how many there were."""
-        url = url_of(self.state) if self.state else beside(self.repository)
+        url = state_of(self.repository, self.state)
         folder = directory_of(url)
         if not gone or (folder is not None and not folder.is_dir()):
             return 0
