@@ -1,72 +1,32 @@
-"""`python -m loadtest.peers.compare REPOSITORY`: our server and the peers, same model, same requests, same core.
+"""Our server and the peers: same model, same requests, same core (`recserve bench peers`).
 
 Servers take turns: each repetition starts every one of them once, in an order that rotates, so that a change of the
 machine's speed meets all alike. Ratios are taken within a repetition.
 """
 
-import argparse
-import json
 import shutil
-import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
-from loadtest import RESULTS
 from loadtest.bench import keeps, serving, source_of
 from loadtest.cores import Pinning, split
 from loadtest.driver import Load, drive
-from loadtest.peers import environments, traffic
+from loadtest.peers import environments, h2load, repeated, traffic
 from loadtest.peers.environments import PEERS
 from loadtest.peers.launch import running
+from loadtest.peers.plan import PERCENTILES, Generator, Plan, Target, Visit
 from loadtest.server_side import cpu_seconds
 from loadtest.summary import summarise
 from loadtest.transports import OURS
 from serving.environment import circumstances, versions
 from serving.versions import served_version
 
-SERVERS = (OURS, *PEERS)
-_PERCENTILES = ("p50_ms", "p95_ms", "p99_ms")
-
 Report = Callable[[str], None]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Plan:
-    """How much is measured."""
-
-    servers: tuple[str, ...] = SERVERS
-    repetitions: int = 5
-    users: tuple[int, ...] = (1, 8, 32)
-    """Closed loops."""
-    p99_budget_ms: float = 20.0
-    """Of the open loops that look for the highest rate."""
-    seconds: float = 2.0
-    """Of each run, after its warm-up."""
-    warm_up: float = 1.0
-    sweep_steps: int = 2
-    """Open loops beside the closed ones; each halves the interval in which the highest rate lies."""
-    seed: int = 0
-
-
-class Visit(NamedTuple):
-    """What one server showed in one repetition."""
-
-    throughput: float
-    """Requests per second: the highest rate, of any loop, with p99 within the budget; 0 where no loop kept it."""
-    cpu_seconds: float
-    """Per 1,000 requests, over all closed loops."""
-    closed: dict[int, dict[str, float]]
-    """Users -> percentiles of latency."""
-    wrong: int
-    errors: int
-    """Of the closed loops: an open loop beyond what a server can do may fail."""
-    late: bool
-    """Whether the load generator sent late at the lowest rate that broke the budget: the limit may be its own."""
 
 
 class Found(NamedTuple):
@@ -77,14 +37,6 @@ class Found(NamedTuple):
     late: bool
 
 
-class Target(NamedTuple):
-    """A server to be measured."""
-
-    url: str
-    transport: str
-    pid: int
-
-
 def compare(repository: Path, plan: Plan, report: Report = lambda line: None) -> dict[str, Any]:
     """The result, with a row for each server.
 
@@ -93,6 +45,8 @@ def compare(repository: Path, plan: Plan, report: Report = lambda line: None) ->
         StartupError: our server did not come up.
         StartFailure: a peer did not come up, or answers wrongly.
     """
+    if plan.client == "h2load":
+        h2load.check()
     model = traffic.scorer_of(repository)
     pinning = split()
     pinning = Pinning(pinning.server[:1], pinning.load)
@@ -110,7 +64,7 @@ def compare(repository: Path, plan: Plan, report: Report = lambda line: None) ->
             for name in _rotated(plan.servers, repetition):
                 report(f"repetition {repetition + 1} of {plan.repetitions}: {name}")
                 with _target(name, alone / model, pinning) as target:
-                    visits[name].append(_visit(target, _load(target, pool, pinning, plan), plan))
+                    visits[name].append(VISITS[plan.client](target, _load(target, pool, pinning, plan), plan))
                 report(f"  {visits[name][-1]}")
     return {
         "scenario": "peers",
@@ -121,10 +75,17 @@ def compare(repository: Path, plan: Plan, report: Report = lambda line: None) ->
         "pinning": {"server": list(pinning.server), "load": list(pinning.load)},
         "p99_budget_ms": plan.p99_budget_ms,
         "repetitions": plan.repetitions,
-        "traffic": {"distribution": traffic.distribution(repository)},
+        "client": plan.client,
+        "traffic": {"distribution": _traffic(repository, plan)},
         "rows": [row(name, visits[name]) for name in plan.servers],
         "ratios": ratios(visits),
     }
+
+
+def _traffic(repository: Path, plan: Plan) -> str:
+    if plan.client == "h2load":
+        return f"one request of {plan.candidates} candidates, over and over; the user's state travels with it"
+    return traffic.distribution(repository)
 
 
 def _rotated(names: Sequence[str], by: int) -> list[str]:
@@ -168,11 +129,14 @@ def _visit(target: Target, load: Load, plan: Plan) -> Visit:
     return Visit(
         throughput=max(found.rate, *(one["rate"] for one in closed.values() if keeps(one, plan.p99_budget_ms))),
         cpu_seconds=1e3 * spent / max(answered, 1),
-        closed={users: {p: one[p] for p in _PERCENTILES} for users, one in closed.items()},
+        closed={users: {p: one[p] for p in PERCENTILES} for users, one in closed.items()},
         wrong=found.wrong + sum(records.wrong for records in everything.values()),
         errors=sum(sum(records.errors.values()) for records in everything.values()),
         late=found.late,
     )
+
+
+VISITS: dict[Generator, Callable[[Target, Load, Plan], Visit]] = {"locust": _visit, "h2load": repeated.visit}
 
 
 def _highest_rate(load: Load, plan: Plan, closed: float) -> Found:
@@ -198,7 +162,7 @@ def row(name: str, visits: Sequence[Visit]) -> dict[str, Any]:
     latencies = {
         f"{percentile}_{users}": _median([visit.closed[users][percentile] for visit in visits])
         for users in visits[0].closed
-        for percentile in _PERCENTILES
+        for percentile in PERCENTILES
     }
     return {
         "server": name,
@@ -239,42 +203,3 @@ def _median(values: Sequence[float | None]) -> float | None:
 
 def _spread(values: Sequence[float], digits: int) -> list[float]:
     return [round(min(values), digits), round(max(values), digits)]
-
-
-def write(result: dict[str, Any], path: Path) -> None:
-    """As JSON."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(result, indent=1) + "\n")
-
-
-def table(result: dict[str, Any]) -> str:
-    """The rows as text, the highest throughput first."""
-    columns = [name for name in result["rows"][0] if not name.endswith("spread")]
-    rows = sorted(result["rows"], key=lambda one: -one["throughput_at_p99"])
-    cells = [columns, *([str(one[name]) for name in columns] for one in rows)]
-    widths = [max(len(line[column]) for line in cells) for column in range(len(columns))]
-    return "\n".join("  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) for line in cells)
-
-
-def _say(line: str) -> None:
-    sys.stderr.write(f"{line}\n")
-    sys.stderr.flush()
-
-
-def main() -> None:
-    """Measures, writes the result, prints the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("repository", type=Path, help="model repository with one ranker that keeps users' states")
-    parser.add_argument("--servers", nargs="+", default=SERVERS, choices=SERVERS)
-    parser.add_argument("--repetitions", type=int, default=Plan.repetitions)
-    parser.add_argument("--seconds", type=float, default=Plan.seconds, help="of each run, after its warm-up")
-    parser.add_argument("--output", type=Path, default=RESULTS / "peers.json")
-    options = parser.parse_args()
-    plan = Plan(servers=tuple(options.servers), repetitions=options.repetitions, seconds=options.seconds)
-    result = compare(options.repository, plan, _say)
-    write(result, options.output)
-    sys.stdout.write(f"{table(result)}\n{options.output}\n")
-
-
-if __name__ == "__main__":
-    main()

@@ -9,9 +9,13 @@ import numpy as np
 from geventhttpclient import HTTPClient
 from safetensors.numpy import load, save
 
-from loadtest.transports import Connect, ours
+from loadtest.peers.h2load import Wire, grpc
+from loadtest.transports import OURS, Connect, ours
 from recserve_client import Client
+from recserve_client.tensors import infer_request
 
+WireOf = Callable[[str, Mapping[str, np.ndarray]], Wire]
+"""Model and inputs -> the request."""
 TIMEOUT_S = 5.0
 """As our client's deadline."""
 
@@ -76,6 +80,29 @@ class BytesOverV2:
         """Closes the channel."""
         self._client.close()
 
+
+def _of_v2(model: str, inputs: Mapping[str, np.ndarray]) -> Wire:
+    return grpc("/inference.GRPCInferenceService/ModelInfer", infer_request(model, "", inputs).SerializeToString())
+
+
+def _in_bytes(model: str, inputs: Mapping[str, np.ndarray]) -> Wire:
+    return _of_v2(model, {"request": np.array([save(dict(inputs))], np.object_)})
+
+
+def _of_posted(posted: Posted) -> WireOf:
+    return lambda _model, inputs: Wire(
+        posted.path, {"content-type": posted.content_type}, posted.body(save(dict(inputs))), http1=True
+    )
+
+
+WIRES: dict[str, WireOf] = {
+    OURS: _of_v2,
+    "bentoml": _of_posted(BENTOML),
+    "grpcio": _of_v2,
+    "litserve": _of_posted(LITSERVE),
+    "mlserver": _in_bytes,
+}
+"""What the same calls are on the wire."""
 
 TRANSPORTS: dict[str, Connect] = {
     "bentoml": lambda url: HTTP(url, BENTOML),

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from loadtest.peers.compare import SERVERS, Plan, compare
+from loadtest.peers.compare import compare
+from loadtest.peers.plan import SERVERS, Generator, Plan
 from recserve.commands.command import OUTPUT, Command, show, table
 from training.checkpoint import write_json
 
@@ -23,17 +24,30 @@ class BenchPeers(Command):
     """Rounds, each of which starts every server once."""
     seconds: float = Plan.seconds
     """Length of each load run."""
+    client: Generator = Plan.client
+    """Load generator: locust compares every answer; h2load, of nghttp2, takes far less time itself and repeats one
+    request."""
+    candidates: int = Plan.candidates
+    """Candidates of the request that h2load repeats."""
     output: Path = OUTPUT / "peers.json"
     """File of the result."""
 
     def __post_init__(self) -> None:
         if unknown := sorted(set(self.servers) - set(SERVERS)):
             raise ValueError(f"--servers: {unknown[0]} is unknown; use some of {list(SERVERS)}")
-        if self.repetitions < 1 or self.seconds < 1:
-            raise ValueError("--repetitions and --seconds must be at least 1")
+        if self.repetitions < 1 or self.seconds < 1 or self.candidates < 1:
+            raise ValueError("--repetitions, --seconds and --candidates must be at least 1")
+        if self.client != "h2load" and self.candidates != Plan.candidates:
+            raise ValueError(f"--candidates {self.candidates} is of --client h2load; Locust draws its requests")
 
     def run(self) -> int:
-        plan = Plan(servers=self.servers, repetitions=self.repetitions, seconds=self.seconds)
+        plan = Plan(
+            servers=self.servers,
+            repetitions=self.repetitions,
+            seconds=self.seconds,
+            client=self.client,
+            candidates=self.candidates,
+        )
         with self.console.status("bench peers") as status:
             result = compare(self.repository, plan, status.update)
         write_json(self.output, result)

@@ -1,5 +1,6 @@
 """The peers serve the same answers, and the comparison counts right."""
 
+import shutil
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -9,10 +10,11 @@ import numpy as np
 import psutil
 import pytest
 
-from loadtest.peers import environments
-from loadtest.peers.compare import SERVERS, Plan, Visit, compare, ratios, row, table
+from loadtest.peers import environments, h2load
+from loadtest.peers.compare import compare, ratios, row
 from loadtest.peers.environments import PEERS, EnvironmentFailure
 from loadtest.peers.launch import Running, StartFailure, running
+from loadtest.peers.plan import SERVERS, Plan, Visit
 from loadtest.peers.scorer import Scorer
 from loadtest.peers.transports import TRANSPORTS
 from loadtest.transports import OURS, transport
@@ -177,7 +179,46 @@ def test_a_comparison_has_a_row_for_each_server(repository: Path, monkeypatch: p
     assert all(one["cpu_seconds_per_1000"] > 0 and one["p50_ms_2"] > 0 for one in result["rows"])
     assert len(result["pinning"]["server"]) == 1
     assert result["ratios"]["grpcio"]["cpu"]["median"] > 0
-    assert "p99_ms_2" in table(result)
+
+
+@pytest.mark.slow
+@pytest.mark.triton_server
+@pytest.mark.skipif(shutil.which(h2load.COMMAND) is None, reason="needs h2load")
+def test_h2load_repeats_one_request_of_all_servers(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(environments, "make", lambda _: HERE)
+    plan = Plan(servers=(OURS, "grpcio"), repetitions=1, users=(1, 4), seconds=1.0, client="h2load", candidates=30)
+    result = compare(repository, plan)
+    assert result["client"] == "h2load"
+    assert "30 candidates" in result["traffic"]["distribution"]
+    for one in result["rows"]:
+        assert (one["wrong"], one["errors"]) == (0, 0)
+        assert 0 < one["p50_ms_1"] <= one["p99_ms_1"]
+        assert one["cpu_seconds_per_1000"] > 0
+
+
+SAID = """finished in 2.00s, 1000.00 req/s, 500.00KB/s
+requests: 2000 total, 2001 started, 2000 done, 1990 succeeded, 10 failed, 0 errored, 0 timeout
+status codes: 1990 2xx, 0 3xx, 0 4xx, 10 5xx
+traffic: 1.00MB (1048576) total, 100.00KB (102400) headers (space savings 80.00%), 400.00KB (400000) data
+"""
+
+
+def test_what_h2load_says_is_understood_and_what_is_failed_or_short_is_seen() -> None:
+    log = "\n".join(f"170000000000{number}\t200\t{1000 * number}" for number in range(1, 101))
+    found = h2load.measured(SAID, log)
+    assert (found.rate, found.failed, found.bytes_each) == (995.0, 10, 200.0)
+    assert found.percentiles["p50_ms"] == pytest.approx(50.5)
+    assert found.like(found._replace(bytes_each=200.5), users=4)
+    assert not found.like(found._replace(bytes_each=150.0), users=4)
+    assert not found._replace(bytes_each=0.0).like(found._replace(bytes_each=0.0), users=4), "errors have no data"
+    with pytest.raises(RuntimeError, match="not understood"):
+        h2load.measured("usage: h2load", log)
+
+
+def test_the_remedy_for_a_missing_h2load_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(ValueError, match="h2load is not on PATH; install nghttp2-client"):
+        h2load.check()
 
 
 def _same_answers(
