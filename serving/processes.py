@@ -12,7 +12,8 @@ from serving.startup import StartupError
 def available_ports(wanted: Sequence[tuple[str, int]]) -> list[int]:
     """The ports that are wanted at their hosts, each 0 replaced; all were free a moment ago."""
     with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in wanted]
+        families = [socket.AF_INET6 if ":" in host else socket.AF_INET for host, _ in wanted]
+        sockets = [stack.enter_context(socket.socket(family)) for family in families]
         for each, (host, port) in zip(sockets, wanted, strict=True):
             # As a server does that starts again on the port where it ran before.
             each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

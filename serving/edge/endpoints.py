@@ -22,6 +22,8 @@ OUT = "DRAINING"
 """A server that is sent nothing more and still has requests under way."""
 _IN = "UNKNOWN"
 _RECORD = "servers.json"
+LOCK = ".lock"
+"""Of whoever writes them, for as long as that takes."""
 _HEAD = "# Shifted by recserve edge weight and recserve edge drain; Envoy reads it as soon as it is replaced.\n"
 _TYPE = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment"
 
@@ -88,7 +90,7 @@ def change(
         ValueError: there is no edge, no such server, or none would take the requests that name no release.
     """
     read(folder)
-    with locked(folder / ".lock"):
+    with locked(folder / LOCK):
         before = read(folder)
         known = sorted({one.name for one in before})
         if unknown := sorted({*names} - {*known}):
