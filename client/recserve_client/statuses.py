@@ -80,8 +80,7 @@ _FINAL: dict[str, tuple[type[ServingError], str]] = {
 
 def _not_found(text: str, where: str) -> Verdict:
     if NO_RELEASE in text:
-        remedy = "name one that it has, or leave the header out"
-        return Verdict(ModelUnavailable(f"{where}; {remedy}"))
+        return Verdict(InvalidRequest(f"{where}; name one that it has, or leave the header out"))
     # A server that stops unloads its models first.
     again = Again.ELSEWHERE if "no available versions" in text else Again.NO
     return Verdict(ModelUnavailable(f"{where}; export it into the served repository, or name one that is there"), again)

@@ -26,7 +26,7 @@ NO_GRPC = errors.ServerUnavailable, "no gRPC server", Again.ELSEWHERE
         ("UNAVAILABLE", f"{CONNECT} Connection refused", errors.ServerUnavailable, "recserve serve", Again.ELSEWHERE),
         ("UNAVAILABLE", "recvmsg:Connection reset by peer", errors.ServerUnavailable, "recserve", Again.ELSEWHERE),
         ("NOT_FOUND", "unknown model", errors.ModelUnavailable, "export it", Again.NO),
-        ("NOT_FOUND", f"the edge has {NO_RELEASE}; it has a", errors.ModelUnavailable, "leave the header", Again.NO),
+        ("NOT_FOUND", f"the edge has {NO_RELEASE}; it has a", errors.InvalidRequest, "leave the header", Again.NO),
         ("RESOURCE_EXHAUSTED", "metadata size exceeds", errors.InvalidRequest, "shorter headers", Again.NO),
         ("UNAUTHENTICATED", "Jwt is missing", errors.NotAuthenticated, "--headers FILE", Again.NO),
         ("UNAVAILABLE", "Ssl handshake failed", errors.TlsMismatch, r"Tls\(ca", Again.ELSEWHERE),

@@ -16,7 +16,6 @@ from recserve_client import (
     AsyncClient,
     Client,
     InvalidRequest,
-    ModelUnavailable,
     ServerUnavailable,
     Tls,
     TlsMismatch,
@@ -159,7 +158,7 @@ def test_a_release_that_is_named_answers_and_an_unknown_one_is_an_error(place: P
         asked(client, headers={"x-release": "canary"})
         assert envoy.admin.counted("cluster.release-canary.upstream_rq_completed") == 1
         said = "no release of the name in x-release; it has canary; name one that it has, or leave the header out"
-        with pytest.raises(ModelUnavailable, match=said):
+        with pytest.raises(InvalidRequest, match=said):
             asked(client, headers={"x-release": "cannery"})
         asked(client)
         assert envoy.admin.counted("cluster.servers.upstream_rq_completed") == 1
