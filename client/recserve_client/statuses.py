@@ -89,7 +89,8 @@ def _not_found(text: str, where: str) -> Verdict:
 def _exhausted(text: str, url: str) -> Verdict:
     lower = text.lower()
     if "message" in lower and "larger" in lower:
-        return Verdict(InvalidRequest(f"{text}; a message may hold {MAX_MESSAGE_BYTES} bytes, so send fewer rows"))
+        bound = "" if "the edge takes" in lower else f"a message may hold {MAX_MESSAGE_BYTES} bytes, so "
+        return Verdict(InvalidRequest(f"{text}; {bound}send fewer rows"))
     if "metadata size" in lower:
         return Verdict(InvalidRequest(f"{url}: {text}; send fewer or shorter headers"))
     return Verdict(RateLimited(f"{url}: {text}; send fewer requests a second, or ask for a higher limit"))
@@ -126,4 +127,8 @@ def _of_edge(lower: str) -> str:
     """What to do about the words of an edge that runs itself."""
     if "overload" in lower:
         return "the edge is out of memory; retry later, or run another edge"
+    if "timeout" in lower:
+        return (
+            "no server behind the edge answered in time; give them less load, or recserve edge a longer --try-timeout-s"
+        )
     return "the edge runs and no server behind it answered: recserve edge show says which, the edge's log why"

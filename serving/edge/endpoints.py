@@ -71,7 +71,7 @@ def read(folder: Path) -> list[Endpoint]:
     """The servers of all pools. Raises ValueError where there is no edge, or a file that is not ours."""
     try:
         return [_endpoint(one) for one in json.loads((folder / _RECORD).read_text())]
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         made = f"recserve edge --servers HOST:PORT HOST:PORT --out {folder} makes one"
         raise ValueError(f"{folder} holds no edge; {made}") from None
     except (KeyError, TypeError, ValueError) as error:

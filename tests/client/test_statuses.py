@@ -9,6 +9,7 @@ from recserve_client.statuses import NO_RELEASE, Again, verdict
 
 CONNECT = "failed to connect to all addresses; last error: UNAVAILABLE: ipv4:127.0.0.1:8000:"
 TLS = errors.TlsMismatch, r"Tls\(ca", Again.ELSEWHERE
+LARGE = "message larger than 1024 bytes, the most that the edge takes"
 NO_GRPC = errors.ServerUnavailable, "no gRPC server", Again.ELSEWHERE
 
 
@@ -17,6 +18,7 @@ NO_GRPC = errors.ServerUnavailable, "no gRPC server", Again.ELSEWHERE
     [
         ("UNAVAILABLE", "upstream connect error", errors.ServerUnavailable, "the edge's log", Again.ELSEWHERE),
         ("UNAVAILABLE", "no healthy upstream", errors.ServerUnavailable, "recserve edge show", Again.ELSEWHERE),
+        ("UNAVAILABLE", "upstream request timeout", errors.ServerUnavailable, "--try-timeout-s", Again.ELSEWHERE),
         ("UNAVAILABLE", "envoy overloaded", errors.ServerUnavailable, "out of memory", Again.ELSEWHERE),
         ("UNAVAILABLE", f"{CONNECT} Unwrap failed (TSI_DATA_CORRUPTED)", *TLS),
         ("UNAVAILABLE", f"{CONNECT} Cannot check peer: missing selected ALPN property.", *TLS),
@@ -27,6 +29,7 @@ NO_GRPC = errors.ServerUnavailable, "no gRPC server", Again.ELSEWHERE
         ("UNAVAILABLE", "recvmsg:Connection reset by peer", errors.ServerUnavailable, "recserve", Again.ELSEWHERE),
         ("NOT_FOUND", "unknown model", errors.ModelUnavailable, "export it", Again.NO),
         ("NOT_FOUND", f"the edge has {NO_RELEASE}; it has a", errors.InvalidRequest, "leave the header", Again.NO),
+        ("RESOURCE_EXHAUSTED", LARGE, errors.InvalidRequest, "the edge takes; send fewer rows$", Again.NO),
         ("RESOURCE_EXHAUSTED", "metadata size exceeds", errors.InvalidRequest, "shorter headers", Again.NO),
         ("UNAUTHENTICATED", "Jwt is missing", errors.NotAuthenticated, "--headers FILE", Again.NO),
         ("UNAVAILABLE", "Ssl handshake failed", errors.TlsMismatch, r"Tls\(ca", Again.ELSEWHERE),

@@ -35,7 +35,7 @@ class Doorman(grpc.GenericRpcHandler):
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
     """Where a doorman stands."""
-    server = grpc.server(ThreadPoolExecutor(2), handlers=(Doorman(),))
+    server = grpc.server(ThreadPoolExecutor(2), handlers=[Doorman()])
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     yield f"127.0.0.1:{port}"

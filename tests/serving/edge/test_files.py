@@ -130,7 +130,11 @@ def test_errors_of_use_say_what_to_do_and_change_nothing(folder: Path, capsys: C
     assert "127.0.0.1:8001 has no weight; write 127.0.0.1:8001=10" in refused(capsys, "weight", A, "--out", folder)
     assert "a weight is a whole number from 1 to 1000" in refused(capsys, "weight", f"{A}=0", "--out", folder)
     assert "name a server and its weight" in refused(capsys, "weight", "--out", folder)
-    assert f"{tmp_path} holds no edge; recserve edge --servers" in refused(capsys, "show", "--out", tmp_path)
+    for nothing in (tmp_path, tmp_path / "nope", folder / "servers.json"):
+        assert f"{nothing} holds no edge; recserve edge --servers" in refused(capsys, "show", "--out", nothing)
+    for seconds in (-1, float("nan")):
+        late = "drain", B, "--out", folder, "--deadline-s", seconds
+        assert f"--deadline-s is {seconds:g}; it must be between 0 and 3600 seconds" in refused(capsys, *late)
     assert ((folder / "servers.json").read_bytes(), (folder / "endpoints.yaml").read_bytes()) == before
 
 
