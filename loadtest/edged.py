@@ -7,8 +7,8 @@ from pathlib import Path
 
 from loadtest.program import Program
 from loadtest.served import until
-from serving.edge.address import Address
 from serving.edge.admin import Admin, Seen
+from serving.edge.bootstrap import FILE
 
 
 class Edged(Program):
@@ -28,7 +28,8 @@ class Edged(Program):
     @property
     def admin(self) -> Admin:
         """Envoy's own port."""
-        return Admin(Address.of(self.told["admin"], "admin"))
+        _ = self.told
+        return Admin.of(self.folder / FILE)
 
     @property
     def log(self) -> Path:

@@ -49,6 +49,7 @@ def _(parser: Any) -> None:
     parser.add_argument("--pool-file", default="", help="requests with their answers; answers are then compared")
     parser.add_argument("--transport", default="recserve", help="how to talk to the server: recserve, or a peer's name")
     parser.add_argument("--tls", default="", help="folder with ca.crt, and client.crt and client.key where asked for")
+    parser.add_argument("--headers", default="", help="file of headers of each request, name: value in each line")
     parser.add_argument(
         "--rate", type=float, default=0.0, help="open loop: requests per second of each user, Poisson; 0 = closed"
     )
@@ -126,7 +127,7 @@ class Asking(User):
         options = environment.parsed_options
         worker = getattr(environment.runner, "worker_index", 0)
         self.choice = random.Random(f"{options.seed}/{worker}/{id(self)}")  # noqa: S311 - no secret
-        self.connect = transport(options.transport, options.tls)
+        self.connect = transport(options.transport, options.tls, options.headers)
         self.free: Queue[Connection] = Queue()
         self.in_flight = Group()
         self.pool = self.read(options)

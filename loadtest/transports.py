@@ -7,6 +7,8 @@ from typing import Protocol
 import numpy as np
 
 from recserve_client import Client, Tls
+from recserve_client import headers as named
+from recserve_client.connections import NO_HEADERS
 
 
 class Connection(Protocol):
@@ -27,16 +29,18 @@ Connect = Callable[[str], Connection]
 OURS = "recserve"
 
 
-def ours(url: str, tls: Tls | None = None) -> Client:
+def ours(url: str, tls: Tls | None = None, headers: Mapping[str, str] = NO_HEADERS) -> Client:
     """Our client, which shows every failure here."""
-    return Client(url, retries=0, tls=tls)
+    return Client(url, retries=0, tls=tls, headers=headers)
 
 
-def transport(name: str, tls: str = "") -> Connect:
-    """By name: ours, or a peer's; `tls` is a folder of certificates for ours, plain text where "". Raises ValueError
-    for an unknown one."""
+def transport(name: str, tls: str = "", headers: str = "") -> Connect:
+    """By name: ours, or a peer's. For ours, `tls` is a folder of certificates, plain text where "", and `headers` a
+    file of them. Raises ValueError for an unknown one."""
     if name == OURS:
-        return partial(ours, tls=Tls.folder(tls) if tls else None)
+        return partial(
+            ours, tls=Tls.folder(tls) if tls else None, headers=named.read(headers) if headers else NO_HEADERS
+        )
     from loadtest.peers.transports import TRANSPORTS
 
     if name not in TRANSPORTS:

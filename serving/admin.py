@@ -11,6 +11,7 @@ from tritonclient.grpc import service_pb2
 from tritonclient.grpc.model_config_pb2 import ModelConfig  # pyright: ignore[reportAttributeAccessIssue]
 
 from recserve_client import Client, Tls
+from recserve_client.connections import NO_HEADERS
 from recserve_client.protocol import Method
 from recserve_client.statuses import ADMIN_HEADER
 
@@ -37,11 +38,17 @@ class Admin(Client):
     """A connection to one tritonserver; may be shared by threads."""
 
     def __init__(
-        self, url: str, *, deadline_s: float = 5.0, admin_key: str | None = None, tls: Tls | None = None
+        self,
+        url: str,
+        *,
+        deadline_s: float = 5.0,
+        admin_key: str | None = None,
+        headers: Mapping[str, str] = NO_HEADERS,
+        tls: Tls | None = None,
     ) -> None:
         """`url` is host:port. `admin_key` (a `TritonServer` has it) opens the model control, trace and log APIs."""
-        headers = {ADMIN_HEADER: admin_key} if admin_key else {}
-        super().__init__(url, deadline_s=deadline_s, headers=headers, tls=tls, retries=0)
+        key = {ADMIN_HEADER: admin_key} if admin_key else {}
+        super().__init__(url, deadline_s=deadline_s, headers={**headers, **key}, tls=tls, retries=0)
         self.url = url
 
     def model_names(self) -> list[str]:

@@ -32,12 +32,27 @@ def sync(path: Path) -> None:
 
 
 @contextmanager
+def held(path: Path) -> Iterator[None]:
+    """Holds the lock of a file, which is made where there is none; the kernel drops it with the process, and a process
+    that this one starts does not have it. Raises BlockingIOError where somebody else holds it."""
+    with _opened(path) as descriptor:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+
+
+@contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Waits for the lock of a file, which is made where there is none, and holds it; the kernel drops it with the
     process."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-    try:
+    with _opened(path) as descriptor:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[int]:
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        yield descriptor
     finally:
         os.close(descriptor)

@@ -29,7 +29,8 @@ def available_ports(wanted: Sequence[Listening | tuple[str, int]]) -> list[int]:
     Raises StartupError naming the option of the host or of the port, whichever is wrong.
     """
     with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in wanted]
+        families = [socket.AF_INET6 if ":" in host else socket.AF_INET for host, *_ in wanted]
+        sockets = [stack.enter_context(socket.socket(family)) for family in families]
         for each, (host, port, *options) in zip(sockets, wanted, strict=True):
             one = Listening(host, port, *options)
             # As a server does that starts again on the port where it ran before.

@@ -57,11 +57,7 @@ class ServerTls(NamedTuple):
             else:
                 _pair(client, folder / CERTIFICATE, folder / KEY)
         found = _tried(server, client, folder)
-        names = tuple(name for kind, name in found.get("subjectAltName", ()) if kind in ("DNS", "IP Address"))
-        if not names:
-            raise ValueError(
-                f"{folder / CERTIFICATE} is of no host: no client accepts it without a subjectAltName DNS or IP"
-            )
+        names = _hosts(found, folder / CERTIFICATE)
         # A name of the certificate, whatever the address at which it is asked.
         own = own._replace(name=names[0].replace("*", "recserve", 1))
         return cls(folder, names, ssl.cert_time_to_seconds(found["notAfter"]), own)
@@ -98,8 +94,8 @@ class ServerTls(NamedTuple):
 
 def check_shown(certificate: Path, key: Path, *, by_client: bool = False) -> None:
     """Whether a server can show this certificate, or a client; its own signature is trusted, whosever it is. Raises
-    ValueError naming the file that is missing, no PEM, of another key, out of date, of another purpose, or read by
-    others."""
+    ValueError naming the file that is missing, no PEM, of another key, out of date, of another purpose, of no host
+    where it is a server's, or read by others."""
     server, client = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), _client(certificate)
     _pair(server, certificate, key)
     _secret(key)
@@ -109,9 +105,11 @@ def check_shown(certificate: Path, key: Path, *, by_client: bool = False) -> Non
         server.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
         _trust(server, certificate)
     try:
-        _handshake(server, client)
+        found = _handshake(server, client)
     except _Refused as error:
         raise ValueError(f"{certificate}: {error}; put a valid one there") from error
+    if not by_client:
+        _hosts(found, certificate)
 
 
 def check_trusted(certificates: Path) -> None:
@@ -197,6 +195,14 @@ def _tried(server: ssl.SSLContext, client: ssl.SSLContext, folder: Path) -> dict
         own = folder / (FILES[1] if (folder / FILES[1]).exists() else CERTIFICATE)
         what = f"{own} is refused by {CLIENTS}" if error.by_server else str(folder / CERTIFICATE)
         raise ValueError(f"{what}: {error}; put a valid one there") from error
+
+
+def _hosts(found: dict[str, Any], certificate: Path) -> tuple[str, ...]:
+    """What a certificate is of. Raises ValueError for one of no host."""
+    names = tuple(name for kind, name in found.get("subjectAltName", ()) if kind in ("DNS", "IP Address"))
+    if not names:
+        raise ValueError(f"{certificate} is of no host: no client accepts it without a subjectAltName DNS or IP")
+    return names
 
 
 def _covers(certificate: Path, key: Path, host: str) -> bool:

@@ -198,7 +198,8 @@ class Client(Connections[Calls]):
         return self._run(self._core.metadata(model, ask), ask)
 
     def server_ready(self) -> bool:
-        """Whether a server runs and all of its models are loaded; False where nobody answers."""
+        """Whether a server runs and all of its models are loaded; False where nobody answers. Raises NotAllowed where
+        one answers and does not say it without a token."""
         ask = self._core.ask()
         return self._run(self._core.server_ready(ask), ask)
 

@@ -15,8 +15,15 @@ import numpy as np
 from recserve_client import outcomes, protocol, retries, tensors
 from recserve_client.described import Description, ModelMetadata
 from recserve_client.endpoints import Endpoints
-from recserve_client.errors import DeadlineExceeded, InvalidRequest, ServerUnavailable, ServingError, StaleState
-from recserve_client.headers import REQUEST_ID, checked, checked_value, with_user
+from recserve_client.errors import (
+    DeadlineExceeded,
+    InvalidRequest,
+    NotAllowed,
+    ServerUnavailable,
+    ServingError,
+    StaleState,
+)
+from recserve_client.headers import REQUEST_ID, bounded, checked, checked_value, with_user
 from recserve_client.outcomes import Failed, Outcome, Overdue, TooManyOverdue
 from recserve_client.protocol import Method, messages
 from recserve_client.statuses import Again, Verdict, verdict
@@ -115,7 +122,7 @@ class Core:
             raise InvalidRequest(f"deadline_s is {deadline}; give seconds, 0 or more")
         own = str(uuid.uuid4()) if request_id is None else checked_value("request_id", request_id)
         merged = {**self._headers, **checked(headers or {}), REQUEST_ID: own}
-        return Ask(own, tuple(merged.items()), deadline, time.monotonic() + deadline, retried)
+        return Ask(own, bounded(merged), deadline, time.monotonic() + deadline, retried)
 
     def infer(self, model: str, version: str, inputs: Mapping[str, Any], ask: Ask) -> Steps[Answer]:
         """One inference, which says whose it is. Raises StaleState for NaN in an output, and any other ServingError."""
@@ -127,17 +134,24 @@ class Core:
         return Answer(outputs, reply.model_version)
 
     def server_ready(self, ask: Ask) -> Steps[bool]:
-        """Whether one of the servers is ready."""
+        """Whether one of the servers is ready. Raises NotAllowed where none is and one does not say it to everybody."""
         request, urls = messages["ServerReadyRequest"](), self.endpoints.urls
+        refusal: NotAllowed | None = None
         for number, url in enumerate(urls):
             send = self._sent(url, protocol.SERVER_READY, request, ask)
             try:
                 # One that hangs leaves time for the others.
                 reply = yield send._replace(seconds=send.seconds / (len(urls) - number))
+            except Failed as failure:
+                error = verdict(failure.code, failure.details, url).error
+                refusal = error if isinstance(error, NotAllowed) else refusal
             except Outcome:
                 continue
-            if reply.ready:
-                return True
+            else:
+                if reply.ready:
+                    return True
+        if refusal is not None:
+            raise refusal
         return False
 
     def model_ready(self, model: str, ask: Ask) -> Steps[bool]:

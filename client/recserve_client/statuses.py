@@ -1,6 +1,7 @@
 """What a gRPC status says, as an exception that says what to do, and whether the same request may be sent again."""
 
 import enum
+import re
 from typing import NamedTuple
 
 from recserve_client.errors import (
@@ -20,6 +21,14 @@ from recserve_client.errors import (
 MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 ADMIN_HEADER = "triton-grpc-protocol-admin-key"
 """The header that opens the APIs which the server restricts."""
+NO_RELEASE = "no release of the name in x-release"
+"""In an edge's refusal of a release that it does not have."""
+_REFUSED_TLS = re.compile(r"handshake|verification check|unwrap failed|tsi_|cannot check peer|alpn")
+"""What gRPC says once one side refused the other; of a missing certificate only "Unwrap failed (TSI_DATA_CORRUPTED)"
+where the server answers in TLS 1.3, in which a client is through before it hears of that."""
+_CLOSED = re.compile(r"failed to connect.*(socket closed|connection reset|broken pipe)", re.DOTALL)
+"""The server took the connection and closed it before a word: to who speaks TLS, plain text is none."""
+_BEHIND_EDGE = re.compile(r"upstream|envoy overloaded|overload manager")
 
 
 class Again(enum.Enum):
@@ -59,7 +68,10 @@ def verdict(code: str, text: str, url: str) -> Verdict:
 
 
 _FINAL: dict[str, tuple[type[ServingError], str]] = {
-    "UNAUTHENTICATED": (NotAuthenticated, "send a valid token, as the header authorization: 'Bearer TOKEN'"),
+    "UNAUTHENTICATED": (
+        NotAuthenticated,
+        "send a valid token, as the header authorization: 'Bearer TOKEN', which commands read from --headers FILE",
+    ),
     "PERMISSION_DENIED": (NotAllowed, "who asks may not do that; ask those who run the edge before the server"),
     "DEADLINE_EXCEEDED": (DeadlineExceeded, "something on the way to the server waits less than you do"),
 }
@@ -67,6 +79,8 @@ _FINAL: dict[str, tuple[type[ServingError], str]] = {
 
 
 def _not_found(text: str, where: str) -> Verdict:
+    if NO_RELEASE in text:
+        return Verdict(InvalidRequest(f"{where}; name one that it has, or leave the header out"))
     # A server that stops unloads its models first.
     again = Again.ELSEWHERE if "no available versions" in text else Again.NO
     return Verdict(ModelUnavailable(f"{where}; export it into the served repository, or name one that is there"), again)
@@ -75,7 +89,10 @@ def _not_found(text: str, where: str) -> Verdict:
 def _exhausted(text: str, url: str) -> Verdict:
     lower = text.lower()
     if "message" in lower and "larger" in lower:
-        return Verdict(InvalidRequest(f"{text}; a message may hold {MAX_MESSAGE_BYTES} bytes, so send fewer rows"))
+        bound = "" if "the edge takes" in lower else f"a message may hold {MAX_MESSAGE_BYTES} bytes, so "
+        return Verdict(InvalidRequest(f"{text}; {bound}send fewer rows"))
+    if "metadata size" in lower:
+        return Verdict(InvalidRequest(f"{url}: {text}; send fewer or shorter headers"))
     return Verdict(RateLimited(f"{url}: {text}; send fewer requests a second, or ask for a higher limit"))
 
 
@@ -92,9 +109,26 @@ def _unavailable(text: str, url: str) -> Verdict:
         return Verdict(InvalidRequest(f"{text}; start the server with model_control='explicit'"))
     if "model" in lower:
         return Verdict(ModelUnavailable(f"{url}: {text}"), Again.ELSEWHERE)
-    tls = "does it speak TLS, and do Tls(ca, certificate, key, name) fit it?"
-    is_plain = "failed to connect" in lower and "socket closed" in lower
-    if is_plain or "handshake" in lower or "verification check" in lower:
-        return Verdict(TlsMismatch(f"{url}: {text}; {tls}"), Again.ELSEWHERE)
-    remedy = "is the server running there? start one with recserve serve"
-    return Verdict(ServerUnavailable(f"{url}: {text}; {remedy}"), Again.ELSEWHERE)
+    return Verdict(_unreachable(lower, f"{url}: {text}"), Again.ELSEWHERE)
+
+
+def _unreachable(lower: str, where: str) -> ServerUnavailable:
+    """Nobody, or somebody who speaks another language; `lower` is the text in small letters."""
+    if _BEHIND_EDGE.search(lower):
+        return ServerUnavailable(f"{where}; {_of_edge(lower)}")
+    if _REFUSED_TLS.search(lower) or _CLOSED.search(lower):
+        return TlsMismatch(f"{where}; does it speak TLS, and do Tls(ca, certificate, key, name) fit it?")
+    if "failed parsing http/2" in lower:
+        return ServerUnavailable(f"{where}; what answers there is no gRPC server; give the address of its gRPC port")
+    return ServerUnavailable(f"{where}; is the server running there? start one with recserve serve")
+
+
+def _of_edge(lower: str) -> str:
+    """What to do about the words of an edge that runs itself."""
+    if "overload" in lower:
+        return "the edge is out of memory; retry later, or run another edge"
+    if "timeout" in lower:
+        return (
+            "no server behind the edge answered in time; give them less load, or recserve edge a longer --try-timeout-s"
+        )
+    return "the edge runs and no server behind it answered: recserve edge show says which, the edge's log why"

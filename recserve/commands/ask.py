@@ -75,7 +75,7 @@ class Ask(Connected):
             raise ValueError(f"--set {twice[0]} is said twice; say it once")
 
     def run(self) -> int:
-        with Admin(self.url, deadline_s=self.deadline_s, tls=self.security) as client:
+        with Admin(self.url, deadline_s=self.deadline_s, headers=self.sent, tls=self.security) as client:
             served = find(client, self.model)
             interactions = data_of(served, self.dataset)
             chosen = system_of(served)

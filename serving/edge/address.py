@@ -35,9 +35,24 @@ class Address(NamedTuple):
             raise ValueError(f"{self}: the name {self.host} is not known here ({error}); write an address") from error
 
     @property
+    def place(self) -> tuple[str, int]:
+        """Host and port, the same for all names of one; a host that is not known here stands for itself."""
+        try:
+            return self.number, self.port
+        except ValueError:
+            return self.host, self.port
+
+    @property
     def is_loopback(self) -> bool:
         """Whether only this machine can reach it."""
         return ipaddress.ip_address(self.number).is_loopback
+
+    def is_reached_by(self, other: "Address") -> bool:
+        """Whether who asks at the other address comes to what listens at this one."""
+        if self.port != other.port:
+            return False
+        is_everywhere = ipaddress.ip_address(self.number).is_unspecified
+        return self.place == other.place or (is_everywhere and other.is_loopback)
 
     def socket(self) -> dict[str, object]:
         """As Envoy writes it."""

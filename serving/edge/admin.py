@@ -1,9 +1,9 @@
 """What a running edge says of itself, over Envoy's own port of administration."""
 
 import json
-import urllib.error
 import urllib.request
 from collections.abc import Sequence
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -26,29 +26,29 @@ class Seen(NamedTuple):
 
 
 class Admin:
-    """Asks Envoy; every method raises OSError where it does not run."""
+    """Asks Envoy; every method raises OSError where it does not run, also where another one has its port."""
 
-    def __init__(self, address: Address) -> None:
-        self.address = address
+    def __init__(self, address: Address, node: str) -> None:
+        """Where it listens, and its name for itself."""
+        self.address, self._node = address, node
 
     @classmethod
     def of(cls, bootstrap: Path) -> Self:
         """Of the edge that runs on this envoy.yaml. Raises ValueError where there is none."""
         try:
-            socket = yaml.safe_load(bootstrap.read_text())["admin"]["address"]["socket_address"]
-            return cls(Address(socket["address"], socket["port_value"]))
+            written = yaml.safe_load(bootstrap.read_text())
+            socket = written["admin"]["address"]["socket_address"]
+            return cls(Address(socket["address"], socket["port_value"]), written["node"]["id"])
         except (OSError, KeyError, TypeError, yaml.YAMLError) as error:
             raise ValueError(f"{bootstrap} is no edge's ({error!r}); recserve edge --out writes one") from error
 
     def ready(self) -> bool:
         """Whether it takes requests."""
-        try:
-            return self._ask("/ready").startswith("LIVE")
-        except urllib.error.HTTPError:
-            return False
+        return self._own()["state"] == "LIVE"
 
     def seen(self) -> list[Seen]:
         """All servers of all pools, as Envoy has them now."""
+        self._own()
         found = json.loads(self._ask("/clusters?format=json")).get("cluster_statuses", [])
         return [_seen(pool["name"], host) for pool in found for host in pool.get("host_statuses", [])]
 
@@ -64,7 +64,19 @@ class Admin:
 
     def drain(self) -> None:
         """Tells clients to go elsewhere, and takes no connections after a while."""
+        self._own()
         self._ask("/drain_listeners?graceful", b"")
+
+    def _own(self) -> dict[str, Any]:
+        """What Envoy says of itself as a server."""
+        try:
+            said = json.loads(self._ask("/server_info"))
+            found = said["node"]["id"]
+        except (HTTPException, KeyError, TypeError, ValueError) as error:
+            raise OSError(f"what answers at {self.address} is no edge ({error!r})") from error
+        if found != self._node:
+            raise OSError(f"the edge at {self.address} is that of {found} and not of {self._node}")
+        return said
 
     def _ask(self, path: str, data: bytes | None = None) -> str:
         with urllib.request.urlopen(f"http://{self.address}{path}", data, _TIMEOUT_S) as reply:

@@ -8,7 +8,7 @@ import yaml
 from serving.edge import clusters, endpoints
 from serving.edge.description import Edge
 from serving.edge.listener import listener
-from serving.files import replace_text
+from serving.files import locked, replace_text
 
 FILE = "envoy.yaml"
 _MOST_CONNECTIONS = 10_000
@@ -26,7 +26,8 @@ def write(edge: Edge, folder: Path) -> Path:
     """Writes envoy.yaml, and the servers as `endpoints.begin` does; the path of the first."""
     folder.mkdir(parents=True, exist_ok=True)
     edge.access_log.parent.mkdir(parents=True, exist_ok=True)
-    endpoints.begin(edge, folder)
+    with locked(folder / endpoints.LOCK):
+        endpoints.begin(edge, folder)
     path = folder / FILE
     replace_text(path, _HEAD + yaml.safe_dump(bootstrap(edge, folder), sort_keys=False, width=120))
     return path
@@ -35,7 +36,8 @@ def write(edge: Edge, folder: Path) -> Path:
 def bootstrap(edge: Edge, folder: Path) -> dict[str, Any]:
     """What Envoy reads at its start."""
     return {
-        "node": {"id": "edge-1", "cluster": "edge"},
+        # By its folder: who asks at the port of administration thereby knows whether it is this edge's.
+        "node": {"id": str(folder.resolve()), "cluster": "edge"},
         "admin": {"address": edge.admin.socket()},
         "layered_runtime": {"layers": [{"name": "edge", "static_layer": _RESETS}]},
         "overload_manager": _overload(),

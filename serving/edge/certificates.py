@@ -79,6 +79,9 @@ def _socket(kind: str, common: dict[str, Any], **more: Any) -> dict[str, Any]:
 def _check(folder: Path, name: str, optional: Iterable[str]) -> None:
     """Raises ValueError for a file that is missing, and for one that is of no use."""
     pair = (f"{name}.crt", f"{name}.key")
+    if not folder.is_dir():
+        wanted = " and ".join(sorted({CA, *pair} - {*optional}))
+        raise ValueError(f"the TLS folder {folder} is no directory; name one with {wanted}")
     there = {file for file in (CA, *pair) if (folder / file).is_file()}
     missing = {CA, *pair} - there - {*optional}
     if there & {*pair}:

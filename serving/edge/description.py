@@ -95,7 +95,7 @@ class Edge:
     rate: Rate | None = None
     """Of all requests together."""
     user_rate: Rate | None = None
-    """Of each value of the header x-user-id."""
+    """Of each value of the header x-user-id, and of each address that asks a model without one."""
     tokens: Tokens | None = None
     """Who must send a token; nobody where None."""
     tls: Down | None = None
@@ -111,13 +111,15 @@ class Edge:
         for name, servers in self.pools:
             if not _RELEASE.fullmatch(name or "a"):
                 raise ValueError(f"release '{name}': a name has small letters, digits and -_. and begins with no sign")
-            addresses = [str(one.address) for one in servers]
-            if len(set(addresses)) < len(addresses):
-                raise ValueError(f"servers: {', '.join(addresses)} names one twice; give it a weight instead")
+            addresses = [one.address for one in servers]
+            if len({one.place for one in addresses}) < len(addresses):
+                said = ", ".join(map(str, addresses))
+                raise ValueError(f"servers: {said} names one twice; give it a weight instead")
             if not servers:
                 raise ValueError(f"release '{name}' has no servers; write {name}=host:port")
         if self.max_request_bytes < 1024:
             raise ValueError(f"max_request_bytes is {self.max_request_bytes}; it must be at least 1,024")
+        self._check_itself()
         self._check_exposure()
 
     @property
@@ -125,6 +127,14 @@ class Edge:
         """Servers of each release, those of requests that name none first, under no name."""
         yield "", self.servers
         yield from self.releases.items()
+
+    def _check_itself(self) -> None:
+        """That it listens at two addresses, and asks itself at none."""
+        if self.listen.is_reached_by(self.admin):
+            raise ValueError(f"admin is {self.admin}, where clients ask: listen is {self.listen}; name another port")
+        for name in (one.address for _, servers in self.pools for one in servers):
+            if self.listen.is_reached_by(name):
+                raise ValueError(f"server {name} is the edge itself: listen is {self.listen}; name another port of one")
 
     def _check_exposure(self) -> None:
         if not self.admin.is_loopback:

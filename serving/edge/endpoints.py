@@ -22,6 +22,8 @@ OUT = "DRAINING"
 """A server that is sent nothing more and still has requests under way."""
 _IN = "UNKNOWN"
 _RECORD = "servers.json"
+LOCK = ".lock"
+"""Of whoever writes them, for as long as that takes."""
 _HEAD = "# Shifted by recserve edge weight and recserve edge drain; Envoy reads it as soon as it is replaced.\n"
 _TYPE = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment"
 
@@ -69,7 +71,7 @@ def read(folder: Path) -> list[Endpoint]:
     """The servers of all pools. Raises ValueError where there is no edge, or a file that is not ours."""
     try:
         return [_endpoint(one) for one in json.loads((folder / _RECORD).read_text())]
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         made = f"recserve edge --servers HOST:PORT HOST:PORT --out {folder} makes one"
         raise ValueError(f"{folder} holds no edge; {made}") from None
     except (KeyError, TypeError, ValueError) as error:
@@ -88,7 +90,7 @@ def change(
         ValueError: there is no edge, no such server, or none would take the requests that name no release.
     """
     read(folder)
-    with locked(folder / ".lock"):
+    with locked(folder / LOCK):
         before = read(folder)
         known = sorted({one.name for one in before})
         if unknown := sorted({*names} - {*known}):

@@ -3,7 +3,7 @@
 from typing import Any
 
 from recserve_client.headers import REQUEST_ID
-from recserve_client.statuses import ADMIN_HEADER
+from recserve_client.statuses import ADMIN_HEADER, NO_RELEASE
 from serving.edge.clusters import retry_policy
 from serving.edge.description import Edge, Rate
 from serving.edge.endpoints import pool_of
@@ -11,21 +11,19 @@ from serving.edge.tokens import HEALTH
 
 USER, RELEASE = "x-user-id", "x-release"
 """Headers: whose request it is, and which release is to answer it."""
+INFER = "/inference.GRPCInferenceService/ModelInfer"
 OPEN = (
-    HEALTH,
+    *HEALTH,
     *(
         f"/inference.GRPCInferenceService/{name}"
         for name in (
-            "ServerLive",
-            "ServerReady",
-            "ModelReady",
             "ServerMetadata",
             "ModelMetadata",
             "ModelConfig",
             "ModelStatistics",
-            "ModelInfer",
         )
     ),
+    INFER,
 )
 """All that passes. Streams do not: a request is kept until it is whole, and may be sent twice."""
 _FRAME_BYTES = 5
@@ -33,6 +31,7 @@ _FRAME_BYTES = 5
 _LONGEST_S = 60
 _USERS = 10_000
 """Users whose rates are known at once; of more, the one who asked longest ago starts anew."""
+_NOBODY = "no-user"
 _FILTER = "type.googleapis.com/envoy.extensions.filters."
 
 
@@ -44,6 +43,8 @@ def listener(edge: Edge) -> dict[str, Any]:
     return {
         "name": "edge",
         "address": edge.listen.socket(),
+        # Else the kernel spreads connections over all that listen there, a forgotten edge with other policies too.
+        "enable_reuse_port": False,
         "per_connection_buffer_limit_bytes": 2**20,
         "filter_chains": [chain],
     }
@@ -101,10 +102,25 @@ def _rates(edge: Edge) -> dict[str, Any]:
         "token_bucket": _bucket(edge.rate or Rate(2**31)),
     }
     if edge.user_rate:
-        entry = {"entries": [{"key": USER}], "token_bucket": _bucket(edge.user_rate)}
-        action = {"request_headers": {"header_name": USER, "descriptor_key": USER, "skip_if_absent": True}}
-        found |= {"descriptors": [entry], "max_dynamic_descriptors": _USERS, "rate_limits": [{"actions": [action]}]}
+        found |= {"max_dynamic_descriptors": _USERS} | _by_user(edge.user_rate)
     return found
+
+
+def _by_user(rate: Rate) -> dict[str, Any]:
+    """A bucket for each user, and for each address that asks a model for no user; what clients ask for themselves,
+    such as health and metadata, has no user to name."""
+    bucket = _bucket(rate)
+    user = {"request_headers": {"header_name": USER, "descriptor_key": USER, "skip_if_absent": True}}
+    is_nobody = {"name": USER, "string_match": {"exact": ""}, "treat_missing_header_as_empty": True}
+    headers = [is_nobody, {"name": ":path", "string_match": {"exact": INFER}}]
+    nobody = {"header_value_match": {"descriptor_key": _NOBODY, "descriptor_value": "yes", "headers": headers}}
+    return {
+        "descriptors": [
+            {"entries": [{"key": USER}], "token_bucket": bucket},
+            {"entries": [{"key": _NOBODY, "value": "yes"}, {"key": "remote_address"}], "token_bucket": bucket},
+        ],
+        "rate_limits": [{"actions": [user]}, {"actions": [nobody, {"remote_address": {}}]}],
+    }
 
 
 def _bucket(rate: Rate) -> dict[str, Any]:
@@ -157,7 +173,7 @@ def _too_large(edge: Edge) -> dict[str, Any]:
 
 def _no_release(edge: Edge) -> dict[str, Any]:
     known = ", ".join(edge.releases) or "none"
-    return _mapper(404, 5, f"the edge has no release of the name in {RELEASE}; it has {known}")  # NOT_FOUND
+    return _mapper(404, 5, f"the edge has {NO_RELEASE}; it has {known}")  # NOT_FOUND
 
 
 def _mapper(status: int, grpc_status: int, text: str) -> dict[str, Any]:

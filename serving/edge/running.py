@@ -1,5 +1,6 @@
 """Envoy as a process: found, its files checked, started, and stopped in order."""
 
+import errno
 import os
 import shutil
 import signal
@@ -12,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from serving import processes
+from serving.edge.address import Address
 from serving.edge.admin import Admin
 from serving.guardian import Guardian
 from serving.shared_memory import prefix
@@ -113,6 +115,16 @@ class Envoy:
 def free_port(host: str) -> int:
     """One that was free a moment ago."""
     return processes.available_ports([(host, 0)])[0]
+
+
+def check_free(option: str, address: Address) -> None:
+    """Raises StartupError, naming the option, where another program has the port, or nobody can."""
+    try:
+        processes.available_ports([(address.number, address.port)])
+    except StartupError as error:
+        is_taken = isinstance(error.__cause__, OSError) and error.__cause__.errno == errno.EADDRINUSE
+        more = ", or stop what listens there; it may be an older edge" if is_taken else ""
+        raise StartupError(f"{option}: {error}{more}") from error
 
 
 STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)

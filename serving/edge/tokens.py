@@ -6,7 +6,11 @@ from pathlib import Path
 from typing import Any
 
 _PRIVATE = frozenset({"d", "p", "q", "k"})
-HEALTH = "/grpc.health.v1.Health/Check"
+HEALTH = (
+    "/grpc.health.v1.Health/Check",
+    *(f"/inference.GRPCInferenceService/{name}" for name in ("ServerLive", "ServerReady", "ModelReady")),
+)
+"""Paths that say who takes requests, and nothing else; balancers and clients ask them before they have a token."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,16 +45,20 @@ class Tokens:
             "@type": "type.googleapis.com/envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication",
             "providers": {"tokens": provider},
             "rules": [
-                {"match": {"path": HEALTH}},
+                *({"match": {"path": path}} for path in HEALTH),
                 {"match": {"prefix": "/"}, "requires": {"provider_name": "tokens"}},
             ],
         }
 
     def _read(self) -> list[dict[str, Any]]:
         try:
-            keys = json.loads(self.keys.read_text())["keys"]
-            if not keys or not all("kty" in key for key in keys):
-                raise KeyError("kty")
-        except (OSError, KeyError, TypeError, UnicodeDecodeError, json.JSONDecodeError) as error:
-            raise ValueError(f"{self.keys} is no JSON web key set with a key in it ({error!r})") from error
+            found = json.loads(self.keys.read_text())
+        except OSError as error:
+            raise ValueError(f"{self.keys} cannot be read: {error.strerror}; name a JSON web key set") from error
+        except ValueError as error:
+            raise ValueError(f"{self.keys} is no JSON ({error}); name a JSON web key set") from error
+        keys = found.get("keys") if isinstance(found, dict) else None
+        if not isinstance(keys, list) or not keys or not all(isinstance(key, dict) and "kty" in key for key in keys):
+            form = '{"keys": [{"kty": ...}]}'
+            raise ValueError(f"{self.keys} is no JSON web key set; write {form}, with one key or more")
         return keys

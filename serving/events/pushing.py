@@ -8,13 +8,20 @@ from typing import NamedTuple
 import numpy as np
 
 from recserve_client import Client
-from recserve_client.errors import DeadlineExceeded, ModelUnavailable, QueueFull, ServerUnavailable, ServingError
+from recserve_client.errors import (
+    DeadlineExceeded,
+    ModelUnavailable,
+    QueueFull,
+    RateLimited,
+    ServerUnavailable,
+    ServingError,
+)
 from serving.histories.pushed import MOST, sendable
 from serving.steps import USER_EVENTS
 
 DEADLINE_S = 30.0
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.05, 2.0
-_PASSING = (QueueFull, ServerUnavailable, DeadlineExceeded, ModelUnavailable)
+_PASSING = (QueueFull, RateLimited, ServerUnavailable, DeadlineExceeded, ModelUnavailable)
 
 
 class Row(NamedTuple):

@@ -7,17 +7,33 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pytest
 import trustme
 
 from recserve_client import Client, Tls
 from serving import processes, runtime
+from serving.admin import messages
 from serving.edge import bootstrap
 from serving.edge.address import Address
 from serving.edge.certificates import Up
 from serving.edge.description import Edge, Server
 from serving.edge.running import Envoy, free_port, validate
+from tests.serving import models
 
 HOST = "127.0.0.1"
+X = {"x": np.array([[1.0, -2.0, 0.5]], np.float32)}
+"""For the model `scaled`."""
+PASSES = {
+    "ServerLive": messages.ServerLiveRequest(),
+    "ServerReady": messages.ServerReadyRequest(),
+    "ServerMetadata": messages.ServerMetadataRequest(),
+    "ModelReady": messages.ModelReadyRequest(name="scaled"),
+    "ModelMetadata": messages.ModelMetadataRequest(name="scaled"),
+    "ModelConfig": messages.ModelConfigRequest(name="scaled"),
+    "ModelStatistics": messages.ModelStatisticsRequest(name="scaled"),
+}
+"""What every client may ask."""
 _PATIENCE_S = 60.0
 
 
@@ -105,3 +121,25 @@ def edge(folder: Path, server: Address, up: Path | None, **changes: Any) -> Iter
             assert time.monotonic() < end
             time.sleep(0.05)
         yield envoy, str(described.listen)
+
+
+class Place:
+    """The server, and certificates of its authority."""
+
+    def __init__(self, server: Address, authority: Authority, folder: Path) -> None:
+        self.server, self.authority, self.certificates = server, authority, folder
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    folder, authority = tmp_path_factory.mktemp("gate"), Authority()
+    models.publish_scaled(folder / "repository")
+    certificates = authority.folder(folder / "tls", "server", "client")
+    with tritonserver(folder / "repository", certificates, folder / "log") as server:
+        yield Place(server, authority, certificates)
+
+
+def asked(client: Client, **more: Any) -> None:
+    """One question, answered right."""
+    answer = client.infer("scaled", X, **more)
+    np.testing.assert_allclose(answer["y"], 2 * X["x"] + 1)

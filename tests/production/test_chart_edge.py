@@ -23,6 +23,8 @@ OTHERWISE = {
     # Clients move to other pods of the edge, before they are idle for an hour.
     "common_http_protocol_options",
     "access_log",
+    # A pod has its ports to itself.
+    "enable_reuse_port",
     # Servers come from DNS, not from a file.
     *("type", "eds_cluster_config", "load_assignment", "dns_lookup_family", "dns_refresh_rate", "respect_dns_ttl"),
 }

@@ -14,6 +14,8 @@ import pytest
 from loadtest.served import until
 from recserve.cli import main
 from serving import processes
+from serving.edge.admin import Admin
+from serving.edge.bootstrap import FILE
 from tests.pages import ROOT, blocks
 
 pytestmark = [pytest.mark.production, pytest.mark.slow(60)]
@@ -29,8 +31,9 @@ def stack() -> Iterator[ExitStack]:
         yield one
 
 
-def lines() -> list[str]:
-    (block,) = (block for block in blocks(PAGE) if "recserve edge --servers" in block.text)
+def lines(part: str) -> list[str]:
+    """Of the block that has it."""
+    (block,) = (block for block in blocks(PAGE) if part in block.text)
     return block.text.splitlines()
 
 
@@ -63,9 +66,10 @@ def test_from_one_server_to_two_in_ten_commands(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    assert len(lines()) == 10
+    ten = lines("recserve edge --servers")
+    assert len(ten) == 10
     printed = ""
-    for line in lines():
+    for line in ten:
         command = here(line)
         if line.removeprefix("recserve ").startswith(STAY):
             background(stack, command, tmp_path)
@@ -76,3 +80,10 @@ def test_from_one_server_to_two_in_ten_commands(
         assert code == 0, f"{line}: {printed}{said}"
     shares = re.findall(r"│ *\d+ │ (\d\.\d{4}) │ yes ", printed)
     assert shares == ["0.9000", "0.1000", "1.0000"], printed
+    written, ask = lines("canary.headers")
+    subprocess.run(written, shell=True, check=True)
+    assert main(here(ask)[1:]) == 0, capsys.readouterr().err
+    assert Admin.of(tmp_path / "edge" / FILE).counted("cluster.release-canary.upstream_rq_completed")
+    Path("canary.headers").write_text("x-release: cannery")
+    assert main(here(ask)[1:]) == 2
+    assert "it has canary; name one that it has, or leave the header out" in capsys.readouterr().err

@@ -29,6 +29,10 @@ class Shifting(Command):
     deadline_s: float = 30.0
     """Seconds that Envoy has to take a change, and requests under way to end."""
 
+    def __post_init__(self) -> None:
+        if not 0 <= self.deadline_s <= 3600:
+            raise ValueError(f"--deadline-s is {self.deadline_s:g}; it must be between 0 and 3600 seconds")
+
     def taken(self, wanted: list[Endpoint]) -> None:
         """Returns when a running Envoy has taken what the files say. Raises StartupError where it does not."""
         if not self.until(lambda seen: agrees(seen, wanted)):

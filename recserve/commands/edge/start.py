@@ -2,9 +2,11 @@
 
 import signal
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from rich.markup import escape
 
@@ -13,11 +15,16 @@ from serving.edge import bootstrap
 from serving.edge.address import Address
 from serving.edge.certificates import Down, Up
 from serving.edge.description import Edge, Rate, Retries, Server
-from serving.edge.running import STOPS, Envoy, binary, free_port, validate
+from serving.edge.running import STOPS, Envoy, binary, check_free, validate
 from serving.edge.tokens import Tokens
+from serving.files import held
+from serving.processes import available_ports
 from serving.startup import StartupError
 
 _TEND_S = 0.2
+_RUNNING = ".running"
+"""File whose lock is held as long as an edge runs in the folder."""
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,18 +82,25 @@ class Start(Command):
             raise ValueError(f"--max-request-mib is {self.max_request_mib}; it must be at least 1")
         if self.jwt_keys is None and (self.jwt_issuer or self.jwt_audience or self.jwt_user_claim):
             raise ValueError("--jwt-issuer, --jwt-audience and --jwt-user-claim say nothing without --jwt-keys FILE")
+        if self.jwt_keys is not None and not (self.jwt_issuer and self.jwt_audience):
+            raise ValueError("--jwt-keys needs --jwt-issuer and --jwt-audience too: whose tokens, and for whom")
 
     def run(self) -> int:
         if not self.write_only:
             binary()
         edge = self.described()
-        path = bootstrap.write(edge, self.out)
-        checked = self._check(path)
-        if self.write_only:
-            self._say(f"{path}{'' if checked else ', not checked: there is no envoy here'}")
-            self.emit({"out": self.out, "checked": checked})
-            return 0
-        self._serve(edge, path)
+        with self._alone():
+            if not self.write_only:
+                check_free("--listen", edge.listen)
+                check_free("--admin", edge.admin)
+            _made("--access-log", edge.access_log.parent)
+            path = bootstrap.write(edge, self.out)
+            checked = self._check(path)
+            if not self.write_only:
+                self._serve(edge, path)
+                return 0
+        self._say(f"{path}{'' if checked else ', not checked: there is no envoy here'}")
+        self.emit({"out": self.out, "checked": checked})
         return 0
 
     def described(self) -> Edge:
@@ -94,31 +108,42 @@ class Start(Command):
         if bare := [one for one in self.releases if "=" not in one]:
             raise ValueError(f"--releases {bare[0]} has no server; write {bare[0]}=host:port")
         named = [one.partition("=") for one in self.releases]
+        listen, admin = _with_ports(Address.of(self.listen, "--listen"), Address.of(self.admin, "--admin"))
         return Edge(
             servers=tuple(Server.of(one, "--servers") for one in self.servers),
             releases={name: _servers(rest for other, _, rest in named if other == name) for name, *_ in named},
-            listen=_free(Address.of(self.listen, "--listen")),
-            admin=_free(Address.of(self.admin, "--admin")),
+            listen=listen,
+            admin=admin,
             max_request_bytes=self.max_request_mib * 2**20,
             retries=Retries(try_timeout_s=self.try_timeout_s),
             rate=Rate.of(self.rate, "--rate") if self.rate else None,
             user_rate=Rate.of(self.user_rate, "--user-rate") if self.user_rate else None,
-            tokens=self._tokens(),
-            tls=Down(self.tls) if self.tls else None,
-            server_tls=Up(self.server_tls) if self.server_tls else None,
+            tokens=_named("--jwt-keys", self._tokens, self.jwt_keys),
+            tls=_named("--tls", Down, self.tls),
+            server_tls=_named("--server-tls", Up, self.server_tls),
             access_log=self.access_log or self.out / "access.jsonl",
             insecure=self.insecure,
         )
 
-    def _tokens(self) -> Tokens | None:
-        if self.jwt_keys is None:
-            return None
-        return Tokens(
-            keys=self.jwt_keys,
-            issuer=self.jwt_issuer or "",
-            audience=self.jwt_audience or "",
-            user_claim=self.jwt_user_claim,
-        )
+    def _tokens(self, keys: Path) -> Tokens:
+        issuer, audience = self.jwt_issuer or "", self.jwt_audience or ""
+        return Tokens(keys=keys, issuer=issuer, audience=audience, user_claim=self.jwt_user_claim)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Nobody else runs an edge in the folder meanwhile. Raises ValueError where somebody does already."""
+        _made("--out", self.out)
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(held(self.out / _RUNNING))
+            except BlockingIOError:
+                raise ValueError(
+                    f"--out {self.out}: an edge runs there; recserve edge weight and drain change it, else stop it "
+                    "first, or name another folder"
+                ) from None
+            except OSError as error:
+                raise ValueError(f"--out {self.out}: {error.strerror}; name a folder that you may write to") from error
+            yield
 
     def _check(self, path: Path) -> bool:
         """Whether there is an Envoy that checked the files. Raises ValueError for what it does not take."""
@@ -159,5 +184,23 @@ def _servers(texts: Iterable[str]) -> tuple[Server, ...]:
     return tuple(Server.of(one, "--releases") for one in texts)
 
 
-def _free(address: Address) -> Address:
-    return address if address.port else address._replace(port=free_port(address.number))
+def _with_ports(*addresses: Address) -> Iterator[Address]:
+    """The same, with a free port in place of each 0; no two are given the same."""
+    free = iter(available_ports([(one.number, 0) for one in addresses if not one.port]))
+    return (one if one.port else one._replace(port=next(free)) for one in addresses)
+
+
+def _made(option: str, folder: Path) -> None:
+    """Raises ValueError, naming the option, where there can be no such folder."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(f"{option}: {folder} cannot be a folder ({error.strerror}); name another one") from error
+
+
+def _named(option: str, make: Callable[[Path], Made], path: Path | None) -> Made | None:
+    """What is made of the file or folder of an option; None without one. Raises ValueError, naming the option."""
+    try:
+        return None if path is None else make(path)
+    except ValueError as error:
+        raise ValueError(f"{option}: {error}") from error

@@ -39,7 +39,7 @@ class Follow(Connected):
         source = ValkeyStream(self.stream, self.consumer or socket.gethostname(), group=self.group)
         totals, waits = {"pushed": 0, "refused": 0}, ""
         try:
-            with Client(*self.url, tls=self.security) as client:
+            with Client(*self.url, headers=self.sent, tls=self.security) as client:
                 pusher = Pusher(client, self.dataset, waiting=lambda why: self._say(f"waiting: {why}"))
                 following = Following(source, pusher, self._say)
                 while not stop.is_set():

@@ -31,7 +31,10 @@ class Push(Connected):
     def run(self) -> int:
         rows = [*rows_of(self.table, datasets.read(self.dataset))]
         refused: list[tuple[int, str]] = []
-        with Client(*self.url, tls=self.security) as client, Progress(console=self.console, transient=True) as progress:
+        with (
+            Client(*self.url, headers=self.sent, tls=self.security) as client,
+            Progress(console=self.console, transient=True) as progress,
+        ):
             task = progress.add_task("events", total=len(rows))
             pusher = Pusher(client, self.dataset, waiting=lambda why: progress.console.print(f"waiting: {escape(why)}"))
             for start in range(0, len(rows), MOST):

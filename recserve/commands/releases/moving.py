@@ -7,7 +7,14 @@ from pathlib import Path
 
 from recserve.commands.connected import Connected
 from recserve_client import Client
-from recserve_client.errors import ModelUnavailable, ServerUnavailable, ServingError, TlsMismatch
+from recserve_client.errors import (
+    InvalidRequest,
+    ModelUnavailable,
+    NotAllowed,
+    ServerUnavailable,
+    ServingError,
+    TlsMismatch,
+)
 from serving import golden, manifest, releases
 from serving.in_process import InProcessModel, runs_here
 from serving.readiness import TOLERANCE
@@ -45,7 +52,7 @@ class Moving(Connected):
         except ValueError as error:
             raise StartupError(f"{name} {version} is refused, nothing is changed: {error}") from error
         before = releases.standing(self.repository, name)
-        with Client(self.url, deadline_s=_DEADLINE_S, tls=self.security) as client:
+        with Client(self.url, deadline_s=_DEADLINE_S, headers=self.sent, tls=self.security) as client:
             is_served = _serves(client, [name]) is not None
             if not is_served:
                 _refuse_wrong_answers(self.repository / name, version)
@@ -96,11 +103,11 @@ def chosen(repository: Path, words: str) -> tuple[str, int | None]:
 
 
 def _serves(client: Client, models: Sequence[str]) -> dict[str, int] | None:
-    """The version of each that answers who names none; None where nobody does. Raises TlsMismatch where somebody
-    would."""
+    """The version of each that answers who names none; None where nobody does. Raises a ServingError where somebody
+    would who is asked in another way: with TLS, a token, another header."""
     try:
         return {model: max(map(int, client.metadata(model).versions), default=0) for model in models}
-    except TlsMismatch:
+    except (TlsMismatch, NotAllowed, InvalidRequest):
         raise
     except (ServerUnavailable, ModelUnavailable):
         return None

@@ -65,7 +65,7 @@ class Prune(Connected):
         """What the server has of the repository's models; nothing where none runs. Raises TlsMismatch where one runs
         that cannot be asked so."""
         found: list[Version] = []
-        with Client(self.url, deadline_s=_DEADLINE_S, tls=self.security) as client:
+        with Client(self.url, deadline_s=_DEADLINE_S, headers=self.sent, tls=self.security) as client:
             try:
                 for model in sorted(path.name for path in self.repository.iterdir() if versions(path)):
                     with suppress(ModelUnavailable):

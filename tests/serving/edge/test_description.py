@@ -97,6 +97,11 @@ def test_the_port_of_administration_is_on_loopback_whatever_is_said(tmp_path: Pa
     [
         ({"servers": ()}, "servers: there are none"),
         ({"servers": (Server(Address("127.0.0.1", 1)),) * 2}, "names one twice"),
+        ({"servers": tuple(Server(Address(host, 1)) for host in ("127.0.0.1", "localhost"))}, "localhost:1 names one"),
+        ({"admin": Address("localhost", 8000)}, r"admin is localhost:8000, where clients ask: listen is 127\.0\.0\.1"),
+        ({"listen": Address("0.0.0.0", 9901), "insecure": True}, "admin is 127.0.0.1:9901, where clients ask"),
+        ({"listen": Address("127.0.0.1", 8003)}, "server 127.0.0.1:8003 is the edge itself: listen"),
+        ({"releases": {"canary": (Server(Address("127.0.0.1", 8000)),)}}, "server 127.0.0.1:8000 is the edge itself"),
         ({"releases": {"Canary!": (Server(Address("127.0.0.1", 1)),)}}, "release 'Canary!'"),
         ({"releases": {"canary": ()}}, "release 'canary' has no servers; write canary=host:port"),
         ({"max_request_bytes": 10}, "max_request_bytes is 10"),
@@ -114,7 +119,16 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tls")
     for name in ("server", "client"):
         words = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
-        words += ["-subj", "/CN=recserve", "-keyout", f"{folder}/{name}.key", "-out", f"{folder}/{name}.crt"]
+        words += [
+            "-subj",
+            "/CN=recserve",
+            "-addext",
+            "subjectAltName=DNS:recserve",
+            "-keyout",
+            f"{folder}/{name}.key",
+            "-out",
+            f"{folder}/{name}.crt",
+        ]
         subprocess.run(words, check=True, capture_output=True)
     (folder / "ca.crt").write_bytes((folder / "server.crt").read_bytes())
     return folder
@@ -150,6 +164,12 @@ def test_a_server_is_held_to_its_own_address(certificates: Path, tmp_path: Path)
 def test_certificates_are_looked_at_before_anything_starts(certificates: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"has no server\.crt and no server\.key; put it there"):
         Down(copied(certificates, tmp_path / "none", "ca.crt"))
+    with pytest.raises(
+        ValueError, match=r"the TLS folder .*nope is no directory; name one with server\.crt and server"
+    ):
+        Down(tmp_path / "nope")
+    with pytest.raises(ValueError, match=r"the TLS folder .*nope is no directory; name one with ca\.crt$"):
+        Up(tmp_path / "nope")
     with pytest.raises(ValueError, match=r"has no client\.key"):
         Up(copied(certificates, tmp_path / "half", "ca.crt", "client.crt"))
     mixed = copied(certificates, tmp_path / "mixed", "server.crt", "client.key")
@@ -162,6 +182,14 @@ def test_certificates_are_looked_at_before_anything_starts(certificates: Path, t
     (mixed / "ca.crt").write_text("nobody")
     with pytest.raises(ValueError, match=r"ca\.crt is no certificate in PEM form"):
         Down(mixed)
+
+
+def test_a_certificate_of_no_host_is_refused_as_clients_would(tmp_path: Path) -> None:
+    words = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    words += ["-subj", "/CN=recserve", "-keyout", f"{tmp_path}/server.key", "-out", f"{tmp_path}/server.crt"]
+    subprocess.run(words, check=True, capture_output=True)
+    with pytest.raises(ValueError, match=r"server\.crt is of no host: no client accepts it without a subjectAltName"):
+        Down(tmp_path)
 
 
 @pytest.mark.parametrize(("side", "name"), [(Down, "server"), (Up, "client")])
@@ -182,11 +210,21 @@ def test_a_certificate_that_nobody_will_accept_is_refused(
         side(folder)
 
 
+NO_KEYS = ([], {}, {"keys": []}, {"keys": "RSA"}, {"keys": ["RSA"]}, {"keys": [{"n": "1"}]}, {"keys": None})
+
+
 def test_keys_of_tokens_are_public_and_whole(tmp_path: Path) -> None:
     keys = tmp_path / "keys.json"
     known: dict[str, Any] = {"keys": keys, "issuer": "https://login", "audience": "recserve"}
-    with pytest.raises(ValueError, match=r"keys\.json is no JSON web key set"):
-        Tokens(**known)
+    for text, said in (
+        (None, r"keys\.json cannot be read: No such file or directory; name a JSON web key set"),
+        ("kty: RSA", r"keys\.json is no JSON \(Expecting value: line 1 .*\); name a JSON web key set"),
+        *((json.dumps(one), r"keys\.json is no JSON web key set; write \{") for one in NO_KEYS),
+    ):
+        if text is not None:
+            keys.write_text(text)
+        with pytest.raises(ValueError, match=said):
+            Tokens(**known)
     keys.write_text(json.dumps({"keys": [{"kty": "RSA", "n": "1", "e": "1", "d": "1"}]}))
     with pytest.raises(ValueError, match=r"keys\.json holds a secret \('d'\)"):
         Tokens(**known)

@@ -130,7 +130,11 @@ def test_errors_of_use_say_what_to_do_and_change_nothing(folder: Path, capsys: C
     assert "127.0.0.1:8001 has no weight; write 127.0.0.1:8001=10" in refused(capsys, "weight", A, "--out", folder)
     assert "a weight is a whole number from 1 to 1000" in refused(capsys, "weight", f"{A}=0", "--out", folder)
     assert "name a server and its weight" in refused(capsys, "weight", "--out", folder)
-    assert f"{tmp_path} holds no edge; recserve edge --servers" in refused(capsys, "show", "--out", tmp_path)
+    for nothing in (tmp_path, tmp_path / "nope", folder / "servers.json"):
+        assert f"{nothing} holds no edge; recserve edge --servers" in refused(capsys, "show", "--out", nothing)
+    for seconds in (-1, float("nan")):
+        late = "drain", B, "--out", folder, "--deadline-s", seconds
+        assert f"--deadline-s is {seconds:g}; it must be between 0 and 3600 seconds" in refused(capsys, *late)
     assert ((folder / "servers.json").read_bytes(), (folder / "endpoints.yaml").read_bytes()) == before
 
 
@@ -169,6 +173,11 @@ def test_without_envoy_the_command_says_what_to_install(
         ("--rate fast", "--rate 'fast' is no rate; write 100 for 100 requests a second, or 600/60"),
         ("--releases canary", "--releases canary has no server; write canary=host:port"),
         ("--listen 0.0.0.0:8000", "add --tls DIR, or say --insecure"),
+        ("--listen 127.0.0.1:9901", "admin is 127.0.0.1:9901, where clients ask"),
+        ("--tls /nope", "--tls: the TLS folder /nope is no directory; name one with server.crt and server.key"),
+        ("--server-tls /nope", "--server-tls: the TLS folder /nope is no directory; name one with ca.crt"),
+        ("--jwt-keys /nope --jwt-issuer me", "--jwt-keys needs --jwt-issuer and --jwt-audience too"),
+        ("--jwt-keys /nope --jwt-issuer i --jwt-audience a", "--jwt-keys: /nope cannot be read: No such file"),
     ],
 )
 def test_options_that_are_wrong_are_refused_before_a_file_is_written(
@@ -176,6 +185,20 @@ def test_options_that_are_wrong_are_refused_before_a_file_is_written(
 ) -> None:
     assert said in refused(capsys, "--servers", A, "--out", tmp_path / "edge", *words.split(), "--write-only")
     assert not (tmp_path / "edge").exists()
+
+
+@pytest.mark.parametrize("option", ["--out", "--access-log"])
+@pytest.mark.parametrize("parent", ["/proc/nope", "a file"])
+def test_a_folder_that_cannot_be_is_named_by_its_option(
+    option: str, parent: str, tmp_path: Path, capsys: Captured
+) -> None:
+    place = tmp_path / parent  # of an absolute path, that alone
+    if parent == "a file":
+        place.touch()
+    out = ["--out", place] if option == "--out" else ["--out", tmp_path / "edge", "--access-log", place / "log"]
+    said = refused(capsys, "--servers", A, "--write-only", *out)
+    assert f"{option}: {place} cannot be a folder (" in said
+    assert "); name another one" in said
 
 
 def test_the_whole_is_written_the_same_twice(folder: Path) -> None:
