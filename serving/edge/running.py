@@ -120,11 +120,11 @@ def free_port(host: str) -> int:
 def check_free(option: str, address: Address) -> None:
     """Raises StartupError, naming the option, where another program has the port, or nobody can."""
     try:
-        processes.available_ports([(address.number, address.port)])
+        processes.available_ports([processes.Listening(address.number, address.port, option, option)])
     except StartupError as error:
         is_taken = isinstance(error.__cause__, OSError) and error.__cause__.errno == errno.EADDRINUSE
         more = ", or stop what listens there; it may be an older edge" if is_taken else ""
-        raise StartupError(f"{option}: {error}{more}") from error
+        raise StartupError(f"{error}{more}") from error
 
 
 STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)

@@ -57,7 +57,7 @@ def test_a_port_that_is_taken_is_named_by_its_option_and_nobody_is_ready(
         done = started("--servers", server, "--out", tmp_path / "edge", option, taken, other, f"{HOST}:0")
         assert (done.returncode, done.stdout) == (1, "")
         (line,) = done.stderr.splitlines()
-        assert line.startswith(f"error: {option}: port {taken.rpartition(':')[2]} on {HOST}: Address already in use")
+        assert line.startswith(f"error: {option} {taken.rpartition(':')[2]} on {HOST}: Address already in use")
         assert "or stop what listens there; it may be an older edge" in line
     with Client(first.url) as client:
         assert client.model_ready("any")
