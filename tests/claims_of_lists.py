@@ -83,6 +83,7 @@ CLAIMS = [
     f"BBQRec's NDCG@10 is {ndcg('bbqrec', 'beauty')}, with the codes of other items "
     f"{ndcg('bbqrec-permuted', 'beauty')}, with tables held at zero {ndcg('bbqrec-zero-table', 'beauty')}, "
     f"which is SASRec, {ndcg('sasrec', 'beauty')}",
+    f"With codebooks of their own for text, graph and what they share it is {ndcg('bbqrec-separate', 'beauty')}",
     f"Items that share a code are {alike('bbqrec')} of the pairs of places by their true codes and "
     f"{alike('bbqrec-permuted')} by exchanged ones",
     f"takes {mean('csmf-naive', FIRST, OBJECTIVES) - mean('csmf-naive', ASKED, OBJECTIVES):.4f} from the Recall@50 of "
