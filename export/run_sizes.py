@@ -7,19 +7,21 @@ sizes, and the size that takes least time over all of them is written into the c
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
 from google.protobuf import json_format
 
 from export import eager
 from export.goldens import cut_tensors
 from export.kinds import MODEL_FILE, kind_of
 from export.model_config import model_config
+from serving.backends import packing
 from serving.backends.onnxruntime import batching
 from serving.backends.onnxruntime.model_spec import ModelSpec
 from serving.backends.packing import Request
@@ -50,9 +52,17 @@ def measured(signature: Signature, path: Path) -> int | None:
     spec = ModelSpec.parse(json_format.MessageToDict(config, preserving_proto_field_name=True))
     if spec.max_batch_size < 2:
         return None
-    session, start = batching.load_session(path, spec), time.thread_time()
-    shares: dict[int, list[float]] = {}
-    for batch in _batches(signature, spec):
+    session, batches = batching.load_session(path, spec), list(_batches(signature, spec))
+    try:
+        return _best(session, spec, batches)
+    except Exception:  # the errors of runtimes have no base class of their own
+        # A request many times over may be none that the graph can answer; nothing is known of longer ones then.
+        return None
+
+
+def _best(session: onnxruntime.InferenceSession, spec: ModelSpec, batches: Sequence[Sequence[Request]]) -> int | None:
+    start, shares = time.thread_time(), dict[int, list[float]]()
+    for batch in batches:
         whole = _seconds(lambda batch=batch: batching.run(session, spec, batch))
         for size in SIZES:
             bounded = replace(spec, run_elements=size)
@@ -66,19 +76,23 @@ def measured(signature: Signature, path: Path) -> int | None:
 
 
 def stretched(spec: ModelSpec, request: Request, length: int) -> Request:
-    """With as many elements in all ragged inputs, its own over and over."""
-    ragged = {field.name for field in spec.inputs if field.ragged}
-    return {name: np.resize(array, (1, length)) if name in ragged else array for name, array in request.items()}
+    """Its ragged inputs over and over, as often as the largest comes to `length` elements at most, and once at least:
+    what goes together stays in proportion."""
+    ragged = {field.name: field.max_elements for field in spec.inputs if field.ragged}
+    times = length // max(1, packing.elements(spec, request))
+    for name, most in ragged.items():
+        times = times if most is None else min(times, most // max(1, request[name].size))
+    return {name: np.tile(array, (1, max(1, times))) if name in ragged else array for name, array in request.items()}
 
 
 def _batches(signature: Signature, spec: ModelSpec) -> Iterator[list[Request]]:
     inputs = eager.example(signature, _REQUESTS, 0)
     requests = cut_tensors(signature, signature.inputs, inputs, inputs)
-    most = min((field.max_elements for field in spec.inputs if field.ragged and field.max_elements), default=max(SIZES))
-    for kind in KINDS:
-        if min(kind) <= most:
-            lengths = islice(cycle(min(length, most) for length in kind), _REQUESTS)
-            yield [stretched(spec, one, length) for one, length in zip(cycle(requests[:1]), lengths, strict=False)]
+    some = [one for one in requests if packing.elements(spec, one)]
+    shortest = min(some, key=lambda one: packing.elements(spec, one), default=None)
+    if shortest is not None:
+        for kind in KINDS:
+            yield [stretched(spec, shortest, length) for length in islice(cycle(kind), _REQUESTS)]
 
 
 def _seconds(work: Callable[[], object]) -> float:

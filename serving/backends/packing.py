@@ -46,7 +46,7 @@ def runs(spec: ModelSpec, requests: Sequence[Request]) -> list[Sequence[Request]
         return [[request] for request in requests]
     if spec.run_elements is None:
         return [requests]
-    sizes = [max(request[field.name].size for field in spec.inputs if field.ragged) for request in requests]
+    sizes = [elements(spec, request) for request in requests]
     starts, filled = [0], 0
     for place, size in enumerate(sizes):
         if filled and filled + size > spec.run_elements:
@@ -54,6 +54,11 @@ def runs(spec: ModelSpec, requests: Sequence[Request]) -> list[Sequence[Request]
             filled = 0
         filled += size
     return [requests[start:end] for start, end in zip(starts, [*starts[1:], None], strict=True)]
+
+
+def elements(spec: ModelSpec, request: Request) -> int:
+    """Of the longest of a request's ragged inputs; 0 where it has none."""
+    return max((request[field.name].size for field in spec.inputs if field.ragged), default=0)
 
 
 def isolated(

@@ -76,20 +76,6 @@ BROKEN: dict[str, tuple[Break, str, str, str, str]] = {
         "parameters.max_backlog_ms",
         "'soon' is not a number",
     ),
-    "runs of no elements": (
-        config(lambda c: setattr(c.parameters["run_elements"], "string_value", "0"), file="configs/cpu.pbtxt"),
-        "error",
-        CPU,
-        "parameters.run_elements",
-        "'0' is not a number of elements",
-    ),
-    "runs of a backend that does not bound them": (
-        config(lambda c: setattr(c.parameters["run_elements"], "string_value", "1000")),
-        "warning",
-        SCORER,
-        "parameters.run_elements",
-        "only our backend",
-    ),
     "two bounds": (
         config(drop_queue, file="configs/cpu.pbtxt"),
         "warning",

@@ -6,6 +6,7 @@ from export.lint import Finding, cgroup_cores, check
 from export.repository import write_configs
 from tests.export.lint_breaks import config, drop_queue, remove, write
 from tests.export.lint_broken import BROKEN
+from tests.export.lint_broken_runs import BROKEN_RUNS
 from tests.export.models import release
 
 
@@ -13,9 +14,12 @@ def test_published_release_is_clean(published_once: Path) -> None:
     assert check(published_once, cores=2) == []
 
 
-@pytest.mark.parametrize("name", BROKEN)
+ALL = BROKEN | BROKEN_RUNS
+
+
+@pytest.mark.parametrize("name", ALL)
 def test_broken_repository_is_found_out(name: str, published: Path) -> None:
-    break_it, severity, file, field, reason = BROKEN[name]
+    break_it, severity, file, field, reason = ALL[name]
     break_it(published)
     found = [finding for finding in check(published, cores=2) if finding[:3] == (severity, file, field)]
     assert [finding for finding in found if reason in finding.reason]

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from export import run_sizes
@@ -85,3 +86,34 @@ def test_the_bound_of_a_model_that_is_there_stays_and_operators_may_change_it(
     monkeypatch.setattr(run_sizes, "measured", lambda *_: pytest.fail("measured again"))
     publish(tmp_path, [scorer_model()], SOURCE)
     assert read_config(path).parameters[RUN_ELEMENTS].string_value == "900"
+
+
+def test_what_goes_together_stays_in_proportion_within_its_bounds() -> None:
+    spec = ModelSpec.parse(
+        {
+            "name": "paths",
+            "max_batch_size": 8,
+            "input": [
+                {"name": name, "data_type": "TYPE_INT64", "dims": ["-1"], "allow_ragged_batch": True}
+                for name in ("candidates", "masks")
+            ]
+            + [{"name": "user", "data_type": "TYPE_INT64", "dims": ["1"]}],
+            "output": [],
+            "parameters": {"max_elements.candidates": {"string_value": "20"}},
+        }
+    )
+    request = {"candidates": np.array([[1, 2]]), "masks": np.arange(6)[None], "user": np.array([[7]])}
+    found = run_sizes.stretched(spec, request, 40)
+    assert found["candidates"].tolist() == [[1, 2] * 6]
+    assert found["masks"].tolist() == [[0, 1, 2, 3, 4, 5] * 6]
+    assert found["user"].tolist() == [[7]]
+    assert run_sizes.stretched(spec, request, 1000)["candidates"].size == 20
+    assert run_sizes.stretched(spec, request, 3)["masks"].size == 6
+
+
+def test_a_graph_that_fails_on_longer_requests_has_none(monkeypatch: pytest.MonkeyPatch, graph: Path) -> None:
+    def fails(*_: object) -> None:
+        raise RuntimeError("index out of bounds")
+
+    monkeypatch.setattr(run_sizes.batching, "run", fails)
+    assert run_sizes.with_run_size(scorer_model(), graph).run_elements is None

@@ -20,9 +20,9 @@ from tests.training import tiny
 from tests.training.click_views import histories
 from tests.training.tiny import SYSTEM, Config, Tiny, train
 from training.checkpoint import load_run, snapshot
-from training.data.click import ClickData, ClickSplit
+from training.data.click import ClickData
 from training.fit import FitOptions, predict
-from training.system import ParameterGroup, Predict
+from training.system import ParameterGroup
 
 STEPS_PER_EPOCH = 17
 PROCESSES = multiprocessing.get_context("forkserver")
@@ -233,22 +233,6 @@ def test_the_validation_part_chooses_and_each_part_s_figures_are_its_own(tmp_pat
     (epoch,) = (line for line in lines(result.run) if line["kind"] == "epoch")
     assert epoch["validation"] == pytest.approx(wanted["validation"])
     assert wanted["validation"]["auc"] != pytest.approx(wanted["test"]["auc"], abs=1e-3)
-
-
-def test_what_an_epoch_measured_is_not_measured_again_for_the_weights_that_are_kept(tmp_path: Path) -> None:
-    parts, data = [], histories()
-
-    def evaluate(module: Tiny, predicted: Predict, split: ClickSplit) -> dict[str, float]:
-        parts.append("validation" if split is data.validation else "test")
-        return tiny.evaluate(module, predicted, split)
-
-    result = train(tmp_path / "run", system=replace(SYSTEM, evaluate=evaluate))
-    epochs = [line for line in lines(result.run) if line["kind"] == "epoch"]
-    assert parts.count("validation") == len(epochs) > 3
-    assert parts.count("test") == 2, "after each stage"
-    best = max(line["validation"]["auc"] for line in epochs if line["stage"] == epochs[-1]["stage"])
-    assert result.metrics["validation"]["auc"] == best
-    assert tiny.evaluate(result.module, predict, data.validation)["auc"] == pytest.approx(best)
 
 
 def test_divergence_is_an_error_that_says_where(tmp_path: Path) -> None:
