@@ -80,6 +80,7 @@ CLAIMS = [
     f"{ndcg('fused_sasrec', 'hin-amazon')}",
     f"A list of three next items in place of one has {ndcg('heterrec-k3', 'hin-amazon')}, of five "
     f"{ndcg('heterrec-k5', 'hin-amazon')}",
+    f"Two blocks more, one of each level, have {ndcg('heterrec-tokens2-items2', 'hin-amazon')}",
     f"BBQRec's NDCG@10 is {ndcg('bbqrec', 'beauty')}, with the codes of other items "
     f"{ndcg('bbqrec-permuted', 'beauty')}, with tables held at zero {ndcg('bbqrec-zero-table', 'beauty')}, "
     f"which is SASRec, {ndcg('sasrec', 'beauty')}",

@@ -27,10 +27,12 @@ def recorded(dataset: str) -> dict[str, dict[int, results.Result]]:
 
 
 def commands(dataset: str, found: dict[str, dict[int, results.Result]]) -> list[str]:
-    """What records the results that are missing."""
+    """What records the results that are missing, with as many epochs as those that are there."""
+    passes = {result.config["epochs"] for of in found.values() for result in of.values() if "epochs" in result.config}
+    told = f"--config.epochs {max(passes)} " if passes else ""
     return [
         f"recserve train {SYSTEM.name} --dataset {dataset} --config.token-layers {one.token_layers} "
-        f"--config.item-layers {one.item_layers} --seeds 3 --record"
+        f"--config.item-layers {one.item_layers} {told}--seeds 3 --record"
         for way, of in WAYS.items()
         for layers in LAYERS
         if layers not in found[way]

@@ -20,7 +20,7 @@ def put(config: Config, quality: float) -> None:
             variant=SYSTEM.variant(config),
             seeds=[0],
             test={"ndcg10": {"mean": quality, "std": 0.0}},
-            config={},
+            config={"epochs": 20},
             versions={},
             recorded="2026-11-29",
             command="",
@@ -39,7 +39,9 @@ def test_each_way_and_number_of_blocks_is_read_under_its_own_name(
         put(tokens(layers), 0.05 + 0.01 * number)
     put(items(2), 0.04)
     Depth(output=tmp_path / "depth.json").run()
-    assert capsys.readouterr().out.count("not recorded: recserve train heterrec --dataset hin-amazon ") == 2
+    told = capsys.readouterr().out
+    assert told.count("not recorded: recserve train heterrec --dataset hin-amazon ") == 2
+    assert told.count("--config.epochs 20 --seeds 3 --record") == 2
     told = json.loads((tmp_path / "depth.json").read_text())
     assert [(one["layers"], one["ndcg10"]["mean"]) for one in told["points"]] == [
         (2, pytest.approx(0.05)),
@@ -69,4 +71,4 @@ def test_what_has_to_be_recorded_first_is_said(tmp_path: Path, monkeypatch: pyte
     assert not (tmp_path / "depth.json").exists()
     missing = str(said.value).splitlines()[1:]
     assert len(missing) == 5
-    assert missing[-1].endswith("--config.token-layers 0 --config.item-layers 8 --seeds 3 --record")
+    assert missing[-1].endswith("--config.token-layers 0 --config.item-layers 8 --config.epochs 20 --seeds 3 --record")
