@@ -47,6 +47,11 @@ def cluster(edge: Edge, folder: Path, release: str, servers: tuple[Server, ...])
     return found
 
 
+_LOOKED = 10_000
+"""Places of the MAGLEV table that are tried for another server than those asked before. Each is drawn by weight, from
+the user's hash alone: with a few, some users would be sent to a lost server again and again."""
+
+
 def retry_policy(retries: Retries) -> dict[str, Any]:
     """Of a route."""
     return {
@@ -64,7 +69,7 @@ def retry_policy(retries: Retries) -> dict[str, Any]:
                 },
             }
         ],
-        "host_selection_retry_max_attempts": 5,
+        "host_selection_retry_max_attempts": _LOOKED,
     }
 
 

@@ -186,23 +186,28 @@ def test_no_deadline_reaches_a_server(witness: Watched, tmp_path: Path) -> None:
     assert len(servicer.deadlines) == 1
 
 
-def test_a_server_that_says_nothing_is_given_up_for_another(witness: Watched, place: Place, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("weight", "users"), [(1, 300), (99, 20)])
+def test_a_server_that_says_nothing_is_given_up_for_another_by_every_user(
+    witness: Watched, place: Place, tmp_path: Path, weight: int, users: int
+) -> None:
+    """Which servers are tried again follows from the user's hash: a few tries would leave one in 64 with the silent
+    one."""
     silent, server = witness
     with serving(Witness()) as (other, url_of_other):
         other.go_on.set()
-        servers = (Server(Address.of(server, "")), Server(Address.of(url_of_other, "")))
+        servers = (Server(Address.of(server, ""), weight), Server(Address.of(url_of_other, "")))
         patience = {"servers": servers, "retries": Retries(try_timeout_s=0.2)}
         with (
             edge(tmp_path / "edge", place.server, None, **patience) as (_, url),
             grpc.insecure_channel(url) as channel,
         ):
             ready = service_pb2_grpc.GRPCInferenceServiceStub(channel).ModelReady
-            for user in range(10):
-                headers = (("x-user-id", str(user)),)
-                assert ready(messages.ModelReadyRequest(name="any"), timeout=20.0, metadata=headers).ready
+            request = messages.ModelReadyRequest(name="any")
+            asked = [ready.future(request, timeout=30.0, metadata=(("x-user-id", str(user)),)) for user in range(users)]
+            assert all(one.result().ready for one in asked)
         silent.go_on.set()
-    assert len(other.deadlines) == 10
-    assert silent.deadlines, "half of the users are its own"
+    assert len(other.deadlines) == users
+    assert silent.deadlines, "some of the users are its own"
 
 
 def test_a_deadline_holds_at_the_edge(witness: Watched, tmp_path: Path) -> None:
