@@ -27,7 +27,8 @@ test: install
 test-long: install
 	$(PYTEST) -m long
 
-# Several servers, and the real parts around them: Envoy, Valkey, Prometheus, Helm. Needs prometheus from Debian.
+# Several servers, and the real parts around them: Envoy, Valkey, Prometheus, Helm, h2load. Needs prometheus and
+# nghttp2-client from Debian.
 test-production: install
 	$(PYTEST) -m production
 

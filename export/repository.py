@@ -100,7 +100,7 @@ def _add(
                 write_version(folder, signature, version, source, Release(whole_of(signatures), names))
                 stored.tell(folder, signature.name, report)
                 if signature.name in new:
-                    signatures[number] = with_run_size(signature, folder)
+                    signatures[number] = with_run_size(signature, folder, report)
             folders = [place / one.name / str(version) for one in signatures if one.tables is not None]
             stored.refuse_unstored(folders, whole_of(signatures))
             for signature in signatures:

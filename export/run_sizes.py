@@ -38,26 +38,27 @@ _WORTH = 0.95
 """Share of the time of one run that bounded runs must not exceed."""
 
 
-def with_run_size(signature: Signature, folder: Path) -> Signature:
-    """The signature with the bound for the graph in a version's folder; as it is where one run is best, and where
-    requests are rows and have no elements."""
+def with_run_size(signature: Signature, folder: Path, report: Callable[[str], None]) -> Signature:
+    """The signature with the bound for the graph in a version's folder; as it is where one run is best, where requests
+    are rows and have no elements, and where nothing could be measured, of which the report hears."""
     if kind_of(signature).backend != "onnxruntime" or not any(spec.ragged for spec in signature.inputs):
         return signature
-    return replace(signature, run_elements=measured(signature, folder / MODEL_FILE))
+    try:
+        return replace(signature, run_elements=measured(signature, folder / MODEL_FILE))
+    except Exception as error:  # the errors of runtimes have no base class of their own
+        # A request many times over is within all bounds that are declared, and may still be none for the graph.
+        why = str(error).partition("\n")[0]
+        report(f"{signature.name}: runs have no bound, as the graph refuses requests of more elements: {why}")
+        return signature
 
 
 def measured(signature: Signature, path: Path) -> int | None:
-    """The bound, None for none."""
+    """The bound, None for none. Raises what the graph does."""
     config: Any = model_config(replace(signature, run_elements=None), "cpu")
     spec = ModelSpec.parse(json_format.MessageToDict(config, preserving_proto_field_name=True))
     if spec.max_batch_size < 2:
         return None
-    session, batches = batching.load_session(path, spec), list(_batches(signature, spec))
-    try:
-        return _best(session, spec, batches)
-    except Exception:  # the errors of runtimes have no base class of their own
-        # A request many times over may be none that the graph can answer; nothing is known of longer ones then.
-        return None
+    return _best(batching.load_session(path, spec), spec, list(_batches(signature, spec)))
 
 
 def _best(session: onnxruntime.InferenceSession, spec: ModelSpec, batches: Sequence[Sequence[Request]]) -> int | None:

@@ -1,8 +1,10 @@
-"""Where the time of a graph goes, by ONNX Runtime's profile: shares of groups of its nodes."""
+"""Where the time of a graph goes, by ONNX Runtime's profile."""
 
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
 
 import numpy as np
 import onnx
@@ -13,30 +15,43 @@ _HIERARCHY = "pkg.torch.onnx.class_hierarchy"
 _KERNEL = "_kernel_time"
 
 
+class Profile(NamedTuple):
+    """Of some runs."""
+
+    events: list[dict[str, Any]]
+    """Of nodes, each run of each, with `name` (the node's), `dur` (microseconds) and what ORT says in `args`."""
+    outputs: list[np.ndarray]
+    """Of the last run."""
+
+
+def profiled(
+    file: Path, feeds: Mapping[str, np.ndarray], options: onnxruntime.SessionOptions, repetitions: int
+) -> Profile:
+    """By a session with these options, which are changed."""
+    with TemporaryDirectory(prefix="recserve-profile-") as folder:
+        options.enable_profiling, options.profile_file_prefix = True, f"{folder}/profile"
+        session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+        outputs = [session.run(None, dict(feeds)) for _ in range(repetitions)][-1]
+        found = json.loads(Path(session.end_profiling()).read_text())
+    events = [one | {"name": one["name"].removesuffix(_KERNEL)} for one in found if one["name"].endswith(_KERNEL)]
+    return Profile(events, [np.asarray(one) for one in outputs])
+
+
 def shares(
-    file: Path,
-    feeds: Mapping[str, np.ndarray],
-    group: Callable[[NodeProto], str | None],
-    folder: Path,
-    repetitions: int = 20,
+    file: Path, feeds: Mapping[str, np.ndarray], group: Callable[[NodeProto], str | None], repetitions: int = 20
 ) -> dict[str, float]:
     """Share of the time that the nodes of each group take; of no group are those for which `group` says None.
 
-    Without optimisation, so that the nodes keep their names. The profile is written into `folder`.
+    Without optimisation, so that the nodes keep their names.
     """
     named = {node.name: group(node) for node in onnx.load(file).graph.node}
     options = onnxruntime.SessionOptions()
-    options.enable_profiling, options.intra_op_num_threads = True, 1
+    options.intra_op_num_threads = 1
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.profile_file_prefix = str(folder / "profile")
-    session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
-    for _ in range(repetitions):
-        session.run(None, dict(feeds))
     took: dict[str | None, float] = {}
-    for event in json.loads(Path(session.end_profiling()).read_text()):
-        if event["name"].endswith(_KERNEL):
-            own = named.get(event["name"].removesuffix(_KERNEL))
-            took[own] = took.get(own, 0.0) + event["dur"]
+    for event in profiled(file, feeds, options, repetitions).events:
+        own = named.get(event["name"])
+        took[own] = took.get(own, 0.0) + event["dur"]
     return {name: took.get(name, 0.0) / sum(took.values()) for name in {*named.values()} if name is not None}
 
 

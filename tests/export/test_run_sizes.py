@@ -56,12 +56,12 @@ def test_the_bound_is_what_costs_least_over_batches_of_all_kinds(
     monkeypatch: pytest.MonkeyPatch, graph: Path, cost: Cost, expected: int | None
 ) -> None:
     costing(monkeypatch, cost)
-    assert run_sizes.with_run_size(scorer_model(), graph).run_elements == expected
+    assert run_sizes.with_run_size(scorer_model(), graph, pytest.fail).run_elements == expected
 
 
 def test_a_model_of_rows_has_none(monkeypatch: pytest.MonkeyPatch, graph: Path) -> None:
     monkeypatch.setattr(run_sizes, "measured", lambda *_: pytest.fail("nothing is to be measured"))
-    assert run_sizes.with_run_size(encoder_model(), graph).run_elements is None
+    assert run_sizes.with_run_size(encoder_model(), graph, pytest.fail).run_elements is None
 
 
 @pytest.mark.parametrize("bound", [700, None])
@@ -111,9 +111,15 @@ def test_what_goes_together_stays_in_proportion_within_its_bounds() -> None:
     assert run_sizes.stretched(spec, request, 3)["masks"].size == 6
 
 
-def test_a_graph_that_fails_on_longer_requests_has_none(monkeypatch: pytest.MonkeyPatch, graph: Path) -> None:
+def test_a_graph_that_fails_on_longer_requests_has_none_and_says_so(
+    monkeypatch: pytest.MonkeyPatch, graph: Path
+) -> None:
     def fails(*_: object) -> None:
-        raise RuntimeError("index out of bounds")
+        raise RuntimeError("index out of bounds\nat node 7")
 
     monkeypatch.setattr(run_sizes.batching, "run", fails)
-    assert run_sizes.with_run_size(scorer_model(), graph).run_elements is None
+    told: list[str] = []
+    assert run_sizes.with_run_size(scorer_model(), graph, told.append).run_elements is None
+    assert told == [
+        "scorer: runs have no bound, as the graph refuses requests of more elements: index out of bounds",
+    ]

@@ -1,6 +1,5 @@
 """The peers serve the same answers, and the comparison counts right."""
 
-import shutil
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -179,21 +178,6 @@ def test_a_comparison_has_a_row_for_each_server(repository: Path, monkeypatch: p
     assert all(one["cpu_seconds_per_1000"] > 0 and one["p50_ms_2"] > 0 for one in result["rows"])
     assert len(result["pinning"]["server"]) == 1
     assert result["ratios"]["grpcio"]["cpu"]["median"] > 0
-
-
-@pytest.mark.slow
-@pytest.mark.triton_server
-@pytest.mark.skipif(shutil.which(h2load.COMMAND) is None, reason="needs h2load")
-def test_h2load_repeats_one_request_of_all_servers(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(environments, "make", lambda _: HERE)
-    plan = Plan(servers=(OURS, "grpcio"), repetitions=1, users=(1, 4), seconds=1.0, client="h2load", candidates=30)
-    result = compare(repository, plan)
-    assert result["client"] == "h2load"
-    assert "30 candidates" in result["traffic"]["distribution"]
-    for one in result["rows"]:
-        assert (one["wrong"], one["errors"]) == (0, 0)
-        assert 0 < one["p50_ms_1"] <= one["p99_ms_1"]
-        assert one["cpu_seconds_per_1000"] > 0
 
 
 SAID = """finished in 2.00s, 1000.00 req/s, 500.00KB/s

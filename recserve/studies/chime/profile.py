@@ -72,9 +72,7 @@ def profiled(length: int, repetitions: int) -> list[dict[str, Any]]:
         models = opened(Path(folder), [small(release[name]) for name in _GRAPHS.values()])
         for way, name in _GRAPHS.items():
             feeds = packing.pack(models[name].spec, [asked[way][0]])
-            found = shares(
-                served_version(Path(folder) / name) / "model.onnx", feeds, group_of, Path(folder), repetitions
-            )
+            found = shares(served_version(Path(folder) / name) / "model.onnx", feeds, group_of, repetitions)
             parts = {part: round(found.get(part, 0.0), 4) for part in (ASSIGNMENT, HISTOGRAM)}
             rows.append({"graph": name, "events": length, **parts})
     return rows

@@ -11,7 +11,7 @@ from recserve.commands.command import Command, show, table
 from recserve.options import Positional
 from recserve.pictures import STUDY_RESULTS, check_output
 from recserve.studies.graphs.machine import Machine, measured
-from recserve.studies.graphs.profile import profiled, timed
+from recserve.studies.graphs.profile import timed, work_of
 from recserve.studies.graphs.tables import COLUMNS, cells
 from serving import golden
 from serving.backends import packing
@@ -98,7 +98,7 @@ def row(path: Path, elements: int, repetitions: int, machine: Machine) -> dict[s
     (request, *_) = (one.inputs for one in golden.read(folder / GOLDEN_FILE))
     request = stretched(spec, request, elements)
     feeds = packing.pack(spec, [request])
-    seconds, work = timed(model, feeds, repetitions), profiled(model, folder / spec.filename, feeds, repetitions)
+    seconds, work = timed(model, feeds, repetitions), work_of(model, folder / spec.filename, feeds, repetitions)
     return {
         "graph": path.name,
         "elements": packing.elements(spec, request) if spec.ragged else None,

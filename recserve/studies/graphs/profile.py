@@ -1,24 +1,21 @@
 """One graph's run in ONNX Runtime: its nodes, their times, and the least work that it could be."""
 
-import json
 import math
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import median
-from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import numpy as np
 import onnx
-import onnxruntime
 
+from recserve.studies.profile import profiled
 from serving.backends.onnxruntime import batching
 from serving.direct import DirectModel
 
 PRODUCTS = frozenset({"MatMul", "FusedMatMul", "Gemm", "FusedGemm", "MatMulIntegerToFloat", "Conv", "GRU", "LSTM"})
 """Operators, after ORT's fusions, that are matrix products."""
-_KERNEL = "_kernel_time"
 _CONTROL = frozenset({"If", "Loop", "Scan"})
 """Whose time is that of the nodes inside."""
 
@@ -44,16 +41,11 @@ class Work(NamedTuple):
         return own / sum(self.seconds.values())
 
 
-def profiled(model: DirectModel, path: Path, feeds: Feeds, repetitions: int) -> Work:
+def work_of(model: DirectModel, path: Path, feeds: Feeds, repetitions: int) -> Work:
     """By ONNX Runtime's profile of a session with the options of the served one."""
-    options = batching.options_of(model.spec)
-    with TemporaryDirectory(prefix="recserve-graphs-") as folder:
-        options.enable_profiling, options.profile_file_prefix = True, f"{folder}/profile"
-        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-        outputs = [session.run(None, dict(feeds)) for _ in range(repetitions)][-1]
-        events = json.loads(Path(session.end_profiling()).read_text())
-    moved = sum(array.nbytes for array in (*feeds.values(), *(np.asarray(one) for one in outputs))) + _weights(path)
-    return _work([one for one in events if one["name"].endswith(_KERNEL)], repetitions, moved)
+    found = profiled(path, feeds, batching.options_of(model.spec), repetitions)
+    moved = sum(array.nbytes for array in (*feeds.values(), *found.outputs))
+    return _work(found.events, repetitions, moved + _weights(path))
 
 
 def _weights(path: Path) -> int:

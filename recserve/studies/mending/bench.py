@@ -66,7 +66,7 @@ def run(trained: Sgctr, data: ClickData, plan: Plan) -> dict[str, Any]:
             repository / f"{_MATT}_scorer", users | _paths(repository, users, request)
         )
         taken = {name: one.p50 for name, one in measure(calls, plan.repetitions, clock=time.process_time).items()}
-        profile = own_share(repository / _named(plan.rounds[0]), users, repository)
+        profile = own_share(repository / _named(plan.rounds[0]), users)
     early = dict.fromkeys(map(_said, plan.rounds), round(_early(trained, data, items[0].tolist()), 4))
     rows = [
         {"way": name, "cpu_ms": round(ms, 4), "ratio": round(ms / taken[_BASE], 3), "early_exit": early.get(name)}
@@ -128,10 +128,10 @@ def _graph(model: Path, request: Requests) -> Callable[[], object]:
     return lambda: direct.session.run(["scores"], feeds)
 
 
-def own_share(model: Path, request: Requests, folder: Path) -> float:
+def own_share(model: Path, request: Requests) -> float:
     """Share of a graph's time that its class's own nodes take: cosines, choice of fields, blend, split of the rows."""
     feeds = packing.pack(DirectModel.open(model).spec, [request])
-    found = shares(served_version(model) / "model.onnx", feeds, _own, folder)
+    found = shares(served_version(model) / "model.onnx", feeds, _own)
     return found[_OWN]
 
 
