@@ -28,7 +28,7 @@ from serving.watch.reference import Reference
 from serving.watch.request_log import LogOptions, RequestLog
 from tests.export.brought import ENDS, Brought
 from tests.export.mapped import ASKER, ITEMS, NAMES, SCORES, SKUS, example
-from tests.serving.watch.counted import counting
+from tests.serving.watch.counted import MetricFamily, counting
 from training.servable import Servable, servable
 
 NAME = "shop"
@@ -106,10 +106,13 @@ def log_of(
     options.prepare()
     direct = InProcessModel.open(repository / name, version=version)
     with counting() as prometheus:
-        log = RequestLog(prometheus, name, said or version, options, pytest.fail)
-        for one in requests:
-            log.add(one, direct.run([dict(one)])[0])
-        log.close()
+        # A log drops what its thread cannot keep up with: no more at a time than may wait.
+        for start in range(0, len(requests), 100):
+            log = RequestLog(prometheus, name, said or version, options, pytest.fail)
+            for one in requests[start : start + 100]:
+                log.add(one, direct.run([dict(one)])[0])
+            log.close()
+    assert not any(count for key, count in MetricFamily.told.items() if key[-1] in ("dropped", "failed"))
     direct.close()
     return folder
 
