@@ -80,7 +80,7 @@ def _least(model: Servable | KernelServable, axis: str, least: int) -> int:
 def _greatest(model: Servable | KernelServable, axis: str) -> int | None:
     """The size after which the module raises, as beyond a table of positions; None where it answers all that is tried:
     `_TIMES_LONGER` times the longest example."""
-    good = max(1, *(size_along(model, request, axis) for request in pool(model)))
+    good = max([1, *(size_along(model, request, axis) for request in pool(model))])
     bad = _TIMES_LONGER * good
     if bad > _LONGEST_TRIED or _answerssize_along(model, axis, bad):
         return None

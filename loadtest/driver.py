@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from loadtest.cores import started_on
+from loadtest.failure import MeasurementError
 from loadtest.records import Records
 from loadtest.transports import OURS
 
@@ -48,7 +49,7 @@ def drive(load: Load) -> Records:
     """Runs it and returns the records after the warm-up.
 
     Raises:
-        RuntimeError: Locust did not run, or sent nothing, or nothing after the warm-up.
+        MeasurementError: Locust did not run, or sent nothing, or nothing after the warm-up.
     """
     with tempfile.TemporaryDirectory() as folder:
         with started_on(load.cores or os.sched_getaffinity(0)):
@@ -56,12 +57,13 @@ def drive(load: Load) -> Records:
         outputs = _ended(processes, load.warm_up + load.seconds)
         parts = [Records.load(path) for path in sorted(Path(folder).glob("*.npz"))]
     if not parts:
-        raise RuntimeError("locust sent nothing; the end of what it printed:\n" + "\n".join(outputs)[-2000:])
+        raise MeasurementError("locust sent nothing; the end of what it printed:\n" + "\n".join(outputs)[-2000:])
     everything = Records.joined(parts)
     relative = everything._replace(intended=everything.intended - everything.intended[0])
     counted = relative.between(load.warm_up, load.warm_up + load.seconds)
     if not counted.latency.size:
-        raise RuntimeError(f"all {relative.latency.size} requests were sent in the {load.warm_up:g} s of the warm-up")
+        sent = relative.latency.size
+        raise MeasurementError(f"all {sent} requests were sent in the {load.warm_up:g} s of the warm-up")
     return counted
 
 
@@ -76,7 +78,7 @@ def _ended(processes: list[subprocess.Popen[str]], seconds: float) -> list[str]:
             worker.terminate()
             outputs.append(worker.communicate(timeout=_GRACE_S)[0])
     except subprocess.TimeoutExpired as error:
-        raise RuntimeError(f"locust did not end {_START_S + _GRACE_S:g} s after its load") from error
+        raise MeasurementError(f"locust did not end {_START_S + _GRACE_S:g} s after its load") from error
     finally:
         for process in processes:
             process.kill()

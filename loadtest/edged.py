@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from loadtest.failure import MeasurementError
 from loadtest.program import Program
 from loadtest.served import until
 from serving.edge.admin import Admin, Seen
@@ -45,15 +46,15 @@ class Edged(Program):
         self.settles(lambda seen: all(one.healthy for one in seen))
 
     def weight(self, *weights: str) -> None:
-        """`recserve edge weight`. Raises RuntimeError where it fails."""
+        """`recserve edge weight`. Raises MeasurementError where it fails."""
         self._command("weight", *weights)
 
     def drain(self, *servers: str) -> None:
-        """`recserve edge drain`. Raises RuntimeError where it fails."""
+        """`recserve edge drain`. Raises MeasurementError where it fails."""
         self._command("drain", *servers)
 
     def _command(self, *words: str) -> None:
         command = [sys.executable, "-m", "recserve", "edge", *words, "--out", str(self.folder)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
-            raise RuntimeError(f"recserve edge {' '.join(words)}: {done.stdout}{done.stderr}")
+            raise MeasurementError(f"recserve edge {' '.join(words)}: {done.stdout}{done.stderr}")

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from loadtest.cores import started_on
+from loadtest.failure import MeasurementError
 
 PATIENCE_S = 120.0
 """Far more than anything takes here; only a hang reaches it."""
@@ -49,14 +50,17 @@ class Program:
 
     @property
     def told(self) -> dict[str, Any]:
-        """The JSON that it prints once it is ready, for which this waits. Raises RuntimeError where it ends instead."""
+        """The JSON that it prints once it is ready, for which this waits.
+
+        Raises MeasurementError where it ends instead.
+        """
         if self._told is None:
             assert self.process.stdout is not None
             lines = [line := self.process.stdout.readline()]
             while line not in ("}\n", ""):
                 lines.append(line := self.process.stdout.readline())
             if not line:
-                raise RuntimeError(f"recserve {self._name} did not start: {self.said}")
+                raise MeasurementError(f"recserve {self._name} did not start: {self.said}")
             self._told = json.loads("".join(lines))
         assert self._told is not None
         return self._told

@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from loadtest.failure import MeasurementError
 from loadtest.program import PATIENCE_S, Program
 from recserve_client import Client, Tls
 from serving import shared_memory
@@ -33,7 +34,7 @@ class Served(Program):
 
     @property
     def address(self) -> Address:
-        """Waits until it is ready. Raises RuntimeError where it ends instead."""
+        """Waits until it is ready. Raises MeasurementError where it ends instead."""
         return Address(self.told["url"], self.told["metrics_url"])
 
     def client(self, deadline_s: float = 30.0, *, tls: Tls | None = None) -> Client:
@@ -41,10 +42,10 @@ class Served(Program):
         return Client(self.address.url, deadline_s=deadline_s, retries=0, tls=tls)
 
     def says(self, text: str) -> None:
-        """Waits until it said this. Raises RuntimeError where it ends without."""
+        """Waits until it said this. Raises MeasurementError where it ends without."""
         until(lambda: text in self.said or self.process.poll() is not None)
         if text not in self.said:
-            raise RuntimeError(f"recserve serve ended without '{text}': {self.said}")
+            raise MeasurementError(f"recserve serve ended without '{text}': {self.said}")
 
     @property
     def restarts(self) -> int:

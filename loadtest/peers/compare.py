@@ -6,7 +6,7 @@ machine's speed meets all alike. Ratios are taken within a repetition.
 
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -17,12 +17,13 @@ from loadtest.bench import keeps, serving, source_of
 from loadtest.cores import Pinning, split
 from loadtest.driver import Load, drive
 from loadtest.peers import environments, h2load, repeated, traffic
-from loadtest.peers.environments import PEERS
+from loadtest.peers.environments import PEERS, Peer
 from loadtest.peers.launch import running
 from loadtest.peers.plan import PERCENTILES, Generator, Plan, Target, Visit
 from loadtest.server_side import cpu_seconds
 from loadtest.summary import summarise
 from loadtest.transports import OURS
+from serving.backends.recserve.program import PROGRAM_FILE
 from serving.environment import circumstances, versions
 from serving.versions import served_version
 
@@ -44,6 +45,7 @@ def compare(repository: Path, plan: Plan, report: Report = lambda line: None) ->
         EnvironmentFailure: a peer's environment could not be made.
         StartupError: our server did not come up.
         StartFailure: a peer did not come up, or answers wrongly.
+        ValueError: a peer in torch is asked for, and the release has no program in torch.
     """
     if plan.client == "h2load":
         h2load.check()
@@ -54,7 +56,8 @@ def compare(repository: Path, plan: Plan, report: Report = lambda line: None) ->
     peers = [name for name in plan.servers if name != OURS]
     for name in peers:
         report(f"environment of {name}: {environments.make(name)}")
-    installed = {name: environments.versions(name)[PEERS[name].environment] for name in peers}
+    installed = {name: environments.versions(name)[PEERS[name].environment or "torch"] for name in peers}
+    files = {name: _file(repository / model, PEERS[name]) for name in peers}
     with tempfile.TemporaryDirectory() as folder:
         pool = Path(folder) / "pool.safetensors"
         traffic.pool(repository, plan.seed).save(pool)
@@ -63,7 +66,7 @@ def compare(repository: Path, plan: Plan, report: Report = lambda line: None) ->
         for repetition in range(plan.repetitions):
             for name in _rotated(plan.servers, repetition):
                 report(f"repetition {repetition + 1} of {plan.repetitions}: {name}")
-                with _target(name, alone / model, pinning) as target:
+                with _target(name, alone / model, files, pinning) as target:
                     visits[name].append(VISITS[plan.client](target, _load(target, pool, pinning, plan), plan))
                 report(f"  {visits[name][-1]}")
     return {
@@ -88,18 +91,31 @@ def _traffic(repository: Path, plan: Plan) -> str:
     return traffic.distribution(repository)
 
 
+def _file(model: Path, peer: Peer) -> Path:
+    """What a peer serves of the release. Raises ValueError where the release has no program in torch."""
+    if not peer.is_torch:
+        return served_version(model) / "model.onnx"
+    form = model.with_name(f"{model.name}_kernel")
+    if not form.is_dir():
+        raise ValueError(
+            f"{peer.name} serves the release's program in torch, and {model.parent} has no {form.name}: export the run "
+            "with --kernel-form, or name other --servers"
+        )
+    return served_version(form) / PROGRAM_FILE
+
+
 def _rotated(names: Sequence[str], by: int) -> list[str]:
     first = by % len(names)
     return [*names[first:], *names[:first]]
 
 
 @contextmanager
-def _target(name: str, model: Path, pinning: Pinning) -> Iterator[Target]:
+def _target(name: str, model: Path, files: Mapping[str, Path], pinning: Pinning) -> Iterator[Target]:
     if name == OURS:
         with serving(model.parent, pinning) as (server, _):
             yield Target(server.url, OURS, server.process.pid)
         return
-    with running(name, served_version(model) / "model.onnx", pinning.server) as one:
+    with running(name, files[name], pinning.server) as one:
         yield Target(one.url, environments.peer(name).transport, one.process.pid)
 
 
@@ -127,13 +143,18 @@ def _visit(target: Target, load: Load, plan: Plan) -> Visit:
     answered = sum(int(records.ok.sum()) for records in everything.values())
     found = _highest_rate(load, plan, max(one["rate"] for one in closed.values()))
     return Visit(
-        throughput=max(found.rate, *(one["rate"] for one in closed.values() if keeps(one, plan.p99_budget_ms))),
+        throughput=highest([found.rate], [*closed.values()], plan.p99_budget_ms),
         cpu_seconds=1e3 * spent / max(answered, 1),
         closed={users: {p: one[p] for p in PERCENTILES} for users, one in closed.items()},
         wrong=found.wrong + sum(records.wrong for records in everything.values()),
         errors=sum(sum(records.errors.values()) for records in everything.values()),
         late=found.late,
     )
+
+
+def highest(rates: Sequence[float], loops: Sequence[dict[str, Any]], budget_ms: float) -> float:
+    """Of rates that kept a budget of p99, and of closed loops that did."""
+    return max([*rates, *(one["rate"] for one in loops if keeps(one, budget_ms))])
 
 
 VISITS: dict[Generator, Callable[[Target, Load, Plan], Visit]] = {"locust": _visit, "h2load": repeated.visit}

@@ -6,9 +6,11 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple
 
+from loadtest.failure import MeasurementError
 from serving import runtime
 
 _FOLDER = Path(__file__).parent
@@ -26,7 +28,9 @@ class Peer(NamedTuple):
     module: str
     """What `python -m` starts, with --model and --port."""
     environment: str
-    """The folder beside this file with the requirements.txt."""
+    """The folder beside this file with the requirements.txt; empty where it runs in this environment."""
+    is_torch: bool = False
+    """Whether it serves the release's program in torch, and not the ONNX file."""
 
 
 PEERS = {
@@ -37,11 +41,13 @@ PEERS = {
         Peer("grpcio-batched", "grpcio", "loadtest.peers.grpcio.batched", "grpcio"),
         Peer("litserve", "litserve", "loadtest.peers.litserve.server", "litserve"),
         Peer("mlserver", "mlserver", "loadtest.peers.mlserver.server", "mlserver"),
+        Peer("torch-compiled", "grpcio", "loadtest.peers.pytorch.compiled", "", is_torch=True),
+        Peer("torch-eager", "grpcio", "loadtest.peers.pytorch.eager", "", is_torch=True),
     )
 }
 
 
-class EnvironmentFailure(RuntimeError):
+class EnvironmentFailure(MeasurementError):
     """A peer's environment could not be made."""
 
 
@@ -54,12 +60,14 @@ def peer(name: str) -> Peer:
 
 def python(name: str) -> Path:
     """The interpreter of a peer's environment, whether that is made already or not."""
-    return _target(peer(name)) / "bin" / "python"
+    one = peer(name)
+    return _target(one) / "bin" / "python" if one.environment else Path(sys.executable)
 
 
 def is_made(name: str) -> bool:
     """Whether `make` has nothing to do."""
-    return (_target(peer(name)) / _MADE).is_file()
+    one = peer(name)
+    return not one.environment or (_target(one) / _MADE).is_file()
 
 
 def make(name: str) -> Path:
@@ -69,6 +77,8 @@ def make(name: str) -> Path:
         EnvironmentFailure: with the end of what pip printed.
     """
     one = peer(name)
+    if not one.environment:
+        return python(name)
     target = _target(one)
     target.parent.mkdir(parents=True, exist_ok=True)
     with target.with_suffix(".lock").open("w") as lock:
@@ -84,8 +94,11 @@ def make(name: str) -> Path:
 
 
 def versions(name: str) -> dict[str, str]:
-    """Package -> version, as pinned."""
-    lines = _requirements(peer(name)).read_text().splitlines()
+    """Package -> version: as pinned, or torch's in this environment."""
+    one = peer(name)
+    if not one.environment:
+        return {"torch": metadata.version("torch")}
+    lines = _requirements(one).read_text().splitlines()
     return dict(line.split("==") for line in lines if line and not line.startswith("#"))
 
 

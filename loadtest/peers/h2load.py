@@ -15,6 +15,7 @@ from typing import NamedTuple, Self
 import numpy as np
 
 from loadtest.cores import started_on
+from loadtest.failure import MeasurementError
 
 COMMAND = "h2load"
 PACKAGE = "nghttp2-client"
@@ -67,7 +68,7 @@ def check() -> None:
 
 
 def drive(url: str, wire: Wire, users: int, seconds: float, cores: Sequence[int]) -> Measured:
-    """`users` connections, each with one request under way, for so long. Raises RuntimeError where h2load fails."""
+    """`users` connections, each with one request under way, for so long. Raises MeasurementError where h2load fails."""
     with tempfile.TemporaryDirectory(prefix="recserve-h2load-") as folder:
         body, log = Path(folder) / "body", Path(folder) / "log"
         body.write_bytes(wire.body)
@@ -84,15 +85,15 @@ def drive(url: str, wire: Wire, users: int, seconds: float, cores: Sequence[int]
         with started_on(cores):
             done = subprocess.run([*command, f"http://{url}{wire.path}"], capture_output=True, text=True, check=False)
         if done.returncode or not log.is_file():
-            raise RuntimeError(f"{COMMAND} ended with {done.returncode}: {done.stderr or done.stdout}")
+            raise MeasurementError(f"{COMMAND} ended with {done.returncode}: {done.stderr or done.stdout}")
         return measured(done.stdout, log.read_text())
 
 
 def measured(said: str, log: str) -> Measured:
-    """From what h2load prints and logs. Raises RuntimeError where it says something else."""
+    """From what h2load prints and logs. Raises MeasurementError where it says something else."""
     finished, counts, data = _FINISHED.search(said), _COUNTS.search(said), _DATA.search(said)
     if finished is None or counts is None or data is None:
-        raise RuntimeError(f"{COMMAND} says what is not understood: {said}")
+        raise MeasurementError(f"{COMMAND} says what is not understood: {said}")
     done, succeeded, failed = map(int, counts.groups())
     times = np.array([float(line.split("\t")[2]) for line in log.splitlines()])
     found = np.percentile(times, _PERCENTILES) / 1e3 if len(times) else []

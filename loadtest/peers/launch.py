@@ -13,6 +13,7 @@ from typing import NamedTuple
 import psutil
 
 from loadtest.cores import started_on
+from loadtest.failure import MeasurementError
 from loadtest.peers import environments
 from loadtest.peers.environments import Peer
 from loadtest.transports import Connection, transport
@@ -23,13 +24,14 @@ from serving.readiness import TOLERANCE
 _ROOT = Path(__file__).parents[2]
 _PORTS = 3
 """In a row: a server may want some for HTTP and for metrics beside its own."""
-_READY_TIMEOUT_S = 60.0
+_READY_TIMEOUT_S = 300.0
+"""One that compiles takes a minute; one that ends is noticed at once."""
 _STOP_TIMEOUT_S = 10.0
 _POLL_S = 0.1
 _LINES = 30
 
 
-class StartFailure(RuntimeError):
+class StartFailure(MeasurementError):
     """A peer did not come up, or answers wrongly."""
 
 
@@ -54,7 +56,7 @@ def running(name: str, model: Path, cores: Sequence[int], python: Path | None = 
 
     Raises:
         EnvironmentFailure: the environment could not be made.
-        StartFailure: the server did not come up within a minute, or answers wrongly.
+        StartFailure: the server did not come up within five minutes, or answers wrongly.
     """
     peer = environments.peer(name)
     interpreter = python or environments.make(name)

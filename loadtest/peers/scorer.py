@@ -1,10 +1,12 @@
 """The scorer's ONNX file on onnxruntime, with the packing that our backend does: the same work under every peer.
 
+The peers in torch run the same packing before the release's program.
+
 Axes: B requests of a batch, n candidates of one request, C candidates of all requests.
 """
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,18 +20,17 @@ MAX_BATCH_SIZE = 64
 """Requests, as in the model's config.pbtxt."""
 
 
-class Scorer:
-    """One session on one thread."""
+Run = Callable[[Mapping[str, np.ndarray]], np.ndarray]
+"""The feeds of a run -> scores fp32 [C]."""
 
-    def __init__(self, model: Path) -> None:
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1
-        options.inter_op_num_threads = 1
-        options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.add_session_config_entry("session.inter_op.allow_spinning", "0")
-        self._session = onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
-        self._stacked = [node.name for node in self._session.get_inputs() if node.name not in (RAGGED, OFFSETS)]
+
+class Scorer:
+    """Many requests, one run."""
+
+    def __init__(self, run: Run, inputs: Sequence[str]) -> None:
+        """`inputs` of the run, by name."""
+        self._run = run
+        self._stacked = [name for name in inputs if name not in (RAGGED, OFFSETS)]
 
     def score(self, requests: Sequence[Mapping[str, np.ndarray]]) -> list[np.ndarray]:
         """Answers all requests with one run.
@@ -44,8 +45,21 @@ class Scorer:
         ends = np.cumsum([each.size for each in candidates], dtype=np.int32)
         feeds = {name: np.concatenate([request[name] for request in requests]) for name in self._stacked}
         feeds |= {RAGGED: np.concatenate(candidates), OFFSETS: ends}
-        scores = np.asarray(self._session.run([OUTPUT], feeds)[0])
-        return [part[None] for part in np.split(scores, ends[:-1])]
+        return [part[None] for part in np.split(self._run(feeds), ends[:-1])]
+
+
+def onnx_scorer(model: Path) -> Scorer:
+    """Of an ONNX file, on one thread."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.inter_op.allow_spinning", "0")
+    session = onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
+    return Scorer(
+        lambda feeds: np.asarray(session.run([OUTPUT], feeds)[0]), [node.name for node in session.get_inputs()]
+    )
 
 
 class Arguments(NamedTuple):
@@ -58,6 +72,6 @@ class Arguments(NamedTuple):
 def arguments() -> Arguments:
     """Of this process; every server takes the same two."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--model", type=Path, required=True, help="the ONNX file")
+    parser.add_argument("--model", type=Path, required=True, help="the model's file")
     parser.add_argument("--port", type=int, required=True, help="on 127.0.0.1")
     return Arguments(**vars(parser.parse_args()))

@@ -11,6 +11,7 @@ import pytest
 from loadtest import driver
 from loadtest.bench import trusted_pool
 from loadtest.driver import Load, drive
+from loadtest.failure import MeasurementError
 from loadtest.pool import Pool, Request
 from loadtest.scenario import Scenario
 from recserve.cli import main
@@ -86,7 +87,7 @@ def test_a_load_lasts_as_long_as_asked_for_however_slowly_its_workers_start(
 
 
 def test_what_locust_says_is_passed_on_when_nothing_was_sent(load: Load) -> None:
-    with pytest.raises(RuntimeError, match=r"(?s)locust sent nothing.*No such file"):
+    with pytest.raises(MeasurementError, match=r"(?s)locust sent nothing.*No such file"):
         drive(replace(load, pool=Path("/nowhere/pool")))
 
 

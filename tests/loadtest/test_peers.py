@@ -1,5 +1,6 @@
 """The peers serve the same answers, and the comparison counts right."""
 
+import shutil
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -9,17 +10,22 @@ import numpy as np
 import psutil
 import pytest
 
+from export.kernel_form import save_kernel_form
+from export.kinds import kernel_forms
+from loadtest.failure import MeasurementError
 from loadtest.peers import environments, h2load
-from loadtest.peers.compare import compare, ratios, row
+from loadtest.peers.compare import compare, highest, ratios, row
 from loadtest.peers.environments import PEERS, EnvironmentFailure
 from loadtest.peers.launch import Running, StartFailure, running
 from loadtest.peers.plan import SERVERS, Plan, Visit
-from loadtest.peers.scorer import Scorer
+from loadtest.peers.scorer import onnx_scorer
 from loadtest.peers.transports import TRANSPORTS
 from loadtest.transports import OURS, transport
 from recserve_client.errors import ServingError
 from serving import golden
+from serving.backends.recserve.program import PROGRAM_FILE
 from serving.direct import DirectModel
+from tests.conftest import lrea
 
 MODEL = "lrea_scorer"
 HERE = Path(sys.executable)
@@ -30,6 +36,16 @@ MADE = {name: environments.python(name) for name in PEERS if environments.is_mad
 @pytest.fixture(scope="module")
 def onnx(repository: Path) -> Path:
     return repository / MODEL / "1" / "model.onnx"
+
+
+@pytest.fixture(scope="module")
+def program(onnx: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same scorer in torch: its kernel form, with the same golden requests."""
+    folder = tmp_path_factory.mktemp("program") / MODEL / "1"
+    folder.mkdir(parents=True)
+    form = next(form for form in kernel_forms(lrea()) if form.form_of == MODEL)
+    save_kernel_form(form, folder / PROGRAM_FILE)
+    return Path(shutil.copy(onnx.with_name("golden.safetensors"), folder)).with_name(PROGRAM_FILE)
 
 
 @pytest.fixture(scope="module")
@@ -44,17 +60,17 @@ def expected(repository: Path, requests: list[dict[str, np.ndarray]]) -> list[np
     return [direct.run([request])[0]["scores"] for request in requests]
 
 
-@pytest.fixture(scope="module", params=["grpcio", "grpcio-batched"])
-def plain(onnx: Path, request: pytest.FixtureRequest) -> Iterator[tuple[str, Running]]:
+@pytest.fixture(scope="module", params=["grpcio", "grpcio-batched", "torch-eager"])
+def plain(onnx: Path, program: Path, request: pytest.FixtureRequest) -> Iterator[tuple[str, Running]]:
     """Needs no other packages than this project's."""
-    with running(request.param, onnx, (0,), HERE) as one:
+    with running(request.param, program if PEERS[request.param].is_torch else onnx, (0,), HERE) as one:
         yield PEERS[request.param].transport, one
 
 
 def test_the_scorer_packs_as_the_backend_does(
     onnx: Path, requests: list[dict[str, np.ndarray]], expected: list[np.ndarray]
 ) -> None:
-    for answer, scores in zip(Scorer(onnx).score(requests), expected, strict=True):
+    for answer, scores in zip(onnx_scorer(onnx).score(requests), expected, strict=True):
         np.testing.assert_allclose(answer, scores, atol=1e-5)
 
 
@@ -95,29 +111,42 @@ def test_a_server_that_does_not_come_up_shows_its_log(onnx: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", PEERS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.long] * (name == "torch-compiled")) for name in PEERS]
+)
 def test_every_peer_answers_as_onnxruntime_does(
-    name: str, onnx: Path, requests: list[dict[str, np.ndarray]], expected: list[np.ndarray]
+    name: str, onnx: Path, program: Path, requests: list[dict[str, np.ndarray]], expected: list[np.ndarray]
 ) -> None:
     if name not in MADE:
         pytest.skip(f"its environment is not made: python -m loadtest.peers.environments {name}")
-    with running(name, onnx, (0,), MADE[name]) as one:
+    with running(name, program if PEERS[name].is_torch else onnx, (0,), MADE[name]) as one:
         below = psutil.Process(one.process.pid).children(recursive=True)
         _same_answers(PEERS[name].transport, one.url, requests, expected)
     assert not [each for each in below if each.is_running()]
 
 
 def test_all_peers_are_registered_with_a_transport_and_pinned_requirements() -> None:
-    assert list(PEERS) == ["bentoml", "grpcio", "grpcio-batched", "litserve", "mlserver"]
+    in_torch = ["torch-compiled", "torch-eager"]
+    assert list(PEERS) == ["bentoml", "grpcio", "grpcio-batched", "litserve", "mlserver", *in_torch]
     assert {peer.transport for peer in PEERS.values()} == set(TRANSPORTS)
+    assert [name for name, peer in PEERS.items() if peer.is_torch] == in_torch
     for name, peer in PEERS.items():
+        if peer.is_torch:
+            continue
         pinned = environments.versions(name)
         assert {"onnxruntime", "numpy", peer.environment} <= set(pinned)
         assert "torch" not in pinned
 
 
 def test_all_peers_run_the_same_onnxruntime() -> None:
-    assert len({environments.versions(name)["onnxruntime"] for name in PEERS}) == 1
+    assert len({environments.versions(name)["onnxruntime"] for name, peer in PEERS.items() if not peer.is_torch}) == 1
+
+
+def test_a_peer_in_torch_needs_the_release_s_program(repository: Path) -> None:
+    with pytest.raises(
+        ValueError, match=r"has no lrea_scorer_kernel: export the run with --kernel-form, or name other"
+    ):
+        compare(repository, Plan(servers=(OURS, "torch-eager")))
 
 
 def test_an_unknown_peer_is_an_error_that_names_the_known_ones() -> None:
@@ -148,6 +177,13 @@ def test_a_row_holds_medians_and_the_lowest_and_highest() -> None:
     assert one["cpu_spread"] == [0.7, 0.9]
     assert (one["p50_ms_8"], one["p95_ms_8"], one["p99_ms_8"]) == (2.0, 4.0, 6.0)
     assert (one["wrong"], one["errors"]) == (0, 3)
+
+
+def test_a_server_that_keeps_the_budget_at_no_rate_has_a_throughput_of_0() -> None:
+    slow, fast = ({"rate": rate, "p99_ms": p99, "ok": 1, "requests": 1} for rate, p99 in ((900.0, 30.0), (500.0, 3.0)))
+    assert highest([0.0], [slow], 20.0) == 0.0
+    assert highest([0.0], [slow, fast], 20.0) == 500.0
+    assert highest([700.0], [slow, fast], 20.0) == 700.0
 
 
 def test_ratios_are_taken_within_a_repetition() -> None:
@@ -195,7 +231,7 @@ def test_what_h2load_says_is_understood_and_what_is_failed_or_short_is_seen() ->
     assert found.like(found._replace(bytes_each=200.5), users=4)
     assert not found.like(found._replace(bytes_each=150.0), users=4)
     assert not found._replace(bytes_each=0.0).like(found._replace(bytes_each=0.0), users=4), "errors have no data"
-    with pytest.raises(RuntimeError, match="not understood"):
+    with pytest.raises(MeasurementError, match="not understood"):
         h2load.measured("usage: h2load", log)
 
 

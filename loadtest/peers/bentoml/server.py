@@ -14,7 +14,7 @@ from bentoml.validators import ContentType
 from pydantic import PlainSerializer
 from safetensors.numpy import load, save
 
-from loadtest.peers.scorer import MAX_BATCH_SIZE, OUTPUT, Scorer, arguments
+from loadtest.peers.scorer import MAX_BATCH_SIZE, OUTPUT, arguments, onnx_scorer
 
 MODEL = "RECSERVE_PEER_MODEL"
 """The environment variable with the ONNX file: BentoML makes the service itself, without arguments."""
@@ -31,7 +31,7 @@ class RankingScorer:
     """One instance in one worker."""
 
     def __init__(self) -> None:
-        self._scorer = Scorer(Path(os.environ[MODEL]))
+        self._scorer = onnx_scorer(Path(os.environ[MODEL]))
 
     @bentoml.api(batchable=True, max_batch_size=MAX_BATCH_SIZE, max_latency_ms=MAX_LATENCY_MS)
     def score(self, bodies: list[str]) -> Answers:

@@ -7,7 +7,7 @@ from threading import Thread
 import numpy as np
 
 from loadtest.peers.grpcio.server import serve
-from loadtest.peers.scorer import MAX_BATCH_SIZE, Scorer, arguments
+from loadtest.peers.scorer import MAX_BATCH_SIZE, Scorer, arguments, onnx_scorer
 
 Job = tuple[dict[str, np.ndarray], Future[np.ndarray]]
 
@@ -51,7 +51,7 @@ class Batcher:
 def main() -> None:
     model, port = arguments()
     # A thread for each request that waits, or no batch would ever be full.
-    serve(Batcher(Scorer(model)).score, MAX_BATCH_SIZE, port)
+    serve(Batcher(onnx_scorer(model)).score, MAX_BATCH_SIZE, port)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import numpy as np
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 from tritonclient.utils import triton_to_np_dtype
 
-from loadtest.peers.scorer import OUTPUT, Scorer, arguments
+from loadtest.peers.scorer import OUTPUT, arguments, onnx_scorer
 
 THREADS = 10
 """As in grpc's own examples."""
@@ -58,7 +58,7 @@ def serve(score: Score, threads: int, port: int) -> None:
 
 def main() -> None:
     model, port = arguments()
-    scorer = Scorer(model)
+    scorer = onnx_scorer(model)
     serve(lambda inputs: scorer.score([inputs])[0], THREADS, port)
 
 

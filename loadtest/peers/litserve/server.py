@@ -12,7 +12,7 @@ import numpy as np
 from fastapi import Body, Response
 from safetensors.numpy import load, save
 
-from loadtest.peers.scorer import MAX_BATCH_SIZE, OUTPUT, Scorer, arguments
+from loadtest.peers.scorer import MAX_BATCH_SIZE, OUTPUT, arguments, onnx_scorer
 
 BATCH_TIMEOUT_S = 0.001
 """With 0 the worker asks its queue without a pause, and takes the core from the HTTP server beside it."""
@@ -28,7 +28,7 @@ class ScorerAPI(litserve.LitAPI):
 
     def setup(self, device: str) -> None:
         """Called once in the worker."""
-        self._scorer = Scorer(self._model)
+        self._scorer = onnx_scorer(self._model)
 
     def decode_request(self, request: Annotated[bytes, Body(media_type=OCTETS)]) -> dict[str, np.ndarray]:
         """The body, which FastAPI hands on as it came, is a safetensors file of the inputs."""
