@@ -113,7 +113,7 @@ _BENCH = {
         "recserve.commands.bench_edge:BenchEdge",
     ),
     "peers": Place(
-        "Serve the same scorer with grpcio, LitServe, BentoML, MLServer and torch, and measure all in turn on one core.",
+        "Serve the same scorer with grpcio, LitServe, BentoML, MLServer and torch; measure all in turn on one core.",
         "recserve.commands.bench_peers:BenchPeers",
     ),
 }

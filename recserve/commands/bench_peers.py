@@ -11,7 +11,7 @@ from training.checkpoint import write_json
 
 @dataclass(frozen=True, kw_only=True)
 class BenchPeers(Command):
-    """Serve the same scorer with grpcio, LitServe, BentoML, MLServer and torch, and measure all in turn on one core.
+    """Serve the same scorer with grpcio, LitServe, BentoML, MLServer and torch; measure all in turn on one core.
 
     The first run makes a virtual environment for each peer in the cache, from the package index.
     """
