@@ -28,7 +28,7 @@ class Best(NamedTuple):
 def best_of_all(scores: Float[Tensor, "B N+1"], history: Int64[Tensor, "B L"], top: int) -> Best:
     """Of a score for every item, by id; ids of the history that are no item leave out nothing."""
     seen = functional.pad(known(history, scores.shape[1]), (0, 1))
-    listed = torch.where(scores.isnan(), -torch.inf, scores).scatter(1, seen, -torch.inf)
+    listed = scores.masked_fill(scores.isnan(), -torch.inf).scatter(1, seen, -torch.inf)
     place = best_places(listed, top)
     return _filled(place, listed.gather(1, place), top)
 
@@ -47,11 +47,25 @@ def best_of_found(
 def best_places(scores: Float[Tensor, "B M"], top: int) -> Int64[Tensor, "B T"]:
     """Places of the T = min(top, M) best scores, best first; of equal ones the lower place.
 
-    By counting which ones come before, as neither topk nor what ONNX has of sort keeps the order of equal scores in
-    every runtime.
+    In a graph by counting which ones come before, as neither topk nor what ONNX has of sort keeps the order of equal
+    scores in every runtime. In this process only rows with equal scores are counted: of the others topk says the same
+    in a tenth of the time.
     """
+    count = min(top, scores.shape[1])
+    if torch.compiler.is_compiling():
+        return _counted(scores, count)
+    found = scores.topk(min(count + 1, scores.shape[1]))
+    # The next one after the list, too: were it equal to the last, it could have a lower place.
+    equal = (found.values[:, 1:] == found.values[:, :-1]).any(1)
+    places = found.indices[:, :count]
+    if equal.any():
+        places = places.index_put((equal,), _counted(scores[equal], count))
+    return places
+
+
+def _counted(scores: Float[Tensor, "B M"], count: int) -> Int64[Tensor, "B T"]:
+    """As `best_places`, whatever scores are equal."""
     size, device = scores.shape[1], scores.device
-    count = min(top, size)
     edge = scores.topk(count).values[:, -1:]
     above, equal = scores > edge, scores == edge
     chosen = above | (equal & (equal.cumsum(1) <= count - above.sum(1, keepdim=True)))

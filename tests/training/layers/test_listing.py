@@ -3,7 +3,7 @@
 import torch
 
 from training.layers.histories import newest
-from training.layers.listing import best_of_all, best_of_found
+from training.layers.listing import _counted, best_of_all, best_of_found, best_places
 
 INF = torch.inf
 
@@ -44,3 +44,13 @@ def test_the_best_of_what_was_found_are_no_filling_nothing_dead_and_nothing_of_t
     assert found.items.tolist() == [[5, 7, 9, 0]]
     assert found.scores.tolist() == [[3.0, 1.0, 1.0, -INF]]
     assert best_of_found(items, scores, torch.tensor([[0]]), 2).items.tolist() == [[5, 2]]
+
+
+def test_rows_with_and_without_equal_scores_are_listed_as_by_counting() -> None:
+    drawn = torch.Generator().manual_seed(0)
+    for size in (1, 2, 9, 40):
+        scores = torch.randint(-3, 4, (200, size), generator=drawn).float()
+        scores[100:] += torch.rand(100, size, generator=drawn)
+        scores[torch.rand(scores.shape, generator=drawn) < 0.2] = -INF
+        for top in (1, 3, 9, 50):
+            assert torch.equal(best_places(scores, top), _counted(scores, min(top, size))), (size, top)
