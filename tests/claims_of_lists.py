@@ -10,6 +10,7 @@ FOUND = {(row["kind"], row["items"]): row for row in json.loads((RESULTS / "ann.
 NEAR, FAR, ANYWHERE = (FOUND[kind, 1_000_000] for kind in ("clustered", "blurred", "isotropic"))
 MOST = FOUND["clustered", 200_000]
 CALLS = json.loads((RESULTS / "one-call.json").read_text())["one of two"]
+SLOPE = json.loads((RESULTS / "heterrec-depth.json").read_text())["slope"]
 ML1M = "ml-1m-clean"
 
 
@@ -61,6 +62,11 @@ def objectives(name: str, dataset: str = OBJECTIVES, of: tuple[str, ...] = ("rat
     return ", ".join(f"{gap(name, 'csmf', f'recall50 of {one}, asked for', dataset)} {one}" for one in of)
 
 
+def each(name: str, metric: str) -> str:
+    """A metric of the three objectives."""
+    return ", ".join(f"{mean(name, metric.format(one), OBJECTIVES):.4f}" for one in ("rated", "liked", "loved"))
+
+
 KUAIRAND = "shown", "clicked", "long_view"
 
 
@@ -80,11 +86,16 @@ CLAIMS = [
     f"{ndcg('fused_sasrec', 'hin-amazon')}",
     f"A list of three next items in place of one has {ndcg('heterrec-k3', 'hin-amazon')}, of five "
     f"{ndcg('heterrec-k5', 'hin-amazon')}",
-    f"Two blocks more, one of each level, have {ndcg('heterrec-tokens2-items2', 'hin-amazon')}",
+    f"With 2 blocks of each level it has {ndcg('heterrec-tokens2-items2', 'hin-amazon')}, with 4 of each "
+    f"{ndcg('heterrec-tokens4-items4', 'hin-amazon')}; the stack over items has "
+    f"{ndcg('heterrec-items4', 'hin-amazon')} with 4 blocks and {ndcg('heterrec-items8', 'hin-amazon')} with 8",
+    f"takes {-SLOPE['tokens, then items']:.4f} from HeterRec and adds "
+    f"{SLOPE['items alone, as many parameters']:.4f} to the stack",
     f"BBQRec's NDCG@10 is {ndcg('bbqrec', 'beauty')}, with the codes of other items "
     f"{ndcg('bbqrec-permuted', 'beauty')}, with tables held at zero {ndcg('bbqrec-zero-table', 'beauty')}, "
     f"which is SASRec, {ndcg('sasrec', 'beauty')}",
-    f"With codebooks of their own for text, graph and what they share it is {ndcg('bbqrec-separate', 'beauty')}",
+    f"With codebooks of their own for text, graph and what they share it is {ndcg('bbqrec-separate', 'beauty')}, with "
+    f"RQ-VAE's ids {ndcg('bbqrec-rqvae', 'beauty')}",
     f"Items that share a code are {alike('bbqrec')} of the pairs of places by their true codes and "
     f"{alike('bbqrec-permuted')} by exchanged ones",
     f"takes {mean('csmf-naive', FIRST, OBJECTIVES) - mean('csmf-naive', ASKED, OBJECTIVES):.4f} from the Recall@50 of "
@@ -94,6 +105,8 @@ CLAIMS = [
     f"{gap('csmf', 'csmf-naive', 'recall50 of loved, asked for', OBJECTIVES)}",
     f"All objectives at once in one vector are {objectives('csmf-mixed')} against it; the last one alone is "
     f"{objectives('csmf-last')}; three narrow pairs of towers are {objectives('csmf-towers')}",
+    f"find {each('two_tower', 'recall50 of {}')} of the three with their one list, CSMF with a list for each "
+    f"{each('csmf', 'recall50 of {}, asked for')}",
     f"On `kuairand` it does not pay: mixed objectives are {on_kuairand('csmf-mixed')} against it, fine-tuning without "
     f"masks {on_kuairand('csmf-naive')}",
     f"The last objective alone is {on_kuairand('csmf-last')}, three narrow pairs of towers "
