@@ -58,6 +58,10 @@ ALONE = {
     "--trace-rate 5": "--trace-rate is of no use without --traces; give --traces URL",
     "--image ours:1": "--image ours:1 is of the target gpu; give --target gpu",
     "--tls . --insecure": "--tls and --insecure contradict each other",
+    "--backend native --traces http://h:1/v1": "--traces needs --backend python: the native backend",
+    "--backend native --request-log /tmp/none": "--request-log needs --backend python: the native backend",
+    "--backend native": r"the native backend is not built \(.*\): run make native, which needs g\+\+, or serve",
+    "--target gpu --grpc-port 1 --metrics-port 2 --backend native": "--backend is of the target cpu",
     "--target gpu --grpc-port 1 --metrics-port 2 --max-restarts 3": "--max-restarts is of the target cpu",
     "--target gpu --grpc-port 1 --metrics-port 2 --state foo://x": "--state: 'foo:' names no state store",
 }
