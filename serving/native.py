@@ -61,10 +61,8 @@ def build() -> Path:
         target.parent.mkdir(parents=True, exist_ok=True)
         scratch = Path(tempfile.mkdtemp(dir=target.parent))
         try:
-            objects = compiled(sorted(SOURCES.glob("*.cpp")), scratch, FLAGS)
-            linked(objects, scratch / LIBRARY, ("-shared",))
-            for one in objects:
-                one.unlink()
+            # The object files stay beside it, for the program that its tests link of them.
+            linked(compiled(sorted(SOURCES.glob("*.cpp")), scratch, FLAGS), scratch / LIBRARY, ("-shared",))
             scratch.rename(target)
         except OSError:
             # Somebody else was faster.

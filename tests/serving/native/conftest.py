@@ -17,11 +17,16 @@ from tests.serving.native import graphs
 from training.data.fetch import locked
 
 
+def needs_compiler() -> None:
+    """Skips where there is none."""
+    if shutil.which(native.COMPILER) is None:
+        pytest.skip(f"needs {native.COMPILER}")
+
+
 @pytest.fixture(scope="session")
 def library() -> Path:
     """The compiled backend, in the cache of these tests; skips where there is no compiler."""
-    if shutil.which(native.COMPILER) is None:
-        pytest.skip(f"needs {native.COMPILER}")
+    needs_compiler()
     here, real = runtime.cache() / "native", REAL_CACHE / "native"
     real.mkdir(parents=True, exist_ok=True)
     if not here.exists():
