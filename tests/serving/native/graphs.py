@@ -186,3 +186,19 @@ def _faulty(repository: Path) -> None:
     outputs = {"y": ("float32", ["R", 3]), "z": ("float32", ["B", "K"])}
     constants = {"zero": np.array([0]), "columns": np.array([0, 1])}
     models.publish(repository, config, graph(nodes, inputs, outputs, **constants))
+
+
+def publish_aborting(repository: Path) -> None:
+    """A GRU over a length that is open: ONNX Runtime aborts the process where it is 0."""
+    config = f'name: "recurrent" backend: "onnxruntime" max_batch_size: 4 {BATCHING} {_CPU}\n'
+    config += tensor("input", "x", "float32", "-1") + tensor("output", "y", "float32", "2")
+    nodes = [
+        helper.make_node("Unsqueeze", ["x", "two"], ["wide"]),
+        helper.make_node("Transpose", ["wide"], ["sequence"], perm=[1, 0, 2]),
+        helper.make_node("GRU", ["sequence", "w", "r"], ["", "last"], hidden_size=2),
+        helper.make_node("Squeeze", ["last", "zero"], ["y"]),
+    ]
+    weights = {"w": np.full((1, 6, 1), 0.5, np.float32), "r": np.full((1, 6, 2), 0.25, np.float32)}
+    constants = {"zero": np.array([0]), "two": np.array([2]), **weights}
+    model = graph(nodes, {"x": ("float32", ["B", "L"])}, {"y": ("float32", ["B", 2])}, **constants)
+    models.publish(repository, config, model)

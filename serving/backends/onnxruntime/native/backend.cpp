@@ -44,14 +44,21 @@ std::string library_of(TRITONBACKEND_Backend* backend) {
   return path;
 }
 
+// A variable of the environment; empty where it is not set.
+std::string variable(const char* name) {
+  const char* value = std::getenv(name);
+  return value ? value : "";
+}
+
 // What all models share. The series is there from the first model on that this backend loads.
 struct Backend {
   Onnx onnx;
+  std::string crashes;
   Series restarts;
 
-  explicit Backend(const std::string& library) : onnx(library), restarts(families::RESTARTS, {}) {
-    const char* number = std::getenv("RECSERVE_RESTARTS");
-    restarts.set(number ? std::strtod(number, nullptr) : 0);
+  explicit Backend(const std::string& library)
+      : onnx(library), crashes(variable("RECSERVE_CRASHES")), restarts(families::RESTARTS, {}) {
+    restarts.set(std::strtod(variable("RECSERVE_RESTARTS").c_str(), nullptr));
   }
 };
 
@@ -92,7 +99,8 @@ EXPORTED TRITONBACKEND_Finalize(TRITONBACKEND_Backend* backend) {
 
 EXPORTED TRITONBACKEND_ModelInitialize(TRITONBACKEND_Model* model) {
   return caught([&] {
-    auto state = std::make_unique<Model>(model, backend_of(model).onnx);
+    const Backend& backend = backend_of(model);
+    auto state = std::make_unique<Model>(model, backend.onnx, backend.crashes);
     expect(TRITONBACKEND_ModelSetState(model, state.get()));
     state.release();
   });

@@ -50,7 +50,13 @@ std::string fault_of_input(const ModelSpec& spec, const InputSpec& field, const 
 std::string fault_of_axis(const ModelSpec& spec, const AxisSpec& axis, const Request& request) {
   const size_t batch = spec.max_batch_size ? 1 : 0;
   const auto name = [&](const AxisPlace& place) -> const std::string& { return spec.inputs[place.input].name; };
-  const auto size = [&](const AxisPlace& place) { return request[place.input].shape.at(batch + place.number); };
+  const auto size = [&](const AxisPlace& place) { return request[place.input].shape[batch + place.number]; };
+  for (const AxisPlace& place : axis.places) {
+    const Shape& shape = request[place.input].shape;
+    if (batch + place.number < shape.size()) continue;
+    return spec.name + ": input '" + name(place) + "' has shape " + shape_in_words(shape) + ", without the axis '" +
+           axis.name + "'";
+  }
   const AxisPlace& first = axis.places[0];
   for (const AxisPlace& place : axis.places) {
     const int64_t found = size(place);

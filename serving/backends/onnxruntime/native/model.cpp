@@ -1,5 +1,6 @@
 #include "model.h"
 
+#include <algorithm>
 #include <chrono>
 #include <limits>
 #include <stdexcept>
@@ -37,7 +38,7 @@ std::string folder_of(TRITONBACKEND_Model* model) {
 
 }  // namespace
 
-Model::Model(TRITONBACKEND_Model* model, const Onnx& onnx)
+Model::Model(TRITONBACKEND_Model* model, const Onnx& onnx, const std::string& crashes)
     : model_(model),
       name_(base_name(folder_of(model))),
       version_(version_of(model)),
@@ -47,6 +48,7 @@ Model::Model(TRITONBACKEND_Model* model, const Onnx& onnx)
       session_(onnx, folder_ + "/" + spec_.filename, spec_),
       observer_(name_, version_, folder_) {
   backlog();  // refuses what is no bound while the model is loaded
+  if (!crashes.empty()) quarantine_ = std::make_unique<Quarantine>(crashes, name_, version_);
 }
 
 std::optional<Backlog> Model::backlog() const {
@@ -102,37 +104,75 @@ bool Instance::is_behind(const std::vector<Exchange>& exchanges) {
 void Instance::respond(std::vector<Exchange>& exchanges, Times& times) {
   const ModelSpec& spec = model_.spec();
   std::vector<Request> read(exchanges.size());
-  std::vector<Exchange*> accepted;
-  Requests requests;
+  std::vector<Accepted> accepted;
   for (size_t place = 0; place < exchanges.size(); ++place) {
+    std::string pattern;
     try {
       read[place] = exchanges[place].read(spec);
-      const std::string fault = fault_of(spec, read[place]);
+      const std::string fault = fault_of_request(read[place], pattern);
       if (!fault.empty()) throw std::invalid_argument(fault);
     } catch (const std::exception& error) {
       refuse(exchanges[place], Reason::Invalid, error.what());
       continue;
     }
-    accepted.push_back(&exchanges[place]);
-    requests.push_back(&read[place]);
+    accepted.push_back({&exchanges[place], &read[place], std::move(pattern)});
   }
   times.compute_begin = now_ns();
-  std::vector<Answer> answers;
-  if (!requests.empty()) {
-    answers = isolated(spec, requests, [this](const Arrays& feeds) { return model_.session().run(feeds); });
-  }
+  const std::vector<Answer> answers = computed(accepted);
   times.compute_end = now_ns();
   for (size_t place = 0; place < answers.size(); ++place) {
     if (const auto* problem = std::get_if<std::string>(&answers[place])) {
-      refuse(*accepted[place], Reason::Internal, "the model failed on this request: " + *problem);
+      refuse(*accepted[place].exchange, Reason::Internal, "the model failed on this request: " + *problem);
     } else {
-      accepted[place]->answer(spec, std::get<Arrays>(answers[place]));
+      accepted[place].exchange->answer(spec, std::get<Arrays>(answers[place]));
     }
   }
   // What is counted nobody waits for.
   for (const Answer& answer : answers) {
     if (const auto* outputs = std::get_if<Arrays>(&answer)) model_.observer().answered(spec, *outputs);
   }
+}
+
+std::string Instance::fault_of_request(const Request& request, std::string& pattern) const {
+  const ModelSpec& spec = model_.spec();
+  std::string fault = fault_of(spec, request);
+  if (!fault.empty() || !flight_) return fault;
+  pattern = Quarantine::pattern_of(spec, request);
+  fault = model_.quarantine()->refusal(pattern);
+  return fault.empty() ? fault : spec.name + ": " + fault;
+}
+
+// In the order of the requests; suspects alone, and the others together.
+std::vector<Answer> Instance::computed(const std::vector<Accepted>& accepted) {
+  std::vector<Answer> answers(accepted.size());
+  std::vector<size_t> places;
+  std::vector<Accepted> together;
+  for (size_t place = 0; place < accepted.size(); ++place) {
+    const std::string& pattern = accepted[place].pattern;
+    if (flight_ && model_.quarantine()->is_suspect(pattern)) {
+      answers[place] = std::move(flown({accepted[place]})[0]);
+      model_.quarantine()->acquit(pattern);
+    } else {
+      places.push_back(place);
+      together.push_back(accepted[place]);
+    }
+  }
+  std::vector<Answer> others = flown(together);
+  for (size_t place = 0; place < places.size(); ++place) answers[places[place]] = std::move(others[place]);
+  return answers;
+}
+
+// Of one run, with a record of it where records are kept.
+std::vector<Answer> Instance::flown(const std::vector<Accepted>& accepted) {
+  if (accepted.empty()) return {};
+  Requests requests;
+  std::vector<std::string> patterns;
+  for (const Accepted& one : accepted) {
+    requests.push_back(one.request);
+    if (std::find(patterns.begin(), patterns.end(), one.pattern) == patterns.end()) patterns.push_back(one.pattern);
+  }
+  const Airborne airborne(flight_.get(), patterns);
+  return isolated(model_.spec(), requests, [this](const Arrays& feeds) { return model_.session().run(feeds); });
 }
 
 void Instance::refuse(Exchange& exchange, Reason reason, const std::string& text) {
