@@ -15,17 +15,22 @@ struct Half {
   uint16_t bits;
 };
 
+// A client may send any byte for a truth, which C++'s own bool may not hold.
+struct Truth {
+  uint8_t bits;
+};
+
 // What a value is compared as: a fraction is exact in double, all else in int64.
 double number(float value) { return value; }
 double number(double value) { return value; }
 double number(Half value) { return of_half(value.bits); }
-int64_t number(bool value) { return value; }
+int64_t number(Truth value) { return value.bits != 0; }
 template <std::integral T>
 int64_t number(T value) {
   return value;
 }
 
-std::string words(bool value) { return value ? "True" : "False"; }
+std::string words(Truth value) { return value.bits ? "True" : "False"; }
 std::string words(float value) { return in_words(value); }
 std::string words(double value) { return in_words(value); }
 std::string words(Half value) { return half_in_words(value.bits); }
@@ -119,7 +124,7 @@ class Checked {
 
 std::string fault_of_bounds(const InputSpec& field, const Array& array) {
   switch (array.dtype->kind) {
-    case Kind::Bool: return Checked<bool>(field, array).fault();
+    case Kind::Bool: return Checked<Truth>(field, array).fault();
     case Kind::Int8: return Checked<int8_t>(field, array).fault();
     case Kind::Uint8: return Checked<uint8_t>(field, array).fault();
     case Kind::Int32: return Checked<int32_t>(field, array).fault();
