@@ -1,10 +1,11 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+BUILT := .venv/.native
 
-.PHONY: install demo test test-long test-production test-triton-versions budgets resolve lint clean
+.PHONY: install native demo test test-long test-production test-triton-versions budgets resolve lint clean
 
-install: $(INSTALLED)
+install: $(INSTALLED) $(BUILT)
 
 $(INSTALLED): pyproject.toml client/pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' \
@@ -12,6 +13,15 @@ $(INSTALLED): pyproject.toml client/pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --disable-pip-version-check --constraint constraints.txt --editable ./client --editable '.[dev]'
 	@touch $@
+
+# The backend onnxruntime in C++, which recserve serve --backend native runs; all else works without it.
+$(BUILT): $(INSTALLED) $(wildcard serving/backends/onnxruntime/native/*)
+	@if command -v g++ >/dev/null; then $(BIN)/python -m serving.native; \
+		else echo "native backend: not built, as there is no g++; recserve serve --backend python needs none"; fi
+	@touch $@
+
+native: $(INSTALLED)
+	$(BIN)/python -m serving.native
 
 demo: install
 	$(BIN)/recserve demo

@@ -27,6 +27,7 @@ from typing import NamedTuple
 from export import rungs
 from export.rungs import Concurrency, Model, Row
 from serving.configs import is_ensemble
+from serving.options import Backend
 from serving.readiness import models
 from serving.server import ServerOptions, TritonServer
 
@@ -36,6 +37,7 @@ class ParityOptions:
     """What to walk, and how hard to press on the concurrent rung."""
 
     target: str = "cpu"
+    backend: Backend = "python"
     requests: int = 256
     """Concurrent requests per model."""
     clients: int = 16
@@ -95,7 +97,13 @@ def _server(repository: Path, state: str, options: ParityOptions) -> TritonServe
     # The ladder itself judges the goldens, so that a wrong model breaks a rung and not the start.
     return TritonServer(
         repository,
-        ServerOptions(target=options.target, state=Path(state), backends=options.backends, check_golden=False),
+        ServerOptions(
+            target=options.target,
+            backend=options.backend,
+            state=Path(state),
+            backends=options.backends,
+            check_golden=False,
+        ),
     )
 
 

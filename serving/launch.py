@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from serving import processes, runtime, shared_memory
+from serving import native, processes, runtime, shared_memory
 from serving.command import shared_flags
 from serving.options import ServerOptions
 from serving.tls import ServerTls
@@ -46,7 +46,8 @@ def command(
 ) -> list[str]:
     """The words; `loads_all` in the control mode `explicit`: whether it loads every model of the repository by
     itself."""
-    backends = runtime.backend_directory(options.backends or runtime.BACKENDS)
+    is_native = options.backend == "native"
+    backends = runtime.backend_directory(options.backends or runtime.BACKENDS, native.library() if is_native else None)
     binary = options.tritonserver or runtime.wheel_root() / "bin" / "tritonserver"
     return [
         str(binary),
@@ -61,6 +62,7 @@ def command(
         f"--metrics-port={launch.metrics_port}",
         "--allow-gpu-metrics=0",
         f"--backend-directory={backends}",
+        *([f"--backend-config={runtime.NATIVE},library={native.onnxruntime_library()}"] if is_native else []),
         # Holds for the Python-based backends too.
         f"--backend-config=python,shm-region-prefix-name={launch.memory_prefix}",
         f"--exit-timeout-secs={STOP_TIMEOUT_S - 5}",

@@ -8,6 +8,8 @@ from serving import addresses
 from serving.traces import Traces
 from serving.watch.request_log import LogOptions
 
+Backend = Literal["python", "native"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class ServerOptions:
@@ -35,6 +37,8 @@ class ServerOptions:
     """0 takes a free one."""
     metrics_port: int = 0
     """0 takes a free one."""
+    backend: Backend = "python"
+    """How a model of the backend `onnxruntime` is run: by a Python process each, or in the server by our C++."""
     backends: Path | None = None
     """Source directory of the Python-based backends; ours where None."""
     log: Path | None = None
@@ -64,5 +68,8 @@ class ServerOptions:
             )
         if self.grpc_port == self.metrics_port != 0:
             raise ValueError(f"grpc_port and metrics_port are both {self.grpc_port}; give each its own")
+        if self.backend == "native" and (self.traces or self.request_log):
+            what = "traces" if self.traces else "request-log"
+            raise ValueError(f"--{what} needs --backend python: the native backend does not know what it asks for")
         if self.request_log is not None:
             self.request_log.prepare()

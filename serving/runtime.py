@@ -16,6 +16,8 @@ from serving.startup import StartupError
 
 WHEEL = "nvidia-pytriton==0.7.0"
 BACKENDS = Path(__file__).parent / "backends"
+NATIVE = "onnxruntime"
+"""The backend that has a native form too."""
 
 
 def cache() -> Path:
@@ -42,16 +44,17 @@ def wheel_root() -> Path:
     raise StartupError(f"no tritonserver in this environment: pip install {WHEEL}")
 
 
-def backend_directory(sources: Path) -> Path:
+def backend_directory(sources: Path, native: Path | None = None) -> Path:
     """A directory that tritonserver takes as --backend-directory, made once per content in the cache.
 
     Args:
         sources: a directory with one directory per Python-based backend, each with a model.py.
+        native: the library that is the backend `onnxruntime` in place of the Python-based one of that name.
 
     Raises:
         StartupError: the wheel is not installed, or has no stub for this Python.
     """
-    files = dict(_backend_files(sources))
+    files = dict(_backend_files(sources, native))
     digest = hashlib.sha256()
     for name, path in sorted(files.items()):
         digest.update(f"{name}\0{path.stat().st_size}\0".encode())
@@ -65,7 +68,7 @@ def backend_directory(sources: Path) -> Path:
     return target
 
 
-def _backend_files(sources: Path) -> Iterator[tuple[str, Path]]:
+def _backend_files(sources: Path, native: Path | None) -> Iterator[tuple[str, Path]]:
     """(path in the backend directory, file to copy)."""
     root = wheel_root()
     stub = root / "python_backend_stubs" / sysconfig.get_python_version() / "triton_python_backend_stub"
@@ -75,7 +78,11 @@ def _backend_files(sources: Path) -> Iterator[tuple[str, Path]]:
     for path in (root / "backends" / "python").iterdir():
         if path.is_file():
             yield f"python/{path.name}", path
+    if native is not None:
+        yield f"{NATIVE}/{native.name}", native
     for model in sources.glob("*/model.py"):
+        if native is not None and model.parent.name == NATIVE:
+            continue
         for path in model.parent.glob("*.py"):
             yield f"{model.parent.name}/{path.name}", path
 

@@ -15,6 +15,7 @@ from typing import Self
 from serving import draining, processes, pruning, readiness, releases, rollout, runtime, server_log, shared_memory
 from serving.addresses import reachable
 from serving.admin import Admin
+from serving.crashes import Crashes
 from serving.guardian import Guardian
 from serving.histories.opening import histories_beside
 from serving.launch import STOP_TIMEOUT_S, Launch, command, environment
@@ -51,6 +52,8 @@ class TritonServer:
         """What it was last started with; None for plain text."""
         self.restarts = 0
         """How often it was started again after a fault."""
+        self.crashes = Crashes() if self.options.backend == "native" else None
+        """What ended it, where that is known."""
         self._process: subprocess.Popen[bytes] | None = None
         self._guardian: Guardian | None = None
         self._log_start = 0
@@ -250,7 +253,8 @@ class TritonServer:
             self._process = subprocess.Popen(
                 words,
                 env=runtime.environment(self.state, self.histories, self.metrics_url, self.restarts)
-                | environment(self.options),
+                | environment(self.options)
+                | (self.crashes.environment if self.crashes else {}),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

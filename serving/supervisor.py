@@ -87,8 +87,13 @@ class Supervisor:
             return reason
         self._is_mending = False
         took = time.monotonic() - now
-        self._report(f"restart {self._server.restarts}: ready again after {took:.1f} s; {fault}")
+        self._report(f"restart {self._server.restarts}: ready again after {took:.1f} s; {fault}{self._refused()}")
         return None
+
+    def _refused(self) -> str:
+        """What is refused from now on, as it ended the server again and again; empty where nothing is."""
+        refused = self._server.crashes.refused if self._server.crashes else []
+        return f"; refused from now on: {'; '.join(refused)}" if refused else ""
 
     def _pause_s(self, now: float) -> float:
         recent = sum(one > now - _RECENT_S for one in self._restarts)

@@ -14,6 +14,7 @@ import torch
 from export.artifacts import Source
 from export.repository import publish
 from serving.admin import Admin
+from serving.runtime import cache as cache_folder
 from serving.server import ServerOptions, TritonServer
 from tests.once import once
 from training.data.fetch import default_cache
@@ -22,6 +23,8 @@ from training.servable import Origin, Signature, of_origin
 from training.system import Wanted
 from training.systems.lrea import LREA, SYSTEM, Config
 
+REAL_CACHE = cache_folder()
+"""That of whoever runs the tests."""
 SMALL = Config(dim=8, heads=2, rank=4, max_length=16, hidden=(8, 4), dropout=0.0)
 
 

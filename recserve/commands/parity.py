@@ -10,6 +10,7 @@ from export.rungs import Row
 from recserve import junit
 from recserve.commands.command import Command, show, table
 from recserve_client.errors import ServingError
+from serving.options import Backend
 from training.checkpoint import write_json
 
 
@@ -21,6 +22,8 @@ class Parity(Command):
     """The model repository to prove."""
     target: str = "cpu"
     """Target whose configs/<target>.pbtxt the models use."""
+    backend: Backend = "python"
+    """Form of the backend onnxruntime that the server runs, as of recserve serve."""
     requests: int = 256
     """Concurrent requests per model, at least 200."""
     clients: int = 16
@@ -45,7 +48,7 @@ class Parity(Command):
         return 0 if ladder.ok else 1
 
     def _walk(self) -> Ladder:
-        options = ParityOptions(target=self.target, requests=self.requests, clients=self.clients)
+        options = ParityOptions(target=self.target, backend=self.backend, requests=self.requests, clients=self.clients)
         try:
             return walk_visibly(self.repository, options, self.console)
         except (ValueError, OSError, ServingError) as error:

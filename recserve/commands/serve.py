@@ -16,6 +16,7 @@ from recserve_client.errors import ServingError
 from serving import addresses, admin_key
 from serving.command import IMAGE
 from serving.follower import Follower
+from serving.options import Backend
 from serving.ready_port import ReadyPort
 from serving.server import ServerOptions, TritonServer
 from serving.startup import StartupError
@@ -43,6 +44,9 @@ class Serve(Command):
     """The tritonserver of the wheel, or NVIDIA's container which docker or podman starts for this command."""
     image: str = IMAGE
     """Image of the target gpu; deploy/containers/gpu.Dockerfile makes one with all that models may need."""
+    backend: Backend = "python"
+    """Form of the backend onnxruntime: a Python process for each model, or C++ in the server, which make native builds;
+    the latter does not go with --request-log and --traces."""
     state: str | None = None
     """Directory or URL of the store of user states, lmdb:///directory?max_bytes=N or valkey://host:port/0?ttl_s=N;
     <repository>.state by default."""
@@ -123,6 +127,7 @@ class Serve(Command):
     def _options(self) -> ServerOptions:
         return ServerOptions(
             target=self.target,
+            backend=self.backend,
             state=self.state,
             histories=self.histories,
             grpc_port=self.grpc_port,

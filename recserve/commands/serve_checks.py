@@ -4,7 +4,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 from recserve.named_stores import histories_of, state_of
-from serving import processes, readiness
+from serving import native, processes, readiness
 from serving.startup import StartupError
 
 if TYPE_CHECKING:
@@ -17,7 +17,18 @@ _BESIDE = {
     "request_log_ids": ("request_log", "DIR"),
 }
 """Options that say how, each with the one that says that, and what that takes."""
-_OF_CPU = ("follow", "host", "metrics_host", "tls", "insecure", "traces", "request_log", "log", "max_restarts")
+_OF_CPU = (
+    "backend",
+    "follow",
+    "host",
+    "metrics_host",
+    "tls",
+    "insecure",
+    "traces",
+    "request_log",
+    "log",
+    "max_restarts",
+)
 _PORTS = ("grpc_port", "metrics_port", "ready_port")
 
 
@@ -39,9 +50,10 @@ def check_options(serve: "Serve") -> None:
 
 
 def check_places(serve: "Serve", host: str) -> None:
-    """Whether the repository holds a model, and all addresses can be listened at; `host` is that of --ready-port.
+    """Whether the repository holds a model, all addresses can be listened at, and the backend is built; `host` is that
+    of --ready-port.
 
-    Raises ValueError naming the option.
+    Raises ValueError naming the option or the remedy.
     """
     readiness.models(serve.repository, serve.target)
     wanted = [
@@ -51,6 +63,8 @@ def check_places(serve: "Serve", host: str) -> None:
     if serve.ready_port is not None:
         wanted.append(processes.Listening(host, serve.ready_port, "--host", "--ready-port"))
     try:
+        if serve.backend == "native":
+            native.library()
         processes.available_ports(wanted)
     except StartupError as error:
         raise ValueError(str(error)) from error

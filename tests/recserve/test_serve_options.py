@@ -58,6 +58,9 @@ ALONE = {
     "--trace-rate 5": "--trace-rate is of no use without --traces; give --traces URL",
     "--image ours:1": "--image ours:1 is of the target gpu; give --target gpu",
     "--tls . --insecure": "--tls and --insecure contradict each other",
+    "--backend native --traces http://h:1/v1": "--traces needs --backend python: the native backend",
+    "--backend native --request-log /tmp/none": "--request-log needs --backend python: the native backend",
+    "--target gpu --grpc-port 1 --metrics-port 2 --backend native": "--backend is of the target cpu",
     "--target gpu --grpc-port 1 --metrics-port 2 --max-restarts 3": "--max-restarts is of the target cpu",
     "--target gpu --grpc-port 1 --metrics-port 2 --state foo://x": "--state: 'foo:' names no state store",
 }
@@ -78,6 +81,16 @@ PLACES = {
 def test_what_is_wrong_is_named_before_anything_starts(words: str, capsys: Captured, repository: Path) -> None:
     text = (STORES | ALONE | PLACES)[words]
     assert re.match(f"error: {text}", refused(capsys, repository, *words.split()))
+
+
+def test_a_native_backend_that_is_not_built_is_told_with_the_remedy(
+    capsys: Captured, repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RECSERVE_CACHE", str(tmp_path))
+    said = refused(capsys, repository, "--backend", "native")
+    assert re.match(
+        r"error: the native backend is not built \(.*\): run make native, which needs g\+\+, or serve", said
+    )
 
 
 @pytest.mark.parametrize("option", ["--grpc-port", "--metrics-port", "--ready-port"])

@@ -1,0 +1,81 @@
+"""A graph that ends the server, as the server is its process: it comes back, and who did it three times is refused."""
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tritonclient.grpc as triton
+
+from serving.server import ServerOptions, TritonServer
+from serving.supervisor import Policy, Supervisor
+from tests.serving import models
+from tests.serving.native import graphs
+from tests.serving.native.asking import Reply, ask
+
+pytestmark = [pytest.mark.triton_server, pytest.mark.slow(20)]
+NOTHING, SOMETHING = np.zeros((1, 0), np.float32), np.ones((1, 3), np.float32)
+
+
+@pytest.fixture
+def kept_up(library: Path, tmp_path: Path) -> Iterator[tuple[TritonServer, Supervisor, list[str]]]:
+    """A server of a good model and one that aborts at length 0, who keeps it up, and what that one says."""
+    models.publish_scaled(tmp_path / "repository")
+    graphs.publish_aborting(tmp_path / "repository")
+    options = ServerOptions(log=tmp_path / "log", state=tmp_path / "state", backend="native", check_golden=False)
+    said: list[str] = []
+    with TritonServer(tmp_path / "repository", options) as server:
+        yield server, Supervisor(server, Policy(first_pause_s=0.01), threading.Event(), said.append), said
+
+
+def reply(server: TritonServer, model: str, x: np.ndarray) -> Reply:
+    """Of a client that comes anew, as each restart ends the connections."""
+    client = triton.InferenceServerClient(server.url)
+    try:
+        return ask(client, model, {"x": x})
+    finally:
+        client.close()
+
+
+def test_a_server_that_a_request_ends_comes_back_and_the_third_time_refuses_it(
+    kept_up: tuple[TritonServer, Supervisor, list[str]],
+) -> None:
+    server, supervisor, said = kept_up
+    right = reply(server, "recurrent", SOMETHING)
+    assert not right.status
+    for time in (1, 2, 3):
+        assert reply(server, "recurrent", NOTHING).status == "StatusCode.UNAVAILABLE"
+        server.process.wait(30)
+        supervisor.tend()
+        assert server.restarts == time
+        assert reply(server, "recurrent", SOMETHING) == right
+        assert not reply(server, "scaled", SOMETHING).status
+    refused = reply(server, "recurrent", NOTHING)
+    assert refused.status == "StatusCode.INVALID_ARGUMENT"
+    assert refused.text.startswith(
+        "recurrent: requests of this shape, x [1, 0], ended the server 3 times and are refused"
+    )
+    assert server.process.poll() is None
+    assert reply(server, "recurrent", SOMETHING) == right
+    assert [line.split("; ")[3:] for line in said] == [[], [], ["refused from now on: recurrent.1 x [1, 0]"]]
+
+
+def test_who_is_computed_beside_it_is_not_refused(kept_up: tuple[TritonServer, Supervisor, list[str]]) -> None:
+    """Two requests that may share a run end the server: neither shape is known to be the one until it did so alone."""
+    server, supervisor, _ = kept_up
+    client = triton.InferenceServerClient(server.url)
+    both = [threading.Thread(target=ask, args=(client, "recurrent", {"x": x})) for x in (NOTHING, SOMETHING)]
+    for thread in both:
+        thread.start()
+    for thread in both:
+        thread.join()
+    client.close()
+    for _ in range(4):
+        if reply(server, "recurrent", NOTHING).status == "StatusCode.INVALID_ARGUMENT":
+            break
+        server.process.wait(30)
+        supervisor.tend()
+        assert not reply(server, "recurrent", SOMETHING).status
+    assert server.crashes is not None
+    assert server.crashes.refused == ["recurrent.1 x [1, 0]"]
