@@ -22,6 +22,7 @@ from recserve_client.errors import ServerFailure
 from serving import manifest
 from serving.admin import Admin
 from serving.environment import circumstances
+from serving.options import Backend
 from serving.server import ServerOptions, TritonServer
 from serving.versions import served_version
 
@@ -139,10 +140,10 @@ def describe(distribution: str, pool: Pool) -> dict[str, Any]:
 
 
 @contextmanager
-def serving(repository: Path, pinning: Pinning) -> Iterator[tuple[TritonServer, Admin]]:
+def serving(repository: Path, pinning: Pinning, backend: Backend = "python") -> Iterator[tuple[TritonServer, Admin]]:
     """A server on its cores, with a state store of its own."""
     with tempfile.TemporaryDirectory() as state:
-        server = TritonServer(repository, ServerOptions(state=Path(state)))
+        server = TritonServer(repository, ServerOptions(state=Path(state), backend=backend))
         with started_on(pinning.server):
             server.start()
         try:

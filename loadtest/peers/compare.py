@@ -19,10 +19,11 @@ from loadtest.driver import Load, drive
 from loadtest.peers import environments, h2load, repeated, traffic
 from loadtest.peers.environments import PEERS, Peer
 from loadtest.peers.launch import running
-from loadtest.peers.plan import PERCENTILES, Generator, Plan, Target, Visit
+from loadtest.peers.plan import NATIVE, OWN, PERCENTILES, Generator, Plan, Target, Visit
 from loadtest.server_side import cpu_seconds
 from loadtest.summary import summarise
 from loadtest.transports import OURS
+from serving import native
 from serving.backends.recserve.program import PROGRAM_FILE
 from serving.environment import circumstances, versions
 from serving.versions import served_version
@@ -43,7 +44,7 @@ def compare(repository: Path, plan: Plan, report: Report = lambda line: None) ->
 
     Raises:
         EnvironmentFailure: a peer's environment could not be made.
-        StartupError: our server did not come up.
+        StartupError: our server did not come up, or its native form is not built.
         StartFailure: a peer did not come up, or answers wrongly.
         ValueError: a peer in torch is asked for, and the release has no program in torch.
     """
@@ -53,7 +54,9 @@ def compare(repository: Path, plan: Plan, report: Report = lambda line: None) ->
     pinning = split()
     pinning = Pinning(pinning.server[:1], pinning.load)
     visits: dict[str, list[Visit]] = {name: [] for name in plan.servers}
-    peers = [name for name in plan.servers if name != OURS]
+    if NATIVE in plan.servers:
+        native.library()
+    peers = [name for name in plan.servers if name not in OWN]
     for name in peers:
         report(f"environment of {name}: {environments.make(name)}")
     installed = {name: environments.versions(name)[PEERS[name].environment or "torch"] for name in peers}
@@ -79,9 +82,10 @@ def compare(repository: Path, plan: Plan, report: Report = lambda line: None) ->
         "p99_budget_ms": plan.p99_budget_ms,
         "repetitions": plan.repetitions,
         "client": plan.client,
+        **({"candidates": plan.candidates} if plan.client == "h2load" else {}),
         "traffic": {"distribution": _traffic(repository, plan)},
         "rows": [row(name, visits[name]) for name in plan.servers],
-        "ratios": ratios(visits),
+        "ratios": {name: ratios(visits, name) for name in OWN if name in visits},
     }
 
 
@@ -111,8 +115,8 @@ def _rotated(names: Sequence[str], by: int) -> list[str]:
 
 @contextmanager
 def _target(name: str, model: Path, files: Mapping[str, Path], pinning: Pinning) -> Iterator[Target]:
-    if name == OURS:
-        with serving(model.parent, pinning) as (server, _):
+    if name in OWN:
+        with serving(model.parent, pinning, OWN[name]) as (server, _):
             yield Target(server.url, OURS, server.process.pid)
         return
     with running(name, files[name], pinning.server) as one:
@@ -198,15 +202,16 @@ def row(name: str, visits: Sequence[Visit]) -> dict[str, Any]:
     }
 
 
-def ratios(visits: dict[str, list[Visit]]) -> dict[str, dict[str, Any]]:
-    """Ours over each peer, within repetitions: a throughput above 1 and a CPU below 1 say that ours is better."""
+def ratios(visits: dict[str, list[Visit]], own: str) -> dict[str, dict[str, Any]]:
+    """One of ours over each other server, within repetitions: a throughput above 1 and a CPU below 1 say that it is
+    better."""
     return {
         name: {
-            "throughput": _ratio([(o.throughput, p.throughput) for o, p in zip(visits[OURS], other, strict=True)]),
-            "cpu": _ratio([(o.cpu_seconds, p.cpu_seconds) for o, p in zip(visits[OURS], other, strict=True)]),
+            "throughput": _ratio([(o.throughput, p.throughput) for o, p in zip(visits[own], other, strict=True)]),
+            "cpu": _ratio([(o.cpu_seconds, p.cpu_seconds) for o, p in zip(visits[own], other, strict=True)]),
         }
         for name, other in visits.items()
-        if name != OURS and OURS in visits
+        if name != own
     }
 
 

@@ -1,12 +1,18 @@
 """What is measured of each server, and how much."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from loadtest.peers.environments import PEERS
 from loadtest.transports import OURS
+from serving.options import Backend
 
-SERVERS = (OURS, *PEERS)
+NATIVE = f"{OURS}-native"
+"""Our server with the scorer in its own process, `recserve serve --backend native`."""
+OWN: Mapping[str, Backend] = {OURS: "python", NATIVE: "native"}
+"""Our servers."""
+SERVERS = (*OWN, *PEERS)
 PERCENTILES = ("p50_ms", "p95_ms", "p99_ms")
 Generator = Literal["locust", "h2load"]
 

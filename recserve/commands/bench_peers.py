@@ -19,7 +19,7 @@ class BenchPeers(Command):
     repository: Path = Path("model_repository")
     """A model repository with one ranker that keeps users' states; its scorer is what all serve."""
     servers: tuple[str, ...] = SERVERS
-    """Servers to measure; recserve is ours."""
+    """Servers to measure; recserve and recserve-native are ours, the second with the scorer in C++ (make native)."""
     repetitions: int = Plan.repetitions
     """Rounds, each of which starts every server once."""
     seconds: float = Plan.seconds

@@ -17,7 +17,7 @@ from loadtest.peers import environments, h2load
 from loadtest.peers.compare import compare, highest, ratios, row
 from loadtest.peers.environments import PEERS, EnvironmentFailure
 from loadtest.peers.launch import Running, StartFailure, running
-from loadtest.peers.plan import SERVERS, Plan, Visit
+from loadtest.peers.plan import NATIVE, SERVERS, Plan, Visit
 from loadtest.peers.scorer import onnx_scorer
 from loadtest.peers.transports import TRANSPORTS
 from loadtest.transports import OURS, transport
@@ -189,7 +189,7 @@ def test_a_server_that_keeps_the_budget_at_no_rate_has_a_throughput_of_0() -> No
 def test_ratios_are_taken_within_a_repetition() -> None:
     ours = [_visit(400.0, 0.5, 1.0), _visit(200.0, 1.0, 1.0)]
     theirs = [_visit(200.0, 1.0, 1.0), _visit(50.0, 4.0, 1.0)]
-    found = ratios({OURS: ours, "grpcio": theirs})
+    found = ratios({OURS: ours, "grpcio": theirs}, OURS)
     assert found == {
         "grpcio": {
             "throughput": {"median": 3.0, "spread": [2.0, 4.0]},
@@ -199,7 +199,7 @@ def test_ratios_are_taken_within_a_repetition() -> None:
 
 
 def test_our_server_is_compared_with_every_peer() -> None:
-    assert SERVERS == (OURS, *PEERS)
+    assert SERVERS == (OURS, NATIVE, *PEERS)
 
 
 @pytest.mark.slow
@@ -213,7 +213,7 @@ def test_a_comparison_has_a_row_for_each_server(repository: Path, monkeypatch: p
     assert [one["wrong"] for one in result["rows"]] == [0, 0]
     assert all(one["cpu_seconds_per_1000"] > 0 and one["p50_ms_2"] > 0 for one in result["rows"])
     assert len(result["pinning"]["server"]) == 1
-    assert result["ratios"]["grpcio"]["cpu"]["median"] > 0
+    assert result["ratios"][OURS]["grpcio"]["cpu"]["median"] > 0
 
 
 SAID = """finished in 2.00s, 1000.00 req/s, 500.00KB/s
