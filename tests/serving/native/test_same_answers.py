@@ -21,11 +21,11 @@ from tests.serving.test_onnxruntime_backend import parsed
 pytestmark = [pytest.mark.triton_server, pytest.mark.slow(30)]
 
 
-def types(rows: int = 1, **changes: Sequence[object]) -> Request:
+def types(changes: Mapping[str, Sequence[object]] | None = None, rows: int = 1) -> Request:
     """A good request of `types`, but for the rows of what is changed."""
     request = {f"x_{name}": np.ones((rows, 2), name) for name in graphs.DTYPES if name != "text"}
     request["x_text"] = np.array([[b"a", "é€😀".encode()[:5]]] * rows, object)
-    for name, row in changes.items():
+    for name, row in (changes or {}).items():
         with np.errstate(over="ignore"):
             request[f"x_{name}"] = np.array([row] * rows).astype(request[f"x_{name}"].dtype)
     return request
@@ -57,18 +57,18 @@ CASES: Mapping[str, Sequence[Request]] = {
     "types": [
         types(),
         types(rows=8),
-        types(text=[b"", "😀😀".encode()]),
-        types(bool=[True, False]),
-        *(types(**{name: [value, 1]}) for name in ("float16", "float32", "float64") for value in ODD_FLOATS),
-        *(types(float16=[1, value]) for value in (-6.1, 1000.5, 65504, -0.00001, 5.96e-8, 2049)),
-        *(types(**{name: [1, value]}) for name in ("int8", "int32", "int64") for value in (-5, -6, 100, 101)),
-        *(types(int64=[value, 1]) for value in (-(2**63), 2**63 - 1)),
-        *(types(uint8=[1, value]) for value in (0, 100, 255)),
+        types({"text": [b"", "😀😀".encode()]}),
+        types({"bool": [True, False]}),
+        *(types({name: [value, 1]}) for name in ("float16", "float32", "float64") for value in ODD_FLOATS),
+        *(types({"float16": [1, value]}) for value in (-6.1, 1000.5, 65504, -0.00001, 5.96e-8, 2049)),
+        *(types({name: [1, value]}) for name in ("int8", "int32", "int64") for value in (-5, -6, 100, 101)),
+        *(types({"int64": [value, 1]}) for value in (-(2**63), 2**63 - 1)),
+        *(types({"uint8": [1, value]}) for value in (0, 100, 255)),
         *(
-            types(text=[b"a", text])
+            types({"text": [b"a", text]})
             for text in (b"123456789", b"\xff", b"\xc0\x80", b"\xed\xa0\x80", b"a\0b", b"\xe2\x82")
         ),
-        types(text=[b"\xf4\x90\x80\x80", b"a"]),
+        types({"text": [b"\xf4\x90\x80\x80", b"a"]}),
     ],
     "places": [
         floats(**PLACES),
