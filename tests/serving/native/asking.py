@@ -38,6 +38,7 @@ def ask(client: triton.InferenceServerClient, model: str, request: Request, outp
         result = client.infer(model, inputs, outputs=wanted)
     except InferenceServerException as error:
         return Reply({}, str(error.status()), error.message() or "")
+    assert result is not None
     said = result.get_response()
     return Reply(
         {

@@ -7,6 +7,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from serving.watch.reference import Binned, Reference
 from tests.serving import models
 
 DTYPES = {
@@ -102,7 +103,7 @@ def _agreeing(repository: Path) -> None:
 
 
 def _shaped(repository: Path) -> None:
-    """Shapes of the graph that are not the client's, on both sides."""
+    """Shapes of the graph that are not the client's, on both sides; and a reference of its scores."""
     config = f'name: "shaped" backend: "onnxruntime" max_batch_size: 4 {BATCHING} {_CPU}\n'
     config += tensor("input", "x", "float32", "4", "reshape { shape: [2, 2] }")
     config += tensor("output", "y", "float32", "4", "reshape { shape: [2, 2] }")
@@ -113,7 +114,11 @@ def _shaped(repository: Path) -> None:
     ]
     outputs = {"y": ("float32", ["B", 2, 2]), "total": ("float32", ["B"])}
     model = graph(nodes, {"x": ("float32", ["B", 2, 2])}, outputs, axes=np.array([1, 2]))
-    models.publish(repository, config, model)
+    version = models.publish(repository, config, model) / "1"
+    scores = Binned(edges=(-0.5, 1.0, 5.25), counts=(1, 2, 3, 0))
+    sizes = Binned(edges=(), counts=(6,))
+    Reference(source="example", requests=6, output="y", scores=scores, sizes=sizes, unknown={}).write(version)
+    models.seal(version)
 
 
 def _unbatched(repository: Path) -> None:

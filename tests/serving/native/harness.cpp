@@ -1,6 +1,7 @@
 // The native backend without a server and without ONNX Runtime, for its tests: a configuration and requests in files,
 // what becomes of them in lines; or requests drawn and broken at random, of which nothing is asked but an orderly end.
 
+#include <algorithm>
 #include <cstdio>
 #include <cstring>
 #include <exception>
@@ -157,7 +158,9 @@ class Fuzz {
 
   std::string content(const Dtype* dtype, const Shape& shape) {
     size_t size = 1;
-    for (const int64_t axis : shape) size = std::min<size_t>(100, size * static_cast<size_t>(std::max<int64_t>(axis, 0)));
+    for (const int64_t axis : shape) {
+      size = std::min<size_t>(100, size * static_cast<size_t>(std::clamp<int64_t>(axis, 0, 1000)));
+    }
     std::string bytes;
     for (size_t place = 0; dtype && place < size; ++place) bytes += dtype->kind == Kind::Text ? text() : number(*dtype);
     return bytes;

@@ -3,12 +3,16 @@
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import tritonclient.grpc as triton
 
+from recserve_client.errors import InvalidRequest
+from serving import crashes, readiness
 from serving.server import ServerOptions, TritonServer
+from serving.startup import StartupError
 from serving.supervisor import Policy, Supervisor
 from tests.serving import models
 from tests.serving.native import graphs
@@ -56,11 +60,33 @@ def test_a_server_that_a_request_ends_comes_back_and_the_third_time_refuses_it(
     assert refused.text.startswith(
         "recurrent: requests of this shape, x [1, 0], ended the server 3 times and are refused"
     )
+    assert crashes.REFUSED in refused.text
     assert server.process.poll() is None
     assert reply(server, "recurrent", SOMETHING) == right
     assert [line.split("; ")[3:] for line in said] == [[], [], ["refused from now on: recurrent.1 x [1, 0]"]]
 
 
+class Refusing:
+    """A client of a server that refuses whatever it is asked."""
+
+    def __init__(self, reason: str) -> None:
+        self._reason = reason
+
+    def infer(self, *_: object, **__: object) -> dict[str, np.ndarray]:
+        """No answer."""
+        raise InvalidRequest(self._reason)
+
+
+def test_a_golden_request_that_is_refused_for_that_keeps_nobody_from_being_served(tmp_path: Path) -> None:
+    models.publish_scaled(tmp_path)
+    ended: Any = Refusing(f"scaled: requests of this shape, x [1, 3], ended the server 3 times {crashes.REFUSED}")
+    readiness.check_goldens(ended, tmp_path, "cpu")
+    wrong: Any = Refusing("scaled: input 'x' holds NaN")
+    with pytest.raises(StartupError, match="golden request 0 failed"):
+        readiness.check_goldens(wrong, tmp_path, "cpu")
+
+
+@pytest.mark.long
 def test_who_is_computed_beside_it_is_not_refused(kept_up: tuple[TritonServer, Supervisor, list[str]]) -> None:
     """Two requests that may share a run end the server: neither shape is known to be the one until it did so alone."""
     server, supervisor, _ = kept_up

@@ -1,7 +1,6 @@
 """What the native backend answers, to the bit, and what it refuses, to the letter: as the Python form does."""
 
 import time
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -22,11 +21,11 @@ from tests.serving.test_onnxruntime_backend import parsed
 pytestmark = [pytest.mark.triton_server, pytest.mark.slow(30)]
 
 
-def types(rows: int = 1, **changes: Sequence[object]) -> Request:
+def types(changes: Mapping[str, Sequence[object]] | None = None, rows: int = 1) -> Request:
     """A good request of `types`, but for the rows of what is changed."""
     request = {f"x_{name}": np.ones((rows, 2), name) for name in graphs.DTYPES if name != "text"}
     request["x_text"] = np.array([[b"a", "é€😀".encode()[:5]]] * rows, object)
-    for name, row in changes.items():
+    for name, row in (changes or {}).items():
         with np.errstate(over="ignore"):
             request[f"x_{name}"] = np.array([row] * rows).astype(request[f"x_{name}"].dtype)
     return request
@@ -58,18 +57,18 @@ CASES: Mapping[str, Sequence[Request]] = {
     "types": [
         types(),
         types(rows=8),
-        types(text=[b"", "😀😀".encode()]),
-        types(bool=[True, False]),
-        *(types(**{name: [value, 1]}) for name in ("float16", "float32", "float64") for value in ODD_FLOATS),
-        *(types(float16=[1, value]) for value in (-6.1, 1000.5, 65504, -0.00001, 5.96e-8, 2049)),
-        *(types(**{name: [1, value]}) for name in ("int8", "int32", "int64") for value in (-5, -6, 100, 101)),
-        *(types(int64=[value, 1]) for value in (-(2**63), 2**63 - 1)),
-        *(types(uint8=[1, value]) for value in (0, 100, 255)),
+        types({"text": [b"", "😀😀".encode()]}),
+        types({"bool": [True, False]}),
+        *(types({name: [value, 1]}) for name in ("float16", "float32", "float64") for value in ODD_FLOATS),
+        *(types({"float16": [1, value]}) for value in (-6.1, 1000.5, 65504, -0.00001, 5.96e-8, 2049)),
+        *(types({name: [1, value]}) for name in ("int8", "int32", "int64") for value in (-5, -6, 100, 101)),
+        *(types({"int64": [value, 1]}) for value in (-(2**63), 2**63 - 1)),
+        *(types({"uint8": [1, value]}) for value in (0, 100, 255)),
         *(
-            types(text=[b"a", text])
+            types({"text": [b"a", text]})
             for text in (b"123456789", b"\xff", b"\xc0\x80", b"\xed\xa0\x80", b"a\0b", b"\xe2\x82")
         ),
-        types(text=[b"\xf4\x90\x80\x80", b"a"]),
+        types({"text": [b"\xf4\x90\x80\x80", b"a"]}),
     ],
     "places": [
         floats(**PLACES),
@@ -146,9 +145,11 @@ def together(one: Served, model: str, requests: Sequence[Request]) -> list[Reply
         return list(pool.map(lambda request: ask(one.client, model, request), requests))
 
 
-def test_a_run_that_fails_is_tried_again_request_by_request(cpp: Served) -> None:
+def test_a_run_that_fails_is_tried_again_request_by_request(cpp: Served, python: Served) -> None:
     requests = [{"id": np.array([[number % 10 if number % 7 else 77]])} for number in range(64)]
-    for request, reply in zip(requests, together(cpp, "lookup", requests), strict=True):
+    replies = together(cpp, "lookup", requests)
+    assert replies == together(python, "lookup", requests)
+    for request, reply in zip(requests, replies, strict=True):
         (wanted,) = request["id"][0]
         if wanted == 77:
             assert reply.status == "StatusCode.INTERNAL"
@@ -172,10 +173,12 @@ def test_requests_of_unlike_length_share_runs_of_bounded_size(cpp: Served, pytho
             assert max(shared) == most
 
 
-def test_batches_of_several_rows_are_put_together_and_cut(cpp: Served) -> None:
+def test_batches_of_several_rows_are_put_together_and_cut(cpp: Served, python: Served) -> None:
     random = np.random.default_rng(0)
     requests = [{"x": random.normal(size=(1 + number % 3, 4)).astype(np.float32)} for number in range(64)]
-    for request, reply in zip(requests, together(cpp, "shaped", requests), strict=True):
+    replies = together(cpp, "shaped", requests)
+    assert replies == together(python, "shaped", requests)
+    for request, reply in zip(requests, replies, strict=True):
         square = request["x"].reshape(-1, 2, 2)
         np.testing.assert_array_equal(reply.array("y"), square.transpose(0, 2, 1).reshape(-1, 4))
 
@@ -208,20 +211,22 @@ def test_what_cannot_be_loaded_is_refused_with_the_same_words(cpp: Served, tiny:
 
 
 def test_what_is_counted_is_counted_alike(cpp: Served, python: Served) -> None:
-    assert ours(cpp) == ours(python)
+    """Our own series; tritonserver's own take a refusal by the Python form for an answer."""
+    odd = [1.0, -np.inf, np.nan, 0.5], [-1e9, 1e9, -0.5, 5.25], [7.0, 1.0000001, -1e10, 3.0]
+    for one in (cpp, python):
+        for request in CASES["agreeing"]:
+            ask(one.client, "agreeing", request)
+        for number in range(1_001):
+            ask(one.client, "shaped", {"x": np.array([odd[number % 3]], np.float32)})
+    time.sleep(1.5)  # the Python form tells a moment later
+    told = series(cpp)
+    assert told == pytest.approx(series(python), rel=1e-6)
+    assert told['recserve_refusals_total{model="agreeing",reason="invalid"}'] >= 7
+    assert told['recserve_score_drift{model="shaped",source="example",version="1"}'] > 0
 
 
-def ours(one: Served) -> Counter[str]:
-    """What a round of requests adds to our own series; tritonserver's own take a refusal by the Python form for an
-    answer."""
-    before = series(one)
-    for request in CASES["agreeing"]:
-        ask(one.client, "agreeing", request)
-    time.sleep(0.3)  # the Python form tells a moment later
-    return series(one) - before
-
-
-def series(one: Served) -> Counter[str]:
+def series(one: Served) -> dict[str, float]:
+    """Our own, by name and labels."""
     with urlopen(one.server.metrics_url) as answer:
         lines = [line.rsplit(" ", 1) for line in answer.read().decode().splitlines()]
-    return Counter({name: int(float(value)) for name, value in lines if name.startswith("recserve_")})
+    return {name: float(value) for name, value in lines if name.startswith("recserve_")}

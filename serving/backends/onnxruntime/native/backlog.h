@@ -1,5 +1,5 @@
-// A bound on the queue that tritonserver 2.51 does not pay for with its speed; serving/backends/backlog.py, which is the
-// same in Python, says why and how.
+// A bound on the queue that tritonserver 2.51 does not pay for with its speed; serving/backends/backlog.py is the same in
+// Python, and says why and how.
 
 #pragma once
 

@@ -63,7 +63,9 @@ std::string fault_of_axis(const ModelSpec& spec, const AxisSpec& axis, const Req
     const std::string where = spec.name + ": input '" + name(place) + "' has " + std::to_string(found) +
                               " elements along '" + axis.name + "'";
     if (found < axis.least) return where + "; send " + std::to_string(axis.least) + " or more";
-    if (axis.greatest && found > *axis.greatest) return where + "; send " + std::to_string(*axis.greatest) + " or fewer";
+    if (axis.greatest && found > *axis.greatest) {
+      return where + "; send " + std::to_string(*axis.greatest) + " or fewer";
+    }
     if (found != size(first)) {
       return where + ", input '" + name(first) + "' has " + std::to_string(size(first)) +
              "; send as many of one as of the other";

@@ -25,7 +25,9 @@ std::optional<std::string> read_file(const std::string& path) {
   std::string content;
   std::array<char, 65536> part;
   ssize_t bytes = 0;
-  while ((bytes = read(file.number, part.data(), part.size())) > 0) content.append(part.data(), static_cast<size_t>(bytes));
+  while ((bytes = read(file.number, part.data(), part.size())) > 0) {
+    content.append(part.data(), static_cast<size_t>(bytes));
+  }
   if (bytes < 0) throw std::runtime_error(path + " cannot be read");
   return content;
 }

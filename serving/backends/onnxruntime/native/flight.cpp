@@ -90,7 +90,8 @@ struct Handler {
     }
     for (auto& place : records) {
       Flight::Content* content = place.load();
-      if (content && content->length) content->crash = static_cast<uint32_t>(under_way == 1 ? Crash::Here : Crash::Anywhere);
+      if (!content || !content->length) continue;
+      content->crash = static_cast<uint32_t>(under_way == 1 ? Crash::Here : Crash::Anywhere);
     }
   }
 };
@@ -99,7 +100,9 @@ Flight::Flight(const std::string& path) {
   const int file = open(path.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
   void* memory = MAP_FAILED;
   if (file >= 0) {
-    if (ftruncate(file, RECORD_BYTES) == 0) memory = mmap(nullptr, RECORD_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+    if (ftruncate(file, RECORD_BYTES) == 0) {
+      memory = mmap(nullptr, RECORD_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+    }
     close(file);
   }
   if (memory == MAP_FAILED) throw std::runtime_error(path + " cannot be made: " + std::strerror(errno));

@@ -24,8 +24,8 @@ class Flight {
   Flight(const Flight&) = delete;
   Flight& operator=(const Flight&) = delete;
 
-  // Tells what is being computed from now on by this thread, until `land`; what is too long for a record is cut. A crash
-  // is marked in the records, and whatever handles it otherwise comes next.
+  // Tells what is being computed from now on by this thread, until `land`; what is too long for a record is cut. A
+  // crash is marked in the records, and whatever handles it otherwise comes next.
   void take_off(const std::vector<std::string>& patterns);
   void land();
 

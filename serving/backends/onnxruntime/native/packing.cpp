@@ -72,8 +72,9 @@ Array packed(const ModelSpec& spec, size_t input, const Requests& requests) {
   for (const Request* request : requests) {
     const Array& own = (*request)[input];
     along += field.ragged ? own.size() : own.shape.empty() ? 0 : own.shape[0];
+    const size_t batch = own.shape.empty() ? 0 : 1;
     const bool is_alike = own.shape.size() == joined.shape.size() &&
-                          (own.shape.empty() || std::equal(own.shape.begin() + 1, own.shape.end(), joined.shape.begin() + 1));
+                          std::equal(own.shape.begin() + batch, own.shape.end(), joined.shape.begin() + batch);
     if (!field.ragged && !is_alike) {
       throw std::runtime_error("input '" + field.name + "' has shapes " + shape_in_words(joined.shape) + " and " +
                                shape_in_words(own.shape) + " in one batch");

@@ -79,7 +79,8 @@ std::string edge_name(double edge) {
 
 bool are_bins(const Reference& reference) {
   const std::vector<double>& edges = reference.edges;
-  const bool rise = std::adjacent_find(edges.begin(), edges.end(), [](double a, double b) { return !(a < b); }) == edges.end();
+  const auto is_no_rise = [](double one, double next) { return !(one < next); };
+  const bool rise = std::adjacent_find(edges.begin(), edges.end(), is_no_rise) == edges.end();
   return reference.counts.size() == edges.size() + 1 && rise &&
          std::all_of(edges.begin(), edges.end(), [](double edge) { return std::isfinite(edge); }) &&
          std::all_of(reference.counts.begin(), reference.counts.end(), [](double count) { return count >= 0; });
