@@ -45,7 +45,9 @@ def test_a_graph_of_coded_ids_computes_no_polynomial(tmp_path: Path) -> None:
         options.optimized_model_filepath = str(tmp_path / f"{number}.onnx")
         session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
         names = [given.name for given in session.get_inputs()]
-        (found,) = session.run(None, {name: x.numpy() for name, x in zip(names, inputs.flat[:5], strict=True)})
+        found = np.asarray(
+            session.run(None, {name: x.numpy() for name, x in zip(names, inputs.flat[:5], strict=True)})[0]
+        )
         np.testing.assert_allclose(found, combo_id_attention(*inputs).numpy(), rtol=1e-5, atol=1e-5)
         operators = [node.op_type for node in onnx.load(tmp_path / f"{number}.onnx").graph.node]
         assert "If" not in operators, "whether ids are coded is known when the graph is loaded"
