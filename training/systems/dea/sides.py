@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from kernels.combo_id_attention import Fields, coded_ids
 from training.layers.items import known
+from training.layers.rows import rows
 from training.systems.dea.model import DEA, Layer
 
 MOST_ELEMENTS = 1 << 26
@@ -69,7 +70,7 @@ class FieldRows(nn.Module):
         """The ids must be known ones."""
         places = ids + self.offsets
         vectors, tokens, shares = nn.functional.embedding(places, self.table).split(self.widths, dim=2)
-        return Rows(vectors, tokens, shares.sum(dim=1), self.codes[places])
+        return Rows(vectors, tokens, shares.sum(dim=1), rows(self.codes, places))
 
 
 class ItemFields(nn.Module):
