@@ -14,7 +14,7 @@ import torch
 from onnx_ir.passes.common import CommonSubexpressionEliminationPass
 from onnxscript.optimizer import fold_constants, remove_unused_nodes
 
-from export import eager, second_pass, stored
+from export import eager, reshapes, second_pass, stored
 from export.id_nodes import add_maps, map_bytes
 from export.names import name_tensors
 from export.recurrent import shapes_alone
@@ -153,6 +153,7 @@ def _simplify(model: ir.Model) -> None:
     """
     fold_constants(model)
     CommonSubexpressionEliminationPass()(model)
+    reshapes.shorten(model)
     remove_unused_nodes(model)
 
 

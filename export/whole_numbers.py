@@ -2,7 +2,8 @@
 
 ONNX Runtime 1.31 compares int64 wrongly in Clip, Max, Min, ReduceMax, ReduceMin and Sign where two numbers share their
 upper 32 bits and the lower ones differ in their first: the larger of 0 and 2^31 is 0 to it, and the smaller of 100 and
-2^31 is 2^31. Its Less, Where, ArgMax and ArgMin are right.
+2^31 is 2^31. Its Less, Where, ArgMax and ArgMin are right. Its Div is right, too, but torch's exporter divides int64 as
+float32 where they are to be cut off.
 """
 
 from collections.abc import Callable, Sequence
@@ -65,6 +66,15 @@ def sign(input: Tensor) -> Tensor:
     return (input > 0).long() - (input < 0).long() if _is_whole(input) else NotImplemented
 
 
+def div(input: Tensor, other: Tensor | int, *, rounding_mode: str | None = None) -> Tensor:
+    """int64 by int64, cut off towards zero: one node of integers."""
+    if rounding_mode != "trunc" or not _is_whole(input, other):
+        return NotImplemented
+    by = other if isinstance(other, Tensor) else torch.tensor(other)
+    shape = torch.broadcast_shapes(input.shape, by.shape)
+    return torch.onnx.ops.symbolic("::Div", (input, by), dtype=torch.int64, shape=shape)
+
+
 def _either(
     of_two: Callable[..., Tensor], place: Callable[..., Tensor], input: Tensor, *args: Any, **kwargs: Any
 ) -> Any:
@@ -107,6 +117,7 @@ _FORMS: tuple[tuple[Callable[..., Any], tuple[str, ...]], ...] = (
     (largest, ("max",)),
     (smallest, ("min",)),
     (sign, ("sign",)),
+    (div, ("div", "divide")),
 )
 REWRITES: dict[Callable[..., Any], Callable[..., Any]] = {
     getattr(place, name): form for form, names in _FORMS for name in names for place in (torch, Tensor)

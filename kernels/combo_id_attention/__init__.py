@@ -6,8 +6,20 @@ from kernels.combo_id_attention.reference import (
     Fields,
     Fusion,
     absorb,
+    coded_ids,
+    coded_salt,
     field_salt,
     mix,
 )
 
-__all__ = ["Codebooks", "Fields", "Fusion", "absorb", "combo_id_attention", "field_salt", "mix"]
+__all__ = [
+    "Codebooks",
+    "Fields",
+    "Fusion",
+    "absorb",
+    "coded_ids",
+    "coded_salt",
+    "combo_id_attention",
+    "field_salt",
+    "mix",
+]

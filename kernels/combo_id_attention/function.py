@@ -46,6 +46,12 @@ _SIZES = f"""
     axis_3 = Constant <value_ints: ints = [3]> ()
     two = Constant <value_int: int = 2> ()
     three = Constant <value_int: int = 3> ()
+    coded_column = Constant <value_ints: ints = [0, 0, 1, 0]> ()
+    coded_salt = Unsqueeze (coded_column, axis_1)
+    differences = Sub (salt, coded_salt)
+    distances = Abs (differences)
+    distance = ReduceSum <keepdims: int = 0> (distances)
+    is_coded = Equal (distance, zero)
     first_prime = Constant <value_int: int = {PRIMES[0]}> ()
     second_prime = Constant <value_int: int = {PRIMES[1]}> ()
     first_size = Shape <start: int = 0, end: int = 1> (first)
@@ -58,8 +64,6 @@ _SIZES = f"""
     by_part = Concat <axis: int = 0> (heads, axis_1, heads, axis_1, heads)
     user_fields = Shape <start: int = 1, end: int = 2> (user_ids)
     item_fields = Shape <start: int = 1, end: int = 2> (item_ids)
-    by_side = Concat <axis: int = 0> (user_fields, item_fields)
-    user_salt, item_salt = Split <axis: int = 2> (salt, by_side)
     float_width = Cast <to: int = {_FLOAT}> (head_width)
     root_width = Sqrt (float_width)
     scale = Reciprocal (root_width)
@@ -91,28 +95,36 @@ def _side(side: str) -> str:
         {side}_by_head = Transpose <perm: ints = [0, 2, 1, 3]> ({side}_by_field)
         {side}_query, {side}_gate_query, {side}_key, {side}_gate_key, {side}_value = Split <axis: int = 1> (
             {side}_by_head, by_part)
-        {side}_first_salt, {side}_second_salt = Split <axis: int = 0, num_outputs: int = 2> ({side}_salt)
         {_code(side, "first")}
         {_code(side, "second")}
     """
 
 
 def _code(side: str, book: str) -> str:
-    """Equation (1)."""
+    """Equation (1); no more than the rest where the salt says that ids are `reference.coded_ids`, which a runtime that
+    folds constants knows when it loads the graph."""
     name = f"{side}_{book}"
     return f"""
-        {name}_factors = Squeeze ({name}_salt, axis_0)
-        {name}_a, {name}_b, {name}_c, {name}_d = Split <axis: int = 0, num_outputs: int = 4> ({name}_factors)
         {name}_x = Mod ({side}_ids, {book}_prime)
-        {name}_cubic = Mul ({name}_a, {name}_x)
-        {name}_cubic_sum = Add ({name}_cubic, {name}_b)
-        {name}_cubic_rest = Mod ({name}_cubic_sum, {book}_prime)
-        {name}_square = Mul ({name}_cubic_rest, {name}_x)
-        {name}_square_sum = Add ({name}_square, {name}_c)
-        {name}_square_rest = Mod ({name}_square_sum, {book}_prime)
-        {name}_linear = Mul ({name}_square_rest, {name}_x)
-        {name}_sum = Add ({name}_linear, {name}_d)
-        {name}_code = Mod ({name}_sum, {book}_prime)
+        {name}_code = If (is_coded) <
+            then_branch: graph = coded () => (int64[?, ?] {name}_coded) {{ {name}_coded = Identity ({name}_x) }},
+            else_branch: graph = hashed () => (int64[?, ?] {name}_hashed) {{
+                {name}_sides = Concat <axis: int = 0> (user_fields, item_fields)
+                {name}_of_user, {name}_of_item = Split <axis: int = 2> (salt, {name}_sides)
+                {name}_of_first, {name}_of_second = Split <axis: int = 0, num_outputs: int = 2> ({name}_of_{side})
+                {name}_factors = Squeeze ({name}_of_{book}, axis_0)
+                {name}_a, {name}_b, {name}_c, {name}_d = Split <axis: int = 0, num_outputs: int = 4> ({name}_factors)
+                {name}_cubic = Mul ({name}_a, {name}_x)
+                {name}_cubic_sum = Add ({name}_cubic, {name}_b)
+                {name}_cubic_rest = Mod ({name}_cubic_sum, {book}_prime)
+                {name}_square = Mul ({name}_cubic_rest, {name}_x)
+                {name}_square_sum = Add ({name}_square, {name}_c)
+                {name}_square_rest = Mod ({name}_square_sum, {book}_prime)
+                {name}_linear = Mul ({name}_square_rest, {name}_x)
+                {name}_sum = Add ({name}_linear, {name}_d)
+                {name}_hashed = Mod ({name}_sum, {book}_prime)
+            }}
+        >
     """
 
 

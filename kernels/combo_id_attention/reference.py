@@ -115,6 +115,21 @@ def field_codes(ids: Int[Tensor, "N F"], salt: Int[Tensor, "2 4 F"]) -> Int[Tens
     return torch.stack(codes, dim=-1)
 
 
+def coded_ids(ids: Int[Tensor, "N F"], salt: Int[Tensor, "2 4 F"]) -> Int[Tensor, "N F"]:
+    """For each id one in [0, p_1 p_2) with the same codes under `coded_salt`, where (1) is no more than its rest.
+
+    The one that the Chinese remainder theorem names: what a graph would compute of an id becomes a part of its tables.
+    """
+    first, second = field_codes(ids, salt).unbind(-1)
+    steps = (second - first) * pow(PRIMES[0], -1, PRIMES[1]) % PRIMES[1]
+    return first + PRIMES[0] * steps
+
+
+def coded_salt(num_fields: int) -> Int[Tensor, "2 4 F"]:
+    """a, b, d = 0 and c = 1: the code of x is x mod p_k."""
+    return torch.tensor([0, 0, 1, 0])[None, :, None].repeat(2, 1, num_fields)
+
+
 def pair_rows(
     left: Int[Tensor, "N I 2"], right: Int[Tensor, "N J 2"], sizes: tuple[int, int]
 ) -> Int[Tensor, "N I J 2"]:

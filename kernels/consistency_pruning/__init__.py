@@ -1,7 +1,7 @@
 """Consistency pruning (CORP with CRSS selection): one step of beam search over semantic ids, exact in integers."""
 
 from kernels.consistency_pruning.op import consistency_pruning
-from kernels.consistency_pruning.selection import crss_candidates, crss_log_probs
+from kernels.consistency_pruning.selection import best_places, crss_candidates, crss_log_probs
 from kernels.consistency_pruning.state import (
     SHARE_UNIT,
     Beams,
@@ -19,6 +19,7 @@ __all__ = [
     "Candidates",
     "Pruned",
     "Rule",
+    "best_places",
     "category_shares",
     "consistency_pruning",
     "crss_candidates",

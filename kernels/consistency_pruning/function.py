@@ -2,7 +2,8 @@
 
 Node `ConsistencyPruning` with the tensors of `Candidates`, then codes, last and match of `Beams`, then need; attributes
 of `Rule`; outputs in the order of `op.Flat`. TopK is never relied on for equal values: what it sorts by score is ranked
-anew by unique int64 keys. K entries without a candidate are put behind the C of a request, so that no axis is empty.
+anew by unique int64 keys. Whether there is a penalty is a constant, by which a runtime that folds constants leaves the
+other mode's part away. K entries without a candidate are put behind the C of a request, so that no axis is empty.
 """
 
 from collections.abc import Callable
@@ -137,31 +138,40 @@ _BODY = f"""ConsistencyPruning <window, codebook_size, min_keep, penalty> (
     saved = And (on_floor, too_few)
     survives = Or (agrees, saved)
     soft = Greater (price, zero_32)
-    keep_any = And (live, soft)
-    keep = Or (survives, keep_any)
-
-    missing_64 = Sub (needed, matched)
-    missing = Cast <to = 1> (missing_64)
-    loss = Mul (missing, price)
-    lowered = Sub (sorted_scores, loss)
-    rounded = CastLike (lowered, scores)
-    rounded_32 = Cast <to = 1> (rounded)
-    beyond_half = Constant <value_float = 131072.0> ()
-    beyond_half_like = CastLike (beyond_half, scores)
-    beyond_half_back = Cast <to = 1> (beyond_half_like)
-    is_half = IsInf (beyond_half_back)
-    lowest_half = Constant <value_float = -65504.0> ()
-    lowest_full = Constant <value_float = -3.4028234663852886e38> ()
-    lowest = Where (is_half, lowest_half, lowest_full)
-    bounded = Max (rounded_32, lowest)
-    pays = And (disagrees, soft)
-    final = Where (pays, bounded, sorted_scores)
+    final = If (soft) <
+        then_branch: graph = soft_mode () => (float[?, ?] lowered_score) {{
+            missing_64 = Sub (needed, matched)
+            missing = Cast <to = 1> (missing_64)
+            loss = Mul (missing, price)
+            lowered = Sub (sorted_scores, loss)
+            rounded = CastLike (lowered, scores)
+            rounded_32 = Cast <to = 1> (rounded)
+            beyond_half = Constant <value_float = 131072.0> ()
+            beyond_half_like = CastLike (beyond_half, scores)
+            beyond_half_back = Cast <to = 1> (beyond_half_like)
+            is_half = IsInf (beyond_half_back)
+            lowest_half = Constant <value_float = -65504.0> ()
+            lowest_full = Constant <value_float = -3.4028234663852886e38> ()
+            lowest = Where (is_half, lowest_half, lowest_full)
+            bounded = Max (rounded_32, lowest)
+            lowered_score = Where (disagrees, bounded, sorted_scores)
+        }},
+        else_branch: graph = hard_mode () => (float[?, ?] own_score) {{ own_score = Identity (sorted_scores) }}
+    >
+    keep = If (soft) <
+        then_branch: graph = soft_keep () => (bool[?, ?] keep_any) {{ keep_any = Or (survives, live) }},
+        else_branch: graph = hard_keep () => (bool[?, ?] keep_some) {{ keep_some = Identity (survives) }}
+    >
+    counted = If (soft) <
+        then_branch: graph = soft_count () => (bool[?, ?] paying) {{ paying = Identity (disagrees) }},
+        else_branch: graph = hard_count () => (bool[?, ?] dropped) {{
+            drops = Not (survives)
+            dropped = And (live, drops)
+        }}
+    >
     final_kept = Where (keep, final, nothing_32)
     {_stable_order("slotted", "final_kept")}
 
-    drops = Not (keep)
-    dropped = And (live, drops)
-    counted = Or (pays, dropped)
     counted_number = Cast <to = 7> (counted)
     disagreeing_64 = ReduceSum <keepdims = 0> (counted_number, axis_1)
     disagreeing = Cast <to = 6> (disagreeing_64)

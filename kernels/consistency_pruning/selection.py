@@ -5,7 +5,7 @@ win is decided by comparisons and integers.
 """
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Int64
 from torch import Tensor
 
 from kernels.consistency_pruning.state import Beams
@@ -32,7 +32,12 @@ def crss_candidates(
     Order: score descending, token ascending, also at the edge of the window, whatever the rule of the device's topk
     for equal scores. NaN counts as -inf.
     """
-    scores = (beams.scores.float()[:, :, None, None] + log_probs).flatten(1)
+    scores, tokens = best_places((beams.scores.float()[:, :, None, None] + log_probs).flatten(1), window)
+    return scores, tokens.to(torch.int32)
+
+
+def best_places(scores: Float[Tensor, "B N"], window: int) -> tuple[Float[Tensor, "B W"], Int64[Tensor, "B W"]]:
+    """The `window` best scores of each request and where they are, by place; the rule of `crss_candidates`."""
     scores = torch.where(scores.isnan(), -torch.inf, scores)
     window = min(window, scores.shape[1])
     edge = scores.topk(window).values[:, -1:]
@@ -40,5 +45,5 @@ def crss_candidates(
     room = window - above.sum(1, keepdim=True)
     chosen = above | (equal & (equal.cumsum(1) <= room))
     downwards = torch.arange(scores.shape[1], 0, -1, device=scores.device)
-    tokens = torch.where(chosen, downwards, 0).topk(window).indices
-    return scores.gather(1, tokens), tokens.to(torch.int32)
+    places = torch.where(chosen, downwards, 0).topk(window).indices
+    return scores.gather(1, places), places

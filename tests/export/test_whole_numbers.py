@@ -35,6 +35,8 @@ OPERATORS: dict[str, Callable[[Tensor], Tensor]] = {
     "max_of_all": lambda x: x.flatten()[8:24].max(),
     "max_of_an_axis": lambda x: torch.max(x.reshape(-1, 8), dim=1).values,
     "min_of_an_axis": lambda x: x.reshape(-1, 8).min(1, keepdim=True).values,
+    "cut_off": lambda x: torch.div(x, 2**31 - 1, rounding_mode="trunc"),
+    "cut_off_by_a_tensor": lambda x: x[:, 0].divide(x[:, 1].abs().clamp(min=1), rounding_mode="trunc"),
     "sign": lambda x: torch.sign(x),
 }
 

@@ -1,5 +1,7 @@
 """Consistency pruning in graphs: registration, torch.export, and ONNX Runtime on the function's body."""
 
+from pathlib import Path
+
 import onnx
 import onnxruntime as ort
 import pytest
@@ -74,6 +76,18 @@ def run(opened: ort.InferenceSession, tensors: tuple[Tensor, ...]) -> list[Tenso
     names = [given.name for given in opened.get_inputs()]
     outputs = opened.run(None, {name: tensor.numpy() for name, tensor in zip(names, tensors, strict=True)})
     return [torch.from_numpy(output) for output in outputs]
+
+
+@MODES
+def test_a_runtime_leaves_the_part_of_the_other_mode_away(penalty: float, tmp_path: Path) -> None:
+    model = exported(Step(rule(penalty=penalty)), draw(20, SLOTS).tensors, dynamic())
+    attach(model)
+    options = ort.SessionOptions()
+    options.log_severity_level, options.optimized_model_filepath = 3, str(tmp_path / "model.onnx")
+    ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    operators = {node.op_type for node in onnx.load(tmp_path / "model.onnx").graph.node}
+    assert "If" not in operators
+    assert ("Max" in operators) == bool(penalty), "only a penalty has a lowest score"
 
 
 @MODES

@@ -14,6 +14,7 @@ from training.data.columns import Layout, feature_layout
 from training.layers.columns import Features, additions
 from training.layers.items import known
 from training.layers.row_wise import look_up, means
+from training.layers.rows import rows
 from training.layers.stored import Form, rounded
 from training.schema import Schema
 from training.warm_start import Axis
@@ -118,7 +119,7 @@ class FieldEmbedding(nn.Module):
         return of_rows if self.additions is None else of_rows + self.additions.averages()
 
     def _rows_of(self, ids: Int64[Tensor, "B F"]) -> Int64[Tensor, "B F"]:
-        return self.row_of[known(ids, self.cardinalities) + self.offsets]
+        return rows(self.row_of, known(ids, self.cardinalities) + self.offsets)
 
 
 class FieldModel(nn.Module):

@@ -18,7 +18,7 @@ from jaxtyping import Float, Int, Int64
 from torch import Tensor, nn
 
 from training.layers.items import known
-from training.layers.rows import rows_of_each
+from training.layers.rows import rows, rows_of_each
 from training.layers.transformer import DecoderBlock, EncoderBlock, KeysValues, causal_bias, length_bias
 from training.schema import Field, size_of
 from training.warm_start import Axis
@@ -95,7 +95,7 @@ class SequenceEncoder(nn.Module):
 
     def forward(self, items: Int64[Tensor, "B L"]) -> Float[Tensor, "B L d"]:
         """The states; ids that are no item count as unknown. L is at most `max_length`."""
-        tokens = self.tokens_of[known(items, self.sizes.num_rows)]
+        tokens = rows(self.tokens_of, known(items, self.sizes.num_rows))
         x = self.merge(self.tokens(tokens).flatten(2)) + self.places.weight[: items.shape[1]]
         x, bias = self.dropout(x), causal_bias(x)
         for block in self.blocks:

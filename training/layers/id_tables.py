@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from training.data.click import ClickData
 from training.layers.fields import FieldEmbedding
 from training.layers.items import known
+from training.layers.rows import rows
 from training.layers.users import follows
 
 
@@ -43,7 +44,7 @@ class UserRows(nn.Module):
 
     def forward(self, user: Int64[Tensor, "B Fu"]) -> Int64[Tensor, "B Fu"]:
         """`FieldEmbedding.known` of the users' fields."""
-        return self.row_of[known(user, self.cardinalities) + self.offsets] - self.offsets
+        return rows(self.row_of, known(user, self.cardinalities) + self.offsets) - self.offsets
 
 
 class IdTables(nn.Module):

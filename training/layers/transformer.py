@@ -48,11 +48,16 @@ class Attention(nn.Module):
         self,
         queries: Float[Tensor, "*N H Q e"],
         seen: KeysValues,
-        bias: Float[Tensor, "*M Q S"],
+        bias: Float[Tensor, "*M Q S"] | None,
         by_head: Float[Tensor, "*N H Q S"] | None = None,
     ) -> Float[Tensor, "*N Q d"]:
-        """The attended values."""
-        if self.training and queries.ndim == _BATCHED and not (by_head is not None and by_head.requires_grad):
+        """The attended values; without a bias everything is seen."""
+        if (
+            self.training
+            and bias is not None
+            and queries.ndim == _BATCHED
+            and not (by_head is not None and by_head.requires_grad)
+        ):
             # A third of the time, forward and back; what is served keeps the plain form, which exports.
             mask = bias.unsqueeze(-3) if by_head is None else bias.unsqueeze(-3) + by_head
             mixed = nn.functional.scaled_dot_product_attention(
@@ -66,12 +71,18 @@ class Attention(nn.Module):
         self,
         queries: Float[Tensor, "*N H Q e"],
         keys: Float[Tensor, "*N H S e"],
-        bias: Float[Tensor, "*M Q S"],
+        bias: Float[Tensor, "*M Q S"] | None,
         by_head: Float[Tensor, "*N H Q S"] | None = None,
     ) -> Float[Tensor, "*N H Q S"]:
         """How much of each place a query takes; `bias` is added to the logits of every head, `by_head` to its own."""
-        logits = (queries * queries.shape[-1] ** -0.5) @ keys.transpose(-2, -1) + bias.unsqueeze(-3)
-        return (logits if by_head is None else logits + by_head).softmax(-1)
+        logits = (queries * queries.shape[-1] ** -0.5) @ keys.transpose(-2, -1)
+        for added in (None if bias is None else bias.unsqueeze(-3), by_head):
+            logits = logits if added is None else logits + added
+        return logits.softmax(-1)
+
+    def alone(self, values: Float[Tensor, "*N H 1 e"]) -> Float[Tensor, "*N 1 d"]:
+        """What `attend` answers where there is but one place to see: all of it."""
+        return self.output(values.transpose(-3, -2).flatten(-2))
 
     def forward(
         self,
@@ -144,8 +155,12 @@ class DecoderBlock(nn.Module):
         seen = KeysValues(rotated(fresh.keys, start), fresh.values)
         if past is not None:
             seen = KeysValues(torch.cat((past.keys, seen.keys), -2), torch.cat((past.values, seen.values), -2))
-        queries = rotated(self.attention.queries(normed), start)
-        x = x + self.dropout(self.attention.attend(queries, seen, causal_bias(x, start)))
+        if seen.keys.shape[-2] == 1 and not self.training:
+            x = x + self.attention.alone(seen.values)
+        else:
+            queries = rotated(self.attention.queries(normed), start)
+            bias = None if x.shape[-2] == 1 else causal_bias(x, start)
+            x = x + self.dropout(self.attention.attend(queries, seen, bias))
         paths = self.norms[1](x).flatten(1, 2)
         crossed = self.cross.attend(self.cross.queries(paths), memory, memory_bias)
         x = x + self.dropout(crossed).unflatten(1, (x.shape[1], x.shape[2]))
@@ -154,6 +169,8 @@ class DecoderBlock(nn.Module):
 
 def rotated(x: Float[Tensor, "*N T e"], start: int = 0) -> Float[Tensor, "*N T e"]:
     """Rotary positions start .. start+T-1 (RoPE): halves of the last axis are turned against each other."""
+    if start == 0 and x.shape[-2] == 1:
+        return x
     half = x.shape[-1] // 2
     frequencies = _ROTATION_BASE ** (-torch.arange(half, device=x.device, dtype=x.dtype) / half)
     steps = torch.arange(start, start + x.shape[-2], device=x.device, dtype=x.dtype)

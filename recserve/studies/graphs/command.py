@@ -107,6 +107,6 @@ def row(path: Path, elements: int, repetitions: int, machine: Machine) -> dict[s
         "products": round(work.products, 4),
         "mflop": round(work.flops / 1e6, 3),
         "kilobytes": round(work.bytes / 1e3, 1),
-        "floor_us": round(1e6 * machine.floor(work.flops, work.bytes), 2),
+        "floor_us": float(f"{1e6 * machine.floor(work.flops, work.bytes):.3g}"),
         "slowest": [name for name, _ in sorted(work.seconds.items(), key=lambda pair: -pair[1])[:3]],
     }

@@ -13,6 +13,7 @@ from export.repository import publish
 from recserve.cli import main
 from recserve.studies.graphs.command import row
 from recserve.studies.graphs.machine import Machine
+from recserve.studies.graphs.tables import cells
 from training.servable import Packed, Servable, TensorSpec, servable
 
 ITEMS, WIDTH, HIDDEN, USERS = 40, 8, 16, 3
@@ -65,6 +66,12 @@ def test_the_work_of_a_graph_is_counted(repository: Path) -> None:
     assert found["floor_us"] == pytest.approx(1e3 * found["kilobytes"], rel=0.01), "memory is the slower one here"
     assert 0 < found["products"] < 1
     assert found["elements"] is None
+
+
+def test_a_graph_of_next_to_no_work_has_a_floor_above_zero(repository: Path) -> None:
+    found = row(repository / "known", 1, 3, Machine(flops=1e18, bandwidth=1e18))
+    assert 0 < found["floor_us"] < 1e-5
+    assert cells(found)[-2].endswith(" x")
 
 
 def test_the_result_is_written_and_shown(repository: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,11 +1,13 @@
 """The embedding of categorical fields: what has a row, what shares one, and what stands in for a dropped field."""
 
+import warnings
 from dataclasses import replace
 
 import numpy as np
 import polars as pl
 import pytest
 import torch
+from torch import Tensor, nn
 
 from tests.training.click_views import view
 from training.data.click import FEATURES, ClickData
@@ -112,3 +114,23 @@ def test_the_asked_share_of_ids_becomes_unknown() -> None:
 def test_a_share_beyond_its_range_is_refused_by_name(name: str, value: float) -> None:
     with pytest.raises(ValueError, match=f"{name} is {value}; it must be at least 0 and below 1"):
         replace(FieldConfig(), **{name: value})
+
+
+class _Known(nn.Module):
+    def __init__(self, embedding: FieldEmbedding) -> None:
+        super().__init__()
+        self.embedding = embedding
+
+    def forward(self, ids: Tensor) -> Tensor:
+        return self.embedding.known(ids)
+
+
+def test_rows_of_ids_are_looked_up_by_the_fast_operator_of_a_graph() -> None:
+    embedding, ids = FieldEmbedding(data(TRAIN).features.layout, 4), torch.zeros(3, 4, dtype=torch.int64)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(_Known(embedding).eval(), (ids,), dynamo=True, verbose=False)
+    assert program is not None
+    operators = {node.op_type for node in program.model.graph}
+    assert "Gather" in operators
+    assert "GatherND" not in operators, "which takes five times as long"

@@ -41,6 +41,14 @@ def test_training_has_the_answers_and_gradients_of_evaluation(shape: tuple[int, 
     torch.testing.assert_close(*found)
 
 
+def test_a_single_place_is_seen_whole_and_without_a_bias_all_is() -> None:
+    torch.manual_seed(0)
+    attention, x = Attention(8, 2), torch.randn(3, 5, 1, 8)
+    seen, queries = attention.keys_values(x), attention.queries(x)
+    assert torch.equal(attention.alone(seen.values), attention.attend(queries, seen, causal_bias(x)))
+    assert torch.equal(attention.attend(queries, seen, None), attention.attend(queries, seen, causal_bias(x)))
+
+
 def test_an_item_of_the_future_does_not_change_the_past() -> None:
     torch.manual_seed(0)
     block, x = EncoderBlock(8, 2), torch.randn(1, 5, 8)

@@ -64,8 +64,10 @@ def test_every_set_is_found_and_no_other_whatever_the_size_of_keys(codebooks: in
     factors = multipliers(codebooks, words)
     assert len(factors) == (2 if codebooks == 8 else 1)
     keys, place = distinct((codes + 1) @ factors.T)
-    table = KeyTable(keys, factors)
+    table = KeyTable(keys, factors, np.arange(len(keys)))
     assert table.find(torch.from_numpy(codes)).tolist() == place.tolist()
+    doubled = KeyTable(keys, factors, 2 * np.arange(len(keys)))
+    assert doubled.find(torch.from_numpy(codes)).tolist() == (2 * place).tolist()
     others = _codes(500, codebooks, words, seed=1)[1:]
     known = {tuple(row) for row in codes.tolist()}
     found = table.find(torch.from_numpy(others)) >= 0

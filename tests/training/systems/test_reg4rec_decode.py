@@ -159,7 +159,8 @@ def _without_pruning(module: Reg4Rec, encoded: Encoded, beams: int) -> tuple[Ten
     x, past = generator.decoder.first(encoded.newest), ()
     for step in range(codebooks):
         output, past = generator.decoder.step(x, step, past, encoded.memory)
-        log_probs = step_log_probs(generator.confidence(output, directions), possible_tokens(codes, words, None))
+        logits, possible = generator.confidence(output, directions), possible_tokens(codes, words, None)
+        log_probs = step_log_probs(logits, possible).view_as(logits)
         nothing = torch.zeros_like(codes[:, :, :1])
         found, tokens = crss_candidates(Beams(scores, codes, nothing, nothing[:, :, 0]), log_probs, beams)
         scores, best = found.sort(dim=1, descending=True, stable=True)

@@ -15,7 +15,7 @@ def test_log_probabilities_are_those_of_the_kernels_definition() -> None:
     logits, codes = torch.randn(2, 4, 3, 6), torch.randint(-1, 6, (2, 4, 3))
     codes[:, :, 0] = -1
     found = step_log_probs(logits, possible_tokens(codes, 6, None))
-    torch.testing.assert_close(found, crss_log_probs(logits, codes))
+    torch.testing.assert_close(found, crss_log_probs(logits, codes).flatten(2))
 
 
 def test_the_best_extensions_are_those_of_a_full_selection_with_ties() -> None:
@@ -28,7 +28,7 @@ def test_the_best_extensions_are_those_of_a_full_selection_with_ties() -> None:
     log_probs[3] = -torch.inf
     for window in (1, 7, 30, 400):
         expected = crss_candidates(paths, log_probs, window)
-        scores, tokens = best_extensions(paths, log_probs, window)
+        scores, tokens = best_extensions(paths.scores, log_probs.flatten(2), window)
         live = expected[0] > -torch.inf
         for user in range(4):
             kept = scores[user] > -torch.inf

@@ -22,6 +22,7 @@ from training.data.retrieval import RetrievalData
 from training.interactions import Interactions
 from training.layers.items import known
 from training.layers.objective_weights import ALPHA, Weighed, weigh
+from training.layers.rows import rows
 from training.layers.towers import Towers
 from training.servable import NO_SCORE, Packed, Servable, Signature, TensorSpec, servable
 from training.tasks.retrieval import RETRIEVAL
@@ -46,7 +47,7 @@ class Parts(Served):
         """float32 [B, K, O]; an id that is no item's scores as the unknown one."""
         *users, items = rest
         vectors = self.user_vectors(history, history_offsets, self.beside(tuple(users)))
-        found = self.vectors[known(items, len(self.vectors))]  # (B, K, D)
+        found = rows(self.vectors, known(items, self.vectors.shape[0]))  # (B, K, D)
         places = torch.arange(self.count, device=vectors.device)
         one = (places[:, None] == places).to(vectors.dtype)
         asked = [weigh(self.module, vectors, one[place : place + 1]) for place in range(self.count)]

@@ -41,7 +41,7 @@ class Catalogue(nn.Module):
         items = np.arange(1, len(codes))
         self.longest = int(counts.max())
         """G"""
-        self.tuples = KeyTable(keys, factors)
+        self.tuples = KeyTable(keys, factors, np.arange(len(keys)))
         self.partial = PartialSets(tuples, factors, words) if masked else None
         members = items[np.lexsort((items, -popularity[1:], tuple_of))]
         self.register_buffer("members", torch.from_numpy(members), persistent=False)
@@ -70,9 +70,7 @@ def possible_tokens(codes: Int[Tensor, "*n M"], words: int, catalogue: Catalogue
 class PartialSets(nn.Module):
     """Which tokens still lead to an item, for each set of tokens that an item has."""
 
-    mask_of: Int64[Tensor, " R"]
-    """Row of `masks` of each partial set."""
-    masks: UInt8[Tensor, "U+Q bytes"]
+    masks: UInt8[Tensor, "U+Q+1 bytes"]
     """Bit j % 8 of byte j // 8 is token j = codebook * D + word. Row u is tuple u's, then come those of the sets that
     leave several."""
     bits: Bool[Tensor, "256 8"]
@@ -93,10 +91,12 @@ class PartialSets(nn.Module):
         mask_of = np.where(several, count + several.cumsum() - 1, 0)
         number = np.tile(np.arange(count), len(chosen))
         mask_of[row[~several[row]]] = number[~several[row]]
-        self.table = KeyTable(keys, factors)
+        self.table = KeyTable(keys, factors, mask_of)
         masks = _masks(tuples, chosen, np.where(several[row], mask_of[row], -1).reshape(len(chosen), count), words)
         bits = ((np.arange(256)[:, None] >> np.arange(8)) & 1).astype(bool)
-        for name, array in (("mask_of", mask_of), ("masks", masks), ("bits", bits)):
+        # The last row allows nothing; -1 becomes its number.
+        masks = np.concatenate([masks, np.zeros_like(masks[:1])])
+        for name, array in (("masks", masks), ("bits", bits)):
             self.register_buffer(name, torch.from_numpy(array), persistent=False)
 
     def allowed(self, codes: Int[Tensor, "*n M"]) -> Bool[Tensor, "*n M D"]:
@@ -105,8 +105,7 @@ class PartialSets(nn.Module):
         Tokens of codebooks that the set has already may count as allowed.
         """
         row = self.table.find(codes)
-        mask = rows(self.masks, rows(self.mask_of, row.clamp(min=0)))
-        mask = torch.where((row >= 0).unsqueeze(-1), mask, 0)
+        mask = rows(self.masks, torch.where(row < 0, self.masks.shape[0] - 1, row))
         # Every byte is eight tokens.
         tokens = rows(self.bits, mask.long()).flatten(-2)[..., : codes.shape[-1] * self.words]
         return tokens.unflatten(-1, (codes.shape[-1], self.words))

@@ -10,15 +10,15 @@ D words, S places of a history.
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Bool, Float, Float32, Int, Int32
+from jaxtyping import Bool, Float, Float32, Int32, Int64
 from torch import Tensor
 
 from kernels.consistency_pruning import (
     Beams,
     Candidates,
     Rule,
+    best_places,
     consistency_pruning,
-    crss_candidates,
 )
 from training.layers.generator import reordered
 from training.layers.rows import rows, rows_of_each
@@ -82,11 +82,11 @@ def decode(generator: Generator, encoded: Encoded, theta: Float[Tensor, " B"], s
         logits = generator.confidence(outputs, directions)  # (B, A, M, D)
         paths = Beams(*(part[:, : x.shape[1]] for part in beams))
         possible = possible_tokens(paths.codes, sizes.words, search.catalogue)
-        scores, tokens = best_extensions(paths, step_log_probs(logits, possible), rule.window)
+        scores, tokens = best_extensions(paths.scores.float(), step_log_probs(logits, possible), rule.window)
         categories = _categories(generator.category_of_state(outputs), table, tokens)
         checked = step + 1 in check_steps(sizes.codebooks)
         need = required(theta, step + 1) if checked else torch.zeros_like(considered)
-        chosen = consistency_pruning(Candidates(scores, tokens, categories), beams, need, rule)
+        chosen = consistency_pruning(Candidates(scores, tokens.to(torch.int32), categories), beams, need, rule)
         if checked:
             considered = considered + (scores > -torch.inf).sum(1, dtype=torch.int32)
             pruned = pruned + chosen.disagreeing
@@ -113,39 +113,43 @@ def _empty(newest: Tensor, slots: int, codebooks: int) -> Beams:
     )
 
 
-def step_log_probs(logits: Float[Tensor, "*n M D"], possible: Bool[Tensor, "*n M D"]) -> Float[Tensor, "*n M D"]:
+def step_log_probs(logits: Float[Tensor, "*n M D"], possible: Bool[Tensor, "*n M D"]) -> Float[Tensor, "*n MD"]:
     """CRSS's log-probabilities, float32: one softmax over all tokens that are possible; NaN where none is.
 
     As `crss_log_probs` of masked logits, in fewer passes. What comes in fp64 is rounded last.
     """
     wide = logits if logits.dtype == torch.float64 else logits.float()
-    masked = torch.where(possible, wide, -torch.inf)
-    return masked.flatten(-2).log_softmax(-1).view_as(masked).float()
+    return torch.where(possible, wide, -torch.inf).flatten(-2).log_softmax(-1).float()
 
 
 def best_extensions(
-    paths: Beams, log_probs: Float[Tensor, "B A M D"], window: int
-) -> tuple[Float[Tensor, "B W"], Int[Tensor, "B W"]]:
-    """`crss_candidates`, ties included, without sorting all tokens: first the best groups of neighbours, then in them.
+    scores: Float[Tensor, "B A"], log_probs: Float[Tensor, "B A N"], window: int
+) -> tuple[Float[Tensor, "B W"], Int64[Tensor, "B W"]]:
+    """`crss_candidates` of paths with these scores, ties included, without sorting all their N tokens: first the best
+    groups of neighbours, then in them.
 
     A token among the best `window` is in one of the `window` best groups by (maximum descending, place ascending): the
     maximum of a group that comes before its own comes before the token.
     """
-    words = log_probs.shape[3]
-    size = max(size for size in range(1, _GROUP + 1) if words % size == 0)
-    groups = log_probs.flatten(2).unflatten(2, (-1, size))  # (B, A, M * D / size, size)
+    size = max(size for size in range(1, _GROUP + 1) if log_probs.shape[2] % size == 0)
+    groups = log_probs.unflatten(2, (-1, size))  # (B, A, N / size, size)
     per_path = groups.shape[2]
-    _, chosen = crss_candidates(paths, groups.amax(-1).unsqueeze(2), window)
-    scores = paths.scores.gather(1, (chosen // per_path).long())
-    inside = rows_of_each(groups.flatten(1, 2), chosen).unsqueeze(2)
-    scores, place = crss_candidates(paths._replace(scores=scores), inside, window)
-    return scores, chosen.gather(1, (place // size).long()) * size + place % size
+    _, chosen = best_places((scores.unsqueeze(2) + groups.amax(-1)).flatten(1), window)
+    inside = rows_of_each(groups.flatten(1, 2), chosen)
+    own = scores.gather(1, _share(chosen, per_path)).unsqueeze(2)
+    found, place = best_places((own + inside).flatten(1), window)
+    return found, chosen.gather(1, _share(place, size)) * size + place % size
+
+
+def _share(numbers: Int64[Tensor, "*n"], size: int) -> Int64[Tensor, "*n"]:
+    """numbers // size of numbers that are not negative, which is one ONNX node where that of others is eight."""
+    return torch.div(numbers, size, rounding_mode="trunc")
 
 
 def _categories(
-    states: Float[Tensor, "B A C"], table: Float[Tensor, "MD C"], tokens: Int32[Tensor, "B W"]
+    states: Float[Tensor, "B A C"], table: Float[Tensor, "MD C"], tokens: Int64[Tensor, "B W"]
 ) -> Int32[Tensor, "B W 1"]:
     """The category that the model expects after each candidate; the lowest id where several are likeliest."""
     words = table.shape[0]
-    logits = rows_of_each(states, tokens // words) + rows(table, tokens % words)
+    logits = rows_of_each(states, _share(tokens, words)) + rows(table, tokens % words)
     return logits.argmax(-1, keepdim=True).to(torch.int32)

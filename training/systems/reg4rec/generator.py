@@ -7,11 +7,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
+import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.nn import functional
 
 from training.layers.generator import GeneratorSizes, Memory, SequenceEncoder, TokenDecoder, newest_state
+
+_LEAST_NORM = 1e-12
+"""As `functional.normalize`."""
 
 
 class Encoded(NamedTuple):
@@ -48,7 +52,9 @@ class Generator(nn.Module):
 
     def wish(self, outputs: Float[Tensor, "*n d"]) -> Float[Tensor, "*n d"]:
         """The direction of the token that a state asks for, of length 1 / temperature."""
-        return functional.normalize(self.to_token(outputs), dim=-1) / self.temperature
+        wished = self.to_token(outputs)
+        # Not `normalize`, which spreads the norm over the row before it divides: two nodes of a graph more.
+        return wished / torch.linalg.vector_norm(wished, dim=-1, keepdim=True).clamp(min=_LEAST_NORM) / self.temperature
 
     def confidence(self, outputs: Float[Tensor, "*n d"], directions: Float[Tensor, "MD d"]) -> Float[Tensor, "*n M D"]:
         """Logits of all tokens: cosine over temperature."""

@@ -7,6 +7,10 @@ int64 the codebooks are shared out over several words, compared one after the ot
 Legend: M codebooks, D words of a codebook, W words of a key, R keys, S slots.
 """
 
+from collections.abc import Sequence
+from functools import reduce
+from operator import add, and_
+
 import numpy as np
 import torch
 from jaxtyping import Int, Int64
@@ -46,36 +50,39 @@ class KeyTable(nn.Module):
     """
 
     factors: Int64[Tensor, "W M"]
-    slots: Int64[Tensor, "S W"]
+    slots: Int64[Tensor, "W S"]
     """The key in each slot, -1 in an empty one."""
-    rows: Int64[Tensor, " S"]
-    """Which of the given keys that is, -1 in an empty slot."""
+    values: Int64[Tensor, " S"]
+    """What that key stands for, -1 in an empty slot."""
     mixers: Int64[Tensor, "2 W 2"]
 
-    def __init__(self, keys: np.ndarray, factors: np.ndarray) -> None:
-        """`keys` int64 [R, W] as of `distinct`; `factors` as of `multipliers`."""
+    def __init__(self, keys: np.ndarray, factors: np.ndarray, values: np.ndarray) -> None:
+        """`keys` int64 [R, W] as of `distinct`, and what `find` answers for each; `factors` as of `multipliers`."""
         super().__init__()
         mixers, rows = _placed(keys)
-        slots = np.where(rows[:, None] >= 0, keys[rows], -1)
-        for name, array in (("factors", factors), ("slots", slots), ("rows", rows), ("mixers", mixers)):
+        slots, found = np.where(rows >= 0, keys[rows].T, -1), np.where(rows >= 0, values[rows], -1)
+        for name, array in (("factors", factors), ("slots", slots), ("values", found), ("mixers", mixers)):
             self.register_buffer(name, torch.from_numpy(array), persistent=False)
 
     def find(self, codes: Int[Tensor, "*n M"]) -> Int64[Tensor, "*n"]:
-        """The row of each set (-1: no token of that codebook); -1 for one that is not in the table."""
-        keys = torch.stack([((codes.long() + 1) * factors).sum(-1) for factors in self.factors], -1)
-        size, flat = self.rows.shape[0], keys.flatten(0, -2)
-        found = torch.full_like(flat[:, 0], -1)
+        """The value of each set (-1: no token of that codebook); -1 for one that is not in the table."""
+        keys = [((codes.long() + 1) * factors).sum(-1).flatten() for factors in self.factors]
+        found = None
         for mixer in self.mixers:
-            slot = _hashed(flat, mixer, size)
-            same = (self.slots.index_select(0, slot) == flat).all(-1)
-            found = torch.where(same, self.rows.index_select(0, slot), found)
+            slot = _hashed(keys, mixer, self.values.shape[0])
+            same = reduce(and_, (held.index_select(0, slot) == key for held, key in zip(self.slots, keys, strict=True)))
+            found = torch.where(same, self.values.index_select(0, slot), -1 if found is None else found)
+        assert found is not None
         return found.reshape(codes.shape[:-1])
 
 
-def _hashed(keys: Int64[Tensor, "n W"], mixer: Int64[Tensor, "W 2"], size: int) -> Int64[Tensor, " n"]:
+def _hashed(keys: Sequence[Int64[Tensor, " n"]], mixer: Int64[Tensor, "W 2"], size: int) -> Int64[Tensor, " n"]:
     """Slot of each key: its low and high parts modulo a prime, times 31-bit numbers, summed; nothing overflows."""
-    low, high = keys % _PRIME, keys // _PRIME
-    return ((low * mixer[:, 0]) % _PRIME + (high * mixer[:, 1]) % _PRIME).sum(-1) % size
+    parts = (
+        (key % _PRIME * low) % _PRIME + (torch.div(key, _PRIME, rounding_mode="trunc") * high) % _PRIME
+        for key, (low, high) in zip(keys, mixer, strict=True)
+    )
+    return reduce(add, parts) % size
 
 
 def _placed(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -85,7 +92,7 @@ def _placed(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     while True:
         mixers = random.integers(1, _PRIME, (2, keys.shape[1], 2))
         tensors = torch.from_numpy(keys), torch.from_numpy(mixers)
-        slot_of = np.stack([_hashed(tensors[0], mixer, size).numpy() for mixer in tensors[1]])
+        slot_of = np.stack([_hashed(tensors[0].unbind(1), mixer, size).numpy() for mixer in tensors[1]])
         side, pending = np.zeros(len(keys), np.int64), np.arange(len(keys))
         rows = np.full(size, -1)
         for _ in range(_ROUNDS):

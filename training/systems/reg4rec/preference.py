@@ -84,7 +84,7 @@ def sample(generator: Generator, encoded: Encoded, count: int, catalogue: Catalo
             outputs = outputs.expand(-1, count, -1)
             past = reordered(past, torch.zeros_like(codes[:, :, 0]))
         possible = possible_tokens(codes, sizes.words, catalogue)
-        token = draw(step_log_probs(generator.confidence(outputs, directions), possible).flatten(2).exp())
+        token = draw(step_log_probs(generator.confidence(outputs, directions), possible).exp())
         x = generator.embedded(token)
         categories.append(draw(generator.category_logits(outputs, x).softmax(-1)))
         tokens.append(token)

@@ -112,7 +112,7 @@ def token_log_probs(
     words = generator.sizes.words
     logits = generator.confidence(outputs, generator.directions())
     possible = possible_tokens(codes_before(tokens, words), words, catalogue)
-    return step_log_probs(logits, possible).flatten(-2).gather(-1, tokens.unsqueeze(-1)).squeeze(-1)
+    return step_log_probs(logits, possible).gather(-1, tokens.unsqueeze(-1)).squeeze(-1)
 
 
 def _outputs(
