@@ -12,7 +12,7 @@ import numpy as np
 from export import eager
 from export.goldens import pack
 from export.probe import Case
-from export.signature import client_inputs
+from export.signature import client_inputs, followers
 from export.sizes import Graph, Request, answer_of, pool, resized, settled_sizes, size_along, size_cases
 from training.servable import KernelServable, Packed, Servable, TensorSpec
 
@@ -118,8 +118,8 @@ def _id_case(model: Servable, place: Place, value: int, remedy: str) -> Case:
 def _longest(model: Servable | KernelServable) -> Request:
     """With few elements along a packed axis, where one is as good as another: hundreds of tries then take seconds."""
     found = max(pool(model), key=lambda request: sum(array.size for array in request.values()))
-    packed = [*{str(spec.shape[0]) for spec in client_inputs(model) if spec.ragged}]
-    # Several may belong together, as masks to candidates.
+    packed = [*{str(spec.shape[0]) for spec in client_inputs(model) if spec.ragged} - set(followers(model))]
+    # Several may belong together, though nothing says so.
     if len(packed) != 1 or size_along(model, found, packed[0]) <= _ELEMENTS:
         return found
     return resized(model, found, packed[0], _ELEMENTS)

@@ -9,7 +9,7 @@ from tritonclient.grpc.model_config_pb2 import DataType, ModelConfig  # pyright:
 
 from export import client_ids
 from export.kinds import kind_of
-from export.signature import Bounds, check_signature, client_inputs, declared_axes
+from export.signature import Bounds, check_signature, client_inputs, declared_axes, followers
 from serving.backends import backlog
 from serving.backends.onnxruntime.model_spec import RUN_ELEMENTS
 from serving.configs import FUSED
@@ -253,20 +253,23 @@ def _add_bounds(config: ModelConfig, signature: Signature) -> None:
 
 
 def _add_axes(config: ModelConfig, signature: Signature) -> None:
-    """What a backend checks of the open axes: those with a bound, and those that inputs have in common."""
+    """What a backend checks of the open axes: bounds, those that inputs have in common, those that follow another."""
     inputs = client_inputs(signature)
     places = [axis for spec in inputs for axis in spec.shape if isinstance(axis, str)]
     bounds = declared_axes(signature)
+    following = followers(signature)
     checked = {axis for axis, bound in bounds.items() if bound != Bounds(0, None) or places.count(axis) > 1}
+    checked |= {*following, *(str(follower.of) for follower in following.values())}
     for spec in inputs:
         if checked & set(spec.shape):
             config.parameters[f"axes.{spec.name}"].string_value = ",".join(str(axis) for axis in spec.shape)
     for axis in checked:
-        least, greatest = bounds[axis]
-        if least > 0:
+        if (least := bounds[axis].least) > 0:
             config.parameters[f"least.{axis}"].string_value = str(least)
-        if greatest is not None:
+        if (greatest := bounds[axis].greatest) is not None:
             config.parameters[f"greatest.{axis}"].string_value = str(greatest)
+    for axis, follower in following.items():
+        config.parameters[f"times.{axis}"].string_value = f"{follower.times},{follower.of}"
 
 
 def _add_packing(config: ModelConfig, signature: Signature) -> None:

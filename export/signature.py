@@ -43,6 +43,12 @@ def declared_axes(signature: Signature) -> dict[str, Bounds]:
     return bounds
 
 
+def followers(signature: Signature) -> dict[str, Axis]:
+    """The axes of a client's inputs whose size follows from another's, by name."""
+    axes = [axis for spec in client_inputs(signature) for axis in spec.shape]
+    return {str(axis): axis for axis in axes if isinstance(axis, Axis) and axis.of is not None}
+
+
 def axis_bounds(signature: Signature) -> dict[str, Bounds]:
     """As `declared_axes`, with `min_elements` and `max_elements` of ragged inputs."""
     bounds = declared_axes(signature)
@@ -112,8 +118,17 @@ def _problems(signature: Signature) -> Iterator[str]:
     for axis, (least, greatest) in axis_bounds(signature).items():
         if least < 0 or (greatest is not None and greatest < max(1, least)):
             yield f"axis '{axis}': sizes from {least} to {greatest} hold nothing; write 0 <= least <= greatest"
+    yield from _follower_problems(signature)
     yield from _packing_problems(signature)
     yield from _id_problems(signature)
+
+
+def _follower_problems(signature: Signature) -> Iterator[str]:
+    following = followers(signature)
+    own = sorted(set(declared_axes(signature)) - set(following))
+    for name, axis in following.items():
+        if axis.of not in own or axis.times < 1:
+            yield f"axis '{name}' has {axis.times} for each of '{axis.of}'; write 1 or more, of one of {own}"
 
 
 def _id_problems(signature: Signature) -> Iterator[str]:

@@ -9,7 +9,7 @@ import numpy as np
 from export import eager
 from export.goldens import cut_tensors, pack
 from export.probe import Case
-from export.signature import axis_bounds, client_inputs, declared_axes
+from export.signature import Bounds, axis_bounds, client_inputs, declared_axes, followers
 from training.servable import Axis, KernelServable, Packed, Servable, TensorSpec
 
 _TIMES_LONGER = 8
@@ -21,24 +21,31 @@ Request = dict[str, np.ndarray]
 
 
 def settled_sizes(model: Graph, report: Callable[[str], None]) -> Graph:
-    """The signature with the least and the greatest size that its module answers, where they were not declared.
+    """The signature with the least and the greatest size that its module answers, where they were not declared; axes
+    that follow another have none of their own.
 
     Raises ValueError where the module raises at a least size that was declared.
     """
-    for axis, (least, _) in axis_bounds(model).items():
+    for axis, (least, _) in _own_bounds(model).items():
         found = _least(model, axis, least)
         if found > least:
             report(f"{model.name}: axis '{axis}' starts at {found}, as forward cannot answer less: less is refused")
             model = replace(model, inputs=tuple(_with_least(spec, axis, found) for spec in model.inputs))
-    for axis, (_, greatest) in axis_bounds(model).items():
+    for axis, (_, greatest) in _own_bounds(model).items():
         if greatest is None and (found := _greatest(model, axis)) is not None:
             report(f"{model.name}: axis '{axis}' ends at {found}, as forward cannot answer more: more is refused")
             model = replace(model, inputs=tuple(_with_greatest(spec, axis, found) for spec in model.inputs))
     return model
 
 
+def _own_bounds(model: Servable | KernelServable) -> dict[str, Bounds]:
+    """Of the axes that follow no other."""
+    following = followers(model)
+    return {axis: bounds for axis, bounds in axis_bounds(model).items() if axis not in following}
+
+
 def size_cases(model: Servable) -> Iterator[Case]:
-    for axis, (least, _) in axis_bounds(model).items():
+    for axis, (least, _) in _own_bounds(model).items():
         greatest = declared_axes(model)[axis].greatest
         sizes = {least: _few(model), greatest: (1,)} if greatest else {least: _few(model)}
         for size, batch_sizes in sizes.items():
@@ -134,20 +141,24 @@ def _others(model: Servable | KernelServable, request: Request, axis: str) -> li
 
 
 def resized(model: Servable | KernelServable, request: Request, axis: str, size: int) -> Request:
-    """A request with so many elements along an axis: the first ones, or all of them again."""
+    """A request with so many elements along an axis, and as many as belong to them along those that follow it: the
+    first ones, or all of them again."""
+    sizes = {axis: size, **{name: one.times * size for name, one in followers(model).items() if one.of == axis}}
     arrays = {}
     for spec in client_inputs(model):
         array = request[spec.name]
         for number, name in enumerate(spec.shape, start=1):
-            if name == axis:
-                shortened = np.arange(size) % max(1, array.shape[number])
-                array = (
-                    np.take(array, shortened, axis=number)
-                    if array.size or not size
-                    else np.zeros((*array.shape[:number], size, *array.shape[number + 1 :]), array.dtype)
-                )
+            if isinstance(name, str) and name in sizes:
+                array = _cut(array, number, sizes[name])
         arrays[spec.name] = array
     return arrays
+
+
+def _cut(array: np.ndarray, number: int, size: int) -> np.ndarray:
+    """With so many elements along an axis, zeros where there is none to take."""
+    if array.size or not size:
+        return np.take(array, np.arange(size) % max(1, array.shape[number]), axis=number)
+    return np.zeros((*array.shape[:number], size, *array.shape[number + 1 :]), array.dtype)
 
 
 def _with_least(spec: TensorSpec, axis: str, least: int) -> TensorSpec:

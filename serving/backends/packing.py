@@ -103,8 +103,7 @@ def check(spec: ModelSpec, request: Request) -> None:
 
 
 def _check_axis(spec: ModelSpec, axis: AxisSpec, request: Request) -> None:
-    batch = 1 if spec.max_batch_size else 0
-    sizes = [(name, request[name].shape[batch + number]) for name, number in axis.places]
+    sizes = _sizes(spec, axis, request)
     for name, size in sizes:
         where = f"{spec.name}: input '{name}' has {size} elements along '{axis.name}'"
         if size < axis.least:
@@ -114,6 +113,26 @@ def _check_axis(spec: ModelSpec, axis: AxisSpec, request: Request) -> None:
         if size != sizes[0][1]:
             first, first_size = sizes[0]
             raise ValueError(f"{where}, input '{first}' has {first_size}; send as many of one as of the other")
+    if axis.follows is not None:
+        _check_follower(spec, sizes[0], axis.follows, request)
+
+
+def _check_follower(spec: ModelSpec, found: tuple[str, int], follows: tuple[int, str], request: Request) -> None:
+    """`found` is an input and its size along an axis that follows another."""
+    (name, size), (times, axis) = found, follows
+    followed = next(one for one in spec.axes if one.name == axis)
+    first, first_size = _sizes(spec, followed, request)[0]
+    if size != times * first_size:
+        raise ValueError(
+            f"{spec.name}: input '{name}' has {size} elements, input '{first}' has {first_size}; send {times} for each "
+            f"of '{first}'"
+        )
+
+
+def _sizes(spec: ModelSpec, axis: AxisSpec, request: Request) -> list[tuple[str, int]]:
+    """Inputs, and how long each is along an axis."""
+    batch = 1 if spec.max_batch_size else 0
+    return [(name, request[name].shape[batch + number]) for name, number in axis.places]
 
 
 def _check_text(model: str, field: InputSpec, array: np.ndarray) -> None:

@@ -30,6 +30,7 @@ from tests.export.brought import (
     table,
     tables,
 )
+from tests.serving import path_models
 from training.servable import Axis, Bound, Packed, Servable, TensorSpec
 
 
@@ -250,3 +251,12 @@ def test_sizes_that_hold_nothing_are_refused(axis: Axis) -> None:
     model = events_model(Brought(lambda self, x: x.sum(1)), length_axis=axis)
     with pytest.raises(ValueError, match=re.escape("axis 'length': sizes from")):
         check_signature(model)
+
+
+def test_axes_that_follow_another_are_tried_in_step_with_it() -> None:
+    """Masks and weights of no other number are tried, as a backend refuses them."""
+    scorer = path_models.release()[1]
+    assert isinstance(scorer, Servable)
+    for one in edge_cases(scorer):
+        number = len(one.tensors[0])
+        assert (len(one.tensors[1]), len(one.tensors[2])) == (4 * number, 5 * number), one.what

@@ -235,6 +235,18 @@ def test_axes_with_bounds_and_axes_in_common_are_written_for_the_backends() -> N
     assert [tensor.data_type for tensor in config.input] == [DataType.TYPE_INT64, DataType.TYPE_BOOL]
 
 
+@pytest.mark.parametrize("target", ["cpu", "gpu"])
+def test_axes_that_follow_another_are_written_with_it(target: Target) -> None:
+    found = model_config(path_models.release()[1], target).parameters
+    assert {name: found[name].string_value for name in found if name.startswith(("axes.", "times."))} == {
+        "axes.candidates": "candidates",
+        "axes.masks": "masks",
+        "axes.weights": "weights",
+        "times.masks": "4,candidates",
+        "times.weights": "5,candidates",
+    }
+
+
 def test_a_shape_without_an_axis_is_one_that_the_server_drops() -> None:
     config = parse(render(model_config(flat(), "gpu")))
     for tensor in (config.input[0], config.input[1], *config.output):

@@ -6,7 +6,7 @@ import torch
 from export.signature import axis_sizes, check_signature
 from tests.export.models import CANDIDATES, OFFSETS, PROFILE, SCORES, release, scorer_model
 from tests.serving import path_models
-from training.servable import Signature, TensorSpec
+from training.servable import Axis, Signature, TensorSpec
 
 
 def path_step() -> Signature:
@@ -55,6 +55,21 @@ def test_an_output_that_is_no_multiple_of_its_candidates_is_refused() -> None:
     assert axis_sizes(path_step(), outputs, (torch.zeros(8, dtype=torch.int64), torch.zeros(10))) == {"candidates": 2}
     with pytest.raises(ValueError, match=r"tensor 'masks'.* no multiple of 4"):
         axis_sizes(path_step(), outputs, (torch.zeros(9, dtype=torch.int64), torch.zeros(10)))
+
+
+@pytest.mark.parametrize(
+    ("axis", "said"),
+    [
+        (Axis("masks", of="items", times=4), r"has 4 for each of 'items'; write 1 or more, of one of \['candidates'"),
+        (Axis("masks", of="weights", times=4), "has 4 for each of 'weights'; write 1 or more"),
+        (Axis("masks", of="candidates", times=0), "has 0 for each of 'candidates'; write 1 or more"),
+    ],
+)
+def test_an_axis_follows_one_whose_size_is_its_own(axis: Axis, said: str) -> None:
+    scorer = path_models.release()[1]
+    inputs = (replace(spec, shape=(axis,)) if spec.name == "masks" else spec for spec in scorer.inputs)
+    with pytest.raises(ValueError, match=f"axis 'masks' {said}"):
+        check_signature(replace(scorer, inputs=tuple(inputs)))
 
 
 def test_shape_without_an_axis_is_for_graphs_and_ensembles_have_an_axis() -> None:

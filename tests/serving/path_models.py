@@ -9,6 +9,7 @@ from kernels.path_sampling.sampler import Sampler
 from tests.kernels.frequency_logs import sampler
 from training.layers.requests import CANDIDATES, OFFSETS, SCORES, USER_ID, Asked, Requests
 from training.servable import (
+    Axis,
     EnsembleServable,
     EnsembleStep,
     Packed,
@@ -22,12 +23,13 @@ from training.steps.path_sampler import path_sampler
 
 PATHS = 4
 SAMPLER, SCORER, ENSEMBLE = "paths_sampler", "paths_scorer", "paths"
+EACH = str(CANDIDATES.shape[0])
 MASKS = (
-    TensorSpec(name="masks", dtype="int64", shape=("masks",), ragged=True),
+    TensorSpec(name="masks", dtype="int64", shape=(Axis("masks", of=EACH, times=PATHS),), ragged=True),
     TensorSpec(name="mask_offsets", dtype="int32", shape=(), of="masks"),
 )
 WEIGHTS = (
-    TensorSpec(name="weights", dtype="float32", shape=("weights",), ragged=True),
+    TensorSpec(name="weights", dtype="float32", shape=(Axis("weights", of=EACH, times=PATHS + 1),), ragged=True),
     TensorSpec(name="weight_offsets", dtype="int32", shape=(), of="weights"),
 )
 

@@ -1,6 +1,6 @@
 """What the backend needs to know of a model's configuration, and the refusal of what it cannot do."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -67,13 +67,15 @@ class InputSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class AxisSpec:
-    """A symbolic axis: its bounds, and where it is found."""
+    """A symbolic axis: its bounds, the axis that it follows, and where it is found."""
 
     name: str
     least: int
     greatest: int | None
     places: tuple[tuple[str, int], ...]
     """(input, number of the axis beside the batch)"""
+    follows: tuple[int, str] | None
+    """How many there are for each element of which other axis; None for one whose size is its own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -206,9 +208,20 @@ def _axes(model: str, config: Mapping[str, Any], parameters: Mapping[str, str]) 
             least=_integer(model, parameters, f"least.{name}") or 0,
             greatest=_integer(model, parameters, f"greatest.{name}"),
             places=tuple(found),
+            follows=_follows(model, parameters, name, places),
         )
         for name, found in places.items()
     )
+
+
+def _follows(model: str, parameters: Mapping[str, str], name: str, axes: Collection[str]) -> tuple[int, str] | None:
+    text = parameters.get(f"times.{name}")
+    if text is None:
+        return None
+    times, _, axis = text.partition(",")
+    if not (times.isascii() and times.isdigit() and axis in axes):
+        raise ValueError(f"{model}: parameter 'times.{name}' is '{text}'; write as '8,candidates'")
+    return int(times), axis
 
 
 def _shape(axes: Sequence[Any]) -> tuple[int, ...]:

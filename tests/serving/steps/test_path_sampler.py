@@ -156,6 +156,19 @@ def test_a_wrong_request_gets_its_reason_from_the_server(client: Admin) -> None:
 
 
 @pytest.mark.triton_server
+@pytest.mark.parametrize(("name", "each"), [("masks", PATHS), ("weights", PATHS + 1)])
+def test_paths_that_are_not_those_of_the_candidates_are_refused_by_the_server(
+    client: Admin, repository: Path, name: str, each: int
+) -> None:
+    one = next(one.inputs for one in goldens(repository, SCORER) if one.inputs["candidates"].size > 1)
+    number = one["candidates"].size
+    for wrong in (one[name][:, :-1], np.repeat(one[name], 2, axis=1), one[name][:, :0]):
+        said = f"'{name}' has {wrong.size} elements, input 'candidates' has {number}; send {each} for each of 'candid"
+        with pytest.raises(InvalidRequest, match=said):
+            client.infer(SCORER, one | {name: wrong})
+
+
+@pytest.mark.triton_server
 def test_a_restarted_server_and_an_ensemble_in_one_process_answer_the_same(repository: Path) -> None:
     with TritonServer(repository, ServerOptions()) as server, server.client() as client:
         for model in (SAMPLER, ENSEMBLE):

@@ -9,7 +9,9 @@ import torch
 from tests.training.systems.matt_models import BASES, config_of, data, untrained
 from training.servable import Servable, Signature, StepServable
 from training.systems.matt import SYSTEM
-from training.systems.matt.served import per_candidate
+from training.systems.matt.bases.autoint import AbsorbedAutoInt
+from training.systems.matt.distinct import Distinct
+from training.systems.matt.served import Scorer, per_candidate
 
 
 @cache
@@ -44,8 +46,9 @@ def test_the_served_sampler_draws_what_evaluation_draws(name: str) -> None:
     assert torch.equal(weights, inputs[5])
 
 
-def test_a_request_is_answered_alike_alone_and_in_a_batch() -> None:
-    scorer = released("dea")["scorer"]
+@pytest.mark.parametrize("name", ["autoint", "dea"])
+def test_a_request_is_answered_alike_alone_and_in_a_batch(name: str) -> None:
+    scorer = released(name)["scorer"]
     inputs = scorer.example(10, 1)
     together = scorer.eager(*inputs)[0]
     ends = [0, *inputs[2].tolist()]
@@ -93,6 +96,47 @@ def test_the_first_layer_is_applied_once_per_field_not_once_per_path() -> None:
     read = {called[node.name] for node in program.graph.nodes if node.name in called and node.users}
     assert used >= read
     assert not any(name.endswith("network.first.weight") for name in read)
+
+
+def test_each_path_is_there_once_in_the_order_in_which_they_come() -> None:
+    distinct = Distinct.of(torch.tensor([[7, 3, 7, 5, 3], [6, 6, 6, 6, 6]]))
+    assert distinct.candidate.tolist() == [0, 0, 0, 1]
+    assert distinct.masks.tolist() == [7, 3, 5, 6]
+    assert distinct.place.tolist() == [[0, 1, 0, 2, 1], [3, 3, 3, 3, 3]]
+    values = torch.tensor([0.1, 0.2, 0.3, 0.4, 9.0])
+    assert torch.equal(distinct.spread(values), values[distinct.place])
+
+
+def test_paths_that_keep_the_same_fields_go_through_autoint_once() -> None:
+    module = scorer_of("autoint")
+    user, candidates, ends, masks, *rest = released("autoint")["scorer"].example(6, 1)
+    absorbed = module.absorbed
+    assert isinstance(absorbed, AbsorbedAutoInt)
+    seen: list[int] = []
+    hook = absorbed.layers.register_forward_pre_hook(lambda _, tokens: seen.append(len(tokens[0])))
+    same = masks.reshape(-1, module.paths)[:, :1].expand(-1, module.paths).flatten()
+    scores = module(user, candidates, ends, same, *rest)[2].reshape(-1, module.paths + 1)
+    hook.remove()
+    # The full path and one more, of each candidate and of the one that is dropped.
+    assert seen == [-(-2 * (len(candidates) + 1) // absorbed.together)]
+    assert torch.equal(scores[:, 1:], scores[:, 1:2].expand(-1, module.paths))
+
+
+def test_paths_stand_side_by_side_and_the_last_one_twice_where_they_are_odd() -> None:
+    absorbed = scorer_of("autoint").absorbed
+    assert isinstance(absorbed, AbsorbedAutoInt)
+    fields = len(absorbed.mean_rows)
+    assert absorbed.together == 16 // fields > 1
+    rows = torch.arange((absorbed.together + 1) * fields).unflatten(0, (-1, fields))
+    last = rows[-1].repeat(absorbed.together)
+    assert torch.equal(absorbed.grouped(rows), torch.stack([rows[:-1].flatten(), last]))
+
+
+def scorer_of(name: str) -> Scorer:
+    scorer = released(name)["scorer"]
+    assert isinstance(scorer, Servable)
+    assert isinstance(scorer.module, Scorer)
+    return scorer.module
 
 
 def test_values_are_found_by_request_though_lengths_do_not_fit() -> None:

@@ -6,7 +6,7 @@ Only the abstract and public summaries were at hand. They state: occurrences of 
 are estimated by hierarchical probabilistic hashing; confidences are the sampling probabilities of several paths of each
 instance, drawn iteratively; the paths' scores are aggregated; the model is not trained again. Our design: counts and
 bounds (kernels/path_sampling), the anchors user_id and item_id in every path, mean vectors for dropped fields, shares
-by a softmax of mean confidences with a fixed one for the full path, the trigger, the first layer absorbed over paths.
+by a softmax of mean confidences with a fixed one for the full path, the trigger, what paths share computed once.
 
 Differs from the paper: unknown where it could not be read. A draw is weighted by the field's confidence with the
 anchors, not with all fields drawn before.
@@ -101,7 +101,7 @@ SYSTEM = System(
     title="MATT-CTR: test-time paths around a base model",
     paper="https://arxiv.org/abs/2510.08932",
     provenance="states: hashed frequencies, paths drawn by confidence, aggregation, no training; our design: "
-    "bounds, anchors, mean vectors, shares, trigger, absorption over paths",
+    "bounds, anchors, mean vectors, shares, trigger, sharing between paths",
     task=CLICK,
     config=MattConfig,
     baseline=lambda config: config.base,

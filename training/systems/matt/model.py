@@ -138,8 +138,12 @@ class Matt(nn.Module):
 
 def kept_fields(masks: Int64[Tensor, "B P"], num_fields: int) -> Bool[Tensor, "B Q F"]:
     """Which fields each path keeps: all of them in the full path, which comes first."""
-    sampled = unpack(masks, num_fields)
-    return torch.cat([torch.ones_like(sampled[:, :1]), sampled], dim=1)
+    return unpack(with_full(masks, num_fields), num_fields)
+
+
+def with_full(masks: Int64[Tensor, "B P"], num_fields: int) -> Int64[Tensor, "B Q"]:
+    """The masks of all paths: in front that of the full path, which keeps every field."""
+    return torch.cat([torch.full_like(masks[:, :1], (1 << num_fields) - 1), masks], dim=1)
 
 
 def aggregate(

@@ -32,7 +32,16 @@ from training.layers.id_tables import IdTables
 from training.layers.items import known
 from training.layers.requests import CANDIDATES, MAX_CANDIDATES, SCORES, USER_ID, asked
 from training.layers.users import USER, follows, numbers, user_row, user_step
-from training.servable import EnsembleServable, EnsembleStep, Packed, Servable, Signature, StepServable, TensorSpec
+from training.servable import (
+    Axis,
+    EnsembleServable,
+    EnsembleStep,
+    Packed,
+    Servable,
+    Signature,
+    StepServable,
+    TensorSpec,
+)
 from training.steps.path_sampler import REQUEST_KEY, path_sampler, request_keys
 from training.systems.dea.model import DEA
 from training.systems.matt.bases.autoint import AbsorbedAutoInt
@@ -178,9 +187,13 @@ def servables(name: str, matt: Matt, config: MattConfig, data: ClickData) -> tup
         return *requests(batch_size, seed), request_keys(batch_size, seed)
 
     who = (wanted.user_id,) if users is None else users.outputs
+    masks, weights = (
+        replace(one, shape=(Axis(one.name, of=str(CANDIDATES.shape[0]), times=number),))
+        for one, number in ((MASKS, config.paths), (WEIGHTS, config.paths + 1))
+    )
     scorer = Servable(
         name=f"{name}_scorer",
-        inputs=(*who, wanted.candidates, wanted.offsets, MASKS, MASK_OFFSETS, WEIGHTS, WEIGHT_OFFSETS),
+        inputs=(*who, wanted.candidates, wanted.offsets, masks, MASK_OFFSETS, weights, WEIGHT_OFFSETS),
         outputs=(SCORES, SPREAD, PATH_SCORES),
         example=lambda batch_size, seed: served.with_paths(*example(batch_size, seed)),
         eager=served.score,

@@ -1,7 +1,8 @@
-"""MATT's served scorer: a base model over all paths of all candidates, with its first layer absorbed over paths.
+"""MATT's served scorer: a base model over all paths of all candidates, what they have in common computed once.
 
-What the first layer does with one field depends on that field alone, and a path only chooses between the field's own
-vector and its mean. So the layer is applied once per field, and each path sums what it keeps.
+What a first layer does with one field depends on that field alone, and a path only chooses between the field's own
+vector and its mean. So where it pays the layer is applied once per field, and each path sums what it keeps. What is
+computed for each path is computed once for those of a candidate that keep the same fields.
 
 Legend: B requests, C candidates packed over them, F = Fu + Fi fields, P sampled paths, Q = P + 1, R embedding rows.
 """
@@ -13,6 +14,7 @@ import torch
 from jaxtyping import Bool, Float, Int, Int64, Shaped
 from torch import Tensor, nn
 
+from kernels.path_sampling import unpack
 from training.data.click import ClickData
 from training.layers import ragged
 from training.layers.columns import Features
@@ -21,7 +23,8 @@ from training.layers.id_tables import IdTables
 from training.layers.items import known
 from training.layers.users import follows, numbers, user_row
 from training.servable import Packed
-from training.systems.matt.model import Matt, aggregate, kept_fields
+from training.systems.matt.distinct import Distinct
+from training.systems.matt.model import Matt, aggregate, with_full
 
 
 class Asked(NamedTuple):
@@ -39,7 +42,7 @@ class Asked(NamedTuple):
 
 
 class Absorbed(nn.Module):
-    """A base model over paths, with its first layer absorbed. Bases for which it pays bring their own."""
+    """A base model over paths, in a form of its own. Bases for which it pays bring theirs."""
 
     offsets: Int64[Tensor, " F"]
     """Row 0 of each field in the embedding."""
@@ -48,6 +51,10 @@ class Absorbed(nn.Module):
         super().__init__()
         self.register_buffer("offsets", offsets)
 
+    def ids(self, asked: Asked) -> Int64[Tensor, "C F"]:
+        """Known ids of each candidate's fields."""
+        return torch.cat([asked.users.index_select(0, asked.request), asked.items], dim=1)
+
     def of_fields(self, table: Float[Tensor, "R W"], asked: Asked) -> Float[Tensor, "C F W"]:
         """The rows of each candidate's fields; those of a user are read once per request."""
         num_users = asked.users.shape[1]
@@ -55,13 +62,13 @@ class Absorbed(nn.Module):
         of_items = nn.functional.embedding(asked.items + self.offsets[num_users:], table)
         return torch.cat([of_users.index_select(0, asked.request), of_items], dim=1)
 
-    def logits(self, asked: Asked, keep: Float[Tensor, "C Q F"]) -> Float[Tensor, "C Q"]:
-        """Logits of every path; `keep` is 1 where a path keeps the field, else 0."""
+    def logits(self, asked: Asked, masks: Int64[Tensor, "C Q"]) -> Float[Tensor, "C Q"]:
+        """Logits of every path; in the mask of one, the bit of each field that it keeps."""
         raise NotImplementedError
 
 
 class PlainPaths(Absorbed):
-    """Any base model over paths: one forward for each."""
+    """Any base model over paths: one forward for each distinct one."""
 
     def __init__(self, base: FieldModel, data: ClickData) -> None:
         super().__init__(base.embedding.offsets)
@@ -73,7 +80,13 @@ class PlainPaths(Absorbed):
             self.register_buffer(f"{side}_dense", torch.from_numpy(table.dense))
             self.register_buffer(f"{side}_sets", torch.from_numpy(table.sets))
 
-    def logits(self, asked: Asked, keep: Float[Tensor, "C Q F"]) -> Float[Tensor, "C Q"]:
+    def logits(self, asked: Asked, masks: Int64[Tensor, "C Q"]) -> Float[Tensor, "C Q"]:
+        distinct, of_candidates = Distinct.of(masks), self.features(asked)
+        x = Features(*(part.index_select(0, distinct.candidate) for part in of_candidates))
+        return distinct.spread(self.base.logits(x, unpack(distinct.masks, len(self.offsets))))
+
+    def features(self, asked: Asked) -> Features:
+        """The fields of each candidate."""
         dense, sets = (
             torch.cat(
                 [
@@ -84,10 +97,7 @@ class PlainPaths(Absorbed):
             )
             for kind in ("dense", "sets")
         )
-        x = Features(torch.cat([asked.users.index_select(0, asked.request), asked.items], dim=1), dense, sets)
-        count = keep.shape[1]
-        repeated = Features(*(part[:, None].expand(-1, count, -1).flatten(0, 1) for part in x))
-        return self.base.logits(repeated, keep.flatten(0, 1) > 0).unflatten(0, (-1, count))
+        return Features(self.ids(asked), dense, sets)
 
     def of_users(self, name: str, asked: Asked) -> Shaped[Tensor, "B W"]:
         """Numbers or sets of the users who ask."""
@@ -121,8 +131,7 @@ class Scorer(nn.Module):
         shares, fits_weights = per_candidate(weights, (candidate_offsets, weight_offsets), request, self.paths + 1)
         users, items = self.ids(user[0], candidates)
         asked = Asked(users, items, request, tuple(user), known(candidates, self.ids.items.shape[0]))
-        keep = kept_fields(of_paths, self.num_fields).to(weights.dtype)
-        logits = self.absorbed.logits(asked, keep)
+        logits = self.absorbed.logits(asked, with_full(of_paths, self.num_fields))
         probability, spread = aggregate(logits, shares, self.decided)
         fits = (fits_masks & fits_weights).index_select(0, request) & (candidates >= 0)
         answers = torch.cat([probability[:, None], spread[:, None], torch.sigmoid(logits)], dim=1)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from kernels.combo_id_attention import Fusion
 from kernels.combo_id_attention.reference import attend, fuse, gate, scaled_dot, split, thresholds
 from kernels.combo_id_attention.reference import keep as share_kept
+from kernels.path_sampling import unpack
 from training.systems.dea.model import DEA, Layer
 from training.systems.matt.bases.attention import attend_paths, both, stabilised
 from training.systems.matt.served import Absorbed, Asked
@@ -123,11 +124,11 @@ class AbsorbedDEA(Absorbed):
         self.first = FirstLayer(base, first)
         self.later = nn.ModuleList(LaterLayer(base, one) for one in later)
 
-    def logits(self, asked: Asked, keep: Float[Tensor, "C Q F"]) -> Float[Tensor, "C Q"]:
-        ids = torch.cat([asked.users.index_select(0, asked.request), asked.items], dim=1)
+    def logits(self, asked: Asked, masks: Int64[Tensor, "C Q"]) -> Float[Tensor, "C Q"]:
+        keep = unpack(masks, len(self.offsets)).to(self.means.dtype)
         vectors, tokens, shares = self.of_fields(self.table, asked).split(self.widths, dim=2)
         mean_vectors, mean_tokens, mean_shares = self.means.split(self.widths, dim=1)
-        rows = self.memory.rows(ids)
+        rows = self.memory.rows(self.ids(asked))
         tokens = torch.cat([tokens, mean_tokens.expand(tokens.shape)], dim=1)
         attended = self.first(tokens, rows, keep)
         for layer in self.later:

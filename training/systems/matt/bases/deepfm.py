@@ -4,9 +4,10 @@ Legend: B requests, C candidates, F = Fu + Fi fields, Q paths, R embedding rows,
 """
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor
 
+from kernels.path_sampling import unpack
 from training.baselines.deepfm import DeepFM
 from training.systems.matt.served import Absorbed, Asked
 
@@ -40,7 +41,8 @@ class AbsorbedDeepFM(Absorbed):
         self.register_buffer("differences", torch.cat(tables))
         self.register_buffer("means", torch.cat(means).sum(0))
 
-    def logits(self, asked: Asked, keep: Float[Tensor, "C Q F"]) -> Float[Tensor, "C Q"]:
+    def logits(self, asked: Asked, masks: Int64[Tensor, "C Q"]) -> Float[Tensor, "C Q"]:
+        keep = unpack(masks, len(self.offsets)).to(self.means.dtype)
         fields = self.of_fields(self.differences, asked)  # (C, F, KD2)
         first, total, squares, linear = (keep @ fields + self.means).split(self.widths, dim=2)
         pairs = 0.5 * (total.square().sum(2) - squares[:, :, 0])
