@@ -4,7 +4,9 @@ The backend keeps, in a folder that lives as long as whoever starts the server a
 requests of one shape ended it. After the third time it refuses them, and the rest goes on.
 """
 
+import shutil
 import tempfile
+import weakref
 from pathlib import Path
 
 VARIABLE = "RECSERVE_CRASHES"
@@ -19,19 +21,20 @@ class Crashes:
     """What is known of one server, over all its restarts."""
 
     def __init__(self) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="recserve-crashes-")
+        self._folder = tempfile.mkdtemp(prefix="recserve-crashes-")
+        weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
 
     @property
     def environment(self) -> dict[str, str]:
         """Where the backend finds the folder."""
-        return {VARIABLE: self._folder.name}
+        return {VARIABLE: self._folder}
 
     @property
     def refused(self) -> list[str]:
         """What is refused, as "<model>.<version> <input> [shape], ..."."""
         return [
             f"{path.stem} {pattern}"
-            for path in sorted(Path(self._folder.name).glob("*.crashes"))
+            for path in sorted(Path(self._folder).glob("*.crashes"))
             for number, _, pattern in (line.partition(" ") for line in path.read_text().splitlines())
             if int(number) >= MOST
         ]

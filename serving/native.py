@@ -32,8 +32,6 @@ def library() -> Path:
             f"the native backend is not built ({path} is missing): run make native, which needs {COMPILER}, or serve "
             "with --backend python"
         )
-    # As old as its last use, for whoever clears the cache.
-    os.utime(path)
     return path
 
 

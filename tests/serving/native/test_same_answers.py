@@ -1,5 +1,6 @@
 """What the native backend answers, to the bit, and what it refuses, to the letter: as the Python form does."""
 
+import shutil
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -208,6 +209,7 @@ def test_what_cannot_be_loaded_is_refused_with_the_same_words(cpp: Served, tiny:
             with pytest.raises(ServingError, match="load failed") as refused:
                 admin.load(name)
             assert f"Internal: {expected.value}" in str(refused.value)
+            shutil.rmtree(entry)
 
 
 def test_what_is_counted_is_counted_alike(cpp: Served, python: Served) -> None:

@@ -35,7 +35,8 @@ struct Handler {
   static constexpr size_t MOST = 4096;
   static inline std::array<std::atomic<Flight::Content*>, MOST> records{};
   static inline std::array<struct sigaction, SIGNALS.size()> before{};
-  static inline thread_local Flight::Content* own = nullptr;
+  // Laid out when the library is loaded: a handler must not allocate what it looks at.
+  [[gnu::tls_model("initial-exec")]] static inline thread_local Flight::Content* own = nullptr;
 
   static void enter(Flight::Content* content) {
     for (auto& place : records) {
