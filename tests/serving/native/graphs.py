@@ -83,7 +83,7 @@ def _places(repository: Path) -> None:
     config += tensor("input", "large", "float32", "1") + tensor("output", "sum", "float32", "3")
     for name in ("strict", "loose"):
         config += parameters(**{f"minimum__{name}": "0,,-1", f"maximum__{name}": ",5,16777217"})
-    config += parameters(missing__loose="nan", minimum__large=-16777217, maximum__large=16777217)
+    config += parameters(missing__loose="nan", minimum__large=-16777219, maximum__large=16777219)
     nodes = [helper.make_node("Sum", ["strict", "loose", "large"], ["sum"])]
     inputs = {"strict": ("float32", ["B", 3]), "loose": ("float32", ["B", 3]), "large": ("float32", ["B", 1])}
     models.publish(repository, config, graph(nodes, inputs, {"sum": ("float32", ["B", 3])}))

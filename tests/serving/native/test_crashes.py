@@ -1,6 +1,9 @@
 """A graph that ends the server, as the server is its process: it comes back, and who did it three times is refused."""
 
+import os
+import signal
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -48,11 +51,11 @@ def test_a_server_that_a_request_ends_comes_back_and_the_third_time_refuses_it(
     server, supervisor, said = kept_up
     right = reply(server, "recurrent", SOMETHING)
     assert not right.status
-    for time in (1, 2, 3):
+    for restarts in (1, 2, 3):
         assert reply(server, "recurrent", NOTHING).status == "StatusCode.UNAVAILABLE"
         server.process.wait(30)
         supervisor.tend()
-        assert server.restarts == time
+        assert server.restarts == restarts
         assert reply(server, "recurrent", SOMETHING) == right
         assert not reply(server, "scaled", SOMETHING).status
     refused = reply(server, "recurrent", NOTHING)
@@ -105,3 +108,31 @@ def test_who_is_computed_beside_it_is_not_refused(kept_up: tuple[TritonServer, S
         assert not reply(server, "recurrent", SOMETHING).status
     assert server.crashes is not None
     assert server.crashes.refused == ["recurrent.1 x [1, 0]"]
+
+
+@pytest.mark.long
+def test_a_fault_of_the_servers_own_is_laid_to_no_request(library: Path, tmp_path: Path) -> None:
+    """Three times while the same request is computed: it is answered the fourth time, alone, and is no suspect then."""
+    models.publish_slow(tmp_path / "repository")
+    options = ServerOptions(log=tmp_path / "log", state=tmp_path / "state", backend="native", check_golden=False)
+    steps = {"steps": np.array([[3_000_000]])}
+    with TritonServer(tmp_path / "repository", options) as server:
+        supervisor = Supervisor(server, Policy(first_pause_s=0.01), threading.Event())
+        for _ in range(3):
+            client = triton.InferenceServerClient(server.url)
+            asking = threading.Thread(target=ask, args=(client, "slow", steps))
+            asking.start()
+            time.sleep(0.3)
+            os.kill(server.process.pid, signal.SIGSEGV)
+            server.process.wait(30)
+            asking.join()
+            client.close()
+            supervisor.tend()
+        assert server.restarts == 3
+        assert server.crashes is not None
+        (record,) = Path(server.crashes.environment[crashes.VARIABLE]).glob("*.crashes")
+        assert record.read_text() == "0 steps [1, 1]\n"
+        client = triton.InferenceServerClient(server.url)
+        assert ask(client, "slow", {"steps": np.array([[3]])}).array("total")[0, 0] == 3
+        client.close()
+        assert record.read_text() == ""

@@ -80,7 +80,10 @@ CASES: Mapping[str, Sequence[Request]] = {
         floats(**PLACES | {"strict": (1, np.nan, 1)}),
         floats(**PLACES | {"loose": (np.nan, np.nan, np.nan)}),
         floats(**PLACES | {"loose": (np.nan, 1, -2)}),
-        *(floats(**PLACES | {"large": (value,)}) for value in (16777216, 16777218, -16777218, np.nan)),
+        *(
+            floats(**PLACES | {"large": (value,)})
+            for value in (16777218, 16777220, 16777222, -16777220, -16777222, np.nan)
+        ),
     ],
     "agreeing": [
         agreeing(2, ["a", "b"]),

@@ -39,19 +39,10 @@ std::string words(T value) {
   return std::to_string(value);
 }
 
-// numpy compares with a lone bound in the array's own type, and with bounds by place in float64.
+// As numpy compares: it takes a type that has both exactly, or float64.
 template <typename T>
-auto bound_as(int64_t bound, bool by_place) {
-  if constexpr (std::is_same_v<decltype(number(T{})), int64_t>) {
-    return bound;
-  } else {
-    if constexpr (std::is_same_v<T, float>) {
-      if (!by_place) return static_cast<double>(static_cast<float>(bound));
-    } else if constexpr (std::is_same_v<T, Half>) {
-      if (!by_place) return nearest_half(static_cast<double>(bound));
-    }
-    return static_cast<double>(bound);
-  }
+auto bound_as(int64_t bound) {
+  return static_cast<decltype(number(T{}))>(bound);
 }
 
 template <typename T>
@@ -97,7 +88,7 @@ class Checked {
     }
     size_t of_bound = 0;
     for (size_t place = 0; place < length_; ++place) {
-      if (is_wrong(number(at(place)), bound_as<T>(bound.values[of_bound], bound.by_place))) {
+      if (is_wrong(number(at(place)), bound_as<T>(bound.values[of_bound]))) {
         return told(place, bound, of_bound, is_least);
       }
       if (++of_bound == places) of_bound = 0;

@@ -82,17 +82,11 @@ struct Handler {
     }
   }
 
-  // A thread of a pool crashed: of whatever is computed now, or of the only thing that is.
+  // Another thread crashed: the server's own, of which what is computed knows nothing, or one of a pool.
   static void mark_all() {
-    size_t under_way = 0;
-    for (auto& place : records) {
-      const Flight::Content* content = place.load();
-      if (content && content->length) ++under_way;
-    }
     for (auto& place : records) {
       Flight::Content* content = place.load();
-      if (!content || !content->length) continue;
-      content->crash = static_cast<uint32_t>(under_way == 1 ? Crash::Here : Crash::Anywhere);
+      if (content && content->length) content->crash = static_cast<uint32_t>(Crash::Anywhere);
     }
   }
 };

@@ -12,7 +12,7 @@ namespace recserve {
 enum class Crash : uint32_t {
   None = 0,
   Here = 1,      // in the thread that computed this
-  Anywhere = 2,  // in a thread that computes for one of several
+  Anywhere = 2,  // in another thread, while this was computed
 };
 
 // One instance's record.
