@@ -67,8 +67,8 @@ def sign(input: Tensor) -> Tensor:
 
 
 def div(input: Tensor, other: Tensor | int, *, rounding_mode: str | None = None) -> Tensor:
-    """int64 by int64, cut off towards zero: one node of integers."""
-    if rounding_mode != "trunc" or not _is_whole(input, other):
+    """int64 by int64, cut off towards zero: one node of integers in ONNX; torch's own is right in a saved program."""
+    if rounding_mode != "trunc" or not torch.onnx.is_in_onnx_export() or not _is_whole(input, other):
         return NotImplemented
     by = other if isinstance(other, Tensor) else torch.tensor(other)
     shape = torch.broadcast_shapes(input.shape, by.shape)

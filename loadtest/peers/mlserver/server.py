@@ -6,6 +6,7 @@
 import json
 import os
 import sys
+from base64 import b64decode, b64encode
 from pathlib import Path
 
 from mlserver import MLModel
@@ -19,7 +20,7 @@ MAX_BATCH_TIME_S = 0.001
 
 
 class ScorerRuntime(MLModel):
-    """One tensor of BYTES [1] per request, a safetensors file of the inputs, so that batches may be ragged."""
+    """One tensor of BYTES [1] per request, a safetensors file of the inputs in base64: batches may be ragged."""
 
     async def load(self) -> bool:
         """Called once."""
@@ -27,9 +28,9 @@ class ScorerRuntime(MLModel):
         return True
 
     async def predict(self, payload: InferenceRequest) -> InferenceResponse:
-        """BYTES [B] -> BYTES [B], safetensors files of the scores."""
-        scores = self._scorer.score([load(body) for body in payload.inputs[0].data])
-        bodies = [save({"scores": each}) for each in scores]
+        """BYTES [B] -> BYTES [B], safetensors files of the scores in base64."""
+        scores = self._scorer.score([load(b64decode(body)) for body in payload.inputs[0].data])
+        bodies = [b64encode(save({"scores": each})) for each in scores]
         output = ResponseOutput(name="scores", datatype="BYTES", shape=[len(bodies)], data=bodies)
         return InferenceResponse(model_name=self.name, outputs=[output])
 
