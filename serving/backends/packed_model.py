@@ -1,14 +1,8 @@
-"""What our Python-based backends share: a dynamic batch of requests becomes one run, each request gets its answer.
-
-Where a batch takes several runs, the answers of each but the last go out when it ends, by the requests' own senders,
-which the Python backend of tritonserver 2.51 has for models that answer once, too.
-"""
+"""What our Python-based backends share: a dynamic batch of requests becomes one run, each request gets its answer."""
 
 import json
-from collections.abc import Sequence
-from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import triton_python_backend_utils as pb_utils  # pyright: ignore[reportMissingImports]
@@ -20,17 +14,6 @@ from serving.backends.packing import Request
 from serving.tracer import Tracer, errors_of
 from serving.watch.observer import QUEUE_FULL, Observer
 from serving.watch.prometheus import Prometheus
-
-Accepted = tuple[int, Request]
-"""A request that passed the check, with its place in the dynamic batch."""
-
-
-class Outgoing(NamedTuple):
-    """The response to one request."""
-
-    response: Any
-    is_sent: bool = False
-    """Whether it went out before the batch was done."""
 
 
 class PackedModel:
@@ -67,20 +50,19 @@ class PackedModel:
     def execute(self, requests: list[Any]) -> list[Any]:
         """Answers a dynamic batch, or refuses it where the model is too far behind."""
         if self._tracer is None:
-            outgoing = self._answered(requests)
-        else:
-            batch = self._tracer.begin([request.parameters() for request in requests])
-            outgoing = self._answered(requests)
-            self._tracer.end(batch, errors_of([one.response for one in outgoing]))
-        return [None if one.is_sent else one.response for one in outgoing]
+            return self._answered(requests)
+        batch = self._tracer.begin([request.parameters() for request in requests])
+        responses = self._answered(requests)
+        self._tracer.end(batch, errors_of(responses))
+        return responses
 
-    def _answered(self, requests: list[Any]) -> list[Outgoing]:
+    def _answered(self, requests: list[Any]) -> list[Any]:
         if self._backlog is None:
             return self._responses(requests)
         return self._backlog.guard(
             [self._rows(request) for request in requests],
             lambda: self._responses(requests),
-            lambda reason: Outgoing(self._refusal(reason, "UNAVAILABLE", QUEUE_FULL)),
+            lambda reason: self._refusal(reason, "UNAVAILABLE", QUEUE_FULL),
         )
 
     def finalize(self) -> None:
@@ -94,33 +76,22 @@ class PackedModel:
         """What the request fills of a batch."""
         return 1 if self.spec.ragged else request.inputs()[0].as_numpy().shape[0]
 
-    def _responses(self, requests: list[Any]) -> list[Outgoing]:
-        """Of one run or several; a request that cannot be answered gets its own error."""
-        found: dict[int, Outgoing] = {}
-        accepted: list[Accepted] = []
+    def _responses(self, requests: list[Any]) -> list[Any]:
+        """Of one run; a request that cannot be answered gets its own error."""
+        responses: list[Any] = [None] * len(requests)
+        accepted: list[tuple[int, Request]] = []
         for place, request in enumerate(requests):
             arrays = {tensor.name(): tensor.as_numpy() for tensor in request.inputs()}
             try:
                 packing.check(self.spec, arrays)
             except ValueError as error:
-                found[place] = Outgoing(self._refusal(str(error), "INVALID_ARG"))
+                responses[place] = self._refusal(str(error), "INVALID_ARG")
             else:
                 accepted.append((place, arrays))
-        left, groups = iter(accepted), packing.runs(self.spec, [arrays for _, arrays in accepted])
-        for number, group in enumerate(groups, start=1):
-            answered = self._run_answers(requests, [*islice(left, len(group))])
-            if early := number < len(groups):
-                for place, response in answered.items():
-                    sender = requests[place].get_response_sender()
-                    sender.send(response, flags=pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL)
-            found |= {place: Outgoing(response, early) for place, response in answered.items()}
-        return [found[place] for place in range(len(requests))]
-
-    def _run_answers(self, requests: list[Any], accepted: Sequence[Accepted]) -> dict[int, Any]:
-        """The responses of one run, by place."""
         answers = packing.isolated(self.run, [arrays for _, arrays in accepted])
-        both = zip(accepted, answers, strict=True)
-        return {place: self._response(requests[place], arrays, answer) for (place, arrays), answer in both}
+        for (place, arrays), answer in zip(accepted, answers, strict=True):
+            responses[place] = self._response(requests[place], arrays, answer)
+        return responses
 
     def _response(self, request: Any, arrays: Request, answer: dict[str, np.ndarray] | Exception) -> Any:
         if isinstance(answer, Exception):

@@ -38,13 +38,6 @@ parameters {{ key: "max_elements.candidates" value {{ string_value: "100" }} }}
 instance_group {{ kind: KIND_CPU count: 1 }}
 """
 
-RUNS = (
-    SCORER.replace("scorer", "scorer_in_runs").rstrip()
-    + """
-parameters { key: "run_elements" value { string_value: "100" } }
-"""
-)
-
 COUNTS = f"""
 name: "counts" backend: "onnxruntime" max_batch_size: 16 {BATCHING}
 input {{ name: "items" data_type: TYPE_INT64 dims: [-1] allow_ragged_batch: true }}
@@ -133,8 +126,7 @@ def publish_all(repository: Path) -> None:
     candidates, weight = np.array([[4, 5]]), np.array([[0.5]], np.float32)
     answer = {"scores": np.array([[2.0, 2.5]], np.float32)}
     request = {"candidates": candidates, "weight": weight}
-    for config in (SCORER, RUNS):
-        publish(repository, config, scorer(), [golden.Golden(inputs=request, outputs=answer)])
+    publish(repository, SCORER, scorer(), [golden.Golden(inputs=request, outputs=answer)])
     counted = {"counts": np.array([[2.0, 2.0, 0.0, 2.0]], np.float32)}
     publish(repository, COUNTS, counts(), [golden.Golden(inputs={"items": candidates}, outputs=counted)])
     value = {"value": np.array([[1.5]], np.float32)}

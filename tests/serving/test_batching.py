@@ -65,16 +65,6 @@ def test_ragged_requests_of_unlike_length_share_executions_and_keep_their_scores
         np.testing.assert_array_equal(answer["scores"], request["weight"] * request["candidates"])
 
 
-def test_answers_of_runs_that_end_early_are_those_of_requests_alone(client: Admin) -> None:
-    bad = {"candidates": np.array([[3, -7]]), "weight": np.ones((1, 1), np.float32)}
-    requests = [score_request(count, weight) for weight in range(1, 13) for count in (0, 1, 60, 100)]
-    answers = ask_until_shared(client, "scorer_in_runs", [bad, *requests, bad])
-    assert [type(answers.pop(place)) for place in (-1, 0)] == [InvalidRequest] * 2
-    for request, answer in zip(requests, answers, strict=True):
-        assert isinstance(answer, dict)
-        np.testing.assert_array_equal(answer["scores"], request["weight"] * request["candidates"])
-
-
 def test_batch_inputs_count_the_requests_of_the_batch(client: Admin) -> None:
     requests = [{"items": np.zeros((1, count), np.int64)} for count in [0, 1, 5, 100] * 12]
     answers = ask_until_shared(client, "counts", requests)

@@ -127,7 +127,7 @@ def test_the_server_describes_its_models(client: Admin) -> None:
     assert client.server_ready()
     assert client.model_ready("scorer")
     assert not client.model_ready("no_such_model")
-    assert client.model_names() == ["counts", "lookup", "scaled", "scorer", "scorer_in_runs", "slow", "slow_ensemble"]
+    assert client.model_names() == ["counts", "lookup", "scaled", "scorer", "slow", "slow_ensemble"]
     metadata = client.metadata("scorer")
     assert [(tensor.name, tensor.datatype, tensor.shape) for tensor in metadata.inputs] == [
         ("candidates", "INT64", (-1, -1)),
