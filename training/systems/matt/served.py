@@ -23,7 +23,6 @@ from training.layers.id_tables import IdTables
 from training.layers.items import known
 from training.layers.users import follows, numbers, user_row
 from training.servable import Packed
-from training.systems.matt.distinct import Distinct
 from training.systems.matt.model import Matt, aggregate, with_full
 
 
@@ -68,7 +67,10 @@ class Absorbed(nn.Module):
 
 
 class PlainPaths(Absorbed):
-    """Any base model over paths: one forward for each distinct one."""
+    """Any base model over paths: one forward for each.
+
+    How many are distinct follows from values, and not every base can be exported with such a size.
+    """
 
     def __init__(self, base: FieldModel, data: ClickData) -> None:
         super().__init__(base.embedding.offsets)
@@ -81,9 +83,9 @@ class PlainPaths(Absorbed):
             self.register_buffer(f"{side}_sets", torch.from_numpy(table.sets))
 
     def logits(self, asked: Asked, masks: Int64[Tensor, "C Q"]) -> Float[Tensor, "C Q"]:
-        distinct, of_candidates = Distinct.of(masks), self.features(asked)
-        x = Features(*(part.index_select(0, distinct.candidate) for part in of_candidates))
-        return distinct.spread(self.base.logits(x, unpack(distinct.masks, len(self.offsets))))
+        count = masks.shape[1]
+        x = Features(*(part.repeat_interleave(count, dim=0) for part in self.features(asked)))
+        return self.base.logits(x, unpack(masks.flatten(), len(self.offsets))).unflatten(0, (-1, count))
 
     def features(self, asked: Asked) -> Features:
         """The fields of each candidate."""
