@@ -7,14 +7,13 @@ is never out of date. `python -m serving.native` compiles it.
 import hashlib
 import importlib.util
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from serving import whole_folder
 from serving.runtime import BACKENDS, cache
 from serving.startup import StartupError
 
@@ -56,19 +55,13 @@ def build() -> Path:
     """
     target = _folder()
     if not (target / LIBRARY).is_file():
-        target.parent.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(dir=target.parent))
-        try:
-            # The object files stay beside it, for the program that its tests link of them.
-            linked(compiled(sorted(SOURCES.glob("*.cpp")), scratch, FLAGS), scratch / LIBRARY, ("-shared",))
-            scratch.rename(target)
-        except OSError:
-            # Somebody else was faster.
-            if not target.is_dir():
-                raise
-        finally:
-            shutil.rmtree(scratch, ignore_errors=True)
+        whole_folder.publish(target, _fill)
     return target / LIBRARY
+
+
+def _fill(folder: Path) -> None:
+    # The object files stay beside it, for the program that its tests link of them.
+    linked(compiled(sorted(SOURCES.glob("*.cpp")), folder, FLAGS), folder / LIBRARY, ("-shared",))
 
 
 def compiled(sources: Sequence[Path], folder: Path, flags: Sequence[str]) -> list[Path]:

@@ -7,10 +7,11 @@ import os
 import shutil
 import sys
 import sysconfig
-import tempfile
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 
+from serving import whole_folder
 from serving.backends import backlog, restarts
 from serving.startup import StartupError
 
@@ -64,7 +65,7 @@ def backend_directory(sources: Path, native: Path | None = None) -> Path:
         # As old as its last use: what was not used for long is pruned.
         os.utime(target)
     except FileNotFoundError:
-        _publish(files, target)
+        whole_folder.publish(target, partial(_copy, files))
     return target
 
 
@@ -87,21 +88,10 @@ def _backend_files(sources: Path, native: Path | None) -> Iterator[tuple[str, Pa
             yield f"{model.parent.name}/{path.name}", path
 
 
-def _publish(files: Mapping[str, Path], target: Path) -> None:
-    """Copies the files to `target` in one step, so that a second server never sees half of it."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(dir=target.parent))
-    try:
-        for name, path in files.items():
-            (scratch / name).parent.mkdir(exist_ok=True)
-            shutil.copy2(path, scratch / name)
-        scratch.rename(target)
-    except OSError:
-        # Somebody else published the same content first.
-        if not target.is_dir():
-            raise
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+def _copy(files: Mapping[str, Path], folder: Path) -> None:
+    for name, path in files.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        shutil.copy2(path, folder / name)
 
 
 def environment(state: str, histories: str, metrics_url: str, num_restarts: int = 0) -> dict[str, str]:

@@ -3,7 +3,6 @@
 import os
 import signal
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import numpy as np
 import pytest
 import tritonclient.grpc as triton
 
+from loadtest.served import until
 from recserve_client.errors import InvalidRequest
 from serving import crashes, readiness
 from serving.server import ServerOptions, TritonServer
@@ -43,6 +43,13 @@ def reply(server: TritonServer, model: str, x: np.ndarray) -> Reply:
         return ask(client, model, {"x": x})
     finally:
         client.close()
+
+
+def is_computing(server: TritonServer, model: str) -> bool:
+    """Whether a record of a model has a length, which is its second number."""
+    assert server.crashes is not None
+    records = Path(server.crashes.environment[crashes.VARIABLE]).glob(f"{model}.1.*.flight")
+    return any(any(record.read_bytes()[4:8]) for record in records)
 
 
 def test_a_server_that_a_request_ends_comes_back_and_the_third_time_refuses_it(
@@ -122,7 +129,7 @@ def test_a_fault_of_the_servers_own_is_laid_to_no_request(library: Path, tmp_pat
             client = triton.InferenceServerClient(server.url)
             asking = threading.Thread(target=ask, args=(client, "slow", steps))
             asking.start()
-            time.sleep(0.3)
+            until(lambda: is_computing(server, "slow"))
             os.kill(server.process.pid, signal.SIGSEGV)
             server.process.wait(30)
             asking.join()

@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 import torch
 
+from export.kernel_form import kernel_form
 from tests.training.systems.matt_models import BASES, config_of, data, untrained
 from training.servable import Servable, Signature, StepServable
 from training.systems.matt import SYSTEM
 from training.systems.matt.bases.autoint import AbsorbedAutoInt
 from training.systems.matt.distinct import Distinct
+from training.systems.matt.model import kept_fields
 from training.systems.matt.served import Scorer, per_candidate
 
 
@@ -34,6 +36,21 @@ def test_the_absorbed_form_equals_one_forward_per_path(name: str, model: str) ->
     for expected, in64, in32 in parts:
         torch.testing.assert_close(in64, expected, rtol=1e-10, atol=1e-10)
         torch.testing.assert_close(in32.double(), expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["fm", "deepfm", "autoint", "dcnv2", "mlp", "dea", "dgenctr"])
+def test_the_scorer_of_every_base_can_be_exported(name: str) -> None:
+    scorer = released(name)["scorer"]
+    assert isinstance(scorer, Servable)
+    kernel_form(scorer)
+
+
+@pytest.mark.parametrize("count", [3, 63, 64])
+def test_the_full_path_keeps_every_field_up_to_as_many_as_a_mask_has_bits(count: int) -> None:
+    kept = kept_fields(torch.zeros(2, 1, dtype=torch.int64), count)
+    assert kept.shape == (2, 2, count)
+    assert kept[:, 0].all()
+    assert not kept[:, 1].any()
 
 
 @pytest.mark.parametrize("name", ["deepfm", "dea"])

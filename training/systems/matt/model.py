@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
-from kernels.path_sampling import Aggregation, Paths, Plan, anchor_mask, draw, unpack
+from kernels.path_sampling import Aggregation, Paths, Plan, anchor_mask, draw, pack, unpack
 from kernels.path_sampling.hph import Frequencies, weights
 from training.data.click import ClickBatch, ClickData
 from training.layers.columns import Features
@@ -143,7 +143,8 @@ def kept_fields(masks: Int64[Tensor, "B P"], num_fields: int) -> Bool[Tensor, "B
 
 def with_full(masks: Int64[Tensor, "B P"], num_fields: int) -> Int64[Tensor, "B Q"]:
     """The masks of all paths: in front that of the full path, which keeps every field."""
-    return torch.cat([torch.full_like(masks[:, :1], (1 << num_fields) - 1), masks], dim=1)
+    full = pack(torch.ones(num_fields, dtype=torch.bool, device=masks.device))
+    return torch.cat([full.expand(masks.shape[0], 1), masks], dim=1)
 
 
 def aggregate(

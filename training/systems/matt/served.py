@@ -1,8 +1,8 @@
 """MATT's served scorer: a base model over all paths of all candidates, what they have in common computed once.
 
 What a first layer does with one field depends on that field alone, and a path only chooses between the field's own
-vector and its mean. So where it pays the layer is applied once per field, and each path sums what it keeps. What is
-computed for each path is computed once for those of a candidate that keep the same fields.
+vector and its mean. So where it pays the layer is applied once per field, and each path sums what it keeps. Where that
+does not pay, paths of a candidate that keep the same fields are computed once (distinct.py).
 
 Legend: B requests, C candidates packed over them, F = Fu + Fi fields, P sampled paths, Q = P + 1, R embedding rows.
 """
@@ -155,7 +155,8 @@ def per_candidate(
         of_candidates, prepend=of_candidates.new_zeros(1)
     )
     first = of_values - each * of_candidates
-    shift = torch.cat([first.new_zeros(1), first[:-1]]).index_select(0, request)
+    # Of the request before. Not first[:-1], of which torch.export would want at least two rows.
+    shift = torch.cat([first.new_zeros(1), first]).index_select(0, request)
     number = torch.arange(request.shape[0], device=request.device)
     places = shift[:, None] + each * number[:, None] + torch.arange(each, device=request.device)
     padded = torch.cat([values, values.new_zeros(1)])
