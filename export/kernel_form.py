@@ -3,29 +3,33 @@
 The portable form of the same module is ONNX, where a runtime without our operators runs the ops' function bodies.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch.export import ExportedProgram
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from export import client_ids
 from export.onnx import check_servable, distinct_example
 from export.traceable import Traceable, dynamic_shapes
 from export.verify import verify
-from serving.backends.recserve.program import Names, hot_ops, load_program, save_program
+from serving.backends.recserve.program import DOMAIN, Names, hot_ops, load_program, save_program
 from training.servable import KernelServable, Packed, Servable
 
 SUFFIX = "_kernel"
 
 
 def kernel_form(servable: Servable) -> KernelServable | None:
-    """`<name>_kernel` where the program calls a hot op.
+    """`<name>_kernel` where the module calls a hot op.
 
-    Raises ValueError where the module is in training mode or cannot be exported.
+    Raises ValueError where the module is in training mode, and where one that calls a hot op cannot be exported.
     """
-    program = _traced(servable)
-    return _kernel_form(servable, program) if hot_ops(program) else None
+    check_servable(servable)
+    # Not seen from its program: modules without a hot op need none, and not all of them have one.
+    return _kernel_form(servable, _traced(servable)) if _calls_hot_op(servable) else None
 
 
 def save_kernel_form(servable: KernelServable, path: Path) -> float:
@@ -67,8 +71,26 @@ def _kernel_form(servable: Servable, program: ExportedProgram) -> KernelServable
     )
 
 
+class _Called(TorchDispatchMode):
+    """Notes whether a hot op is called."""
+
+    is_any = False
+
+    def __torch_dispatch__(
+        self, func: torch._ops.OpOverload, types: Any, args: Sequence[Any] = (), kwargs: Any = None
+    ) -> Any:
+        self.is_any |= func.namespace == DOMAIN
+        return func(*args, **(kwargs or {}))
+
+
+def _calls_hot_op(servable: Servable) -> bool:
+    module, tensors = Traceable(servable), distinct_example(servable)
+    with torch.no_grad(), _Called() as called:
+        module(*tensors)
+    return called.is_any
+
+
 def _traced(servable: Servable) -> ExportedProgram:
-    check_servable(servable)
     tensors = distinct_example(servable)
     try:
         with torch.no_grad():

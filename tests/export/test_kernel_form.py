@@ -19,7 +19,7 @@ from export.parity import ParityOptions, walk
 from export.repository import publish
 from recserve.cli import main
 from serving.backends.recserve.program import hot_ops, load_program
-from tests.export.hot_models import hot_model, hot_release
+from tests.export.hot_models import HotScorer, hot_model, hot_release
 from tests.export.models import release
 
 
@@ -89,11 +89,24 @@ def test_a_module_in_training_mode_is_refused() -> None:
 
 def test_a_module_that_cannot_be_exported_is_refused_by_name() -> None:
     class Branching(nn.Module):
-        def forward(self, candidates: Tensor, ends: Tensor, product: Tensor, bias: Tensor) -> Tensor:
-            return candidates * 2.0 if bias.sum() > 0 else candidates * 3.0
+        def __init__(self) -> None:
+            super().__init__()
+            self.scorer = HotScorer()
+
+        def forward(self, *tensors: Tensor) -> Tensor:
+            found = self.scorer(*tensors)
+            return found * 2.0 if found.sum() > 0 else found * 3.0
 
     with pytest.raises(ValueError, match="model 'hot': its forward cannot be exported"):
         kernel_forms((replace(hot_model(), module=Branching().eval()),))
+
+
+def test_a_module_without_a_hot_op_has_none_even_where_it_cannot_be_exported() -> None:
+    class Branching(nn.Module):
+        def forward(self, candidates: Tensor, ends: Tensor, product: Tensor, bias: Tensor) -> Tensor:
+            return candidates * 2.0 if bias.sum() > 0 else candidates * 3.0
+
+    assert kernel_forms((replace(hot_model(), module=Branching().eval()),)) == ()
 
 
 @pytest.mark.parametrize(("target", "kind"), [("gpu", "KIND_GPU"), ("cpu", "KIND_CPU")])
