@@ -132,20 +132,28 @@ def _store(one: dict[str, Any]) -> list[str]:
 
 
 def peers_markdown(folder: Path = RESULTS) -> str:
-    """A GitHub table: the servers side by side."""
-    return "\n".join(_peers(json.loads((folder / "peers.json").read_text())))
+    """GitHub tables: the servers side by side, under Locust's mixed traffic and under h2load's one request."""
+    return "\n\n".join("\n".join(_peers(json.loads((folder / name).read_text()))) for name in PEERS)
+
+
+PEERS = ("peers.json", "peers-h2load-100.json", "peers-h2load-1000.json")
+"""Results of `recserve bench peers`; those of h2load by the candidates of its request."""
 
 
 def _peers(result: dict[str, Any]) -> list[str]:
     """Medians over the repetitions, the highest throughput first."""
     header = [
-        f"server, {result['repetitions']} runs on one core",
+        f"{_client(result)}: server, {result['repetitions']} runs on one core",
         f"requests/s at p99 ≤ {result['p99_budget_ms']:g} ms",
         "CPU s per 1,000",
         *(f"p50 / p99 ms, {users} user{'s' * (users > 1)}" for users in (1, 8, 32)),
     ]
     rows = [_peer(row) for row in sorted(result["rows"], key=lambda row: -row["throughput_at_p99"])]
     return table(header, rows)
+
+
+def _client(result: dict[str, Any]) -> str:
+    return f"h2load, {result['candidates']} candidates" if result.get("client") == "h2load" else "Locust"
 
 
 def _peer(row: dict[str, Any]) -> list[str]:

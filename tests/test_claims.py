@@ -11,7 +11,7 @@ from loadtest import RESULTS as MEASURED
 from loadtest import abuse, faults
 from recserve import results
 from recserve.studies.label_share import fields
-from tests import claims_of_lists, claims_of_tracing
+from tests import claims_of_lists, claims_of_peers, claims_of_tracing
 from tests.pages import PAGES, blocks, prose
 from training.registry import SYSTEMS
 
@@ -219,7 +219,7 @@ CLAIMS = [
     f"32 users {CLOSED[32]['rate']:.0f} requests/s; "
     f"at open arrivals p50 is {OPEN[12]['p50_ms']:.0f} ms from 12 requests/s",
 ]
-CLAIMS += claims_of_lists.CLAIMS + claims_of_tracing.CLAIMS
+CLAIMS += claims_of_lists.CLAIMS + claims_of_peers.CLAIMS + claims_of_tracing.CLAIMS
 SPELT = [claim.replace("%", " %") for claim in CLAIMS]
 
 
